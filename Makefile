@@ -1,0 +1,46 @@
+# Everything starts from python3 alone: each target builds .venv itself.
+PYTHON ?= python3
+BIN := .venv/bin
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install demo test check lint format bench wheel clean
+
+help:
+	@echo "make install   build the environment in .venv"
+	@echo "make demo      fine-tune the demo model and track its neurons, offline (about 3 minutes on 2 cores)"
+	@echo "make test      run the tests (CI=true adds the slow ones)"
+	@echo "make check     formatter, linter, type checker, import rules, tests"
+	@echo "make format    apply the formatter and the linter's fixes"
+	@echo "make bench     measure the speed, as ratios, in one run"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "alignlab needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: .venv/installed
+
+demo: install
+	$(BIN)/python -m alignlab.train config=configs/demo.yaml overwrite=true
+
+test: install
+	$(BIN)/python -m pytest $(if $(CI),,-m "not slow")
+
+check: lint test
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python scripts/bench.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

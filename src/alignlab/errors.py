@@ -1,0 +1,53 @@
+"""Refusals: what is said when the input, and not alignlab, is at fault.
+
+A refusal is raised as an :class:`InputError` that carries every :class:`Problem` found, so that a user mends all of them
+in one go. The verbs turn it into text and exit status 2; anything else that is raised is our own bug and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in the input.
+
+    where: file and line, config key with the layer it was set in, or command-line flag.
+    found: what is there.
+    expected: what should be there.
+    fix: what to do about it, if that does not follow from `expected`.
+    """
+
+    where: str
+    found: str
+    expected: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.found}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        text += "" if text.endswith((".", "?", "!")) else "."
+        return f"{text} {self.fix}" if self.fix else text
+
+
+class InputError(Exception):
+    """Input that alignlab refuses, with all its problems."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class UnsupportedModelError(InputError):
+    """A model whose neurons cannot be found or counted exactly."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`Did you mean 'x'?` for the choice nearest to `word`, or an empty string."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]!r}?" if near else ""
