@@ -1,0 +1,5 @@
+"""Lightning callbacks, one a file."""
+
+from alignlab.callbacks.neuron_tracker import NeuronTracker
+
+__all__ = ["NeuronTracker"]

@@ -1,0 +1,20 @@
+"""Counts of neuron activations and what follows from them; pure, knows no model."""
+
+from alignlab.neurons.counts import ActivationCounts, smallest_dtype
+from alignlab.neurons.counts_file import CountsHeader, read_header
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.summary import CountRow, kind_counts
+from alignlab.neurons.ternary import Ternary, ternary
+
+__all__ = [
+    "ActivationCounts",
+    "Convention",
+    "CountRow",
+    "CountsHeader",
+    "Kind",
+    "Ternary",
+    "kind_counts",
+    "read_header",
+    "smallest_dtype",
+    "ternary",
+]

@@ -1,0 +1,151 @@
+"""The terminal: lines, tables and progress, from rank zero only.
+
+Text is never read as markup, and control characters in it are shown, not sent: a document cannot steer the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SECONDS_BETWEEN_LINES = 10.0
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """The text with control characters made visible."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def say(text: str = "") -> None:
+    """Print a line."""
+    if _speaks():
+        _console.print(Text(plain(text)))
+
+
+def heading(text: str) -> None:
+    """Print a line that stands out."""
+    if _speaks():
+        _console.print(Text(plain(text), style="bold"))
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "") -> None:
+    """Print a table. align: one letter a column, `l` or `r`; the rest is left."""
+    if not _speaks():
+        return
+    grid = Table(show_header=bool(header), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    columns = max([len(header), *(len(row) for row in rows)])
+    for index in range(columns):
+        name = header[index] if index < len(header) else ""
+        right = index < len(align) and align[index] == "r"
+        grid.add_column(Text(plain(name)), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(plain(cell)) for cell in row))
+    _console.print(grid)
+
+
+def complain(text: str) -> None:
+    """Print to standard error."""
+    if _speaks():
+        sys.stderr.write(f"{plain(text)}\n")
+
+
+Advance = Callable[..., None]
+
+
+class _Display:
+    """One live display for all tasks of the process: a terminal can show only one."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.tasks = 0
+
+    def enter(self) -> Progress:
+        if self.progress is None:
+            self.progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=30),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=_console,
+                transient=True,
+            )
+            self.progress.start()
+        self.tasks += 1
+        return self.progress
+
+    def leave(self) -> None:
+        self.tasks -= 1
+        if self.tasks == 0 and self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+
+_display = _Display()
+
+
+@contextmanager
+def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Show how far a task is: a bar on a terminal, else a line every ten seconds.
+
+    Gives `advance(amount=1, note="")`.
+    """
+    if not _speaks():
+        yield lambda amount=1, note="": None
+    elif _console.is_terminal:
+        display = _display.enter()
+        task = display.add_task(plain(description), total=total, completed=done, note="")
+        try:
+            yield lambda amount=1, note="": display.update(task, advance=amount, note=plain(note))
+        finally:
+            display.remove_task(task)
+            _display.leave()
+    else:
+        yield _lines(description, total, done)
+
+
+def _lines(description: str, total: int, done: int) -> Advance:
+    started = said = time.monotonic()
+    first = done
+
+    def advance(amount: int = 1, note: str = "") -> None:
+        nonlocal done, said
+        done += amount
+        now = time.monotonic()
+        if now - said >= _SECONDS_BETWEEN_LINES:
+            said = now
+            left = (now - started) / max(done - first, 1) * (total - done)
+            say(f"{description}: {done} of {total} ({done / total:.0%}), about {duration(left)} left{note and f', {note}'}")
+
+    return advance
+
+
+def duration(seconds: float) -> str:
+    """A time for people, such as 45 s, 3 min or 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def size(number: float) -> str:
+    """A number of bytes for people, such as 184 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def _speaks() -> bool:
+    return getattr(rank_zero_only, "rank", 0) in (0, None)

@@ -1,0 +1,132 @@
+"""How documents are put together: batches for reading, and the plan of a training run's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from alignlab.data.encoding import Document
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B documents padded on the right to T tokens.
+
+    input_ids: (B, T) int64.
+    attention_mask: (B, T) int64, 1 where there is a token.
+    answer: (B, T) bool, the token belongs to the answer.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    answer: Tensor
+
+
+def pad(documents: Sequence[Document], pad_id: int) -> Batch:
+    """Put documents side by side, padded on the right (a causal model then needs no position ids)."""
+    shape = (len(documents), max(len(document) for document in documents))
+    input_ids = np.full(shape, pad_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    answer = np.zeros(shape, dtype=bool)
+    for row, document in enumerate(documents):
+        length = len(document)
+        input_ids[row, :length] = document.tokens
+        attention_mask[row, :length] = 1
+        answer[row, :length] = document.answer
+    return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), torch.from_numpy(answer))
+
+
+def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices of documents in batches of at most `max_tokens` tokens, padding counted, longest documents first.
+
+    A document that is longer than the budget is a batch of its own. Longest first, so that memory runs out at once or never.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of documents in exactly `parts` groups of similar length whose padded sizes are balanced.
+
+    Every group gets a document while there are any. Sorted by length and cut where the running number of tokens passes
+    each part's share, so that a group holds documents of one length and little padding.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    cumulative = np.cumsum([lengths[index] for index in order])
+    cuts = [0]
+    for part in range(1, parts):
+        cut = int(np.searchsorted(cumulative, cumulative[-1] * part / parts)) if len(order) else 0
+        # At least one document a part, and enough left for the parts that follow, as far as there are documents.
+        cut = max(cut, min(cuts[-1] + 1, len(order)))
+        cuts.append(min(cut, max(len(order) - (parts - part), cuts[-1])))
+    cuts.append(len(order))
+    return [order[start:end] for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: the cache below must not hash all lengths at every step
+class StepPlan:
+    """Which documents each optimiser step of a run sees: a pure function of the seed and the step.
+
+    The run is a stream of permutations of the documents, one an epoch, cut into windows of `window_steps` steps. Within a
+    window documents are sorted by length and cut into steps, whose order is then shuffled: steps of one length, little
+    padding, and still every document once an epoch.
+
+    lengths: tokens of each document.
+    examples_per_step: documents of a step, over all ranks and accumulated micro-batches.
+    total_steps: steps of the whole run; the last window ends there.
+    """
+
+    lengths: tuple[int, ...]
+    examples_per_step: int
+    total_steps: int
+    seed: int
+    window_steps: int = 16
+
+    def step(self, step: int) -> list[int]:
+        """Indices of the documents of `step` (from 0)."""
+        return _window(self, step // self.window_steps)[step % self.window_steps]
+
+    def micro_batches(self, step: int, parts: int) -> list[list[int]]:
+        """The documents of `step` dealt to `parts` = ranks x accumulation micro-batches, balanced by tokens.
+
+        A part is empty where the step has fewer documents than parts.
+        """
+        documents = self.step(step)
+        groups = split_evenly([self.lengths[index] for index in documents], parts)
+        return [[documents[position] for position in group] for group in groups]
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, documents: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, 0, epoch]).permutation(documents)
+
+
+@lru_cache(maxsize=4)
+def _window(plan: StepPlan, window: int) -> list[list[int]]:
+    count, size = len(plan.lengths), plan.examples_per_step
+    steps = min(plan.window_steps, plan.total_steps - window * plan.window_steps)
+    first = window * plan.window_steps * size
+    stream = [
+        int(_permutation(plan.seed, position // count, count)[position % count])
+        for position in range(first, first + steps * size)
+    ]
+    stream.sort(key=lambda index: plan.lengths[index])
+    order = np.random.default_rng([plan.seed, 1, window]).permutation(steps)
+    return [stream[start * size : (start + 1) * size] for start in order]
+
+
+def steps_of_epochs(documents: int, examples_per_step: int, epochs: float) -> int:
+    """Optimiser steps in which every document is seen `epochs` times; the last step is filled from the next epoch."""
+    return max(1, int(np.ceil(documents * epochs / examples_per_step)))

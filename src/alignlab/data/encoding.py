@@ -1,0 +1,137 @@
+"""From text to tokens: prompt and answer tokenised together, the answer found by character offsets.
+
+Tokenising the two apart and comparing lengths marks the wrong tokens wherever a token spans the boundary or the tokenizer
+treats the start of a text specially.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignlab.data.prompts import Prompts
+from alignlab.data.records import Record
+from alignlab.errors import InputError, Problem
+
+_CHUNK = 1000  # texts handed to the tokenizer at once: enough for its threads, little memory
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A tokenised record of T tokens.
+
+    tokens: (T,) int32 token ids.
+    answer: (T,) bool, the token belongs to the answer (the final EOS included).
+    special: (T,) bool, the token is one of the tokenizer's special tokens.
+    """
+
+    id: str
+    language: str
+    tokens: npt.NDArray[np.int32]
+    answer: npt.NDArray[np.bool_]
+    special: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Documents, and what was lost on the way to `max_length` tokens.
+
+    truncated: documents that lost tokens at the end.
+    dropped: documents of which no answer token was left (they are not among `documents`).
+    """
+
+    documents: list[Document]
+    truncated: int
+    dropped: int
+
+
+def encode(
+    records: Sequence[Record],
+    tokenizer: Any,
+    prompts: Prompts,
+    *,
+    max_length: int,
+    append_eos: bool,
+    needs_answer: bool,
+) -> Encoded:
+    """Tokenise records.
+
+    append_eos: end the answer with the tokenizer's EOS, if it has not put one there itself.
+    needs_answer: drop a document that has no answer token (left).
+    Raises `InputError` for a tokenizer without offsets (a "slow" one), or without EOS where one is to be appended.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        found = f"{type(tokenizer).__name__} gives no character offsets"
+        raise InputError(Problem("model.source", found, "a model with a fast tokenizer (tokenizer.json)"))
+    if append_eos and tokenizer.eos_token_id is None:
+        raise InputError(Problem("model.source", "its tokenizer has no EOS token", "one, to end the answers with"))
+    special_ids = np.array(sorted(special_token_ids(tokenizer)), dtype=np.int32)
+    documents: list[Document] = []
+    truncated = dropped = 0
+    for start in range(0, len(records), _CHUNK):
+        chunk = records[start : start + _CHUNK]
+        rendered = [prompts.render(record, tokenizer) for record in chunk]
+        batch = tokenizer(
+            [text.prompt + text.answer for text in rendered],
+            add_special_tokens=rendered[0].add_special_tokens,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for index, (record, text) in enumerate(zip(chunk, rendered, strict=True)):
+            tokens = np.array(batch["input_ids"][index], dtype=np.int32)
+            starts = np.array([offset[0] for offset in batch["offset_mapping"][index]], dtype=np.int64)
+            added = np.array(batch["special_tokens_mask"][index], dtype=bool)
+            # The offsets of tokens that the tokenizer adds are (0, 0): they never count as answer, except a last EOS.
+            answer = (starts >= len(text.prompt)) & ~added if text.answer else np.zeros(len(tokens), dtype=bool)
+            if append_eos:
+                if len(tokens) and added[-1] and tokens[-1] == tokenizer.eos_token_id:
+                    answer[-1] = True
+                else:
+                    tokens = np.append(tokens, np.int32(tokenizer.eos_token_id))
+                    answer = np.append(answer, True)
+            if len(tokens) > max_length:
+                truncated += 1
+                tokens, answer = tokens[:max_length], answer[:max_length]
+            if needs_answer and not answer.any():
+                dropped += 1
+                continue
+            documents.append(Document(record.id, record.language, tokens, answer, np.isin(tokens, special_ids)))
+    return Encoded(documents, truncated, dropped)
+
+
+def special_token_ids(tokenizer: Any) -> set[int]:
+    """Ids of BOS, EOS and the like, and of the special tokens that chat templates write as text."""
+    written = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return written | set(tokenizer.all_special_ids)
+
+
+def check_vocabulary(documents: Iterable[Document], embeddings: int) -> None:
+    """Refuse token ids for which the model has no embedding (of `embeddings` rows).
+
+    A tokenizer that is smaller than the embedding is fine: many models pad theirs.
+    """
+    highest = max((int(document.tokens.max()) for document in documents if len(document)), default=-1)
+    if highest >= embeddings:
+        found = f"the tokenizer gives token id {highest}, the model has {embeddings} embeddings"
+        fix = "Model and tokenizer do not belong together."
+        raise InputError(Problem("model.source", found, f"ids below {embeddings}", fix))
+
+
+def fingerprint(documents: Iterable[Document]) -> str:
+    """Sixteen hexadecimal digits that change with any id, language, token or mask, or with their order."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(f"{document.id}\0{document.language}\0{len(document)}\0".encode())
+        digest.update(document.tokens.tobytes())
+        digest.update(np.packbits(document.answer).tobytes())
+    return digest.hexdigest()[:16]

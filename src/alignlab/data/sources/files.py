@@ -1,0 +1,97 @@
+"""Local files: a folder of `<code>` files, a pattern with `{language}` in it, or one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignlab.config import REQUIRED, option
+from alignlab.data.records import Record
+from alignlab.data.text_files import SUFFIXES, Row, read_rows
+from alignlab.errors import InputError, Problem
+from alignlab.languages import check_codes, is_code
+
+
+@dataclass
+class Files:
+    """Text (.txt), tab-separated (.tsv, no header, no quoting) or JSON-lines (.jsonl) files, one document a line."""
+
+    path: str = option(REQUIRED, "a folder of files named <code>.<suffix>, a file, or a path with {language} in it")
+    languages: list[str] | None = option(
+        None, "languages, by ISO 639 code; null takes every file of the folder that is named by a code", check=check_codes
+    )
+    prompt: str | int = option(0, "column of the prompt: a key of a JSON line, or the number of a column from 0")
+    answer: str | int | None = option(None, "column of the answer; null where there are none")
+    id: str | int | None = option(None, "column of the document's id; null numbers the lines")
+    language: str | int | None = option(None, "column of the language's code, for one file with several languages")
+    parallel: bool = option(True, "lines of the same number (or id) say the same thing in every language")
+    spelled: dict[str, str] = option({}, "how file names spell a code where they differ, such as {ja: jp}")
+    limit: int | None = option(None, "first documents to take of each language; null takes all", unit="documents", ge=1)
+
+    def load(self) -> list[Record]:
+        records = []
+        for language, path in self._files():
+            taken: dict[str, int] = {}
+            for row in read_rows(path):
+                record = self._record(row, language)
+                if self.languages is not None and record.language not in self.languages:
+                    continue
+                taken[record.language] = taken.get(record.language, 0) + 1
+                if self.limit is None or taken[record.language] <= self.limit:
+                    records.append(record)
+        return records
+
+    def _files(self) -> list[tuple[str | None, Path]]:
+        """Each file with the language that its name gives; None where a column gives it."""
+        if "{language}" in self.path:
+            if not self.languages:
+                where = f"languages of path {self.path}"
+                raise InputError(Problem(where, "null", "the codes that take the place of {language}"))
+            return [(code, Path(self.path.replace("{language}", self._spell(code)))) for code in self.languages]
+        path = Path(self.path).expanduser()
+        if path.is_dir():
+            return self._folder(path)
+        if self.language is None:
+            if self.languages is None or len(self.languages) != 1:
+                fix = "Give one code in languages, or the column of the codes in language."
+                raise InputError(Problem(str(path), "one file, but not which language it is in", "its code", fix))
+            return [(self.languages[0], path)]
+        return [(None, path)]
+
+    def _folder(self, folder: Path) -> list[tuple[str | None, Path]]:
+        by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
+        if self.languages is None:
+            found: list[tuple[str | None, Path]] = [(name, path) for name, path in by_name.items() if is_code(name)]
+            found += [(code, by_name[name]) for code, name in self.spelled.items() if name in by_name]
+            if not found:
+                expected = "files named by a language's code, such as en.txt, de.tsv or sw.jsonl"
+                raise InputError(Problem(str(folder), f"{len(by_name)} text files, none named by a code", expected))
+            return found
+        missing = [code for code in self.languages if self._spell(code) not in by_name]
+        if missing:
+            have = ", ".join(by_name) or "no text file"
+            names = ", ".join(f"{self._spell(code)}.*" for code in missing)
+            raise InputError(Problem(str(folder), f"there is no file {names}", f"one of: {have}"))
+        return [(code, by_name[self._spell(code)]) for code in self.languages]
+
+    def _spell(self, code: str) -> str:
+        return self.spelled.get(code, code)
+
+    def _record(self, row: Row, language: str | None) -> Record:
+        if language is None:
+            assert self.language is not None
+            language = row.text(self.language)
+            if not is_code(language):
+                raise InputError(Problem(row.where, f"{language!r} is no language code", "an ISO 639 code"))
+        prompt = row.text(self.prompt)
+        if not prompt:
+            raise InputError(Problem(row.where, f"column {self.prompt!r} is empty", "a prompt"))
+        name = str(row.line) if self.id is None else row.text(self.id)
+        return Record(
+            id=name if self.parallel else f"{language}:{name}",
+            language=language,
+            prompt=prompt,
+            answer="" if self.answer is None else row.text(self.answer),
+        )
+
+

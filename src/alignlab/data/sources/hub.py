@@ -1,0 +1,88 @@
+"""A data set of the Hugging Face Hub, or a local folder of the same form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alignlab.config import REQUIRED, option
+from alignlab.data.records import Record
+from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.languages import check_codes
+
+
+@dataclass
+class Hub:
+    """Rows of a data set, loaded by `datasets`; one subset a language, or the language in a column."""
+
+    path: str = option(REQUIRED, "id on the Hub, such as juletxara/mgsm, or a local folder of a data set")
+    subset: str | None = option(None, "subset (config) of the data set, with {language} for the code")
+    split: str = option("train", "split of the data set")
+    revision: str | None = option(None, "branch, tag or commit of the data set; null takes the newest")
+    languages: list[str] = option(REQUIRED, "languages of the prompts, by ISO 639 code", check=check_codes)
+    prompt: str = option("question", "column of the prompt, with {language} for the code where it has one")
+    answer: str | None = option(None, "column of the answer, likewise; null where there are none")
+    id: str | None = option(None, "column of the document's id; null numbers the rows")
+    language: str | None = option(None, "column of the language's code, where one subset holds several")
+    parallel: bool = option(True, "rows of the same number (or id) say the same thing in every language")
+    spelled: dict[str, str] = option({}, "how the data set spells a code where it differs, such as {ja: jp}")
+    limit: int | None = option(None, "first rows to take of each language; null takes all", unit="rows", ge=1)
+
+    def load(self) -> list[Record]:
+        return [record for code in self.languages for record in self._language(code)]
+
+    def _language(self, code: str) -> list[Record]:
+        name = self.spelled.get(code, code)
+        table = self._table(self.subset.replace("{language}", name) if self.subset else None)
+        prompt = self.prompt.replace("{language}", name)
+        answer = self.answer.replace("{language}", name) if self.answer else None
+        wanted = [column for column in (prompt, answer, self.id, self.language) if column is not None]
+        problems = [
+            Problem(
+                f"{self.path} ({self.split})",
+                f"there is no column {column!r}",
+                f"one of: {', '.join(table.column_names)}",
+                did_you_mean(column, table.column_names),
+            )
+            for column in wanted
+            if column not in table.column_names
+        ]
+        if problems:
+            raise InputError(*problems)
+        records = []
+        for number, row in enumerate(table.select_columns(wanted)):
+            if self.language is not None and row[self.language] != name:
+                continue
+            if len(records) == self.limit:
+                break
+            text = self._text(row, prompt, number)
+            key = str(number if self.id is None else row[self.id])
+            records.append(
+                Record(
+                    id=key if self.parallel else f"{code}:{key}",
+                    language=code,
+                    prompt=text,
+                    answer=self._text(row, answer, number) if answer else "",
+                )
+            )
+        if not records:
+            raise InputError(Problem(f"{self.path} ({self.split})", f"no row of language {name!r}", "at least one"))
+        return records
+
+    def _text(self, row: dict[str, Any], column: str, number: int) -> str:
+        value = row[column]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+            where = f"{self.path} ({self.split}), row {number}"
+            raise InputError(Problem(where, f"column {column!r} holds {value!r:.40}", "text or a number"))
+        return str(value).strip()
+
+    def _table(self, subset: str | None) -> Any:
+        import datasets  # a second to import: only for those who load from it
+
+        where = f"{self.path}{f' ({subset})' if subset else ''}"
+        try:
+            return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
+        except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+            fix = "Check the id, the subset and the split; for a gated data set log in with: hf auth login."
+            found = f"it cannot be loaded ({str(error).strip().splitlines()[0]})"
+            raise InputError(Problem(where, found, "a data set of the Hub or a local folder", fix)) from error

@@ -1,0 +1,58 @@
+"""Line-aligned parallel text: line i of one file says what line i of the other does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignlab.config import REQUIRED, option
+from alignlab.data.records import Record
+from alignlab.data.text_files import read_lines
+from alignlab.errors import InputError, Problem
+from alignlab.languages import check_codes
+
+
+@dataclass
+class ParallelText:
+    """Pairs of files with the same number of lines; prompt from one, answer from the other."""
+
+    source: str = option(REQUIRED, "file of the prompts, with {language} for the code")
+    target: str = option(REQUIRED, "file of the answers, with {language} for the code where it has one")
+    languages: list[str] = option(REQUIRED, "languages of the prompts, by ISO 639 code", check=check_codes)
+    parallel: bool = option(False, "lines of the same number say the same thing in every language")
+    spelled: dict[str, str] = option({}, "how file names spell a code where they differ, such as {ja: jp}")
+    limit: int | None = option(None, "first pairs to take of each language; null takes all", unit="pairs", ge=1)
+
+    def load(self) -> list[Record]:
+        records: list[Record] = []
+        problems: list[Problem] = []
+        for code in self.languages:
+            try:
+                records += self._pairs(code)
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(*problems)
+        return records
+
+    def _pairs(self, code: str) -> list[Record]:
+        name = self.spelled.get(code, code)
+        source = Path(self.source.replace("{language}", name)).expanduser()
+        target = Path(self.target.replace("{language}", name)).expanduser()
+        prompts, answers = read_lines(source), read_lines(target)
+        for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=False), start=1):
+            if bool(prompt.strip()) != bool(answer.strip()):
+                empty, full = (source, target) if answer.strip() else (target, source)
+                expected = f"the counterpart of {full}:{number}"
+                raise InputError(Problem(f"{empty}:{number}", "the line is empty", expected, "The files are not aligned."))
+        if len(prompts) != len(answers):
+            short, long = (source, target) if len(prompts) < len(answers) else (target, source)
+            line = min(len(prompts), len(answers)) + 1
+            found = f"the file ends before line {line}"
+            raise InputError(Problem(f"{short}:{line}", found, f"as many lines as {long} has ({max(len(prompts), len(answers))})"))
+        pairs = [
+            Record(str(number) if self.parallel else f"{code}:{number}", code, prompt.strip(), answer.strip())
+            for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1)
+            if prompt.strip()
+        ]
+        return pairs[: self.limit]

@@ -1,0 +1,27 @@
+"""The embedded source: parallel maths word problems, which need no network and no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alignlab.config import option
+from alignlab.data.records import Record
+from alignlab.data.wordproblems import LANGUAGES, generate
+from alignlab.languages import check_codes
+
+
+@dataclass
+class WordProblems:
+    """Maths word problems of one to three steps, the same in every language."""
+
+    languages: list[str] = option(list(LANGUAGES), "languages, by ISO 639 code", check=check_codes)
+    split: Literal["train", "probe", "test"] = option("train", "part of the problems; the parts share none")
+    task: Literal["solve", "translate"] = option(
+        "solve", "solve: the answer is the worked answer; translate: it is the English question"
+    )
+    count: int = option(1000, "problems of each language", unit="problems", ge=1)
+    seed: int = option(0, "which problems are drawn", ge=0)
+
+    def load(self) -> list[Record]:
+        return generate(self.languages, self.count, split=self.split, seed=self.seed, task=self.task)

@@ -1,0 +1,99 @@
+"""Reading text files of records, with the file and line of whatever is wrong in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignlab.errors import InputError, Problem, did_you_mean
+
+Column = str | int
+SUFFIXES = (".txt", ".tsv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a file: where it stands and its columns by name or number."""
+
+    path: Path
+    line: int
+    values: dict[Column, Any]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def text(self, column: Column) -> str:
+        """The column as text, without white space around it; refuses one that is missing or holds no text or number."""
+        if column not in self.values:
+            have = ", ".join(str(name) for name in self.values)
+            fix = did_you_mean(str(column), [str(name) for name in self.values])
+            raise InputError(Problem(self.where, f"there is no column {column!r}", f"one of: {have}", fix))
+        value = self.values[column]
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InputError(Problem(self.where, f"column {column!r} holds {type(value).__name__}", "text or a number"))
+        return str(value).strip()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file; a last empty one is left out."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(Problem(str(path), "there is no such file", "a text file", _near(path))) from None
+    except OSError as error:
+        raise InputError(Problem(str(path), f"it cannot be read ({error.strerror})", "a readable text file")) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        found = f"byte {raw[error.start]:#04x} is not UTF-8"
+        fix = "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in."
+        raise InputError(Problem(f"{path}:{line}", found, "UTF-8 text", fix)) from None
+    # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if lines[-1] == "":
+        lines.pop()
+    if not any(line.strip() for line in lines):
+        raise InputError(Problem(str(path), "the file is empty", "one document a line"))
+    return lines
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a .txt (one column, 0), .tsv (columns 0, 1, ...; no header, no quoting) or .jsonl file (its keys)."""
+    suffix = path.suffix
+    if suffix not in SUFFIXES:
+        raise InputError(Problem(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}"))
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        if suffix == ".jsonl":
+            yield Row(path, number, _parse_object(path, number, line))
+        elif suffix == ".tsv":
+            yield Row(path, number, dict(enumerate(line.split("\t"))))
+        else:
+            yield Row(path, number, {0: line})
+
+
+def _parse_object(path: Path, number: int, line: str) -> dict[Column, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        found = f"not JSON ({error.msg} at column {error.colno})"
+        raise InputError(Problem(f"{path}:{number}", found, "one JSON object a line")) from None
+    if not isinstance(value, dict):
+        raise InputError(Problem(f"{path}:{number}", f"a JSON {type(value).__name__}", "one JSON object a line"))
+    return value
+
+
+def _near(path: Path) -> str:
+    """The nearest name that does exist in the folder where the file was looked for."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    if folder != path.parent:
+        return f"The nearest folder that exists is {folder}."
+    return did_you_mean(path.name, [entry.name for entry in folder.iterdir()])

@@ -1,0 +1,242 @@
+"""A training run as configured: its parts, what they were made from, and the trainer that runs them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from torch import nn
+
+from alignlab.callbacks.neuron_tracker import NeuronTracker
+from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
+from alignlab.callbacks.progress import TrainingProgress
+from alignlab.config import option, section, to_plain, variant
+from alignlab.data.batching import StepPlan, steps_of_epochs
+from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
+from alignlab.data.training import DataConfig, MicroBatches, training_loader
+from alignlab.errors import InputError, Problem
+from alignlab.methods import METHODS, QuestionTranslation
+from alignlab.models.distributed import rank, world_size
+from alignlab.models.load import ModelConfig, embedding_rows, identity
+from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.identifiers import IDENTIFIERS, TernaryConfig
+from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.reporting.metrics_csv import MetricsCsv
+from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.runs import RunFolder
+
+# What alignlab sets itself.
+RESERVED = ("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "plugins", "profiler")
+
+
+def trainer_keys() -> Collection[str]:
+    """The arguments of `lightning.Trainer` that a config may give."""
+    return [name for name in inspect.signature(L.Trainer).parameters if name not in RESERVED]
+
+
+@dataclass
+class RunConfig:
+    """Where the run is kept."""
+
+    name: str = option("run", "name of the run")
+    folder: str = option("runs/${run.name}", "folder of the run")
+
+
+@dataclass
+class TrackerConfig:
+    """When neurons are looked at."""
+
+    every_n_steps: int | None = option(
+        100, "snapshot this often, beside the first and the last step; null: those two only", unit="optimiser steps", ge=1
+    )
+    loss: bool = option(True, "also measure the loss of the counted tokens of each language")
+
+
+@dataclass
+class CheckpointConfig:
+    """When the weights are saved."""
+
+    every_n_steps: int | None = option(
+        None, "save this often, beside the last step; null: whenever there is a snapshot", unit="optimiser steps", ge=1
+    )
+
+
+@dataclass
+class TrainConfig:
+    """Everything about a training run."""
+
+    dry_run: bool = option(False, "print the plan and stop")
+    resume: Literal["auto", "never"] = option("auto", "auto: continue an unfinished run of the same config")
+    overwrite: bool = option(False, "replace a run that is in the folder")
+    seed: int = option(0, "of the order of examples, the adapters' start and the dropout", ge=0)
+    run: RunConfig = section(RunConfig, "where the run is kept")
+    model: ModelConfig = section(ModelConfig, "which model is fine-tuned")
+    data: DataConfig = section(DataConfig, "what is trained on")
+    method: QuestionTranslation = variant(METHODS, "how it is trained", "question_translation")
+    probe: ProbeConfig = section(ProbeConfig, "on which text neurons are counted")
+    tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
+    identifier: TernaryConfig = variant(IDENTIFIERS, "how neurons are classified", "ternary")
+    checkpoints: CheckpointConfig = section(CheckpointConfig, "when the weights are saved")
+    wandb: WandbConfig = section(WandbConfig, "Weights & Biases")
+    trainer: dict[str, Any] = option({"max_epochs": 1}, "any argument of lightning.Trainer", keys=trainer_keys)
+
+
+@dataclass
+class Experiment:
+    """The parts of a run, each made once, when it is first asked for."""
+
+    config: TrainConfig
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.config.run.folder).expanduser())
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return self.config.model.build_tokenizer()
+
+    @cached_property
+    def training(self) -> Encoded:
+        return self.config.data.encode(self.tokenizer)
+
+    @cached_property
+    def probe(self) -> Probe:
+        return self.config.probe.build(self.tokenizer)
+
+    @cached_property
+    def trained_languages(self) -> tuple[str, ...]:
+        """Languages of the training prompts, most frequent first in the data's order."""
+        return tuple(dict.fromkeys(document.language for document in self.training.documents))
+
+    @cached_property
+    def outline(self) -> nn.Module:
+        """The prepared model on the meta device: all its shapes, no weights."""
+        model = self.config.model.build_meta()
+        documents = [*self.training.documents, *(d for ds in self.probe.documents.values() for d in ds)]
+        check_vocabulary(documents, embedding_rows(model))
+        with torch.device("meta"):
+            prepared: nn.Module = self.config.method.prepare(model)
+        return prepared
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """The neurons' sites, found in the outline."""
+        with torch.device("meta"):
+            return find_sites(self.outline)
+
+    @property
+    def accumulation(self) -> int:
+        return int(self.config.trainer.get("accumulate_grad_batches", 1))
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Optimiser steps of the run: `trainer.max_steps`, or else what `trainer.max_epochs` makes."""
+        documents, examples = len(self.training.documents), self.config.data.examples_per_step
+        max_steps, max_epochs = self.config.trainer.get("max_steps"), self.config.trainer.get("max_epochs")
+        if isinstance(max_steps, int) and max_steps >= 0:
+            return max_steps
+        if isinstance(max_epochs, int | float) and max_epochs >= 0:
+            return steps_of_epochs(documents, examples, max_epochs)
+        found = f"max_steps {max_steps!r}, max_epochs {max_epochs!r}"
+        raise InputError(Problem("trainer", found, "a number in one of them, so that the run ends"))
+
+    @cached_property
+    def plan(self) -> StepPlan:
+        lengths = tuple(len(document) for document in self.training.documents)
+        return StepPlan(lengths, self.config.data.examples_per_step, self.total_steps, self.config.seed)
+
+    @property
+    def checkpoint_every(self) -> int | None:
+        return self.config.checkpoints.every_n_steps or self.config.tracker.every_n_steps
+
+    def snapshot_steps(self) -> list[int]:
+        """The steps at which neurons are counted."""
+        every = self.config.tracker.every_n_steps
+        return sorted({0, self.total_steps, *(range(0, self.total_steps, every) if every else ())})
+
+    def checkpoint_steps(self) -> list[int]:
+        """The steps at which weights are saved."""
+        every = self.checkpoint_every
+        return sorted({self.total_steps, *(range(every, self.total_steps, every) if every else ())})
+
+    def provenance(self) -> dict[str, Any]:
+        """What the run is made from, beside its config: fingerprints of the tokenised data, and the model's revision."""
+        return {
+            "data_fingerprint": fingerprint(self.training.documents),
+            "probe_fingerprint": self.probe.fingerprint,
+            "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
+        }
+
+    def build_module(self) -> L.LightningModule:
+        """The Lightning module, with the weights loaded."""
+        L.seed_everything(self.config.seed, verbose=False)
+        model = self.config.method.prepare(self.config.model.build())
+        if self.config.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return self.config.method.build(model, total_steps=self.total_steps, seed=self.config.seed)
+
+    def build_loader(self, first_step: int) -> Any:
+        """The loader of this rank, from `first_step` on."""
+        micro_batches = MicroBatches(
+            self.training.documents,
+            self.plan,
+            accumulation=self.accumulation,
+            rank=rank(),
+            ranks=world_size(),
+            pad_id=self.tokenizer.pad_token_id or 0,
+        )
+        first = first_step * self.accumulation
+        return training_loader(
+            micro_batches, first=first, workers=self.config.data.workers, pin_memory=torch.cuda.is_available()
+        )
+
+    def build_tracker(self) -> NeuronTracker:
+        return NeuronTracker(
+            self.probe,
+            folder=self.folder.path,
+            every_n_steps=self.config.tracker.every_n_steps,
+            trained=self.trained_languages,
+            identifier=self.config.identifier,
+            loss=self.config.tracker.loss,
+        )
+
+    def build_trainer(self, done_steps: int) -> L.Trainer:
+        """The Lightning trainer, with the callbacks and loggers of the run."""
+        loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
+        wandb_logger = self.config.wandb.build(self.folder.path, self.config.run.name, to_plain(self.config))
+        if wandb_logger is not None:
+            loggers.append(wandb_logger)
+        given = {key: value for key, value in self.config.trainer.items() if key != "max_epochs"}
+        return L.Trainer(
+            **{
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "log_every_n_steps": 1,
+                **given,
+                # One pass of the loader is the whole run; epochs have become steps.
+                "max_epochs": -1,
+                "max_steps": self.total_steps,
+            },
+            logger=loggers,
+            callbacks=[
+                TrainingProgress(self.total_steps),
+                self.build_tracker(),
+                PretrainedCheckpoint(self.folder, self.tokenizer, self.checkpoint_every),
+            ],
+            default_root_dir=self.folder.path,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+        )
+
+    def close_loggers(self, trainer: L.Trainer) -> None:
+        """End the W&B run, so that all of it is written."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()

@@ -1,0 +1,45 @@
+"""Supervised fine-tuning on answers: question translation.
+
+The model reads a question in another language under an instruction and learns to write it in English; the loss is on the
+English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners, Zhang et al. 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from alignlab.config import option, section
+from alignlab.methods.base import AlignmentModule
+from alignlab.methods.optimizer import OptimizerConfig
+from alignlab.methods.trainable import Lora, make_trainable
+from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
+
+
+@dataclass
+class QuestionTranslation:
+    """Question translation: questions of other languages into English ones."""
+
+    trainable: Literal["lora", "full"] = option("lora", "weights trained: low-rank adapters or all")
+    lora: Lora = section(Lora, "low-rank adapters, used where trainable is lora")
+    optimizer: OptimizerConfig = section(OptimizerConfig, "AdamW and its schedule")
+
+    def prepare(self, model: nn.Module) -> Any:
+        """The model with its trainable weights; also on the meta device."""
+        return make_trainable(model, self.trainable, self.lora)
+
+    def build(self, model: nn.Module, *, total_steps: int, seed: int) -> AlignmentModule:
+        """The Lightning module around a prepared model."""
+        return SupervisedModule(model, self.optimizer, total_steps=total_steps, seed=seed)
+
+
+class SupervisedModule(AlignmentModule):
+    """Negative log-likelihood of the answer tokens; logits are computed at those positions only."""
+
+    def loss_sum(self, batch: dict[str, Tensor]) -> Tensor:
+        rows = predicting_rows(batch["answer"])
+        with only_rows(self.model, rows):
+            output = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+        return token_losses(output.logits, batch["input_ids"], rows).sum()

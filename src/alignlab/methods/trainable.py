@@ -1,0 +1,59 @@
+"""Which weights a method trains: low-rank adapters (LoRA, by PEFT) or all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import peft
+from torch import nn
+
+from alignlab.config import option
+from alignlab.errors import InputError, Problem, did_you_mean
+
+
+@dataclass
+class Lora:
+    """Low-rank adaptation (Hu et al. 2021), as PEFT does it."""
+
+    rank: int = option(16, "rank of the adapters", ge=1)
+    alpha: float = option(32, "scale of the adapters, divided by the rank", gt=0)
+    dropout: float = option(0.0, "dropout on the adapters' input while training", ge=0, lt=1)
+    targets: list[str] = option(
+        ["q_proj", "v_proj"], "modules that get an adapter, by the end of their name; [all-linear] takes every linear one"
+    )
+
+
+def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: Lora) -> Any:
+    """The model as it is trained: wrapped in a PEFT adapter, or with every weight trainable.
+
+    Raises `InputError` for target modules that the model has not.
+    """
+    if trainable == "full":
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model
+    targets = "all-linear" if lora.targets == ["all-linear"] else lora.targets
+    if isinstance(targets, list):
+        _check_targets(model, targets)
+    adapter = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets
+    )
+    return peft.get_peft_model(model, adapter)  # type: ignore[arg-type]
+
+
+def _check_targets(model: nn.Module, targets: list[str]) -> None:
+    names = [name for name, module in model.named_modules() if getattr(module, "weight", None) is not None]
+    endings = sorted({name.rpartition(".")[2] for name in names})
+    problems = [
+        Problem(
+            "method.lora.targets",
+            f"the model has no module {target!r}",
+            f"some of: all-linear, {', '.join(endings)}",
+            did_you_mean(target, endings),
+        )
+        for target in targets
+        if not any(name == target or name.endswith(f".{target}") for name in names)
+    ]
+    if problems:
+        raise InputError(*problems)

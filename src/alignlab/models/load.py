@@ -1,0 +1,128 @@
+"""Loading a model and its tokenizer, from a folder, the Hub or the package; nothing that is loaded can execute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from torch import nn
+
+from alignlab.config import option
+from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
+
+DEMO = "builtin:demo"
+DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo_model"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+@dataclass
+class ModelConfig:
+    """Which model is fine-tuned."""
+
+    source: str = option(DEMO, f"folder, Hub id such as mistralai/Mistral-7B-v0.1, or {DEMO} (in the package)")
+    revision: str | None = option(None, "branch, tag or commit on the Hub; null takes the newest")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "weights as stored (auto) or converted")
+    attention: str | None = option(None, "transformers' attn_implementation; null leaves the choice to transformers")
+    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
+
+    def build(self) -> nn.Module:
+        """The causal language model in evaluation mode, with its weights (safetensors only)."""
+        self._check_folder(weights=True)
+        options = {"dtype": self.dtype, "use_safetensors": True, **self._attention()}
+        with _refusing(self.source):
+            return transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+                self._path(), revision=self._revision(), trust_remote_code=False, **options
+            )
+
+    def build_meta(self) -> nn.Module:
+        """The same model on the meta device: its shapes without weights; needs the configuration only."""
+        self._check_folder(weights=False)
+        with _refusing(self.source):
+            config = transformers.AutoConfig.from_pretrained(
+                self._path(), revision=self._revision(), trust_remote_code=False
+            )
+            dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
+            with torch.device("meta"):
+                # Eager attention: the others look at the values of the mask, which the meta device has not.
+                return transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
+                    config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
+                )
+
+    def build_tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        self._check_folder(weights=False)
+        with _refusing(self.source):
+            return transformers.AutoTokenizer.from_pretrained(
+                self._path(), revision=self._revision(), trust_remote_code=False
+            )
+
+    def weights_at_hand(self) -> bool:
+        """Whether the weights can be loaded without asking anyone; true also for Hub ids, which are fetched when needed."""
+        path = Path(self._path())
+        return not path.is_dir() or any((path / name).is_file() for name in _WEIGHTS)
+
+    def _attention(self) -> dict[str, str]:
+        return {"attn_implementation": self.attention} if self.attention else {}
+
+    def _path(self) -> str:
+        return str(DEMO_FOLDER if self.source == DEMO else Path(self.source).expanduser())
+
+    def _revision(self) -> str:
+        return self.revision or "main"
+
+    def _check_folder(self, *, weights: bool) -> None:
+        """Say in our words what is missing, before transformers does in many."""
+        path = Path(self._path())
+        looks_local = self.source.startswith(("/", ".", "~")) or self.source.count("/") > 1
+        if not path.is_dir():
+            if looks_local or path.exists():
+                near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+                raise InputError(Problem("model.source", f"there is no folder {self.source}", "a model folder", near))
+            return
+        if not (path / "config.json").is_file():
+            fix = "It is a PEFT adapter: give the folder of its base model." if (path / "adapter_config.json").is_file() else ""
+            raise InputError(Problem("model.source", f"{self.source} holds no config.json", "a model folder", fix))
+        if weights and not self.weights_at_hand():
+            others = sorted(entry.name for entry in path.iterdir() if entry.suffix in {".bin", ".pt", ".pth", ".ckpt"})
+            found = f"{self.source} holds no model.safetensors" + (f", only {', '.join(others)}" if others else "")
+            fix = "Pickles can execute code and are not loaded; convert them with save_pretrained." if others else ""
+            raise InputError(Problem("model.source", found, "weights as safetensors", fix))
+
+
+@contextmanager
+def _refusing(source: str) -> Iterator[None]:
+    """Turn what transformers and the Hub raise for a bad source into one message."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+        text = " ".join(lines).lower()
+        fix = ""
+        if "gated" in text or "401" in text:
+            found = f"{source} is gated or private, or there is no such model"
+            fix = f"Accept its licence at https://huggingface.co/{source} and log in with: hf auth login."
+        elif "trust_remote_code" in text or "custom code" in text:
+            found = f"{source} needs code of its own, which alignlab does not run"
+            raise UnsupportedModelError(Problem("model.source", found, "a model that transformers knows")) from error
+        elif "connect" in text or "offline" in text:
+            found = f"{source} is not here and the Hub cannot be reached"
+            fix = "Check the network, or download the model elsewhere and give its folder."
+        else:
+            found = f"{source} cannot be loaded ({lines[0]})"
+        raise InputError(Problem("model.source", found, "a model folder or a Hub id", fix)) from error
+
+
+def embedding_rows(model: nn.Module) -> int:
+    """Number of token ids that the model knows."""
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+
+def identity(model: nn.Module) -> tuple[str, str]:
+    """Name and revision of the model as transformers knows them, for the record."""
+    config = model.config
+    return str(config.name_or_path), str(getattr(config, "_commit_hash", None) or "")  # type: ignore[union-attr]

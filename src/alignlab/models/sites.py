@@ -1,0 +1,159 @@
+"""Where the neurons of a model are: found by structure, checked by one forward.
+
+A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and the
+like). Transformers names that module alike in some thirty dense families; what differs between them is where it sits. So
+nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy forward shows
+whether it fires once, and whether a linear map of its width (the down projection) follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignlab.errors import Problem, UnsupportedModelError
+
+ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The neurons of one layer.
+
+    layer: number of the decoder layer, from 0.
+    name: name of the activation module in the model.
+    width: number of neurons.
+    """
+
+    layer: int
+    name: str
+    module: nn.Module = field(repr=False, compare=False)
+    width: int
+
+
+def find_sites(model: nn.Module) -> list[Site]:
+    """The `mlp.act` site of every decoder layer, in order, checked by a forward of three tokens.
+
+    Works on models on the meta device, in PEFT wrappers and in any precision. Raises `UnsupportedModelError` that says what
+    was found where the neurons cannot be counted exactly.
+    """
+    prefix, layers = decoder_layers(model)
+    modules: list[tuple[str, nn.Module]] = []
+    problems = []
+    for index, layer in enumerate(layers):
+        found = [
+            (f"{prefix}.{index}.{name}", module)
+            for name, module in layer.named_modules()
+            if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
+        ]
+        if len(found) == 1:
+            modules += found
+        else:
+            names = ", ".join(name for name, _ in found) or "none"
+            expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
+            problems.append(Problem(f"model.source, layer {index}", f"activation modules found: {names}", expected))
+    if problems:
+        raise UnsupportedModelError(*problems)
+    fired = _fire(model, modules, layers)
+    return [Site(layer, name, module, fired[layer]) for layer, (name, module) in enumerate(modules)]
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name and list of the decoder layers: the one module list as long as the configuration has layers."""
+    config = model.config.get_text_config()  # type: ignore[operator, union-attr]
+    count = config.num_hidden_layers
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    fitting = [(name, module) for name, module in lists if len(module) == count]
+    # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
+    fitting = [(name, module) for name, module in fitting if not any(name.startswith(f"{other}.") for other, _ in fitting)]
+    if len(fitting) != 1:
+        sizes = ", ".join(f"{name} ({len(module)})" for name, module in lists) or "none"
+        expected = f"one list of {count} decoder layers"
+        raise UnsupportedModelError(Problem("model.source", f"module lists found: {sizes}", expected))
+    return fitting[0]
+
+
+def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.ModuleList) -> list[int]:
+    """Pass three tokens through the model; the width of each site, which must fire once and feed a map of its width."""
+    tokens = 3
+    shapes: list[list[tuple[int, ...]]] = [[] for _ in modules]
+    inputs: list[set[int]] = [set() for _ in modules]
+    handles = [
+        module.register_forward_hook(lambda _m, _i, output, at=at: shapes[at].append(_shape(output)))  # type: ignore[misc]
+        for at, (_, module) in enumerate(modules)
+    ]
+    for at, layer in enumerate(layers):
+        for module in layer.modules():
+            if getattr(module, "weight", None) is not None and module.weight.ndim == 2:  # type: ignore[union-attr]
+                hook: Callable[..., None] = lambda _m, args, at=at: inputs[at].update(_width(args))  # noqa: E731
+                handles.append(module.register_forward_pre_hook(hook))
+    parameter = next(model.parameters())
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            ids = torch.zeros((1, tokens), dtype=torch.int64, device=parameter.device)
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    problems = []
+    for (name, _), seen, widths in zip(modules, shapes, inputs, strict=True):
+        if len(seen) != 1:
+            found = f"{name} ran {len(seen)} times in a forward"
+            fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load the model without it."
+            problems.append(Problem("model.source", found, "once", fix))
+        elif _rows(seen[0]) != tokens or seen[0][-1] not in widths:
+            found = f"{name} gave a tensor of shape {seen[0]}"
+            expected = f"{tokens} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
+            problems.append(Problem("model.source", found, expected))
+    widths_seen = {seen[0][-1] for seen in shapes if len(seen) == 1}
+    if not problems and len(widths_seen) > 1:
+        found = f"layers of {_numbers(widths_seen)} neurons"
+        problems.append(Problem("model.source", found, "the same number of neurons in every layer"))
+    if problems:
+        raise UnsupportedModelError(*problems)
+    return [seen[0][-1] for seen in shapes]
+
+
+@contextmanager
+def observe(sites: list[Site], see: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Within the block, `see(layer, activations)` is called at every forward of a site with its output, (..., width)."""
+
+    def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
+        def call(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            see(layer, output)  # nothing is returned: what a forward hook returns would replace the output
+
+        return call
+
+    handles = [site.module.register_forward_hook(hook(site.layer)) for site in sites]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    return tuple(output.shape) if isinstance(output, Tensor) else ()
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    rows = 1
+    for size in shape[:-1]:
+        rows *= size
+    return rows
+
+
+def _width(args: tuple[Any, ...]) -> set[int]:
+    return {args[0].shape[-1]} if args and isinstance(args[0], Tensor) and args[0].is_floating_point() else set()
+
+
+def _numbers(values: set[int]) -> str:
+    return ", ".join(str(value) for value in sorted(values)) or "none"

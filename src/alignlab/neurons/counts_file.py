@@ -1,0 +1,143 @@
+"""The file of a snapshot of counts: safetensors with a header, written whole or not at all.
+
+The header lies in the safetensors metadata, whose values are strings: ``format``, ``format_version``, ``site``,
+``scope``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``languages``, ``trained_languages`` and
+``step`` as JSON. The tensors are those of :class:`~alignlab.neurons.counts.ActivationCounts`, by the same names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem
+
+FORMAT = "alignlab-counts"
+FORMAT_VERSION = 1
+REQUIRED_TENSORS = ("firings", "tokens", "documents")
+OPTIONAL_TENSORS = ("loss_sum", "loss_tokens")
+TEXT_KEYS = ("site", "scope", "model", "revision", "data_fingerprint")
+
+
+@dataclass(frozen=True)
+class CountsHeader:
+    """What a file of counts says about itself; the fields are those of ActivationCounts.
+
+    shape: G, S, L, N of the firings.
+    """
+
+    languages: tuple[str, ...]
+    shape: tuple[int, ...]
+    site: str
+    scope: str
+    model: str
+    revision: str
+    step: int | None
+    trained_languages: tuple[str, ...]
+    data_fingerprint: str
+
+
+def read_header(path: Path | str) -> CountsHeader:
+    """The header of a file of counts, without its tensors; cheap however large the file.
+
+    Raises InputError when the file is missing, truncated, not alignlab's or of another version.
+    """
+    with _opened(Path(path)) as file:
+        return _parsed(Path(path), file)
+
+
+def read_counts(path: Path) -> tuple[CountsHeader, dict[str, Tensor]]:
+    """Header and tensors of a file of counts. Raises InputError as `read_header` does."""
+    with _opened(path) as file:
+        header = _parsed(path, file)
+        optional = set(file.keys()).intersection(OPTIONAL_TENSORS)
+        return header, {name: file.get_tensor(name) for name in (*REQUIRED_TENSORS, *optional)}
+
+
+def write_counts(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write the file beside its place and move it there, so that a reader finds the old one, the new one, or none.
+
+    Raises OSError when it cannot be written; nothing is left behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
+        _sync(partial)
+        partial.replace(path)
+        # The new name is on disk only once the folder is.
+        _sync(path.parent)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open safetensors file; its own errors become refusals that name it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(Problem(f"{path}", "there is no such file", "a file of activation counts")) from None
+    except (SafetensorError, OSError) as error:
+        found = f"cannot be read as safetensors ({error})"
+        raise InputError(Problem(f"{path}", found, "a whole file of activation counts", "Is it truncated?")) from None
+
+
+def _parsed(path: Path, file: Any) -> CountsHeader:
+    metadata: dict[str, str] = file.metadata() or {}
+    where = f"{path}"
+    if metadata.get("format") != FORMAT:
+        found = f"its header has the format {metadata.get('format')!r}"
+        raise InputError(Problem(where, found, f"{FORMAT!r}, as written by ActivationCounts.save"))
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        found, fix = f"format version {metadata.get('format_version')!r}", "Read it with the alignlab that wrote it."
+        raise InputError(Problem(where, found, f"version '{FORMAT_VERSION}'", fix))
+    keys, tensors = (*TEXT_KEYS, "languages", "trained_languages", "step"), set(file.keys())
+    problems = [Problem(where, f"its header has no {key!r}") for key in keys if key not in metadata]
+    problems += [Problem(where, f"it has no tensor {name!r}") for name in REQUIRED_TENSORS if name not in tensors]
+    if problems:
+        raise InputError(*problems)
+    step = _decoded(where, metadata, "step")
+    if not (step is None or type(step) is int):
+        raise InputError(Problem(where, f"step {step!r} in its header", "an integer or null"))
+    return CountsHeader(
+        languages=_names(where, metadata, "languages"),
+        shape=tuple(file.get_slice("firings").get_shape()),
+        step=step,
+        trained_languages=_names(where, metadata, "trained_languages"),
+        **{key: metadata[key] for key in TEXT_KEYS},
+    )
+
+
+def _names(where: str, metadata: dict[str, str], key: str) -> tuple[str, ...]:
+    names = _decoded(where, metadata, key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(Problem(where, f"{key} {metadata[key]!r} in its header", "a JSON list of names"))
+    return tuple(names)
+
+
+def _decoded(where: str, metadata: dict[str, str], key: str) -> Any:
+    try:
+        return json.loads(metadata[key])
+    except ValueError:
+        raise InputError(Problem(where, f"{key} {metadata[key]!r} in its header", "JSON")) from None

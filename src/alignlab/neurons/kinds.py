@@ -1,0 +1,71 @@
+"""Kinds of neurons, by the number of languages in which they lie above tau (Zhang et al. 2025), and their counts.
+
+In numpy, on the tensors' own memory: on operations this small, torch's threads cost more than they save.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem, did_you_mean
+
+Convention = Literal["paper", "selection", "all"]
+
+
+class Kind(IntEnum):
+    """The kind of a neuron; its value is the code in the tensors of :func:`kinds_of`."""
+
+    NONE = 0  # of no kind: not selected, or above tau in no language where there is no selection
+    SPECIFIC = 1  # above tau in one language
+    RELATED = 2  # above tau in more than one language, but not in all
+    GENERAL = 3  # above tau in every language
+    UNASSIGNED = 4  # selected, but above tau in no language
+
+    @property
+    def label(self) -> str:
+        """The name in tables and files, such as ``specific``."""
+        return self.name.lower()
+
+
+def check_convention(convention: str) -> None:
+    """Raises InputError unless `convention` is one of paper, selection, all."""
+    choices: tuple[str, ...] = get_args(Convention)
+    if convention not in choices:
+        raise InputError(Problem("kinds", f"{convention!r}", ", ".join(choices), did_you_mean(convention, choices)))
+
+
+def kinds_of(degree: Tensor, selected: Tensor, g: int, convention: Convention = "paper") -> Tensor:
+    """The Kind of every neuron, (L, N) int8.
+
+    degree: (L, N) integers, from 0 to `g`, the number of languages. selected: (L, N) bool.
+
+    paper: specific, related and unassigned from the selection, general from all neurons.
+    selection: every kind from the selection.
+    all: every kind from all neurons, by the degree alone; there is no unassigned then.
+
+    The conventions can disagree about a language, so every table names the one it shows.
+    """
+    check_convention(convention)
+    by_degree = np.full(g + 1, Kind.RELATED, dtype=np.int8)
+    by_degree[0] = Kind.NONE if convention == "all" else Kind.UNASSIGNED
+    by_degree[1] = Kind.SPECIFIC
+    by_degree[g] = Kind.GENERAL
+    kinds = by_degree[degree.numpy()]
+    if convention != "all":
+        shown = selected.numpy() | ((kinds == Kind.GENERAL) & (convention == "paper"))
+        kinds[~shown] = Kind.NONE
+    return torch.from_numpy(kinds)
+
+
+def count_by_layer(kinds: Tensor, among: Tensor | None = None) -> Tensor:
+    """How many neurons of each kind each layer has, (L, len(Kind)) int64.
+
+    kinds: (L, N) codes. among: (L, N) bool, the neurons to count, such as those of one language; None for all.
+    """
+    codes = kinds.numpy() if among is None else np.where(among.numpy(), kinds.numpy(), -1)
+    return torch.from_numpy(np.stack([np.count_nonzero(codes == kind, axis=1) for kind in Kind], axis=1))

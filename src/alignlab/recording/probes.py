@@ -1,0 +1,151 @@
+"""The probe: the documents of every language on which neurons are counted, the same at every snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alignlab.config import option, section, variant
+from alignlab.data.batching import token_budget_batches
+from alignlab.data.encoding import Document, encode, fingerprint
+from alignlab.data.prompts import Prompts
+from alignlab.data.records import Record
+from alignlab.data.sources import SOURCES, Source
+from alignlab.errors import InputError, Problem
+
+Scope = Literal["response", "all"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Documents by language, in the seeded order by which they are dealt to shards.
+
+    scope: which tokens are counted; `response`: those of the answer, `all`: every one.
+    shards: S; document i of a language is in shard i mod S.
+    count_special_tokens: count BOS, EOS and the special tokens of templates too.
+    truncated: documents that lost tokens at the end.
+    """
+
+    documents: Mapping[str, Sequence[Document]]
+    scope: Scope
+    shards: int
+    max_tokens_per_batch: int
+    count_special_tokens: bool = False
+    truncated: int = 0
+    _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.documents)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any token, mask, scope or language."""
+        parts = f"{self.scope} {self.shards} {self.count_special_tokens}"
+        texts = "".join(fingerprint(documents) for documents in self.documents.values())
+        return hashlib.sha256(f"{parts} {texts}".encode()).hexdigest()[:16]
+
+    def counted(self, document: Document) -> npt.NDArray[np.bool_]:
+        """Which tokens of a document are counted: (T,) bool."""
+        counted = document.answer if self.scope == "response" else np.ones(len(document), dtype=bool)
+        return counted if self.count_special_tokens else counted & ~document.special
+
+    def batches(self, language: str) -> list[list[int]]:
+        """Documents of a language, by number, in length-sorted batches of at most `max_tokens_per_batch` tokens."""
+        if language not in self._batches:
+            lengths = [len(document) for document in self.documents[language]]
+            self._batches[language] = token_budget_batches(lengths, self.max_tokens_per_batch)
+        return self._batches[language]
+
+    def tokens(self, language: str) -> npt.NDArray[np.int64]:
+        """Counted tokens by shard: (S,) int64."""
+        tokens = np.zeros(self.shards, dtype=np.int64)
+        for index, document in enumerate(self.documents[language]):
+            tokens[index % self.shards] += int(self.counted(document).sum())
+        return tokens
+
+    def check(self) -> None:
+        """Refuse a probe in which a language has nothing to count."""
+        problems = []
+        for language in self.languages:
+            if self.tokens(language).sum() == 0:
+                fix = "Give answers, or set probe.scope=all." if self.scope == "response" else ""
+                found = f"language {language!r} has no token to count in {len(self.documents[language])} documents"
+                problems.append(Problem(f"probe (scope {self.scope})", found, "one or more", fix))
+        if problems:
+            raise InputError(*problems)
+
+
+@dataclass
+class ProbeConfig:
+    """On which text neurons are counted."""
+
+    source: Source = variant(SOURCES, "where the documents come from", "builtin:wordproblems")
+    prompts: Prompts = section(Prompts, "how a record becomes text")
+    scope: Scope = option("response", "tokens counted: those of the answer, or all")
+    max_texts: int = option(250, "documents of each language", unit="documents", ge=1)
+    max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
+    max_tokens_per_batch: int = option(8192, "size of a batch, padding included", unit="tokens", ge=1)
+    shards: int = option(20, "groups of documents whose counts are kept apart, for intervals; 1 saves space", ge=1, le=1000)
+    seed: int = option(0, "which documents are taken and how they are dealt to shards", ge=0)
+    count_special_tokens: bool = option(False, "count BOS, EOS and template tokens too, as published systems do")
+
+    def build(self, tokenizer: Any) -> Probe:
+        """Load, choose and tokenise the documents."""
+        return build_probe(
+            self.source.load(),
+            tokenizer,
+            prompts=self.prompts,
+            scope=self.scope,
+            max_texts=self.max_texts,
+            max_length=self.max_length,
+            max_tokens_per_batch=self.max_tokens_per_batch,
+            shards=self.shards,
+            seed=self.seed,
+            count_special_tokens=self.count_special_tokens,
+        )
+
+
+def build_probe(
+    records: Sequence[Record],
+    tokenizer: Any,
+    *,
+    prompts: Prompts | None = None,
+    scope: Scope = "response",
+    max_texts: int = 250,
+    max_length: int = 1024,
+    max_tokens_per_batch: int = 8192,
+    shards: int = 20,
+    seed: int = 0,
+    count_special_tokens: bool = False,
+) -> Probe:
+    """The probe of the records' languages, in the order in which the records first name them.
+
+    Documents are taken, and dealt to shards, in the order of a seeded hash of their id: parallel documents, which share
+    an id, are taken or left together and are in the same shard in every language.
+    Raises `InputError` where a language has no token to count.
+    """
+    by_language: dict[str, list[Record]] = {}
+    for record in records:
+        by_language.setdefault(record.language, []).append(record)
+    documents: dict[str, list[Document]] = {}
+    truncated = 0
+    for language, all_records in by_language.items():
+        chosen = sorted(all_records, key=lambda record: _order(seed, record.id))[:max_texts]
+        encoded = encode(
+            chosen, tokenizer, prompts or Prompts(), max_length=max_length, append_eos=False, needs_answer=False
+        )
+        documents[language] = encoded.documents
+        truncated += encoded.truncated
+    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated)
+    probe.check()
+    return probe
+
+
+def _order(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()

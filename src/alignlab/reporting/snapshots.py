@@ -1,0 +1,187 @@
+"""What a snapshot says: its counts as tidy rows, as scalars for a logger, and as the table that people read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from alignlab.atomic import whole_file
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.kinds import Kind
+from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE, CountRow, kind_counts
+from alignlab.neurons.ternary import Ternary
+
+ANCHORED, REESTIMATED = "anchored", "reestimated"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot's counts with their classification.
+
+    anchored: rows at the tau and lambda of the run's first snapshot, by which differences are meant.
+    reestimated: rows at tau and lambda of this snapshot; their differences are compositional: tau is a quantile of all
+        probabilities, so more neurons of one degree leave fewer of the others.
+    losses: mean negative log-likelihood of each language's counted tokens, in nats a token.
+    """
+
+    step: int
+    trained: tuple[str, ...]
+    unseen: tuple[str, ...]
+    result: Ternary
+    anchored: list[CountRow]
+    reestimated: list[CountRow]
+    losses: dict[str, float]
+    shape: tuple[int, int]
+
+
+def summarise(
+    counts: ActivationCounts, identifier: TernaryConfig, trained: Collection[str], anchor: Ternary | None
+) -> Snapshot:
+    """Classify a snapshot, at its own thresholds and at those of the `anchor` (the run's first; None where this is it)."""
+    step = counts.step or 0
+    own = identifier.identify(counts)
+    result = own if anchor is None else identifier.identify(counts, anchor)
+    losses = {}
+    if counts.loss_sum is not None and counts.loss_tokens is not None:
+        for language, total, tokens in zip(counts.languages, counts.loss_sum, counts.loss_tokens, strict=True):
+            losses[language] = float(total / tokens) if tokens else float("nan")
+    return Snapshot(
+        step=step,
+        trained=tuple(language for language in counts.languages if language in trained),
+        unseen=tuple(language for language in counts.languages if language not in trained),
+        result=result,
+        anchored=kind_counts(result, trained, step=step),
+        reestimated=kind_counts(own, trained, step=step),
+        losses=losses,
+        shape=(counts.shape[2], counts.shape[3]),
+    )
+
+
+def scalars(snapshot: Snapshot) -> dict[str, float]:
+    """Every count over all layers, and every loss, under a path such as `neurons/specific/zh` or `neurons/trained/related`."""
+    values: dict[str, float] = {"neurons/step": snapshot.step}
+    for prefix, rows in (("neurons", snapshot.anchored), ("neurons/reestimated", snapshot.reestimated)):
+        for row in rows:
+            if row.layer is not None or not row.kind:
+                continue
+            group = {"all": "", "language": ""}.get(row.group, f"{row.group}/")
+            name = f"/{row.language}" if row.language else ""
+            values[f"{prefix}/{group}{row.kind}{name}"] = row.count
+    for language, loss in snapshot.losses.items():
+        values[f"neurons/loss/{language}"] = loss
+    for group, languages in (("trained", snapshot.trained), ("unseen", snapshot.unseen)):
+        if snapshot.losses and languages:
+            values[f"neurons/{group}/loss"] = _mean_loss(snapshot, languages)
+    values |= {"neurons/threshold": snapshot.result.threshold, "neurons/lambda": snapshot.result.lambda_}
+    return values
+
+
+def write_csv(path: Path, snapshot: Snapshot) -> None:
+    """The snapshot's rows: the columns of `CountRow` behind `thresholds`, which is `anchored` or `reestimated`.
+
+    A language's loss is a row of the kind `loss` (nats a token; denominator 0).
+    """
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_text(snapshot))
+
+
+def csv_text(snapshot: Snapshot) -> str:
+    """The text of `write_csv`."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["thresholds", *(field.name for field in fields(CountRow))], lineterminator="\n")
+    writer.writeheader()
+    for thresholds, rows in ((ANCHORED, snapshot.anchored), (REESTIMATED, snapshot.reestimated)):
+        writer.writerows({"thresholds": thresholds, **asdict(row)} for row in rows)
+    for language, loss in snapshot.losses.items():
+        row = CountRow(snapshot.step, "language", language, None, "loss", None, "", loss, 0)
+        writer.writerow({"thresholds": "", **asdict(row)})
+    return out.getvalue()
+
+
+def collect_csv(folder: Path, path: Path) -> None:
+    """Put the tables of all snapshots in `folder` into one, in order of their steps."""
+    tables = sorted(folder.glob("step-*.csv"))
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as out:
+        for number, table in enumerate(tables):
+            with table.open(encoding="utf-8") as file:
+                header = next(file)
+                if number == 0:
+                    out.write(header)
+                out.writelines(file)
+
+
+def table_rows(snapshot: Snapshot, first: Snapshot | None) -> list[list[str]]:
+    """The table that people read: a row a kind, its count and its change since the first snapshot.
+
+    Columns: kind; all neurons and change; mean of the trained languages and change; of the unseen ones and change.
+    Counts are those at anchored thresholds. The last row is the loss.
+    """
+    rows = [_row(snapshot, first, kind) for kind in COUNTED_KINDS]
+    if snapshot.losses:
+        cells = ["loss", "", ""]
+        for languages in (snapshot.trained, snapshot.unseen):
+            value = _mean_loss(snapshot, languages)
+            before = _mean_loss(first, languages) if first else None
+            cells += [_number(value, 3), _change(value, before, 3)]
+        rows.append(cells)
+    return rows
+
+
+TABLE_HEADER = ("kind", "all", "change", "trained", "change", "unseen", "change")
+TABLE_ALIGN = "lrrrrrr"
+
+
+def table_title(snapshot: Snapshot) -> str:
+    """What the table's numbers are: sites, convention, thresholds."""
+    layers, width = snapshot.shape
+    result = snapshot.result
+    return (
+        f"Neurons at step {snapshot.step}: {layers} x {width} = {layers * width}, "
+        f"{int(result.selected.sum())} selected, tau {result.threshold:.4f}, lambda {result.lambda_:.4f}"
+    )
+
+
+def table_note(snapshot: Snapshot) -> str:
+    """How to read the table."""
+    trained = " ".join(snapshot.trained) or "none"
+    unseen = " ".join(snapshot.unseen) or "none"
+    return (
+        f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
+        "change: since step 0, at its tau and lambda; loss: nats a token"
+    )
+
+
+def _row(snapshot: Snapshot, first: Snapshot | None, kind: Kind) -> list[str]:
+    cells = [kind.label]
+    for group, languages in (("all", snapshot.result.languages), ("trained", snapshot.trained), ("unseen", snapshot.unseen)):
+        if group != "all" and (kind not in KINDS_OF_A_LANGUAGE or not languages):
+            cells += ["", ""]
+            continue
+        digits = 0 if group == "all" else 1
+        value = _find(snapshot, group, kind)
+        before = _find(first, group, kind) if first else None
+        cells += [_number(value, digits), _change(value, before, digits)]
+    return cells
+
+
+def _find(snapshot: Snapshot, group: str, kind: Kind) -> float:
+    return next(
+        row.count for row in snapshot.anchored if row.group == group and row.kind == kind.label and row.layer is None
+    )
+
+
+def _mean_loss(snapshot: Snapshot, languages: Sequence[str]) -> float:
+    """The mean over the languages, each of one weight; not a number where there is none."""
+    return sum(snapshot.losses[language] for language in languages) / len(languages) if languages else float("nan")
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if value != value else f"{value:,.{digits}f}"
+
+
+def _change(value: float, before: float | None, digits: int) -> str:
+    return "" if before is None or value != value else f"{value - before:+,.{digits}f}"

@@ -1,0 +1,58 @@
+"""What all verbs do alike: help, refusals with exit status 2, quiet libraries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from alignlab import console
+from alignlab.config import asks_for_help, help_text, load
+from alignlab.errors import InputError
+
+Config = TypeVar("Config")
+
+# What libraries say about choices that alignlab makes on purpose.
+_EXPECTED = (
+    ".*does not have many workers.*",  # data.workers says how many
+    ".*checkpoint directory .* exists and is not empty.*",
+    ".*`is_gradient_checkpointing` is deprecated.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, intro: str, argv: Sequence[str]) -> int:
+    """Load the config that `argv` asks for and run the verb with it.
+
+    Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is raised
+    is our own bug and keeps its traceback.
+    """
+    if asks_for_help(argv):
+        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro))
+        return 0
+    _quieten()
+    try:
+        config, _ = load(root, argv)
+        run(config)
+    except InputError as error:
+        console.complain(f"\n{error}")
+        return 2
+    except KeyboardInterrupt:
+        console.complain("\nStopped. The same command continues from the last checkpoint.")
+        return 130
+    return 0
+
+
+def _quieten() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

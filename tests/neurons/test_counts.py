@@ -1,0 +1,308 @@
+"""The record of a counting pass: what it computes, what it refuses, and its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from alignlab.errors import InputError
+from alignlab.neurons import ActivationCounts, read_header, smallest_dtype
+
+
+def make(max_tokens: int = 100, seed: int = 0, **changes: Any) -> ActivationCounts:
+    """Counts of 3 languages in 4 shards of 2 layers of 5 neurons, the last language without a counted token."""
+    random = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(1, max_tokens + 1, (3, 4), generator=random)
+    tokens[0, 0] = max_tokens
+    tokens[2] = 0
+    share = torch.rand(3, 4, 2, 5, generator=random, dtype=torch.float64)
+    firings = (share * (tokens[..., None, None] + 1)).floor().long().minimum(tokens[..., None, None])
+    fields: dict[str, Any] = {
+        "languages": ("zh", "sw", "日本"),
+        "firings": firings,
+        "tokens": tokens,
+        "documents": torch.tensor([[2, 1, 1, 3], [1, 1, 1, 1], [0, 0, 0, 0]]),
+        "site": "mlp.act",
+        "scope": "response",
+        "model": "demo",
+        "revision": "abc",
+        "step": 20,
+        "trained_languages": ("zh", "te"),
+        "data_fingerprint": "f00d",
+        "loss_sum": torch.tensor([12.5, 1 / 3, 0.0], dtype=torch.float64),
+        "loss_tokens": torch.tensor([4, 2, 0]),
+    }
+    return ActivationCounts(**fields | changes)
+
+
+def fields_of(counts: ActivationCounts) -> dict[str, Any]:
+    """Every field, tensors as lists, so that two records can be compared whatever their integer types."""
+    values = {field.name: getattr(counts, field.name) for field in dataclasses.fields(counts)}
+    return {name: v.tolist() if isinstance(v, torch.Tensor) else v for name, v in values.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64])
+def test_totals_and_probabilities_sum_over_shards_before_they_divide(dtype: torch.dtype) -> None:
+    counts = make()
+    typed = dataclasses.replace(counts, firings=counts.firings.to(dtype))
+    for g in range(3):
+        tokens = sum(counts.tokens[g].tolist())
+        assert typed.language_tokens()[g] == tokens
+        for layer in range(2):
+            for n in range(5):
+                fired = sum(counts.firings[g, s, layer, n].item() for s in range(4))
+                assert typed.totals()[g, layer, n] == fired
+                assert typed.probabilities()[g, layer, n] == (fired / tokens if tokens else 0.0)
+    assert typed.totals().dtype == torch.int64
+    assert typed.probabilities().dtype == torch.float64
+
+
+def test_sums_do_not_overflow_the_type_they_are_stored_in() -> None:
+    full = torch.full((1, 4, 1, 1), 255, dtype=torch.uint8)
+    tokens = torch.full((1, 4), 255)
+    counts = ActivationCounts(("en",), full, tokens, torch.ones(1, 4, dtype=torch.int64), "mlp.act", "all")
+    assert counts.totals().item() == 1020
+    assert counts.probabilities().item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("max_value", "dtype"),
+    [
+        (0, torch.uint8),
+        (255, torch.uint8),
+        (256, torch.uint16),
+        (65_535, torch.uint16),
+        (65_536, torch.uint32),
+        (2**32 - 1, torch.uint32),
+        (2**32, torch.int64),
+    ],
+)
+def test_smallest_dtype_holds_the_value_and_the_file_uses_it(
+    max_value: int, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    assert smallest_dtype(max_value) == dtype
+    counts = make(max_tokens=max(max_value, 1))
+    counts.save(tmp_path / "a.safetensors")
+    loaded = ActivationCounts.load(tmp_path / "a.safetensors")
+    assert loaded.firings.dtype == dtype
+    assert fields_of(loaded) == fields_of(counts)
+    # A narrow type in memory is written as well.
+    loaded.save(tmp_path / "b.safetensors")
+    assert fields_of(ActivationCounts.load(tmp_path / "b.safetensors")) == fields_of(counts)
+
+
+def test_a_record_without_loss_step_or_provenance_survives_the_file(tmp_path: Path) -> None:
+    counts = make(loss_sum=None, loss_tokens=None, step=None, model="", revision="", trained_languages=())
+    counts.save(tmp_path / "new" / "a.safetensors")
+    assert fields_of(ActivationCounts.load(tmp_path / "new" / "a.safetensors")) == fields_of(counts)
+
+
+def test_views_are_saved_in_their_own_order(tmp_path: Path) -> None:
+    counts = make()
+    swapped = dataclasses.replace(counts, firings=counts.firings.transpose(2, 3))
+    swapped.save(tmp_path / "a.safetensors")
+    assert fields_of(ActivationCounts.load(tmp_path / "a.safetensors")) == fields_of(swapped)
+
+
+def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
+    make().save(tmp_path / "a.safetensors")
+    header = read_header(tmp_path / "a.safetensors")
+    assert dataclasses.asdict(header) == {
+        "languages": ("zh", "sw", "日本"),
+        "shape": (3, 4, 2, 5),
+        "site": "mlp.act",
+        "scope": "response",
+        "model": "demo",
+        "revision": "abc",
+        "step": 20,
+        "trained_languages": ("zh", "te"),
+        "data_fingerprint": "f00d",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"languages": ("zh", "sw")}, "firings"),
+        ({"languages": ("zh", "zh", "sw")}, "more than once"),
+        ({"languages": ("zh", "", "sw")}, "empty"),
+        ({"firings": torch.zeros(3, 4, 2, 5)}, "integer"),
+        ({"firings": torch.zeros(3, 4, 10, dtype=torch.int64)}, "firings"),
+        ({"firings": torch.zeros(3, 4, 2, 0, dtype=torch.int64)}, "firings"),
+        ({"firings": torch.full((3, 4, 2, 5), -1)}, "negative"),
+        ({"tokens": torch.ones(3, 1, dtype=torch.int64)}, "tokens"),
+        ({"tokens": torch.ones(3, 4)}, "tokens"),
+        ({"documents": torch.ones(4, 3, dtype=torch.int64)}, "documents"),
+        ({"documents": torch.full((3, 4), -1)}, "negative"),
+        ({"loss_sum": torch.zeros(3)}, "loss_sum"),
+        ({"loss_tokens": torch.zeros(2, dtype=torch.int64)}, "loss_tokens"),
+        ({"loss_tokens": torch.tensor([4, 2, 1])}, "loss_tokens of '日本'"),
+        ({"loss_tokens": torch.tensor([-4, 2, 0])}, "negative"),
+        ({"loss_tokens": None}, "both"),
+        ({"loss_sum": None}, "both"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        make(**changes)
+
+
+def test_more_firings_than_tokens_are_refused_and_located() -> None:
+    counts = make()
+    counts.firings[1, 2, 1, 3] = counts.tokens[1, 2] + 1
+    with pytest.raises(InputError, match="'sw', shard 2"):
+        dataclasses.replace(counts)
+    counts.firings[1, 2, 1, 3] -= 1
+    assert dataclasses.replace(counts).totals()[1, 1, 3] == counts.firings[1, :, 1, 3].sum()
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        make(languages=("zh", "zh", "sw"), tokens=torch.ones(1), documents=torch.ones(1))
+    assert [problem.where for problem in caught.value.problems] == ["languages", "tokens", "documents"]
+
+
+def saved(folder: Path) -> Path:
+    make().save(folder / "a.safetensors")
+    return folder / "a.safetensors"
+
+
+def rewritten(path: Path, tensors: dict[str, Any] | None = None, **metadata: str | None) -> Path:
+    """The file with some tensors and some of its header changed; None leaves one out."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() | metadata
+    changed = load_file(path) | (tensors or {})
+    save_file(
+        {name: tensor for name, tensor in changed.items() if tensor is not None},
+        path,
+        {name: value for name, value in header.items() if value is not None},
+    )
+    return path
+
+
+@pytest.mark.parametrize("read", [ActivationCounts.load, read_header])
+def test_what_is_no_whole_file_is_refused(read: Any, tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    whole = path.read_bytes()
+    for length in (0, 5, 8, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"a\.safetensors"):
+            read(path)
+    for content in (b"\x80\x04K\x01.", b'{"a": 1}' * 100, whole[:20] + b"\xff" + whole[21:], whole + b"\x00"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.safetensors"):
+            read(path)
+    for other in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(InputError):
+            read(other)
+
+
+@pytest.mark.parametrize("read", [ActivationCounts.load, read_header])
+@pytest.mark.parametrize(
+    ("metadata", "word"),
+    [
+        ({"format": None}, "format"),
+        ({"format": "pt"}, "'pt'"),
+        ({"format_version": "2"}, "version '2'"),
+        ({"format_version": None}, "version None"),
+        ({"languages": None}, "'languages'"),
+        ({"languages": "zh, sw"}, "languages"),
+        ({"languages": '"zh"'}, "languages"),
+        ({"languages": "[1, 2, 3]"}, "languages"),
+        ({"trained_languages": "{}"}, "trained_languages"),
+        ({"step": "true"}, "step"),
+        ({"step": "twenty"}, "step"),
+        ({"site": None}, "'site'"),
+    ],
+)
+def test_foreign_headers_are_refused(read: Any, metadata: dict[str, str | None], word: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=word):
+        read(rewritten(saved(tmp_path), **metadata))
+
+
+def test_a_safetensors_file_of_a_model_is_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="alignlab-counts"):
+        ActivationCounts.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "word"),
+    [
+        ({"tokens": None}, {}, "'tokens'"),
+        ({"tokens": torch.zeros(3, 4, dtype=torch.int64)}, {}, "a.safetensors, firings of 'zh'"),
+        ({"documents": torch.zeros(3, dtype=torch.int64)}, {}, "a.safetensors, documents"),
+        ({"firings": torch.zeros(3, 4, 2, 5)}, {}, "integer"),
+        ({"loss_sum": None}, {}, "both"),
+        ({}, {"languages": json.dumps(["zh", "sw"])}, "firings"),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(
+    tensors: dict[str, Any], metadata: dict[str, str], word: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=word):
+        ActivationCounts.load(rewritten(saved(tmp_path), tensors, **metadata))
+
+
+@pytest.mark.parametrize("name", ["replace", "fsync"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path)
+    before = path.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(f"os.{name}", fail)
+    with pytest.raises(OSError, match="no space left"):
+        make(seed=1).save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    before = path.read_bytes()
+    script = f"""
+import dataclasses, resource, torch
+from alignlab.neurons import ActivationCounts
+counts = ActivationCounts.load({str(path)!r})
+counts = dataclasses.replace(counts, firings=counts.firings.repeat(1, 1, 1, 2000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+counts.save({str(path)!r})
+"""
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert f"OSError: {path} could not be written" in process.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_the_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Path | str | None] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        calls.append(Path(f"/proc/self/fd/{descriptor}").resolve() if sys.platform == "linux" else None)
+        fsync(descriptor)
+
+    def note_replace(source: Any, target: Any) -> None:
+        calls.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr("os.fsync", note_fsync)
+    monkeypatch.setattr("os.replace", note_replace)
+    make().save(tmp_path / "a.safetensors")
+    if sys.platform == "linux":
+        assert calls == [tmp_path / "a.safetensors.partial", "replace", tmp_path]
