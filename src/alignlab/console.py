@@ -126,7 +126,8 @@ def _lines(description: str, total: int, done: int) -> Advance:
         if now - said >= _SECONDS_BETWEEN_LINES:
             said = now
             left = (now - started) / max(done - first, 1) * (total - done)
-            say(f"{description}: {done} of {total} ({done / total:.0%}), about {duration(left)} left{note and f', {note}'}")
+            note = f", {note}" if note else ""
+            say(f"{description}: {done} of {total} ({done / total:.0%}), about {duration(left)} left{note}")
 
     return advance
 

@@ -15,7 +15,7 @@ PACKAGES = ("alignlab", "torch", "lightning", "transformers", "peft", "datasets"
 
 
 def environment() -> dict[str, Any]:
-    """Versions of Python and the packages that make the numbers, the git revision of alignlab's checkout, the machine."""
+    """Versions of Python and the packages that make the numbers, alignlab's git revision, the machine."""
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -27,11 +27,13 @@ def environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """The commit of the checkout that alignlab runs from, with `+changes` if it was changed; None where it is installed."""
+    """The commit of the checkout that alignlab runs from, with `+changes` if it was changed; else None."""
     folder = Path(__file__).parent
     try:
         revision, changes = (
-            subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+            subprocess.run(
+                ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(folder)])
         )
     except (OSError, subprocess.CalledProcessError):

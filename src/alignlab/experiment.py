@@ -33,7 +33,15 @@ from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 
 # What alignlab sets itself.
-RESERVED = ("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "plugins", "profiler")
+RESERVED = (
+    "logger",
+    "callbacks",
+    "default_root_dir",
+    "enable_checkpointing",
+    "enable_progress_bar",
+    "plugins",
+    "profiler",
+)
 
 
 def trainer_keys() -> Collection[str]:
@@ -54,7 +62,10 @@ class TrackerConfig:
     """When neurons are looked at."""
 
     every_n_steps: int | None = option(
-        100, "snapshot this often, beside the first and the last step; null: those two only", unit="optimiser steps", ge=1
+        100,
+        "snapshot this often, beside the first and the last step; null: those two only",
+        unit="optimiser steps",
+        ge=1,
     )
     loss: bool = option(True, "also measure the loss of the counted tokens of each language")
 
@@ -140,12 +151,12 @@ class Experiment:
         """Optimiser steps of the run: `trainer.max_steps`, or else what `trainer.max_epochs` makes."""
         documents, examples = len(self.training.documents), self.config.data.examples_per_step
         max_steps, max_epochs = self.config.trainer.get("max_steps"), self.config.trainer.get("max_epochs")
-        if isinstance(max_steps, int) and max_steps >= 0:
+        if isinstance(max_steps, int) and max_steps > 0:
             return max_steps
-        if isinstance(max_epochs, int | float) and max_epochs >= 0:
+        if max_steps in (None, -1) and isinstance(max_epochs, int | float) and max_epochs > 0:
             return steps_of_epochs(documents, examples, max_epochs)
-        found = f"max_steps {max_steps!r}, max_epochs {max_epochs!r}"
-        raise InputError(Problem("trainer", found, "a number in one of them, so that the run ends"))
+        found = f"max_steps is {max_steps!r} and max_epochs {max_epochs!r}"
+        raise InputError(Problem("trainer", found, "a number over 0 in one of them, so that the run has an end"))
 
     @cached_property
     def plan(self) -> StepPlan:
@@ -167,7 +178,7 @@ class Experiment:
         return sorted({self.total_steps, *(range(every, self.total_steps, every) if every else ())})
 
     def provenance(self) -> dict[str, Any]:
-        """What the run is made from, beside its config: fingerprints of the tokenised data, and the model's revision."""
+        """What the run is made from beside its config: fingerprints of the tokenised data, the model's revision."""
         return {
             "data_fingerprint": fingerprint(self.training.documents),
             "probe_fingerprint": self.probe.fingerprint,

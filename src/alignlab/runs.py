@@ -69,7 +69,9 @@ class RunFolder:
             return "new"
         if not self.config.is_file():
             found = "the folder holds other things and no config.yaml of a run"
-            raise InputError(Problem(str(self.path), found, "a new folder or a run's", "Set run.folder to another folder."))
+            raise InputError(
+                Problem(str(self.path), found, "a new folder or a run's", "Set run.folder to another folder.")
+            )
         if overwrite:
             return "new"
         different = differences(
@@ -102,7 +104,9 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 found = "another process is using this run folder"
-                raise InputError(Problem(str(self.path), found, "one process a run", "Wait for it or stop it.")) from None
+                raise InputError(
+                    Problem(str(self.path), found, "one process a run", "Wait for it or stop it.")
+                ) from None
             yield
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -127,4 +131,6 @@ def check_writable(path: Path) -> None:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         found = f"{folder} cannot be written to"
-        raise InputError(Problem("run.folder", found, "a folder with write permission", "Set run.folder to another folder."))
+        raise InputError(
+            Problem("run.folder", found, "a folder with write permission", "Set run.folder to another folder.")
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from alignlab import console
 from alignlab.atomic import write_text
@@ -80,9 +81,9 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
     show_closing(folder)
 
 
-def main() -> int:
-    """The command."""
-    return run_verb(TrainConfig, run, verb="train", intro=INTRO, argv=sys.argv[1:])
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_verb(TrainConfig, run, verb="train", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ Config = TypeVar("Config")
 
 # What libraries say about choices that alignlab makes on purpose.
 _EXPECTED = (
+    ".*your dataloader is not resumable.*",  # it starts at the micro-batch that comes next
     ".*does not have many workers.*",  # data.workers says how many
     ".*checkpoint directory .* exists and is not empty.*",
     ".*`is_gradient_checkpointing` is deprecated.*",
@@ -27,8 +28,8 @@ _EXPECTED = (
 def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, intro: str, argv: Sequence[str]) -> int:
     """Load the config that `argv` asks for and run the verb with it.
 
-    Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is raised
-    is our own bug and keeps its traceback.
+    Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
+    raised is our own bug and keeps its traceback.
     """
     if asks_for_help(argv):
         sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro))

@@ -81,7 +81,7 @@ def test_the_model_is_a_llama_of_the_stated_size(model: Any, tokenizer: Any) -> 
 def test_the_card_has_every_language_and_its_recipe() -> None:
     assert set(measured()) == set(LANGUAGES)
     text = CARD.read_text()
-    assert re.search(r"python scripts/build_demo_model.py --steps \d+ --seed \d+ --threads \d+", text)
+    assert re.search(r"python scripts/build_demo_model.py --steps \d+ --minutes \S+ --seed \d+ --threads \d+", text)
     assert re.search(r"first [1-9]\d* problems", text)
 
 

@@ -35,6 +35,7 @@ class Data:
     prompt: str = option("{question}", "what the model is asked")
     shares: dict[str, float] = option({}, "share of a language", ge=0, le=1)
     weights: list[float] = option([], "weights of the parts", gt=0)
+    column: int | str = option(0, "number or name of the column")
     limit: int | None = option(None, "texts in all", unit="texts", ge=1)
 
 

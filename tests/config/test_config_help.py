@@ -15,7 +15,7 @@ def text(root):
 
 def test_every_key_is_there_once_per_place_with_its_meaning(root, text):
     keys = list(keys_of(schema_of(root)))
-    assert len(keys) == 24
+    assert len(keys) == 25
     for key in keys:
         count = len(re.findall(rf"^ *{re.escape(key)}=", text, re.MULTILINE))
         assert count == (2 if key == "data.source.max_texts" else 1), key

@@ -48,6 +48,9 @@ def test_defaults_stand_without_a_file(loaded):
         ("data.languages=[zh,de]", ["zh", "de"]),
         ("data.languages=[en, no]", ["en", "no"]),
         ("data.languages=[]", []),
+        ("data.column=7", 7),
+        ("data.column='7'", "7"),
+        ("data.column=[x]", "[x]"),
         ("data.shares={no: 0.5, de: 1}", {"no": 0.5, "de": 1.0}),
         ("data.shares.no=0.5", {"no": 0.5}),
         ("data.weights=[1, 1e-3]", [1.0, 0.001]),
@@ -183,7 +186,7 @@ trainer: {logger: {steps: "${trainer.max_steps}", name: "${run.folder}"}}
 
 
 def test_null_and_booleans_in_interpolation(loaded):
-    config, _ = loaded("run.note=${method.warmup}", "run.folder=${dry_run}/x", "data.root=${run.folder}")
+    config, _ = loaded("run.note=${method.warmup}", "run.folder=${data.root}", "data.root=${dry_run}/x")
     assert (config.run.note, config.run.folder, config.data.root) == (None, "false/x", "false/x")
 
 

@@ -10,7 +10,6 @@ import lightning as L
 import peft
 import transformers
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from alignlab import console
@@ -42,14 +41,14 @@ class NeuronTracker(L.Callback):
     """Snapshots at step 0, every `every_n_steps` optimiser steps, and at the end.
 
     A snapshot is a counting pass of its own over the probe; it changes neither the model nor the random numbers of the
-    training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, its scalars
-    to every logger of the trainer under `neurons/...` with `neurons/step` as x-axis, its table to the terminal.
+    training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, its
+    scalars to every logger of the trainer under `neurons/...` with `neurons/step` as x-axis, its table to the terminal.
 
         tracker = NeuronTracker({"en": english, "de": german}, tokenizer, every_n_steps=100, folder="runs/mine")
         trainer = L.Trainer(callbacks=[tracker], ...)
 
-    probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the same
-        in every language.
+    probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the
+        same in every language.
     tokenizer: needed with texts only.
     every_n_steps: optimiser steps between snapshots; None takes the first and the last only.
     folder: where the folder `neurons` is made.
@@ -150,7 +149,6 @@ class NeuronTracker(L.Callback):
         write_csv(folder / f"{step_name(self.last.step)}.csv", self.last)
         collect_csv(folder, self.folder / "neurons.csv")
 
-    @rank_zero_only
     def _print(self) -> None:
         if self.show and self.last is not None:
             console.say()
@@ -161,7 +159,7 @@ class NeuronTracker(L.Callback):
                 console.say(f"note: {self.last.result.reason}")
 
     def _pick_up(self, step: int) -> None:
-        """Go on from the snapshots of an earlier process: the first is the anchor, that of this step need not be redone."""
+        """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone."""
         folder = self.folder / "neurons"
         steps = (0, step) if (folder / f"{step_name(step)}.safetensors").is_file() else (0,)
         for done in steps:
@@ -177,10 +175,9 @@ def find_model(module: L.LightningModule) -> nn.Module:
     if len(outermost) != 1:
         names = ", ".join(name for name, _ in outermost) or "none"
         fix = "Pass NeuronTracker(..., model=lambda module: module.student) or whatever it is called."
-        raise UnsupportedModelError(
-            Problem(type(module).__name__, f"Hugging Face models found: {names}", "one", fix)
-        )
-    return outermost[0][1]
+        raise UnsupportedModelError(Problem(type(module).__name__, f"Hugging Face models found: {names}", "one", fix))
+    model: nn.Module = outermost[0][1]
+    return model
 
 
 def _inside(name: str, other: str) -> bool:

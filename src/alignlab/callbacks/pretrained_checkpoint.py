@@ -20,7 +20,8 @@ class PretrainedCheckpoint(Checkpoint):
 
     `checkpoints/step-*` holds what `save_pretrained` writes (a PEFT adapter, or the full model), the tokenizer, and
     `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on.
-    Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the snapshot.
+    Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the
+    snapshot.
     """
 
     def __init__(self, folder: RunFolder, tokenizer: Any, every_n_steps: int | None) -> None:

@@ -169,7 +169,7 @@ def _switched_off(schema: Variants, name: Tree | None, child: Tree, owners: list
     seen: Leaf | None = name
     while seen is not None and seen.origin.rank > rank:
         seen = seen.below
-    return seen is not name and (schema.default if seen is None else seen.value) in owners
+    return (schema.default if seen is None else seen.value) in owners
 
 
 def _is_no_scalar(tree: Tree) -> bool:

@@ -56,7 +56,7 @@ class _Reader:
     def read(self, path: Path, chain: tuple[Path, ...]) -> None:
         shown = _display(path)
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            text = path.read_bytes().decode("utf-8")
             # The rank is known only once the bases are read, so `base:` is looked up in a first reading.
             first, _ = read_document(text, shown, 0)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,8 @@ def pad(documents: Sequence[Document], pad_id: int) -> Batch:
 def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Indices of documents in batches of at most `max_tokens` tokens, padding counted, longest documents first.
 
-    A document that is longer than the budget is a batch of its own. Longest first, so that memory runs out at once or never.
+    A document that is longer than the budget is a batch of its own. Longest first, so that memory runs out at once or
+    never.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches: list[list[int]] = []
@@ -72,16 +74,16 @@ def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
         cut = max(cut, min(cuts[-1] + 1, len(order)))
         cuts.append(min(cut, max(len(order) - (parts - part), cuts[-1])))
     cuts.append(len(order))
-    return [order[start:end] for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [order[start:end] for start, end in pairwise(cuts)]
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity: the cache below must not hash all lengths at every step
 class StepPlan:
     """Which documents each optimiser step of a run sees: a pure function of the seed and the step.
 
-    The run is a stream of permutations of the documents, one an epoch, cut into windows of `window_steps` steps. Within a
-    window documents are sorted by length and cut into steps, whose order is then shuffled: steps of one length, little
-    padding, and still every document once an epoch.
+    The run is a stream of permutations of the documents, one an epoch, cut into windows of `window_steps` steps.
+    Within a window documents are sorted by length and cut into steps, whose order is then shuffled: steps of one
+    length, little padding, and still every document once an epoch.
 
     lengths: tokens of each document.
     examples_per_step: documents of a step, over all ranks and accumulated micro-batches.

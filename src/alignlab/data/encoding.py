@@ -1,7 +1,7 @@
 """From text to tokens: prompt and answer tokenised together, the answer found by character offsets.
 
-Tokenising the two apart and comparing lengths marks the wrong tokens wherever a token spans the boundary or the tokenizer
-treats the start of a text specially.
+Tokenising the two apart and comparing lengths marks the wrong tokens wherever a token spans the boundary or the
+tokenizer treats the start of a text specially.
 """
 
 from __future__ import annotations

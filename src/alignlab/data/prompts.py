@@ -25,7 +25,7 @@ def check_template(template: object) -> str | None:
 
 @dataclass(frozen=True)
 class Rendered:
-    """Prompt and answer as text; `add_special_tokens` is false where the text already has the model's special tokens."""
+    """Prompt and answer as text; `add_special_tokens` is false where the text has the special tokens already."""
 
     prompt: str
     answer: str

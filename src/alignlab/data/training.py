@@ -25,7 +25,9 @@ class DataConfig:
     root: str | None = option(None, "folder for use as ${data.root} in other keys")
     train: Source = variant(SOURCES, "where the training records come from", "builtin:wordproblems")
     prompts: Prompts = section(Prompts, "how a record becomes text")
-    examples_per_step: int = option(32, "examples of an optimiser step, over ranks and accumulation", unit="examples", ge=1)
+    examples_per_step: int = option(
+        32, "examples of an optimiser step, over ranks and accumulation", unit="examples", ge=1
+    )
     max_length: int = option(512, "tokens at which an example is cut", unit="tokens", ge=2)
     workers: int = option(0, "processes that prepare batches", ge=0)
 
@@ -37,15 +39,17 @@ class DataConfig:
         )
         if not encoded.documents:
             found = f"of {len(records)} records none has an answer within {self.max_length} tokens"
-            raise InputError(Problem("data.train", found, "one or more", "Raise data.max_length, or name the answers' column."))
+            raise InputError(
+                Problem("data.train", found, "one or more", "Raise data.max_length, or name the answers' column.")
+            )
         return encoded
 
 
 class MicroBatches(Dataset[dict[str, Tensor]]):
     """This rank's micro-batches of the run, by number: a pure function of the plan.
 
-    Micro-batch i belongs to step i // accumulation. An item has `input_ids`, `attention_mask`, `answer` (B, T), `number`,
-    and `step_tokens`, the answer tokens of the whole step over all ranks, by which losses are divided.
+    Micro-batch i belongs to step i // accumulation. An item has `input_ids`, `attention_mask`, `answer` (B, T),
+    `number`, and `step_tokens`, the answer tokens of the whole step over all ranks, by which losses are divided.
     """
 
     def __init__(

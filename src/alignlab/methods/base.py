@@ -61,7 +61,7 @@ class AlignmentModule(L.LightningModule):
             raise InputError(Problem(f"step {step}", f"the loss is {float(loss)}", "a finite loss", fix))
         self.log("train/loss", loss, logger=False)  # for the progress bar and the user's callbacks
         # Not by self.log: it numbers steps from 0 and under accumulation takes the last micro-batch for the step.
-        if self.trainer.is_global_zero and step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero and step % self.trainer.log_every_n_steps == 0:
             schedule: Any = self.lr_schedulers()
             values = {"train/loss": float(loss), "train/learning_rate": float(schedule.get_last_lr()[0])}
             for logger in self.loggers:

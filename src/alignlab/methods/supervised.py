@@ -1,7 +1,7 @@
 """Supervised fine-tuning on answers: question translation.
 
-The model reads a question in another language under an instruction and learns to write it in English; the loss is on the
-English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners, Zhang et al. 2024).
+The model reads a question in another language under an instruction and learns to write it in English; the loss is on
+the English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners, Zhang et al. 2024).
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ class Lora:
     alpha: float = option(32, "scale of the adapters, divided by the rank", gt=0)
     dropout: float = option(0.0, "dropout on the adapters' input while training", ge=0, lt=1)
     targets: list[str] = option(
-        ["q_proj", "v_proj"], "modules that get an adapter, by the end of their name; [all-linear] takes every linear one"
+        ["q_proj", "v_proj"],
+        "modules that get an adapter, by the end of their name; [all-linear] takes every linear one",
     )
 
 
@@ -39,7 +40,7 @@ def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: L
     adapter = peft.LoraConfig(
         task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets
     )
-    return peft.get_peft_model(model, adapter)  # type: ignore[arg-type]
+    return peft.get_peft_model(model, adapter)
 
 
 def _check_targets(model: nn.Module, targets: list[str]) -> None:

@@ -62,7 +62,7 @@ class ModelConfig:
             )
 
     def weights_at_hand(self) -> bool:
-        """Whether the weights can be loaded without asking anyone; true also for Hub ids, which are fetched when needed."""
+        """Whether a folder has its weights; true also for Hub ids, whose weights are fetched when needed."""
         path = Path(self._path())
         return not path.is_dir() or any((path / name).is_file() for name in _WEIGHTS)
 
@@ -81,11 +81,19 @@ class ModelConfig:
         looks_local = self.source.startswith(("/", ".", "~")) or self.source.count("/") > 1
         if not path.is_dir():
             if looks_local or path.exists():
-                near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+                near = (
+                    did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+                    if path.parent.is_dir()
+                    else ""
+                )
                 raise InputError(Problem("model.source", f"there is no folder {self.source}", "a model folder", near))
             return
         if not (path / "config.json").is_file():
-            fix = "It is a PEFT adapter: give the folder of its base model." if (path / "adapter_config.json").is_file() else ""
+            fix = (
+                "It is a PEFT adapter: give the folder of its base model."
+                if (path / "adapter_config.json").is_file()
+                else ""
+            )
             raise InputError(Problem("model.source", f"{self.source} holds no config.json", "a model folder", fix))
         if weights and not self.weights_at_hand():
             others = sorted(entry.name for entry in path.iterdir() if entry.suffix in {".bin", ".pt", ".pth", ".ckpt"})

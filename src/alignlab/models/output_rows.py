@@ -51,7 +51,7 @@ def output_head(model: nn.Module) -> nn.Module:
 def predicting_rows(targets: Tensor) -> Tensor:
     """The positions whose logits predict the marked tokens.
 
-    targets: (B, T) bool; a marked token at t is predicted from t - 1, so one at t = 0 has no prediction and is left out.
+    targets: (B, T) bool; a marked token at t is predicted from t - 1; one at t = 0 is not and is left out.
     Returns (M,) int64 positions in the flattened batch, in order.
     """
     shifted = torch.zeros_like(targets)

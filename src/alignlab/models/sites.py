@@ -1,9 +1,9 @@
 """Where the neurons of a model are: found by structure, checked by one forward.
 
-A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and the
-like). Transformers names that module alike in some thirty dense families; what differs between them is where it sits. So
-nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy forward shows
-whether it fires once, and whether a linear map of its width (the down projection) follows.
+A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and
+the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
+sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy
+forward shows whether it fires once, and whether a linear map of its width (the down projection) follows.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Site:
 def find_sites(model: nn.Module) -> list[Site]:
     """The `mlp.act` site of every decoder layer, in order, checked by a forward of three tokens.
 
-    Works on models on the meta device, in PEFT wrappers and in any precision. Raises `UnsupportedModelError` that says what
-    was found where the neurons cannot be counted exactly.
+    Works on models on the meta device, in PEFT wrappers and in any precision. Raises `UnsupportedModelError` that
+    says what was found where the neurons cannot be counted exactly.
     """
     prefix, layers = decoder_layers(model)
     modules: list[tuple[str, nn.Module]] = []
@@ -70,7 +70,9 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     fitting = [(name, module) for name, module in lists if len(module) == count]
     # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
-    fitting = [(name, module) for name, module in fitting if not any(name.startswith(f"{other}.") for other, _ in fitting)]
+    fitting = [
+        (name, module) for name, module in fitting if not any(name.startswith(f"{other}.") for other, _ in fitting)
+    ]
     if len(fitting) != 1:
         sizes = ", ".join(f"{name} ({len(module)})" for name, module in lists) or "none"
         expected = f"one list of {count} decoder layers"
@@ -84,12 +86,12 @@ def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.Mod
     shapes: list[list[tuple[int, ...]]] = [[] for _ in modules]
     inputs: list[set[int]] = [set() for _ in modules]
     handles = [
-        module.register_forward_hook(lambda _m, _i, output, at=at: shapes[at].append(_shape(output)))  # type: ignore[misc]
+        module.register_forward_hook(lambda _m, _i, output, at=at: shapes[at].append(_shape(output)))
         for at, (_, module) in enumerate(modules)
     ]
     for at, layer in enumerate(layers):
         for module in layer.modules():
-            if getattr(module, "weight", None) is not None and module.weight.ndim == 2:  # type: ignore[union-attr]
+            if getattr(module, "weight", None) is not None and module.weight.ndim == 2:
                 hook: Callable[..., None] = lambda _m, args, at=at: inputs[at].update(_width(args))  # noqa: E731
                 handles.append(module.register_forward_pre_hook(hook))
     parameter = next(model.parameters())
@@ -107,7 +109,7 @@ def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.Mod
     for (name, _), seen, widths in zip(modules, shapes, inputs, strict=True):
         if len(seen) != 1:
             found = f"{name} ran {len(seen)} times in a forward"
-            fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load the model without it."
+            fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
             problems.append(Problem("model.source", found, "once", fix))
         elif _rows(seen[0]) != tokens or seen[0][-1] not in widths:
             found = f"{name} gave a tensor of shape {seen[0]}"
@@ -124,7 +126,7 @@ def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.Mod
 
 @contextmanager
 def observe(sites: list[Site], see: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Within the block, `see(layer, activations)` is called at every forward of a site with its output, (..., width)."""
+    """Within the block, `see(layer, activations)` is called with the output (..., width) of a site at every forward."""
 
     def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
         def call(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

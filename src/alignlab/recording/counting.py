@@ -121,13 +121,17 @@ def _count_language(
             wanted = mask.to(device) if loss else torch.zeros_like(mask, device=device)
             rows = predicting_rows(wanted)
             with only_rows(model, rows), context():
-                logits = model(input_ids=input_ids, attention_mask=batch.attention_mask.to(device), use_cache=False).logits
+                logits = model(
+                    input_ids=input_ids, attention_mask=batch.attention_mask.to(device), use_cache=False
+                ).logits
             if loss:
                 losses.append(token_losses(logits, input_ids, rows))
             advance(sum(len(document) for document in documents))
     # Moved once a language: a transfer a batch would make the device wait.
     together = torch.cat(losses).cpu().double() if losses else torch.zeros(0, dtype=torch.float64)
-    total = sum_over_ranks(torch.stack([together.sum(), torch.tensor(float(len(together)), dtype=torch.float64)]).to(device))
+    total = sum_over_ranks(
+        torch.stack([together.sum(), torch.tensor(float(len(together)), dtype=torch.float64)]).to(device)
+    )
     return _Language(sum_over_ranks(counts).cpu(), float(total[0]), int(total[1]))
 
 

@@ -12,16 +12,26 @@ def show_closing(folder: RunFolder) -> None:
     checkpoints = folder.checkpoint_steps()
     rows = [
         ("config", str(folder.config)),
-        ("numbers", f"{folder.metrics} (every step), {folder.path / 'neurons.csv'} (neurons by kind, language, layer, degree)"),
+        (
+            "numbers",
+            f"{folder.metrics} (every step), {folder.path / 'neurons.csv'} (neurons by kind, language, layer, degree)",
+        ),
         ("snapshots", f"{len(snapshots)} in {folder.neurons}"),
     ]
     if checkpoints:
-        rows.append(("checkpoints", f"{len(checkpoints)} in {folder.checkpoints}; the last is {folder.checkpoint(checkpoints[-1])}"))
+        rows.append(
+            (
+                "checkpoints",
+                f"{len(checkpoints)} in {folder.checkpoints}; the last is {folder.checkpoint(checkpoints[-1])}",
+            )
+        )
     offline = sorted((folder.path / "wandb").glob("offline-run-*"))
     if offline:
         rows.append(("W&B", f"offline; after `wandb login`: wandb sync {offline[-1]}"))
     console.say()
     console.heading("Written")
     console.table(rows)
-    console.say(f"\nNext: try another setting, e.g. python -m alignlab.train config={folder.config} "
-                f"run.folder={folder.path}-2 method.lora.rank=4")
+    console.say(
+        f"\nNext: try another setting, e.g. python -m alignlab.train config={folder.config} "
+        f"run.folder={folder.path}-2 method.lora.rank=4"
+    )

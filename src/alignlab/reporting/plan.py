@@ -56,7 +56,10 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("probe", _probe_text(probe)),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
         ("snapshots", _snapshots(planned)),
-        ("checkpoints", f"{planned.checkpoints}, {size(trained * 16)} each (float32 weights twice, and Adam's moments)"),
+        (
+            "checkpoints",
+            f"{planned.checkpoints}, {size(trained * 16)} each (float32 weights twice, and Adam's moments)",
+        ),
         ("memory", _memory(planned)),
     ]
     if not planned.weights_at_hand:
@@ -87,7 +90,9 @@ def _steps(planned: Planned) -> str:
 def _probe_text(probe: Probe) -> str:
     documents = sum(len(texts) for texts in probe.documents.values())
     counted = sum(int(probe.tokens(language).sum()) for language in probe.languages)
-    text = f"{documents:,} documents in {len(probe.languages)} languages, {counted:,} tokens counted (scope {probe.scope})"
+    text = (
+        f"{documents:,} documents in {len(probe.languages)} languages, {counted:,} tokens counted (scope {probe.scope})"
+    )
     return text + (f"; {probe.truncated:,} documents cut at probe.max_length" if probe.truncated else "")
 
 

@@ -41,7 +41,7 @@ class Snapshot:
 def summarise(
     counts: ActivationCounts, identifier: TernaryConfig, trained: Collection[str], anchor: Ternary | None
 ) -> Snapshot:
-    """Classify a snapshot, at its own thresholds and at those of the `anchor` (the run's first; None where this is it)."""
+    """Classify a snapshot, at its own thresholds and at those of `anchor`, the run's first (None where this is it)."""
     step = counts.step or 0
     own = identifier.identify(counts)
     result = own if anchor is None else identifier.identify(counts, anchor)
@@ -62,7 +62,7 @@ def summarise(
 
 
 def scalars(snapshot: Snapshot) -> dict[str, float]:
-    """Every count over all layers, and every loss, under a path such as `neurons/specific/zh` or `neurons/trained/related`."""
+    """Every count over all layers and every loss, by paths such as `neurons/specific/zh`, `neurons/trained/related`."""
     values: dict[str, float] = {"neurons/step": snapshot.step}
     for prefix, rows in (("neurons", snapshot.anchored), ("neurons/reestimated", snapshot.reestimated)):
         for row in rows:
@@ -157,7 +157,11 @@ def table_note(snapshot: Snapshot) -> str:
 
 def _row(snapshot: Snapshot, first: Snapshot | None, kind: Kind) -> list[str]:
     cells = [kind.label]
-    for group, languages in (("all", snapshot.result.languages), ("trained", snapshot.trained), ("unseen", snapshot.unseen)):
+    for group, languages in (
+        ("all", snapshot.result.languages),
+        ("trained", snapshot.trained),
+        ("unseen", snapshot.unseen),
+    ):
         if group != "all" and (kind not in KINDS_OF_A_LANGUAGE or not languages):
             cells += ["", ""]
             continue

@@ -58,7 +58,7 @@ class WandbConfig:
 
 
 def _logged_in() -> bool:
-    """Whether W&B would find credentials for its server: a key in the environment, a token file, or an entry in netrc."""
+    """Whether W&B would find credentials: a key in the environment, a token file, or its server in netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname

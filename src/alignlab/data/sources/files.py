@@ -18,7 +18,9 @@ class Files:
 
     path: str = option(REQUIRED, "a folder of files named <code>.<suffix>, a file, or a path with {language} in it")
     languages: list[str] | None = option(
-        None, "languages, by ISO 639 code; null takes every file of the folder that is named by a code", check=check_codes
+        None,
+        "languages, by ISO 639 code; null takes every file of the folder that is named by a code",
+        check=check_codes,
     )
     prompt: str | int = option(0, "column of the prompt: a key of a JSON line, or the number of a column from 0")
     answer: str | int | None = option(None, "column of the answer; null where there are none")
@@ -93,5 +95,3 @@ class Files:
             prompt=prompt,
             answer="" if self.answer is None else row.text(self.answer),
         )
-
-

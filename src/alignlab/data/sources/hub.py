@@ -49,7 +49,7 @@ class Hub:
         ]
         if problems:
             raise InputError(*problems)
-        records = []
+        records: list[Record] = []
         for number, row in enumerate(table.select_columns(wanted)):
             if self.language is not None and row[self.language] != name:
                 continue

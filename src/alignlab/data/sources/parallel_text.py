@@ -44,12 +44,16 @@ class ParallelText:
             if bool(prompt.strip()) != bool(answer.strip()):
                 empty, full = (source, target) if answer.strip() else (target, source)
                 expected = f"the counterpart of {full}:{number}"
-                raise InputError(Problem(f"{empty}:{number}", "the line is empty", expected, "The files are not aligned."))
+                raise InputError(
+                    Problem(f"{empty}:{number}", "the line is empty", expected, "The files are not aligned.")
+                )
         if len(prompts) != len(answers):
             short, long = (source, target) if len(prompts) < len(answers) else (target, source)
             line = min(len(prompts), len(answers)) + 1
             found = f"the file ends before line {line}"
-            raise InputError(Problem(f"{short}:{line}", found, f"as many lines as {long} has ({max(len(prompts), len(answers))})"))
+            raise InputError(
+                Problem(f"{short}:{line}", found, f"as many lines as {long} has ({max(len(prompts), len(answers))})")
+            )
         pairs = [
             Record(str(number) if self.parallel else f"{code}:{number}", code, prompt.strip(), answer.strip())
             for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1)

@@ -1,0 +1,76 @@
+"""What tests of all parts share: a small tokenizer, a small model, and the folder that both are saved in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+# Several scripts; no character of the last two lines is in the texts that tests tokenise most.
+SENTENCES = (
+    "Anna has 12 apples and buys 7 more. How many apples does she have now?",
+    "The house is green, the street is long, and the children are asleep.",
+    "Anna hat 12 Äpfel und kauft 7 dazu. Wie viele Äpfel hat sie jetzt?",
+    "小明有12个苹果，又买了7个。他现在有多少个苹果？",
+    "Аня купила 7 яблок. Сколько яблок у неё теперь?",
+    "Juma ana matofaa 12 na ananunua mengine 7. Sasa ana matofaa mangapi?",
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of 340 tokens, BOS put in front by its post-processor, EOS never added by itself."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340,
+        special_tokens=["<bos>", "<eos>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(SENTENCES, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", backend.token_to_id("<bos>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", model_max_length=2048
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of 2 layers, width 32, 48 neurons a layer, with random weights, in evaluation mode.
+
+    It is shared by the whole session: a test that trains or wraps it takes `copy.deepcopy` of it.
+    """
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        initializer_range=0.3,  # at the usual 0.02 a random model hardly reacts to its input
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> Path:
+    """A folder with `tiny_llama` (safetensors) and `tokenizer`, as `from_pretrained` and `model.source` take it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny_llama"
+    tiny_llama.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

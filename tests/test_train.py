@@ -1,0 +1,249 @@
+"""The main job, run as a user runs it, on the model and the data in the package."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import peft
+import pytest
+import safetensors.torch
+import torch
+import transformers
+
+import alignlab.train
+from alignlab.config import shipped_configs
+from alignlab.methods.base import AlignmentModule
+from alignlab.models.load import DEMO_FOLDER
+from alignlab.neurons import ActivationCounts, ternary
+
+SMALL = (
+    "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "probe.max_texts=8", "probe.source.count=8",
+    "data.train.count=40", "data.examples_per_step=8", "wandb.mode=disabled", "probe.source.languages=[en,de,zh,sw]",
+)  # fmt: skip
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture()
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`alignlab.train` with the given arguments, in an empty folder: exit status, what it printed, what it complained."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        status = alignlab.train.main(argv)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_path: Path) -> None:
+    status, printed, complaints = command(*SMALL)
+    assert (status, complaints) == (0, "")
+    folder = tmp_path / "runs" / "demo"
+    steps = (0, 2, 4, 6)
+    assert sorted(path.name for path in (folder / "neurons").glob("*.safetensors")) == [
+        f"step-{step:06d}.safetensors" for step in steps
+    ]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [f"step-{s:06d}" for s in steps[1:]]
+    assert printed.index("Plan of demo") < printed.index("Neurons at step 0") < printed.index("Neurons at step 6")
+    for text in ("trained: mean a language of de zh", "unseen (no training prompts): of en sw", str(Path("runs/demo"))):
+        assert text in printed
+    losses = {
+        int(row["step"]): float(row["value"]) for row in rows(folder / "metrics.csv") if row["key"] == "train/loss"
+    }
+    assert list(losses) == [1, 2, 3, 4, 5, 6]
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["data_fingerprint"]
+
+    # The published counts, again from the stored file with nothing of the tracker's code.
+    first = ActivationCounts.load(folder / "neurons" / "step-000000.safetensors")
+    last = ActivationCounts.load(folder / "neurons" / "step-000006.safetensors")
+    assert last.trained_languages == ("zh", "de")
+    anchor = ternary(first, top_rate=0.1)
+    results = {
+        "anchored": ternary(last, top_rate=0.1, lambda_=anchor.lambda_, threshold=anchor.threshold),
+        "reestimated": ternary(last, top_rate=0.1),
+    }
+    table = [row for row in rows(folder / "neurons.csv") if row["step"] == "6"]
+    for thresholds, result in results.items():
+        for code, kind in (("de", "specific"), ("sw", "related")):
+            degree_fits = result.degree == 1 if kind == "specific" else (result.degree > 1) & (result.degree < 4)
+            expected = int((result.selected & degree_fits & result.above[code]).sum())
+            found = [
+                row for row in table
+                if (row["thresholds"], row["language"], row["kind"]) == (thresholds, code, kind)
+            ]  # fmt: skip
+            assert [float(row["count"]) for row in found] == [expected]
+    logged = {row["key"]: float(row["value"]) for row in rows(folder / "metrics.csv") if row["step"] == "6"}
+    assert logged["neurons/general"] == int(results["anchored"].general.sum())
+    assert logged["neurons/step"] == 6
+    assert last.loss_sum is not None
+    assert last.loss_tokens is not None
+    for index, code in enumerate(last.languages):
+        assert logged[f"neurons/loss/{code}"] == float(last.loss_sum[index] / last.loss_tokens[index])
+
+
+def test_a_checkpoint_reloads_through_peft_to_identical_logits(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    monkeypatch.setattr(AlignmentModule, "on_train_end", lambda self: trained.append(self.model), raising=False)
+    assert command(*SMALL)[0] == 0
+    base = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
+    ids = torch.arange(40).reshape(2, 20)
+    with torch.no_grad():
+        untouched = base(input_ids=ids).logits
+        reloaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "runs/demo/checkpoints/step-000006")).eval()
+        again = reloaded(input_ids=ids).logits
+        expected = trained[0].eval()(input_ids=ids).logits
+    assert torch.equal(again, expected)
+    assert not torch.allclose(again, untouched, atol=1e-3)
+    # Beside it lies what training goes on from: trained weights only, loadable without executing anything.
+    state = torch.load(tmp_path / "runs/demo/checkpoints/step-000006/trainer.ckpt", weights_only=True)
+    assert state["state_dict"]
+    assert all("lora_" in name for name in state["state_dict"])
+
+
+def test_full_fine_tuning_saves_a_model_that_transformers_loads(command: Command, tmp_path: Path) -> None:
+    assert command(*SMALL, "method.trainable=full", "method.optimizer.lr=1e-4")[0] == 0
+    folder = tmp_path / "runs/demo/checkpoints/step-000006"
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    before = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
+    pairs = list(zip(model.parameters(), before.parameters(), strict=True))
+    assert all(not torch.equal(new, old) for new, old in pairs)
+    assert transformers.AutoTokenizer.from_pretrained(folder).eos_token_id is not None
+
+
+def test_step_0_counts_are_those_of_the_untouched_model(command: Command, tmp_path: Path) -> None:
+    """LoRA starts at zero: the first snapshot is the base model's, whatever the method."""
+    assert command(*SMALL, "trainer.max_steps=1", "run.name=lora")[0] == 0
+    assert command(*SMALL, "trainer.max_steps=1", "run.name=full", "method.trainable=full")[0] == 0
+    one, other = (
+        safetensors.torch.load_file(tmp_path / f"runs/{name}/neurons/step-000000.safetensors")
+        for name in ("lora", "full")
+    )
+    assert one["firings"].long().sum() > 0
+    assert torch.equal(one["firings"].long(), other["firings"].long())
+
+
+def test_dry_run_writes_nothing(command: Command, tmp_path: Path) -> None:
+    status, printed, _ = command(*SMALL, "dry_run=true")
+    assert status == 0
+    assert "nothing was written" in printed
+    assert files(tmp_path) == []
+
+
+def test_a_finished_run_is_shown_again_and_another_config_refused(command: Command, tmp_path: Path) -> None:
+    assert command(*SMALL)[0] == 0
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    status, printed, _ = command(*SMALL)
+    assert status == 0
+    assert "holds this run, finished" in printed
+    status, _, complaint = command(*SMALL, "method.lora.rank=3", "seed=4")
+    assert status == 2
+    assert "different are seed" in complaint
+    assert "method.lora.rank" in complaint
+    assert "overwrite=true" in complaint
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+    assert command(*SMALL, "method.lora.rank=3", "overwrite=true")[0] == 0
+    adapter = json.loads((tmp_path / "runs/demo/checkpoints/step-000006/adapter_config.json").read_text())
+    assert adapter["r"] == 3
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_run_continues_to_the_same_end(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*SMALL, "method.lora.dropout=0.2", "trainer.accumulate_grad_batches=2")
+    assert command(*options, "run.folder=whole")[0] == 0
+
+    step = AlignmentModule.training_step
+
+    def fail(self: AlignmentModule, batch: Any, batch_idx: int) -> Any:
+        if int(batch["number"]) == 7:  # in the fourth step: step 2 is the last checkpoint
+            raise Interrupted
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AlignmentModule, "training_step", fail)
+        with pytest.raises(Interrupted):
+            command(*options, "run.folder=broken")
+    assert not (tmp_path / "broken/finished.json").exists()
+    status, printed, _ = command(*options, "run.folder=broken")
+    assert status == 0
+    assert "Continuing after step 2." in printed
+    for name in ("checkpoints/step-000006/adapter_model.safetensors", "metrics.csv", "neurons.csv"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    for step in (0, 2, 4, 6):
+        name = f"neurons/step-{step:06d}.safetensors"  # the order of safetensors' header is not fixed
+        one, other = (ActivationCounts.load(tmp_path / run / name) for run in ("broken", "whole"))
+        assert torch.equal(one.firings.long(), other.firings.long())
+        assert one.data_fingerprint == other.data_fingerprint
+
+
+def test_help_names_every_fixed_key(command: Command) -> None:
+    status, printed, _ = command("--help")
+    assert status == 0
+    for key in (
+        "dry_run", "resume", "overwrite", "run.folder", "data.root", "model.source", "method.lora.rank",
+        "method.lora.targets", "trainer", "tracker.every_n_steps", "probe.max_texts",
+    ):  # fmt: skip
+        assert key in printed, key
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_configs() if not name.startswith("base/")])
+def test_every_shipped_config_dry_runs(
+    command: Command, name: str, tmp_path: Path, mistral_folder: Path, data_root: Path
+) -> None:
+    arguments = [f"config={name}", "dry_run=true", f"data.root={data_root}"]
+    if "mistral" in name:
+        arguments.append(f"model.source={mistral_folder}")
+    before = files(tmp_path)
+    status, printed, complaint = command(*arguments)
+    assert (status, complaint) == (0, "")
+    assert "Plan of" in printed
+    if "mistral" in name:
+        for text in ("44,040,192", "32 x 14,336 sites", "unknown (there is no model.safetensors in the folder)"):
+            assert text in printed
+    assert files(tmp_path) == before
+
+
+@pytest.fixture()
+def mistral_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Only the configuration of Mistral-7B, and a tokenizer smaller than its embedding."""
+    folder = tmp_path_factory.mktemp("mistral")
+    transformers.MistralConfig(architectures=["MistralForCausalLM"], dtype="bfloat16").save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture()
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as the configs expect, with a few lines of text."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "gsm8k_questions").mkdir()
+    (root / "mgsm").mkdir()
+    for code in ("de", "sw", "zh"):
+        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
+        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n", encoding="utf-8")
+    for code in ("bn", "de", "en", "sw", "te", "zh"):
+        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+    return root
