@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-# Several scripts; no character of the last two lines is in the texts that tests tokenise most.
 SENTENCES = (
     "Anna has 12 apples and buys 7 more. How many apples does she have now?",
     "The house is green, the street is long, and the children are asleep.",
@@ -42,11 +42,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of 2 layers, width 32, 48 neurons a layer, with random weights, in evaluation mode.
-
-    It is shared by the whole session: a test that trains or wraps it takes `copy.deepcopy` of it.
-    """
+def session_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """What `tiny_llama` is a copy of; never changed."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -65,12 +62,18 @@ def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         return LlamaForCausalLM(config).eval()
 
 
+@pytest.fixture
+def tiny_llama(session_llama: LlamaForCausalLM) -> LlamaForCausalLM:
+    """A Llama of 2 layers, width 32, 48 neurons a layer, random weights, evaluation mode: each test's own copy."""
+    return copy.deepcopy(session_llama)
+
+
 @pytest.fixture(scope="session")
 def model_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+    tmp_path_factory: pytest.TempPathFactory, session_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> Path:
     """A folder with `tiny_llama` (safetensors) and `tokenizer`, as `from_pretrained` and `model.source` take it."""
     folder = tmp_path_factory.mktemp("models") / "tiny_llama"
-    tiny_llama.save_pretrained(folder)
+    session_llama.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import peft
 import pytest
 import safetensors.torch
@@ -28,9 +27,9 @@ SMALL = (
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture()
+@pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """`alignlab.train` with the given arguments, in an empty folder: exit status, what it printed, what it complained."""
+    """`alignlab.train` with the given arguments, in an empty folder: exit status, output, complaints."""
     monkeypatch.chdir(tmp_path)
 
     def call(*argv: str) -> tuple[int, str, str]:
@@ -165,7 +164,7 @@ def test_a_finished_run_is_shown_again_and_another_config_refused(command: Comma
     assert adapter["r"] == 3
 
 
-class Interrupted(Exception):
+class InterruptionError(Exception):
     pass
 
 
@@ -179,12 +178,12 @@ def test_an_interrupted_run_continues_to_the_same_end(
 
     def fail(self: AlignmentModule, batch: Any, batch_idx: int) -> Any:
         if int(batch["number"]) == 7:  # in the fourth step: step 2 is the last checkpoint
-            raise Interrupted
+            raise InterruptionError
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
         patch.setattr(AlignmentModule, "training_step", fail)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptionError):
             command(*options, "run.folder=broken")
     assert not (tmp_path / "broken/finished.json").exists()
     status, printed, _ = command(*options, "run.folder=broken")
@@ -226,7 +225,7 @@ def test_every_shipped_config_dry_runs(
     assert files(tmp_path) == before
 
 
-@pytest.fixture()
+@pytest.fixture
 def mistral_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Only the configuration of Mistral-7B, and a tokenizer smaller than its embedding."""
     folder = tmp_path_factory.mktemp("mistral")
@@ -235,7 +234,7 @@ def mistral_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out as the configs expect, with a few lines of text."""
     root = tmp_path_factory.mktemp("data")

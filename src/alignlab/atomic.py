@@ -30,19 +30,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """The same for a folder, which replaces one that was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial, old = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.old.partial")
     remove(partial)
+    remove(old)
     partial.mkdir()
     try:
         yield partial
         for entry in sorted(partial.rglob("*")):
             _sync(entry)
         _sync(partial)
-        remove(path)
+        if path.exists():
+            path.replace(old)  # moved away before it is removed: what is half removed must not bear the name
         partial.replace(path)
         _sync(path.parent)
     finally:
         remove(partial)
+        remove(old)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -72,11 +72,16 @@ class RunFolder:
             raise InputError(
                 Problem(str(self.path), found, "a new folder or a run's", "Set run.folder to another folder.")
             )
+        try:
+            old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            old = None
+        if not isinstance(old, dict):
+            fix = "Set run.folder to another folder."
+            raise InputError(Problem(str(self.config), "it is not the config of a run", "a run's folder", fix))
         if overwrite:
             return "new"
-        different = differences(
-            yaml.safe_load(self.config.read_text(encoding="utf-8")), yaml.safe_load(document), ignore=IGNORED
-        )
+        different = differences(old, yaml.safe_load(document), ignore=IGNORED)
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"
@@ -90,9 +95,10 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what an earlier run left (only called for a folder that `start` found to be a run's)."""
+        self.finished.unlink(missing_ok=True)  # first, or a run whose removal was broken off would pass for finished
         for entry in (self.neurons, self.checkpoints, self.path / "wandb"):
             remove(entry)
-        for entry in (self.finished, self.metrics, self.path / "neurons.csv", self.environment, self.config):
+        for entry in (self.metrics, self.path / "neurons.csv", self.environment, self.config):
             entry.unlink(missing_ok=True)
 
     @contextmanager

@@ -25,7 +25,7 @@ def documents(tokenizer: Any, count: int = 12) -> list[Document]:
     records = [
         Record(str(n), "de", "eins zwei drei " * (n % 4 + 1), "one two three " * (n % 3 + 1)) for n in range(count)
     ]
-    return encode(records, tokenizer, Prompts(), max_length=64, append_eos=True, needs_answer=True).documents
+    return encode(records, tokenizer, Prompts(), max_length=256, append_eos=True, needs_answer=True).documents
 
 
 def micro_batches(

@@ -14,7 +14,7 @@ from alignlab.models.sites import find_sites
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, build_probe
 
-WORDS = "the red fox runs over seven old hills while 12 birds sing and nobody counts them at night".split()
+WORDS = "the red fox runs over seven old hills while 12 birds sing and nobody counts them at night".split()  # noqa: SIM905
 
 
 def records(languages: tuple[str, ...], count: int, seed: int = 0) -> list[Record]:
@@ -150,11 +150,12 @@ def test_autocast_does_not_round_the_counts(tokenizer: Any, tiny_llama: Any) -> 
 
 def test_without_the_loss_no_logits_are_made(tokenizer: Any, tiny_llama: Any) -> None:
     rows: list[int] = []
+    sites = find_sites(tiny_llama)
     handle = tiny_llama.lm_head.register_forward_hook(lambda _m, args, _o: rows.append(args[0].shape[1]))
-    with_loss = count_firings(tiny_llama, find_sites(tiny_llama), make_probe(tokenizer), origin=Origin())
+    with_loss = count_firings(tiny_llama, sites, make_probe(tokenizer), origin=Origin())
     assert max(rows) > 0
     rows.clear()
-    without = count_firings(tiny_llama, find_sites(tiny_llama), make_probe(tokenizer), origin=Origin(), loss=False)
+    without = count_firings(tiny_llama, sites, make_probe(tokenizer), origin=Origin(), loss=False)
     handle.remove()
     assert rows
     assert set(rows) == {0}

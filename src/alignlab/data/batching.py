@@ -62,14 +62,14 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[i
 def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
     """Indices of documents in exactly `parts` groups of similar length whose padded sizes are balanced.
 
-    Every group gets a document while there are any. Sorted by length and cut where the running number of tokens passes
-    each part's share, so that a group holds documents of one length and little padding.
+    Every group gets a document while there are any. Sorted by length and cut where the running number of tokens is
+    nearest to each part's share, so that a group holds documents of one length and little padding.
     """
     order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    cumulative = np.cumsum([lengths[index] for index in order])
+    before = np.cumsum([0, *(lengths[index] for index in order)])  # tokens before each possible cut
     cuts = [0]
     for part in range(1, parts):
-        cut = int(np.searchsorted(cumulative, cumulative[-1] * part / parts)) if len(order) else 0
+        cut = int(np.abs(before - before[-1] * part / parts).argmin())
         # At least one document a part, and enough left for the parts that follow, as far as there are documents.
         cut = max(cut, min(cuts[-1] + 1, len(order)))
         cuts.append(min(cut, max(len(order) - (parts - part), cuts[-1])))
@@ -81,9 +81,9 @@ def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
 class StepPlan:
     """Which documents each optimiser step of a run sees: a pure function of the seed and the step.
 
-    The run is a stream of permutations of the documents, one an epoch, cut into windows of `window_steps` steps.
-    Within a window documents are sorted by length and cut into steps, whose order is then shuffled: steps of one
-    length, little padding, and still every document once an epoch.
+    The run is a stream of permutations of the documents, one an epoch, cut into windows of at most `window_steps`
+    steps that begin in the same epoch. Within a window documents are sorted by length and cut into steps, whose order
+    is then shuffled: steps of one length, little padding, and still every document once an epoch.
 
     lengths: tokens of each document.
     examples_per_step: documents of a step, over all ranks and accumulated micro-batches.
@@ -98,7 +98,13 @@ class StepPlan:
 
     def step(self, step: int) -> list[int]:
         """Indices of the documents of `step` (from 0)."""
-        return _window(self, step // self.window_steps)[step % self.window_steps]
+        count, size = len(self.lengths), self.examples_per_step
+        epoch = step * size // count
+        # The steps that begin in this epoch; a longer window would put a document into the same step twice.
+        begin, end = -(-epoch * count // size), -(-(epoch + 1) * count // size)
+        first = begin + (step - begin) // self.window_steps * self.window_steps
+        steps = min(self.window_steps, end - first, self.total_steps - first)
+        return _window(self, first, steps)[step - first]
 
     def micro_batches(self, step: int, parts: int) -> list[list[int]]:
         """The documents of `step` dealt to `parts` = ranks x accumulation micro-batches, balanced by tokens.
@@ -116,16 +122,14 @@ def _permutation(seed: int, epoch: int, documents: int) -> npt.NDArray[np.int64]
 
 
 @lru_cache(maxsize=4)
-def _window(plan: StepPlan, window: int) -> list[list[int]]:
+def _window(plan: StepPlan, first: int, steps: int) -> list[list[int]]:
     count, size = len(plan.lengths), plan.examples_per_step
-    steps = min(plan.window_steps, plan.total_steps - window * plan.window_steps)
-    first = window * plan.window_steps * size
     stream = [
         int(_permutation(plan.seed, position // count, count)[position % count])
-        for position in range(first, first + steps * size)
+        for position in range(first * size, (first + steps) * size)
     ]
     stream.sort(key=lambda index: plan.lengths[index])
-    order = np.random.default_rng([plan.seed, 1, window]).permutation(steps)
+    order = np.random.default_rng([plan.seed, 1, first]).permutation(steps)
     return [stream[start * size : (start + 1) * size] for start in order]
 
 

@@ -64,8 +64,8 @@ def encode(
 ) -> Encoded:
     """Tokenise records.
 
-    append_eos: end the answer with the tokenizer's EOS, if it has not put one there itself.
-    needs_answer: drop a document that has no answer token (left).
+    append_eos: end the text with the tokenizer's EOS, if it does not end so already; it belongs to the answer.
+    needs_answer: drop a document that has no answer, or no token of it left.
     Raises `InputError` for a tokenizer without offsets (a "slow" one), or without EOS where one is to be appended.
     """
     if not getattr(tokenizer, "is_fast", False):
@@ -94,11 +94,10 @@ def encode(
             # The offsets of tokens that the tokenizer adds are (0, 0): they never count as answer, except a last EOS.
             answer = (starts >= len(text.prompt)) & ~added if text.answer else np.zeros(len(tokens), dtype=bool)
             if append_eos:
-                if len(tokens) and added[-1] and tokens[-1] == tokenizer.eos_token_id:
-                    answer[-1] = True
-                else:
+                if len(tokens) == 0 or tokens[-1] != tokenizer.eos_token_id:
                     tokens = np.append(tokens, np.int32(tokenizer.eos_token_id))
-                    answer = np.append(answer, True)
+                    answer = np.append(answer, False)
+                answer[-1] = bool(text.answer)
             if len(tokens) > max_length:
                 truncated += 1
                 tokens, answer = tokens[:max_length], answer[:max_length]
@@ -134,4 +133,5 @@ def fingerprint(documents: Iterable[Document]) -> str:
         digest.update(f"{document.id}\0{document.language}\0{len(document)}\0".encode())
         digest.update(document.tokens.tobytes())
         digest.update(np.packbits(document.answer).tobytes())
+        digest.update(np.packbits(document.special).tobytes())
     return digest.hexdigest()[:16]

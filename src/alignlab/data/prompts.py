@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from alignlab.config import option
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem
@@ -55,5 +57,10 @@ class Prompts:
         messages = [{"role": "user", "content": text}]
         if self.system is not None:
             messages.insert(0, {"role": "system", "content": self.system})
-        chat = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            chat = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            found = f"the tokenizer's chat template refuses the messages ({error})"
+            fix = "Set system: null; some models know no system message." if self.system is not None else ""
+            raise InputError(Problem("prompts.chat", found, fix=fix)) from error
         return Rendered(chat, record.answer, add_special_tokens=False)

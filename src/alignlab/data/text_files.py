@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from alignlab.errors import InputError, Problem, did_you_mean
 
 Column = str | int
 SUFFIXES = (".txt", ".tsv", ".jsonl")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Row:
         value = self.values[column]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise InputError(Problem(self.where, f"column {column!r} holds {type(value).__name__}", "text or a number"))
-        return str(value).strip()
+        text = str(value).strip()
+        if _HALF_CHARACTER.search(text):  # JSON can write one (\\ud83d), no tokenizer reads it
+            found = f"column {column!r} holds half of a character that takes two (a lone surrogate)"
+            raise InputError(Problem(self.where, found, "whole characters"))
+        return text
 
 
 def read_lines(path: Path) -> list[str]:
@@ -43,14 +49,15 @@ def read_lines(path: Path) -> list[str]:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(Problem(str(path), "there is no such file", "a text file", _near(path))) from None
+        raise InputError(Problem(str(path), "there is no such file", "a text file", nearest(path))) from None
     except OSError as error:
         raise InputError(Problem(str(path), f"it cannot be read ({error.strerror})", "a readable text file")) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        found = f"byte {raw[error.start]:#04x} is not UTF-8"
+        # error.object, not raw: a byte order mark is no longer in it, and error.start counts without.
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = f"byte {error.object[error.start]:#04x} is not UTF-8"
         fix = "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in."
         raise InputError(Problem(f"{path}:{line}", found, "UTF-8 text", fix)) from None
     # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
@@ -89,8 +96,8 @@ def _parse_object(path: Path, number: int, line: str) -> dict[Column, Any]:
     return value
 
 
-def _near(path: Path) -> str:
-    """The nearest name that does exist in the folder where the file was looked for."""
+def nearest(path: Path) -> str:
+    """What to say of a file or folder that is not there: the nearest name in its folder, or the nearest folder."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent

@@ -55,6 +55,9 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
     def __init__(
         self, documents: Sequence[Document], plan: StepPlan, *, accumulation: int, rank: int, ranks: int, pad_id: int
     ) -> None:
+        if plan.examples_per_step < ranks * accumulation:
+            found = f"{plan.examples_per_step} examples for {ranks} ranks x {accumulation} accumulated micro-batches"
+            raise InputError(Problem("data.examples_per_step", found, f"{ranks * accumulation} or more"))
         self.documents = documents
         self.plan = plan
         self.accumulation = accumulation

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.models.modes import evaluating
 
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 
@@ -95,18 +96,21 @@ def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.Mod
                 hook: Callable[..., None] = lambda _m, args, at=at: inputs[at].update(_width(args))  # noqa: E731
                 handles.append(module.register_forward_pre_hook(hook))
     parameter = next(model.parameters())
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with evaluating(model), torch.no_grad():
             ids = torch.zeros((1, tokens), dtype=torch.int64, device=parameter.device)
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
+    _check_fired([name for name, _ in modules], shapes, inputs, tokens)
+    return [seen[0][-1] for seen in shapes]
+
+
+def _check_fired(names: list[str], shapes: list[list[tuple[int, ...]]], inputs: list[set[int]], tokens: int) -> None:
+    """Refuse sites that did not fire once, or not with a width that a linear map of their layer reads."""
     problems = []
-    for (name, _), seen, widths in zip(modules, shapes, inputs, strict=True):
+    for name, seen, widths in zip(names, shapes, inputs, strict=True):
         if len(seen) != 1:
             found = f"{name} ran {len(seen)} times in a forward"
             fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
@@ -121,7 +125,6 @@ def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.Mod
         problems.append(Problem("model.source", found, "the same number of neurons in every layer"))
     if problems:
         raise UnsupportedModelError(*problems)
-    return [seen[0][-1] for seen in shapes]
 
 
 @contextmanager

@@ -49,18 +49,10 @@ class Envelope:
             # As a difference to line j: nothing cancels, so the answer is right up to rounding of lambda itself.
             return np.asarray((a - self.a[j]) - self.turns[j] * (b - self.b[j]) > 0)
 
-        lowest = np.full(len(a), -np.inf)
         line = _first(np.zeros_like(flatter), flatter - 1, lambda j: ~above_at_turn(j))
-        for neighbour in (line - 1, line, line + 1):
-            crossing = self._crossings(a, b, np.clip(neighbour, 0, np.maximum(flatter - 1, 0)))
-            np.maximum(lowest, crossing, out=lowest, where=flatter > 0)
-
-        highest = np.full(len(a), np.inf)
+        lowest = np.where(flatter > 0, self._crossings(a, b, line), -np.inf)
         line = _first(not_steeper, np.full_like(not_steeper, last), above_at_turn)
-        for neighbour in (line - 1, line, line + 1):
-            crossing = self._crossings(a, b, np.clip(neighbour, np.minimum(not_steeper, last), last))
-            np.minimum(highest, crossing, out=highest, where=not_steeper <= last)
-
+        highest = np.where(not_steeper <= last, self._crossings(a, b, line), np.inf)
         parallel = np.minimum(flatter, last)
         lowest[(flatter < not_steeper) & (a > self.a[parallel])] = np.inf
         return lowest, highest

@@ -45,8 +45,6 @@ def lambda_star(a: Floats, b: Floats, full: Bools, k: int) -> LambdaStar:
     one down.
     """
     other_a, other_b, full_a, full_b = a[~full], b[~full], a[full], b[full]
-    if len(other_a) < k:
-        return _none(k, len(other_a))
     if not len(full_a):
         return LambdaStar(LAMBDA_MAX, True, "")
     envelope = lower_envelope(full_a, full_b)
@@ -76,9 +74,9 @@ def _none(k: int, most: int) -> LambdaStar:
 def _intervals(a: Floats, b: Floats, envelope: Envelope) -> tuple[Floats, Floats]:
     """Lowest and highest lambda in [0, 0.2] at which each line is at or under the envelope; empty ones left out."""
     low, high = envelope.ends(a, b)
-    low, high = low * (1 - WIDENING), high * (1 + WIDENING)
-    valid = (low <= high) & (low <= LAMBDA_MAX) & (high >= 0)
-    return np.maximum(low[valid], 0.0), np.minimum(high[valid], LAMBDA_MAX)
+    low, high = np.maximum(low * (1 - WIDENING), 0.0), np.minimum(high * (1 + WIDENING), LAMBDA_MAX)
+    valid = low <= high
+    return low[valid], high[valid]
 
 
 def _overlaps(low: Floats, high: Floats, k: int) -> tuple[list[tuple[float, float]], int]:
@@ -97,13 +95,13 @@ def _overlaps(low: Floats, high: Floats, k: int) -> tuple[list[tuple[float, floa
 
 def _largest_attained(attained: Callable[[float], bool], bottom: float, top: float) -> float | None:
     """The largest value from `top` down to `bottom`, by units in the last place, that rounding does not spoil."""
-    if attained(top):
-        return top
-    step, spoilt, value = math.ulp(top), top, max(bottom, top - math.ulp(top))
+    unit = math.ulp(top)
+    step, spoilt, value = 0.0, top, top
     while not attained(value):
         if value <= bottom:
             return None
-        step, spoilt = 2 * step, value
+        # Value by value at first, so that a stretch of very few is not jumped over, then ever faster.
+        step, spoilt = step + max(unit, step if step > 16 * unit else 0), value
         value = max(bottom, top - step)
     while value < (middle := (value + spoilt) / 2) < spoilt:
         value, spoilt = (middle, spoilt) if attained(middle) else (value, middle)

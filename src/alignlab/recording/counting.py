@@ -7,8 +7,8 @@ activation is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from alignlab.data.batching import pad
 from alignlab.data.encoding import Document
 from alignlab.models.distributed import rank, sum_over_ranks, world_size
+from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import Site, observe
 from alignlab.neurons.counts import ActivationCounts, smallest_dtype
@@ -148,15 +149,3 @@ def _onehot(mask: Tensor, shard: Sequence[int], shards: int) -> Tensor:
     onehot = torch.zeros((shards, *mask.shape))
     onehot[torch.tensor(shard), torch.arange(len(mask))] = mask.float()
     return onehot.flatten(1)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; afterwards each module is in the mode it was in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alignlab.config import REQUIRED, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import SUFFIXES, Row, read_rows
+from alignlab.data.text_files import SUFFIXES, Row, nearest, read_rows
 from alignlab.errors import InputError, Problem
 from alignlab.languages import check_codes, is_code
 
@@ -41,6 +41,10 @@ class Files:
                 taken[record.language] = taken.get(record.language, 0) + 1
                 if self.limit is None or taken[record.language] <= self.limit:
                     records.append(record)
+            missing = [code for code in self.languages or () if language is None and code not in taken]
+            if missing:
+                have = ", ".join(taken) or "none of them"
+                raise InputError(Problem(str(path), f"no line is in {', '.join(missing)}", f"some of: {have}"))
         return records
 
     def _files(self) -> list[tuple[str | None, Path]]:
@@ -49,8 +53,11 @@ class Files:
             if not self.languages:
                 where = f"languages of path {self.path}"
                 raise InputError(Problem(where, "null", "the codes that take the place of {language}"))
-            return [(code, Path(self.path.replace("{language}", self._spell(code)))) for code in self.languages]
+            names = [(code, self.path.replace("{language}", self._spell(code))) for code in self.languages]
+            return [(code, Path(name).expanduser()) for code, name in names]
         path = Path(self.path).expanduser()
+        if not path.exists():
+            raise InputError(Problem(str(path), "there is no such file or folder", fix=nearest(path)))
         if path.is_dir():
             return self._folder(path)
         if self.language is None:

@@ -82,7 +82,10 @@ class Hub:
         where = f"{self.path}{f' ({subset})' if subset else ''}"
         try:
             return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
-        except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        # RuntimeError: a data set that is a script, which nobody runs any more.
+        except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+            generating = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
+            lines = str(generating or error).split("\n")
             fix = "Check the id, the subset and the split; for a gated data set log in with: hf auth login."
-            found = f"it cannot be loaded ({str(error).strip().splitlines()[0]})"
+            found = f"it cannot be loaded ({' '.join(lines[:2]).strip() or type(error).__name__})"
             raise InputError(Problem(where, found, "a data set of the Hub or a local folder", fix)) from error
