@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from alignlab.neurons.lambda_star import lambda_star
+from alignlab.neurons.envelope import lower_envelope
+from alignlab.neurons.lambda_star import lambda_star, largest_attained
 
 MAX = Fraction(0.2)
 # Nearer than this two exact numbers count as one: scores are rounded to about 1e-16.
@@ -125,6 +127,57 @@ def test_the_lower_island_is_taken_when_the_upper_one_is_too_small() -> None:
     assert 0.05 < lambda_star(a, b, full, 2).value < 0.1
 
 
+def test_a_stretch_that_holds_no_float_is_passed_over() -> None:
+    # At about 0.2 three lines meet, but as floats the full one is the lowest wherever the second other one is near.
+    a, b = np.array([0.7, 0.0, 0.8, 0.3]), np.array([3.5, 2.0, 4.0, 0.0])
+    result = lambda_star(a, b, np.array([True, False, False, False]), 2)
+    assert result.value == pytest.approx(0.4 / 3.5, abs=1e-15)
+    assert not result.capped
+    alone = lambda_star(a[:3], b[:3], np.array([True, False, False]), 2)
+    assert alone.value == 0
+    assert "at most 1 others" in alone.reason
+
+
+def test_a_tie_that_only_rounding_makes_counts_as_it_is_classified() -> None:
+    # 1.1 - 7 * 0.2 and 0.5 - 4 * 0.2 are equal, and their floats too, though not what these floats stand for.
+    a, b = np.array([0.0, 1.0, 0.5, 1.1]), np.array([10.0, 0.0, 4.0, 7.0])
+    full = np.array([False, False, True, False])
+    result = lambda_star(a, b, full, 2)
+    assert (result.value, result.capped) == (0.2, True)
+    score = a - result.value * b
+    assert score[3] == score[2] == sorted(score)[1]
+
+
+@pytest.mark.parametrize("kind", ["scattered", "meeting", "coarse", "tangent"])
+def test_ends_of_intervals_equal_those_of_every_pair_of_lines(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    compared = 0
+    for _ in range(500):
+        lines = random_lines(rng, kind)
+        full = [(Fraction(a), Fraction(b)) for a, b, is_full in lines if is_full]
+        others = [(a, b) for a, b, is_full in lines if not is_full]
+        if not full or not others:
+            continue
+        envelope = lower_envelope(*(np.array(column, dtype=float) for column in zip(*full, strict=True)))
+        columns = [np.array(column) for column in zip(*others, strict=True)]
+        ends, distances = envelope.ends(*columns), envelope.distance(*columns)
+        for (a, b), low, high, distance in zip(others, *ends, distances, strict=True):
+            bounds = [(Fraction(a) - x, Fraction(b) - y) for x, y in full]
+            lowest = max([Fraction(0), *(p / q for p, q in bounds if q > 0)])
+            highest = min([MAX, *(p / q for p, q in bounds if q < 0)])
+            empty = lowest > highest or any(p > 0 for p, q in bounds if q == 0)
+            if abs(lowest - highest) < NEAR:
+                continue
+            compared += not empty
+            assert (distance > 0) == empty or abs(distance) < NEAR
+            if empty:
+                assert max(low, 0) > min(high, 0.2)
+            else:
+                assert abs(Fraction(max(low, 0.0)) - lowest) < NEAR
+                assert abs(Fraction(min(high, 0.2)) - highest) < NEAR
+    assert compared > 50
+
+
 def test_one_line_alone_is_feasible_up_to_where_it_crosses() -> None:
     result = lambda_star(np.array([0.5, 0.6]), np.array([1.0, 2.0]), np.array([False, True]), 1)
     assert result.value == pytest.approx(0.1, abs=1e-15)
@@ -164,6 +217,17 @@ def test_rounding_never_lets_a_full_neuron_in() -> None:
             assert not full[order[:k]].any()
             stepped += result.value not in (0.0, 0.2)
     assert stepped > 200
+
+
+@pytest.mark.parametrize("top", [0.2, 0.1, 1e-3, 0.0])
+@pytest.mark.parametrize("units", [0, 1, 3, 11, 1000, 12_345_678])
+def test_rounding_is_stepped_back_from_no_further_than_needed(top: float, units: int) -> None:
+    best = max(0.0, top - units * math.ulp(top))
+    assert largest_attained(lambda value: value <= best, 0.0, top) == best
+    assert largest_attained(lambda value: value < 0, 0.0, top) is None
+    if units < 16:
+        # A single value among a few is not jumped over.
+        assert largest_attained(lambda value: value == best, max(0.0, top - 20 * math.ulp(top)), top) == best
 
 
 def test_many_full_lines_along_one_curve_stay_fast_and_right() -> None:

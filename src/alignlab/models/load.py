@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 
 from alignlab.config import option
@@ -35,9 +36,16 @@ class ModelConfig:
         self._check_folder(weights=True)
         options = {"dtype": self.dtype, "use_safetensors": True, **self._attention()}
         with _refusing(self.source):
-            return transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
-                self._path(), revision=self._revision(), trust_remote_code=False, **options
+            model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
+                self._path(),
+                revision=self._revision(),
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+                **options,
             )
+        self._check_loaded(loaded)
+        return model  # type: ignore[no-any-return]
 
     def build_meta(self) -> nn.Module:
         """The same model on the meta device: its shapes without weights; needs the configuration only."""
@@ -65,6 +73,19 @@ class ModelConfig:
         """Whether a folder has its weights; true also for Hub ids, whose weights are fetched when needed."""
         path = Path(self._path())
         return not path.is_dir() or any((path / name).is_file() for name in _WEIGHTS)
+
+    def _check_loaded(self, loaded: Any) -> None:
+        """Refuse weights that transformers, with no more than a warning, would have left random."""
+        problems = []
+        if loaded["missing_keys"]:
+            names = _some(loaded["missing_keys"])
+            problems.append(Problem("model.source", f"{self.source} has no weights for {names}", "all weights"))
+        if loaded["mismatched_keys"]:
+            names = _some(name for name, *_ in loaded["mismatched_keys"])
+            expected = "those of its config.json"
+            problems.append(Problem("model.source", f"{self.source} has other shapes for {names}", expected))
+        if problems:
+            raise InputError(*problems)
 
     def _attention(self) -> dict[str, str]:
         return {"attn_implementation": self.attention} if self.attention else {}
@@ -107,22 +128,36 @@ def _refusing(source: str) -> Iterator[None]:
     """Turn what transformers and the Hub raise for a bad source into one message."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
         text = " ".join(lines).lower()
         fix = ""
-        if "gated" in text or "401" in text:
+        local = Path(source).expanduser().is_dir() or source == DEMO
+        if isinstance(error, SafetensorError):
+            found = f"the weights of {source} are damaged ({lines[0]})"
+            fix = "Download or copy them again."
+        elif "backend tokenizer" in text:
+            found = f"{source} holds no tokenizer that can be read"
+            fix = "A tokenizer.json has to lie beside its config.json."
+        elif not local and ("gated" in text or "401" in text):
             found = f"{source} is gated or private, or there is no such model"
             fix = f"Accept its licence at https://huggingface.co/{source} and log in with: hf auth login."
         elif "trust_remote_code" in text or "custom code" in text:
             found = f"{source} needs code of its own, which alignlab does not run"
             raise UnsupportedModelError(Problem("model.source", found, "a model that transformers knows")) from error
-        elif "connect" in text or "offline" in text:
+        elif not local and ("connect" in text or "offline" in text):
             found = f"{source} is not here and the Hub cannot be reached"
             fix = "Check the network, or download the model elsewhere and give its folder."
         else:
             found = f"{source} cannot be loaded ({lines[0]})"
         raise InputError(Problem("model.source", found, "a model folder or a Hub id", fix)) from error
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first three names, and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return f"{', '.join(ordered[:3])}{more}"
 
 
 def embedding_rows(model: nn.Module) -> int:

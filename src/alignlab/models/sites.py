@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from alignlab.errors import Problem, UnsupportedModelError
 from alignlab.models.modes import evaluating
@@ -48,16 +49,18 @@ def find_sites(model: nn.Module) -> list[Site]:
     problems = []
     for index, layer in enumerate(layers):
         found = [
-            (f"{prefix}.{index}.{name}", module)
-            for name, module in layer.named_modules()
+            name
+            for name, _ in layer.named_modules()
             if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
         ]
-        if len(found) == 1:
-            modules += found
-        else:
-            names = ", ".join(name for name, _ in found) or "none"
+        where, names = f"model.source, layer {index}", ", ".join(f"{prefix}.{index}.{name}" for name in found)
+        if len(found) != 1:
             expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
-            problems.append(Problem(f"model.source, layer {index}", f"activation modules found: {names}", expected))
+            problems.append(Problem(where, f"activation modules found: {names or 'none'}", expected))
+        elif _of_experts(layer.get_submodule(found[0].rpartition(".")[0])):
+            problems.append(Problem(where, f"{names} serves a mixture of experts", "one dense MLP"))
+        else:
+            modules.append((names, layer.get_submodule(found[0])))
     if problems:
         raise UnsupportedModelError(*problems)
     fired = _fire(model, modules, layers)
@@ -66,8 +69,14 @@ def find_sites(model: nn.Module) -> list[Site]:
 
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Name and list of the decoder layers: the one module list as long as the configuration has layers."""
-    config = model.config.get_text_config()  # type: ignore[operator, union-attr]
-    count = config.num_hidden_layers
+    whole = getattr(model, "config", None)
+    if not isinstance(whole, PreTrainedConfig):
+        found = f"{type(model).__name__} has no configuration of transformers"
+        raise UnsupportedModelError(Problem("model.source", found, "a causal language model (AutoModelForCausalLM)"))
+    if whole.is_encoder_decoder:
+        found = f"{type(model).__name__} is an encoder-decoder"
+        raise UnsupportedModelError(Problem("model.source", found, "a decoder-only language model"))
+    count = whole.get_text_config().num_hidden_layers
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     fitting = [(name, module) for name, module in lists if len(module) == count]
     # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
@@ -143,6 +152,11 @@ def observe(sites: list[Site], see: Callable[[int, Tensor], None]) -> Iterator[N
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _of_experts(mlp: nn.Module) -> bool:
+    """Whether a module holds the weights of several experts, stacked: its activation sees tokens in another order."""
+    return any(weight.ndim > 2 for weight in mlp.parameters(recurse=False))
 
 
 def _shape(output: Any) -> tuple[int, ...]:

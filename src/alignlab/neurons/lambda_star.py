@@ -57,7 +57,7 @@ def lambda_star(a: Floats, b: Floats, full: Bools, k: int) -> LambdaStar:
         return int(np.count_nonzero(other_a - lambda_ * other_b <= lowest_full)) >= k
 
     for bottom, top in stretches:
-        value = _largest_attained(attained, bottom, top)
+        value = largest_attained(attained, bottom, top)
         if value is not None:
             return LambdaStar(value, value == LAMBDA_MAX, "")
     return _none(k, min(most, k - 1))
@@ -93,7 +93,7 @@ def _overlaps(low: Floats, high: Floats, k: int) -> tuple[list[tuple[float, floa
     return list(zip(bottoms.tolist(), tops.tolist(), strict=True)), int(open_.max())
 
 
-def _largest_attained(attained: Callable[[float], bool], bottom: float, top: float) -> float | None:
+def largest_attained(attained: Callable[[float], bool], bottom: float, top: float) -> float | None:
     """The largest value from `top` down to `bottom`, by units in the last place, that rounding does not spoil."""
     unit = math.ulp(top)
     step, spoilt, value = 0.0, top, top

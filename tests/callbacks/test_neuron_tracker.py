@@ -1,0 +1,179 @@
+"""The tracker in somebody else's Lightning script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning import Trainer
+from torch import Tensor, nn
+
+from alignlab.callbacks import NeuronTracker
+from alignlab.callbacks.neuron_tracker import find_model
+from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.neurons import ActivationCounts, ternary
+
+README = Path(__file__).parents[2] / "README.md"
+ENGLISH = ["seven birds sing at night", "the fox is old", "12 hills", "nobody counts them", "run"]
+GERMAN = ["sieben Vögel singen nachts", "der Fuchs ist alt", "12 Hügel", "niemand zählt sie", "lauf"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:.*exists and is not empty",
+    "ignore:.*tensorboardX",
+)
+
+
+class SomebodysModule(L.LightningModule):
+    """A user's own module: it knows nothing of alignlab."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.student = model
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.student(input_ids=batch, labels=batch).loss
+
+    def train_dataloader(self) -> Any:
+        torch.manual_seed(0)
+        return torch.utils.data.DataLoader(torch.randint(3, 300, (6000, 6)), batch_size=2)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def blocks() -> dict[str, str]:
+    """The README's Python examples by the comment above them."""
+    return dict(re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
+
+
+def trainer_options() -> dict[str, Any]:
+    return {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False,
+            "enable_checkpointing": False}  # fmt: skip
+
+
+def test_the_readmes_three_lines_and_what_follows_them(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "english": ENGLISH,
+        "german": GERMAN,
+        "tokenizer": tokenizer,
+        "Trainer": lambda **given: Trainer(**trainer_options(), **given),
+    }
+    script = blocks()["script"]
+    assert len([line for line in script.splitlines() if line.strip()]) == 3
+    exec(script, names)  # noqa: S102
+    names["trainer"].fit(SomebodysModule(tiny_llama))
+    assert sorted(path.name for path in Path("runs/mine/neurons").glob("*.safetensors")) == [
+        f"step-{step:06d}.safetensors" for step in (0, 100, 200, 300)
+    ]
+    printed = capsys.readouterr().out
+    assert "Neurons at step 300" in printed
+    assert "trained: mean a language of de; unseen (no training prompts): of en" in printed
+    exec(blocks()["after"].replace("top_rate=0.01", "top_rate=0.2"), names)  # noqa: S102
+    counts = names["counts"]
+    assert counts.step == 300
+    assert counts.languages == ("en", "de")
+    assert counts.scope == "all"
+    assert capsys.readouterr().out.strip()
+
+
+class Listener(L.pytorch.loggers.Logger):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: list[tuple[int | None, dict[str, float]]] = []
+
+    name = version = property(lambda self: "listener")  # type: ignore[assignment]
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "neurons/step" in metrics:
+            self.logged.append((step, dict(metrics)))
+
+
+def track(model: nn.Module, tokenizer: Any, folder: Path, **options: Any) -> tuple[NeuronTracker, Listener, SomebodysModule]:
+    listener = Listener()
+    tracker = NeuronTracker({"en": ENGLISH, "de": GERMAN}, tokenizer, folder=folder, trained=["de"], **options)
+    module = SomebodysModule(model)
+    trainer = Trainer(max_steps=5, callbacks=[tracker], **{**trainer_options(), "logger": listener})
+    trainer.fit(module)
+    return tracker, listener, module
+
+
+def test_snapshots_come_at_the_start_at_every_n_steps_and_at_the_end(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path
+) -> None:
+    _, listener, _ = track(tiny_llama, tokenizer, tmp_path, every_n_steps=2)
+    assert [step for step, _ in listener.logged] == [0, 2, 4, 5]
+    assert [values["neurons/step"] for _, values in listener.logged] == [0, 2, 4, 5]
+    assert len({values["neurons/loss/de"] for _, values in listener.logged}) == 4
+
+
+def test_with_no_interval_there_are_the_first_and_the_last(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    _, listener, _ = track(tiny_llama, tokenizer, tmp_path)
+    assert [step for step, _ in listener.logged] == [0, 5]
+
+
+def test_tracking_does_not_change_the_training(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    import copy
+
+    watched, alone = copy.deepcopy(tiny_llama), copy.deepcopy(tiny_llama)
+    track(watched, tokenizer, tmp_path, every_n_steps=1)
+    Trainer(max_steps=5, **trainer_options()).fit(SomebodysModule(alone))
+    for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_logged_counts_are_those_of_the_stored_file(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    from alignlab.neurons.identifiers import TernaryConfig
+
+    _, listener, _ = track(tiny_llama, tokenizer, tmp_path, identifier=TernaryConfig(top_rate=0.3, bar=0.6))
+    step, values = listener.logged[0]
+    result = ternary(ActivationCounts.load(tmp_path / "neurons/step-000000.safetensors"), top_rate=0.3, bar=0.6)
+    assert step == 0
+    assert result.selected.sum() == round(0.3 * 2 * 48)
+    specific = {code: int((result.sets[code] & (result.degree == 1)).sum()) for code in ("en", "de")}
+    assert values["neurons/specific/en"] == specific["en"]
+    assert values["neurons/trained/specific"] == specific["de"]
+    assert values["neurons/unseen/specific"] == specific["en"]
+    assert values["neurons/specific"] == sum(specific.values())
+    assert sum(specific.values()) > 0
+    assert values["neurons/general"] == int((result.degree == 2).sum())
+    # At the first snapshot the thresholds are its own.
+    assert values["neurons/reestimated/specific"] == values["neurons/specific"]
+
+
+def test_a_module_with_two_models_needs_to_be_told_which(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    import copy
+
+    module = SomebodysModule(tiny_llama)
+    assert find_model(module) is tiny_llama
+    module.teacher = copy.deepcopy(tiny_llama)
+    with pytest.raises(UnsupportedModelError) as refusal:
+        find_model(module)
+    assert str(refusal.value) == (
+        "SomebodysModule: Hugging Face models found: student, teacher; expected one. "
+        "Pass NeuronTracker(..., model=lambda module: module.student) or whatever it is called."
+    )
+    tracker = NeuronTracker({"en": ENGLISH, "de": GERMAN}, tokenizer, folder=tmp_path, model=lambda m: m.student)
+    assert tracker.find_model(module) is tiny_llama
+
+
+def test_a_compiled_model_is_counted_uncompiled(tiny_llama: Any) -> None:
+    module = SomebodysModule(torch.compile(tiny_llama))  # type: ignore[arg-type]
+    assert find_model(module) is tiny_llama
+
+
+def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="texts without a tokenizer"):
+        NeuronTracker({"en": ENGLISH}, folder=tmp_path)
