@@ -1,7 +1,7 @@
 """Measure the speed that a user feels, side by side in one run, as ratios with the peer named: `make bench`.
 
-Each pair is timed in turn, A B A B, so that a machine whose speed drifts slows both; medians are printed, and the table is
-what BENCHMARKS.md holds. Nothing here is a test: no number fails.
+Each pair is timed in turn, A B A B, so that a machine whose speed drifts slows both; medians are printed, and the
+lines are what BENCHMARKS.md holds. Nothing here is a test: no number fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from alignlab.recording.probes import Probe
 def main() -> None:
     """Run all benchmarks and print their table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each pair, after one that is not counted")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="timed rounds of each pair, after one that is not counted"
+    )
     parser.add_argument("--texts", type=int, default=60, help="documents of each of four languages")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
@@ -90,23 +92,23 @@ def make_probe(texts: int) -> Probe:
 def count_two_passes(model: transformers.PreTrainedModel, probe: Probe) -> Tensor:
     """How the public code counts: text by text, the whole text and then its prompt alone, subtracted."""
     layers = model.model.layers
-    total = torch.zeros(len(layers), model.config.intermediate_size, dtype=torch.int64)
-    sign = 1
+    counts = torch.zeros(2, len(layers), model.config.intermediate_size, dtype=torch.int64)
+    passing = 0
 
     def hook(layer: int) -> Callable[..., None]:
         def see(_module: object, _inputs: object, output: Tensor) -> None:
-            total[layer] += sign * (output > 0).flatten(0, 1).sum(dim=0)
+            counts[passing, layer] += (output > 0).flatten(0, 1).sum(dim=0)
 
         return see
 
     handles = [layer.mlp.act_fn.register_forward_hook(hook(index)) for index, layer in enumerate(layers)]
     for documents in probe.documents.values():
         for document in documents:
-            for sign, tokens in ((1, document.tokens), (-1, document.tokens[~document.answer])):
+            for passing, tokens in enumerate((document.tokens, document.tokens[~document.answer])):  # noqa: B007
                 model.model(input_ids=torch.from_numpy(tokens).long().unsqueeze(0), use_cache=False)
     for handle in handles:
         handle.remove()
-    return total
+    return counts[0] - counts[1]
 
 
 def paired(one: Callable[[], object], other: Callable[[], object], rounds: int) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
 from alignlab.data.training import DataConfig, MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
 from alignlab.methods import METHODS, QuestionTranslation
-from alignlab.models.distributed import rank, world_size
+from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import IDENTIFIERS, TernaryConfig
@@ -193,8 +193,19 @@ class Experiment:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return self.config.method.build(model, total_steps=self.total_steps, seed=self.config.seed)
 
+    @property
+    def ranks(self) -> int:
+        """Processes that will train, as far as the config tells (`devices: auto` is counted as one)."""
+        devices, nodes = self.config.trainer.get("devices", 1), self.config.trainer.get("num_nodes", 1)
+        count: int = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+        return max(world_size(), count * int(nodes), 1)
+
     def build_loader(self, first_step: int) -> Any:
-        """The loader of this rank, from `first_step` on."""
+        """The loader of this rank, from `first_step` on; to be called once the ranks are connected."""
+        parts = world_size() * self.accumulation
+        if parts > self.config.data.examples_per_step:
+            found = f"{self.config.data.examples_per_step} for {world_size()} ranks x {self.accumulation} micro-batches"
+            raise InputError(Problem("data.examples_per_step", found, "at least one example for each"))
         micro_batches = MicroBatches(
             self.training.documents,
             self.plan,
@@ -221,9 +232,10 @@ class Experiment:
     def build_trainer(self, done_steps: int) -> L.Trainer:
         """The Lightning trainer, with the callbacks and loggers of the run."""
         loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
-        wandb_logger = self.config.wandb.build(self.folder.path, self.config.run.name, to_plain(self.config))
-        if wandb_logger is not None:
-            loggers.append(wandb_logger)
+        if is_first():
+            wandb_logger = self.config.wandb.build(self.folder.path, self.config.run.name, to_plain(self.config))
+            if wandb_logger is not None:
+                loggers.append(wandb_logger)
         given = {key: value for key, value in self.config.trainer.items() if key != "max_epochs"}
         return L.Trainer(
             **{
@@ -251,3 +263,15 @@ class Experiment:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
+
+
+class PlannedSteps(L.LightningDataModule):
+    """Gives Lightning the loader when it asks: the ranks are connected then, and the steps done are known."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__()
+        self.experiment = experiment
+
+    def train_dataloader(self) -> Any:
+        assert self.trainer is not None
+        return self.experiment.build_loader(self.trainer.global_step)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 
 from alignlab import console
 from alignlab.atomic import write_text
 from alignlab.callbacks.pretrained_checkpoint import state_path
 from alignlab.config import to_yaml
 from alignlab.environment import environment
-from alignlab.experiment import Experiment, TrainConfig
-from alignlab.models.distributed import world_size
+from alignlab.errors import InputError, Problem
+from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
+from alignlab.models.distributed import bequeath, broadcast, inherited, is_first, join, wait_for_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.plan import Planned, plan_rows
 from alignlab.runs import Start, check_writable
@@ -24,20 +27,40 @@ INTRO = "Fine-tune a language model on question translation and watch its neuron
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     experiment = Experiment(config)
-    folder = experiment.folder
-    document = to_yaml(config)
-    check_writable(folder.path)
-    start: Start = folder.start(document, resume=config.resume, overwrite=config.overwrite)
+    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"))
+    join()
+    start = decide(experiment, document)
     if start == "finished" and not config.dry_run:
-        console.say(f"{folder.path} holds this run, finished. Set overwrite=true to run it again.")
-        show_closing(folder)
+        console.say(f"{experiment.folder.path} holds this run, finished. Set overwrite=true to run it again.")
+        show_closing(experiment.folder)
         return
     show_plan(experiment)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
-    with folder.locked():
+    with experiment.folder.locked() if is_first() else nullcontext():
         train(experiment, start, document)
+
+
+def decide(experiment: Experiment, document: str) -> Start:
+    """Whether the run is new, goes on or is finished: rank zero looks, the others are told; a refusal is everyone's."""
+    if (told := inherited()) is not None:
+        return told  # type: ignore[no-any-return]
+    start: Start | None = None
+    refusal: list[Problem] = []
+    if is_first():
+        config, folder = experiment.config, experiment.folder
+        try:
+            check_writable(folder.path)
+            start = folder.start(document, resume=config.resume, overwrite=config.overwrite)
+        except InputError as error:
+            refusal = list(error.problems)
+    start, refusal = broadcast((start, refusal))
+    if refusal:
+        raise InputError(*refusal)
+    bequeath(start)
+    assert start is not None
+    return start
 
 
 def show_plan(experiment: Experiment) -> None:
@@ -53,7 +76,7 @@ def show_plan(experiment: Experiment) -> None:
         snapshot_steps=experiment.snapshot_steps(),
         checkpoints=len(experiment.checkpoint_steps()),
         accumulation=experiment.accumulation,
-        ranks=world_size(),
+        ranks=experiment.ranks,
         gradient_checkpointing=config.model.gradient_checkpointing,
         weights_at_hand=config.model.weights_at_hand(),
     )
@@ -64,20 +87,23 @@ def show_plan(experiment: Experiment) -> None:
 def train(experiment: Experiment, start: Start, document: str) -> None:
     """Train from the start or from the last checkpoint, to the end."""
     folder = experiment.folder
+    if is_first():
+        if start == "new":
+            folder.clear()
+        write_text(folder.config, document)
+        write_text(folder.environment, json.dumps({**environment(), **experiment.provenance()}, indent=2) + "\n")
+    wait_for_all()
     module = experiment.build_module()
-    if start == "new":
-        folder.clear()
     steps = folder.checkpoint_steps()
     done = steps[-1] if steps else 0
-    write_text(folder.config, document)
-    write_text(folder.environment, json.dumps({**environment(), **experiment.provenance()}, indent=2) + "\n")
     if done:
         console.say(f"Continuing after step {done}.")
     trainer = experiment.build_trainer(done)
-    loader = experiment.build_loader(done)
-    trainer.fit(module, loader, ckpt_path=state_path(folder, done) if done else None, weights_only=True)
-    folder.finish({"step": trainer.global_step})
-    experiment.close_loggers(trainer)
+    checkpoint = state_path(folder, done) if done else None
+    trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        experiment.close_loggers(trainer)
+        folder.finish({"step": trainer.global_step})
     show_closing(folder)
 
 

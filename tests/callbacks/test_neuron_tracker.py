@@ -101,7 +101,9 @@ class Listener(L.pytorch.loggers.Logger):
             self.logged.append((step, dict(metrics)))
 
 
-def track(model: nn.Module, tokenizer: Any, folder: Path, **options: Any) -> tuple[NeuronTracker, Listener, SomebodysModule]:
+def track(
+    model: nn.Module, tokenizer: Any, folder: Path, **options: Any
+) -> tuple[NeuronTracker, Listener, SomebodysModule]:
     listener = Listener()
     tracker = NeuronTracker({"en": ENGLISH, "de": GERMAN}, tokenizer, folder=folder, trained=["de"], **options)
     module = SomebodysModule(model)

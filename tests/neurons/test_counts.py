@@ -114,6 +114,15 @@ def test_views_are_saved_in_their_own_order(tmp_path: Path) -> None:
     assert fields_of(ActivationCounts.load(tmp_path / "a.safetensors")) == fields_of(swapped)
 
 
+def test_tensors_that_share_memory_are_saved(tmp_path: Path) -> None:
+    both = torch.full((2, 3, 4), 9)
+    counts = make(tokens=both[0], documents=both[1], firings=both[0, :, :, None, None].expand(3, 4, 2, 5))
+    same = make(tokens=both[0], documents=both[0], firings=both[0].view(3, 4, 1, 1))
+    for record in (counts, same):
+        record.save(tmp_path / "a.safetensors")
+        assert fields_of(ActivationCounts.load(tmp_path / "a.safetensors")) == fields_of(record)
+
+
 def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
     make().save(tmp_path / "a.safetensors")
     header = read_header(tmp_path / "a.safetensors")

@@ -1,18 +1,43 @@
-"""What a rank has to know of the others; one process is rank 0 of 1."""
+"""What a rank has to know of the others; one process is rank 0 of 1.
+
+Two kinds of launch differ in when the ranks exist. Under torchrun and SLURM all of them run from the first line, and
+`join` lets them speak before Lightning does. Lightning's own launcher starts the others from rank zero's `fit`, as
+copies that repeat the command; what rank zero has decided by then they get as `inherited`.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, distributed
+
+_INHERITED = "ALIGNLAB_DECIDED"
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Number of processes that can speak to each other."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
     """This process's number, from 0."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is rank zero, also before the ranks are connected."""
+    return (rank_zero_only.rank or 0) == 0
+
+
+def wait_for_all() -> None:
+    """Go on when every connected rank is here."""
+    if world_size() > 1:
+        distributed.barrier()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -25,3 +50,41 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     total = tensor.clone()
     distributed.all_reduce(total, op=distributed.ReduceOp.SUM)
     return total
+
+
+def join() -> None:
+    """Under torchrun or SLURM, connect the ranks now; Lightning finds them connected later. Else nothing."""
+    for kind in (TorchElasticEnvironment, SLURMEnvironment):
+        if kind.detect():
+            environment = kind()
+            if environment.world_size() > 1 and not distributed.is_initialized():
+                distributed.init_process_group(
+                    "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                    init_method=f"tcp://{environment.main_address}:{environment.main_port}"
+                    if kind is SLURMEnvironment
+                    else "env://",
+                    rank=environment.global_rank(),
+                    world_size=environment.world_size(),
+                )
+            return
+
+
+def broadcast(value: Any) -> Any:
+    """Rank zero's value (of plain containers), on every rank."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+def bequeath(value: Any) -> None:
+    """Leave a value of plain containers to the copies of this process that Lightning may launch."""
+    os.environ[_INHERITED] = json.dumps(value)
+
+
+def inherited() -> Any:
+    """What rank zero left to this copy of it; None in a process that Lightning did not launch."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0 or TorchElasticEnvironment.detect():
+        return None
+    return json.loads(os.environ[_INHERITED]) if _INHERITED in os.environ else None

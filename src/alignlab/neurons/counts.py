@@ -109,11 +109,12 @@ class ActivationCounts:
         smallest = smallest_dtype(int(self.tokens.max()))
         tensors = {
             "firings": torch.from_numpy(_array(self.firings).astype(_numpy_dtype(smallest), order="C", copy=False)),
-            "tokens": self.tokens,
-            "documents": self.documents,
+            # Copies, since safetensors refuses tensors that share memory, as views of one total may.
+            "tokens": self.tokens.clone(),
+            "documents": self.documents.clone(),
         }
         if self.loss_sum is not None and self.loss_tokens is not None:
-            tensors |= {"loss_sum": self.loss_sum, "loss_tokens": self.loss_tokens}
+            tensors |= {"loss_sum": self.loss_sum.clone(), "loss_tokens": self.loss_tokens.clone()}
         metadata = {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),

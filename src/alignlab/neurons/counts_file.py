@@ -8,7 +8,6 @@ The header lies in the safetensors metadata, whose values are strings: ``format`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alignlab.atomic import whole_file
 from alignlab.errors import InputError, Problem
 
 FORMAT = "alignlab-counts"
@@ -68,26 +68,11 @@ def write_counts(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
     Raises OSError when it cannot be written; nothing is left behind then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
-        _sync(partial)
-        partial.replace(path)
-        # The new name is on disk only once the folder is.
-        _sync(path.parent)
+        with whole_file(path) as partial:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
     except SafetensorError as error:
         raise OSError(f"{path} could not be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

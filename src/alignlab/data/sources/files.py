@@ -27,7 +27,7 @@ class Files:
     id: str | int | None = option(None, "column of the document's id; null numbers the lines")
     language: str | int | None = option(None, "column of the language's code, for one file with several languages")
     parallel: bool = option(True, "lines of the same number (or id) say the same thing in every language")
-    spelled: dict[str, str] = option({}, "how file names spell a code where they differ, such as {ja: jp}")
+    spelled: dict[str, str] = option({}, "how file names or the column spell a code otherwise, such as {ja: jp}")
     limit: int | None = option(None, "first documents to take of each language; null takes all", unit="documents", ge=1)
 
     def load(self) -> list[Record]:
@@ -35,12 +35,12 @@ class Files:
         for language, path in self._files():
             taken: dict[str, int] = {}
             for row in read_rows(path):
-                record = self._record(row, language)
-                if self.languages is not None and record.language not in self.languages:
+                code = language or self._language(row)
+                if self.languages is not None and code not in self.languages:
                     continue
-                taken[record.language] = taken.get(record.language, 0) + 1
-                if self.limit is None or taken[record.language] <= self.limit:
-                    records.append(record)
+                taken[code] = taken.get(code, 0) + 1
+                if self.limit is None or taken[code] <= self.limit:
+                    records.append(self._record(row, code))
             missing = [code for code in self.languages or () if language is None and code not in taken]
             if missing:
                 have = ", ".join(taken) or "none of them"
@@ -86,12 +86,15 @@ class Files:
     def _spell(self, code: str) -> str:
         return self.spelled.get(code, code)
 
-    def _record(self, row: Row, language: str | None) -> Record:
-        if language is None:
-            assert self.language is not None
-            language = row.text(self.language)
-            if not is_code(language):
-                raise InputError(Problem(row.where, f"{language!r} is no language code", "an ISO 639 code"))
+    def _language(self, row: Row) -> str:
+        assert self.language is not None
+        name = row.text(self.language)
+        code = next((code for code, spelled in self.spelled.items() if spelled == name), name)
+        if self.languages is None and not is_code(code):
+            raise InputError(Problem(row.where, f"{name!r} is no language code", "an ISO 639 code"))
+        return code
+
+    def _record(self, row: Row, language: str) -> Record:
         prompt = row.text(self.prompt)
         if not prompt:
             raise InputError(Problem(row.where, f"column {self.prompt!r} is empty", "a prompt"))

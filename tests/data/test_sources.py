@@ -1,0 +1,386 @@
+"""Records of local files, parallel text, data sets and the built-in problems."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignlab.data.records import Record
+from alignlab.data.sources import Files, Hub, ParallelText, WordProblems, word_problems
+from alignlab.errors import InputError
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    return write(path, *(json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def refusal(load: Callable[[], object]) -> list[str]:
+    with pytest.raises(InputError) as refused:
+        load()
+    return [str(problem) for problem in refused.value.problems]
+
+
+# Files: a folder
+
+
+def test_a_folder_gives_every_file_named_by_a_code(tmp_path: Path) -> None:
+    write(tmp_path / "de.txt", "eins", "", "zwei")
+    write(tmp_path / "sw.tsv", "moja\t1", "mbili\t2")
+    write_json(tmp_path / "zh.jsonl", [{"q": "一"}])
+    write(tmp_path / "README.txt", "no language")
+    write(tmp_path / "en.csv", "not a kind of file that is read")
+    records = Files(path=str(tmp_path), languages=["de", "sw"]).load()
+    assert records == [
+        Record("1", "de", "eins"),
+        Record("3", "de", "zwei"),
+        Record("1", "sw", "moja"),
+        Record("2", "sw", "mbili"),
+    ]
+    (tmp_path / "zh.jsonl").unlink()
+    assert {record.language for record in Files(path=str(tmp_path)).load()} == {"de", "sw"}
+
+
+def test_languages_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    for code in ("de", "en", "zh"):
+        write(tmp_path / f"{code}.txt", code)
+    assert [record.language for record in Files(path=str(tmp_path), languages=["zh", "de"]).load()] == ["zh", "de"]
+
+
+def test_parallel_documents_share_an_id_and_others_do_not(tmp_path: Path) -> None:
+    write(tmp_path / "de.txt", "eins", "zwei")
+    write(tmp_path / "en.txt", "one", "two")
+    ids = [record.id for record in Files(path=str(tmp_path)).load()]
+    assert ids == ["1", "2", "1", "2"]
+    apart = [record.id for record in Files(path=str(tmp_path), parallel=False).load()]
+    assert len(set(apart)) == 4
+
+
+def test_ids_and_answers_come_from_columns(tmp_path: Path) -> None:
+    write_json(tmp_path / "en.jsonl", [{"q": "2+2?", "a": 4, "key": "x7"}, {"q": "1+1?", "a": "2", "key": 9}])
+    records = Files(path=str(tmp_path), prompt="q", answer="a", id="key").load()
+    assert records == [Record("x7", "en", "2+2?", "4"), Record("9", "en", "1+1?", "2")]
+
+
+def test_files_may_spell_a_code_otherwise(tmp_path: Path) -> None:
+    write(tmp_path / "jp.txt", "一つ")
+    write(tmp_path / "en.txt", "one")
+    spelled = {"ja": "jp"}
+    assert [r.language for r in Files(path=str(tmp_path), spelled=spelled).load()] == ["en", "ja"]
+    assert [r.language for r in Files(path=str(tmp_path), spelled=spelled, languages=["ja"]).load()] == ["ja"]
+    pattern = f"{tmp_path}/{{language}}.txt"
+    assert [r.prompt for r in Files(path=pattern, spelled=spelled, languages=["ja"]).load()] == ["一つ"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 9])
+def test_limit_takes_the_first_of_each_language(tmp_path: Path, limit: int) -> None:
+    write(tmp_path / "de.txt", "d1", "", "d2", "d3")
+    write(tmp_path / "en.txt", "e1", "e2")
+    prompts = [record.prompt for record in Files(path=str(tmp_path), limit=limit).load()]
+    assert prompts == ["d1", "d2", "d3"][:limit] + ["e1", "e2"][:limit]
+
+
+def test_a_folder_without_the_files_asked_for_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "de.txt", "eins")
+    (problem,) = refusal(Files(path=str(tmp_path), languages=["de", "sw", "ja"], spelled={"ja": "jp"}).load)
+    assert problem == f"{tmp_path}: there is no file sw.*, jp.*; expected one of: de."
+    (tmp_path / "de.txt").rename(tmp_path / "german.txt")
+    (problem,) = refusal(Files(path=str(tmp_path)).load)
+    assert "1 text files, none named by a code" in problem
+
+
+def test_a_path_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "mgsm").mkdir()
+    (problem,) = refusal(Files(path=str(tmp_path / "mgms")).load)
+    assert problem == f"{tmp_path / 'mgms'}: there is no such file or folder. Did you mean 'mgsm'?"
+
+
+# Files: a pattern, and one file
+
+
+def test_a_pattern_names_a_file_for_each_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "de" / "test.de.jsonl", [{"m": "eins"}])
+    write_json(tmp_path / "en" / "test.en.jsonl", [{"m": "one"}])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = Files(path="~/{language}/test.{language}.jsonl", languages=["en", "de"], prompt="m")
+    assert source.load() == [Record("1", "en", "one"), Record("1", "de", "eins")]
+    (problem,) = refusal(Files(path=f"{tmp_path}/{{language}}.txt").load)
+    assert problem.endswith("null; expected the codes that take the place of {language}.")
+
+
+def test_one_file_is_of_one_language(tmp_path: Path) -> None:
+    path = write(tmp_path / "questions.txt", "one")
+    assert Files(path=str(path), languages=["en"]).load() == [Record("1", "en", "one")]
+    for languages in (None, ["en", "de"]):
+        (problem,) = refusal(Files(path=str(path), languages=languages).load)
+        assert "one file, but not which language it is in" in problem
+
+
+def test_one_file_has_a_column_of_codes(tmp_path: Path) -> None:
+    path = write(tmp_path / "all.tsv", "en\tone\tx", "de\teins\tx", "en\ttwo\ty", "jp\t三\tz", "en\tthree\tz")
+    source = Files(path=str(path), language=0, prompt=1, id=2, spelled={"ja": "jp"})
+    everything = [
+        Record("x", "en", "one"),
+        Record("x", "de", "eins"),
+        Record("y", "en", "two"),
+        Record("z", "ja", "三"),
+        Record("z", "en", "three"),
+    ]
+    assert source.load() == everything
+    source.languages = ["ja", "en"]
+    assert source.load() == [record for record in everything if record.language != "de"]
+    source.limit = 2
+    assert [record.prompt for record in source.load()] == ["one", "two", "三"]
+
+
+def test_another_code_in_the_column_is_refused_unless_it_is_not_wanted(tmp_path: Path) -> None:
+    path = write(tmp_path / "all.tsv", "en\tone", "xx\t")
+    (problem,) = refusal(Files(path=str(path), language=0, prompt=1).load)
+    assert problem == f"{path}:2: 'xx' is no language code; expected an ISO 639 code."
+    assert Files(path=str(path), language=0, prompt=1, languages=["en"]).load() == [Record("1", "en", "one")]
+
+
+def test_a_language_that_one_file_does_not_hold_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "all.tsv", "en\tone", "de\teins")
+    (problem,) = refusal(Files(path=str(path), language=0, prompt=1, languages=["en", "sw", "zh"]).load)
+    assert problem == f"{path}: no line is in sw, zh; expected some of: en."
+
+
+def test_an_empty_prompt_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "en.tsv", "one\t1", " \t2")
+    (problem,) = refusal(Files(path=str(tmp_path)).load)
+    assert problem == f"{path}:2: column 0 is empty; expected a prompt."
+
+
+# Parallel text
+
+
+def pair(folder: Path, source: list[str], target: list[str]) -> ParallelText:
+    write(folder / "de-en.de", *source)
+    write(folder / "de-en.en", *target)
+    pattern = f"{folder}/{{language}}-en"
+    return ParallelText(source=f"{pattern}.{{language}}", target=f"{pattern}.en", languages=["de"])
+
+
+def test_lines_of_parallel_text_are_paired(tmp_path: Path) -> None:
+    source = pair(tmp_path, ["eins", "", " zwei ", "drei"], ["one", "  ", "two", "three"])
+    assert source.load() == [
+        Record("de:1", "de", "eins", "one"),
+        Record("de:3", "de", "zwei", "two"),
+        Record("de:4", "de", "drei", "three"),
+    ]
+    source.parallel, source.limit = True, 2
+    assert [record.id for record in source.load()] == ["1", "3"]
+
+
+@pytest.mark.parametrize("line", [0, 3, 6])
+@pytest.mark.parametrize("empty", [0, 1])
+def test_a_line_without_counterpart_is_refused(tmp_path: Path, line: int, empty: int) -> None:
+    sides = [[f"{side} {number}" for number in range(7)] for side in ("de", "en")]
+    sides[empty][line] = ""
+    if line == 6:  # the last line must stay one
+        for side in sides:
+            side.append("end")
+    (problem,) = refusal(pair(tmp_path, *sides).load)
+    bad, good = (f"{tmp_path}/de-en.{('de', 'en')[side]}:{line + 1}" for side in (empty, 1 - empty))
+    assert problem == (f"{bad}: the line is empty; expected the counterpart of {good}. The files are not aligned.")
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_files_of_other_length_are_refused(tmp_path: Path, longer: int) -> None:
+    sides = [["a", "b", "c"], ["a", "b", "c"]]
+    sides[longer] += ["d", "e"]
+    (problem,) = refusal(pair(tmp_path, *sides).load)
+    short, long = (f"{tmp_path}/de-en.{('de', 'en')[side]}" for side in (1 - longer, longer))
+    assert problem == f"{short}:4: the file ends before line 4; expected as many lines as {long} has (5)."
+
+
+def test_parallel_text_tells_the_problems_of_all_languages(tmp_path: Path) -> None:
+    source = pair(tmp_path, ["eins"], ["one", "two"])
+    source.languages = ["sw", "de"]
+    missing, shorter = refusal(source.load)
+    assert missing.startswith(f"{tmp_path}/sw-en.sw: there is no such file")
+    assert "ends before line 2" in shorter
+
+
+def test_one_target_may_serve_all_languages(tmp_path: Path) -> None:
+    for code, text in (("de", "eins"), ("jp", "一つ")):
+        write(tmp_path / code, text)
+    write(tmp_path / "english", "one")
+    source = ParallelText(
+        source=f"{tmp_path}/{{language}}", target=f"{tmp_path}/english", languages=["ja", "de"], spelled={"ja": "jp"}
+    )
+    assert source.load() == [Record("ja:1", "ja", "一つ", "one"), Record("de:1", "de", "eins", "one")]
+
+
+# Data sets
+
+
+@pytest.fixture(scope="module", autouse=True)
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterable[None]:
+    """`datasets` reads these when it is first imported, which only the Hub source does."""
+    import datasets
+    import huggingface_hub.constants
+
+    cache = tmp_path_factory.mktemp("datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+        patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+        patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        datasets.disable_progress_bars()
+        yield
+
+
+def data_set(folder: Path, subsets: dict[str, list[dict[str, Any]]], kind: str = "jsonl") -> Path:
+    """A data set with one subset a language and the split test, as on the Hub."""
+    import datasets
+
+    configs = ["---", "configs:"]
+    for name, rows in subsets.items():
+        path = folder / name / f"test.{kind}"
+        if kind == "jsonl":
+            write_json(path, rows)
+        else:
+            path.parent.mkdir(parents=True)
+            datasets.Dataset.from_list(rows).to_parquet(path)
+        configs += [f"- config_name: {name}", "  data_files:", "  - split: test", f"    path: {name}/test.{kind}"]
+    write(folder / "README.md", *configs, "---")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_data_set_has_a_subset_for_each_language(tmp_path: Path, kind: str) -> None:
+    subsets = {code: [{"question": f" {code} {i}\n", "answer_number": i} for i in range(3)] for code in ("de", "jp")}
+    path = data_set(tmp_path / "mgsm", subsets, kind)
+    source = Hub(
+        path=str(path),
+        subset="{language}",
+        split="test",
+        languages=["ja", "de"],
+        answer="answer_number",
+        spelled={"ja": "jp"},
+        limit=2,
+    )
+    assert source.load() == [
+        Record("0", "ja", "jp 0", "0"),
+        Record("1", "ja", "jp 1", "1"),
+        Record("0", "de", "de 0", "0"),
+        Record("1", "de", "de 1", "1"),
+    ]
+    source.parallel = False
+    assert [record.id for record in source.load()] == ["ja:0", "ja:1", "de:0", "de:1"]
+
+
+def test_columns_may_be_named_by_language(tmp_path: Path) -> None:
+    rows = [
+        {"sentence_de": "eins", "sentence_en": "one", "key": "a"},
+        {"sentence_de": "zwei", "sentence_en": "two", "key": "b"},
+    ]
+    write_json(tmp_path / "pairs" / "train.jsonl", rows)
+    source = Hub(
+        path=str(tmp_path / "pairs"),
+        languages=["de", "en"],
+        prompt="sentence_{language}",
+        answer="sentence_en",
+        id="key",
+    )
+    assert source.load() == [
+        Record("a", "de", "eins", "one"),
+        Record("b", "de", "zwei", "two"),
+        Record("a", "en", "one", "one"),
+        Record("b", "en", "two", "two"),
+    ]
+
+
+def test_a_column_may_hold_the_code(tmp_path: Path) -> None:
+    rows = [{"question": f"{code} {i}", "lang": code, "n": i} for i in range(3) for code in ("de", "jp")]
+    write_json(tmp_path / "mixed" / "train.jsonl", rows)
+    source = Hub(
+        path=str(tmp_path / "mixed"), languages=["ja", "de"], language="lang", spelled={"ja": "jp"}, limit=2, id="n"
+    )
+    assert source.load() == [
+        Record("0", "ja", "jp 0"),
+        Record("1", "ja", "jp 1"),
+        Record("0", "de", "de 0"),
+        Record("1", "de", "de 1"),
+    ]
+    source.languages = ["sw"]
+    assert refusal(source.load) == [f"{tmp_path / 'mixed'} (train): no row of language 'sw'; expected at least one."]
+
+
+def test_missing_columns_are_refused_all_at_once(tmp_path: Path) -> None:
+    path = data_set(tmp_path / "set", {"de": [{"question": "x", "answer": "y"}]})
+    source = Hub(path=str(path), subset="de", split="test", languages=["de"], prompt="qestion", answer="zzz")
+    first, second = refusal(source.load)
+    assert first == (
+        f"{path} (test): there is no column 'qestion'; expected one of: question, answer. Did you mean 'question'?"
+    )
+    assert "there is no column 'zzz'" in second
+    assert "Did you mean" not in second
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", ["x"]])
+def test_a_row_without_text_is_refused(tmp_path: Path, value: object) -> None:
+    rows = [{"question": ["fine"] if isinstance(value, list) else "fine"}, {"question": value}]
+    write_json(tmp_path / "set" / "train.jsonl", rows)
+    (problem,) = refusal(Hub(path=str(tmp_path / "set"), languages=["de"]).load)
+    row = 0 if isinstance(value, list) else 1
+    assert problem.startswith(f"{tmp_path / 'set'} (train), row {row}: column 'question' holds ")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"path": "{folder}x"}, "Couldn't find any data file at"),
+        ({"path": "someone/something"}, "Couldn't reach 'someone/something' on the Hub"),
+        ({"subset": "sw"}, "BuilderConfig 'sw' not found. Available: ['de', 'en']"),
+        ({"subset": None}, "Please pick one among the available configs: ['de', 'en']"),
+        ({"split": "train"}, "Unknown split \"train\". Should be one of ['test']"),
+    ],
+)
+def test_a_data_set_that_cannot_be_loaded_is_refused(tmp_path: Path, change: dict[str, Any], found: str) -> None:
+    path = data_set(tmp_path / "set", {code: [{"question": code}] for code in ("de", "en")})
+    values = {"path": str(path), "subset": "de", "split": "test", **change}
+    values["path"] = values["path"].replace("{folder}", str(path))
+    (problem,) = refusal(Hub(languages=["de"], **values).load)
+    assert "it cannot be loaded (" in problem
+    assert found in problem
+    assert "Check the id, the subset and the split" in problem
+
+
+def test_a_data_set_that_is_a_script_is_refused_and_not_run(tmp_path: Path) -> None:
+    write(tmp_path / "scripted" / "scripted.py", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (problem,) = refusal(Hub(path=str(tmp_path / "scripted"), languages=["de"]).load)
+    assert "scripts are no longer supported" in problem
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_wrong_inside_a_data_file_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "set" / "train.jsonl", "{broken")
+    (problem,) = refusal(Hub(path=str(tmp_path / "set"), languages=["de"]).load)
+    assert re.search(r"cannot be loaded \(.*JSON", problem)
+
+
+# The built-in problems
+
+
+def test_word_problems_are_generated_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [Record("1", "sw", "swali", "jibu")]
+
+    def generate(languages: list[str], count: int, split: str, seed: int, task: str) -> list[Record]:
+        assert (languages, count, split, seed, task) == (["sw", "de"], 7, "probe", 3, "translate")
+        return made
+
+    monkeypatch.setattr(word_problems, "generate", generate)
+    source = WordProblems(languages=["sw", "de"], split="probe", task="translate", count=7, seed=3)
+    assert source.load() == made
