@@ -41,7 +41,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync(partial)
         if path.exists():
             path.replace(old)  # moved away before it is removed: what is half removed must not bear the name
-        partial.replace(path)
+        try:
+            partial.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
         _sync(path.parent)
     finally:
         remove(partial)

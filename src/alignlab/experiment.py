@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from alignlab.callbacks.neuron_tracker import NeuronTracker
@@ -76,6 +78,9 @@ class CheckpointConfig:
 
     every_n_steps: int | None = option(
         None, "save this often, beside the last step; null: whenever there is a snapshot", unit="optimiser steps", ge=1
+    )
+    keep_last: int | None = option(
+        None, "keep this many of the last, and those of steps with a snapshot; null keeps all", ge=1
     )
 
 
@@ -163,6 +168,34 @@ class Experiment:
         lengths = tuple(len(document) for document in self.training.documents)
         return StepPlan(lengths, self.config.data.examples_per_step, self.total_steps, self.config.seed)
 
+    def check_trainer(self) -> None:
+        """Refuse arguments that `lightning.Trainer` does not take, before anything expensive."""
+        devices = self.config.trainer.get("devices", 1)
+        if not self.on_gpu and isinstance(devices, int) and devices > (os.cpu_count() or 1):
+            found = f"{devices} processes on {os.cpu_count()} CPU cores"
+            raise InputError(Problem("trainer.devices", found, "at most one a core"))
+        self._check_parts(self.ranks)
+        try:
+            self._trainer(1, logger=False, callbacks=[])
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(
+                Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")
+            ) from error
+
+    def _check_parts(self, ranks: int) -> None:
+        """Refuse a step that has fewer examples than micro-batches."""
+        examples = self.config.data.examples_per_step
+        if ranks * self.accumulation > examples:
+            found = f"{examples} for {ranks} ranks x {self.accumulation} micro-batches"
+            raise InputError(Problem("data.examples_per_step", found, "at least one example for each"))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run is on CUDA devices."""
+        return (
+            str(self.config.trainer.get("accelerator", "auto")) in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+        )
+
     @property
     def checkpoint_every(self) -> int | None:
         return self.config.checkpoints.every_n_steps or self.config.tracker.every_n_steps
@@ -176,6 +209,11 @@ class Experiment:
         """The steps at which weights are saved."""
         every = self.checkpoint_every
         return sorted({self.total_steps, *(range(every, self.total_steps, every) if every else ())})
+
+    def checkpoints_kept(self) -> int:
+        """How many checkpoints lie on the disk at the end."""
+        steps, last = self.checkpoint_steps(), self.config.checkpoints.keep_last
+        return len(steps) if last is None else len({*steps[-last:], *(set(steps) & set(self.snapshot_steps()))})
 
     def provenance(self) -> dict[str, Any]:
         """What the run is made from beside its config: fingerprints of the tokenised data, the model's revision."""
@@ -202,10 +240,7 @@ class Experiment:
 
     def build_loader(self, first_step: int) -> Any:
         """The loader of this rank, from `first_step` on; to be called once the ranks are connected."""
-        parts = world_size() * self.accumulation
-        if parts > self.config.data.examples_per_step:
-            found = f"{self.config.data.examples_per_step} for {world_size()} ranks x {self.accumulation} micro-batches"
-            raise InputError(Problem("data.examples_per_step", found, "at least one example for each"))
+        self._check_parts(world_size())
         micro_batches = MicroBatches(
             self.training.documents,
             self.plan,
@@ -236,23 +271,29 @@ class Experiment:
             wandb_logger = self.config.wandb.build(self.folder.path, self.config.run.name, to_plain(self.config))
             if wandb_logger is not None:
                 loggers.append(wandb_logger)
-        given = {key: value for key, value in self.config.trainer.items() if key != "max_epochs"}
-        return L.Trainer(
-            **{
-                "use_distributed_sampler": False,
-                "enable_model_summary": False,
-                "log_every_n_steps": 1,
-                **given,
-                # One pass of the loader is the whole run; epochs have become steps.
-                "max_epochs": -1,
-                "max_steps": self.total_steps,
-            },
+        return self._trainer(
+            self.total_steps,
             logger=loggers,
             callbacks=[
                 TrainingProgress(self.total_steps),
                 self.build_tracker(),
-                PretrainedCheckpoint(self.folder, self.tokenizer, self.checkpoint_every),
+                PretrainedCheckpoint(
+                    self.folder,
+                    self.tokenizer,
+                    self.checkpoint_every,
+                    keep_last=self.config.checkpoints.keep_last,
+                    keep_steps=self.snapshot_steps(),
+                ),
             ],
+        )
+
+    def _trainer(self, total_steps: int, **parts: Any) -> L.Trainer:
+        defaults = {"use_distributed_sampler": False, "enable_model_summary": False, "log_every_n_steps": 1}
+        # One pass of the loader is the whole run: epochs have become steps.
+        ends = {"max_epochs": -1, "max_steps": total_steps}
+        return L.Trainer(
+            **(defaults | self.config.trainer | ends),
+            **parts,
             default_root_dir=self.folder.path,
             enable_checkpointing=True,
             enable_progress_bar=False,

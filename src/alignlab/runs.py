@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +27,10 @@ class RunFolder:
     """Names of all that a run writes."""
 
     path: Path
+
+    @property
+    def _where(self) -> str:
+        return f"run.folder ({self.path})"
 
     @property
     def config(self) -> Path:
@@ -65,12 +69,12 @@ class RunFolder:
 
         Raises `InputError` for a folder that is not a run's, or the run of another config.
         """
-        if not self.path.exists() or not any(entry.name != ".lock" for entry in self.path.iterdir()):
+        if not self.path.exists() or all(_left_behind(entry) for entry in self.path.iterdir()):
             return "new"
         if not self.config.is_file():
             found = "the folder holds other things and no config.yaml of a run"
             raise InputError(
-                Problem(str(self.path), found, "a new folder or a run's", "Set run.folder to another folder.")
+                Problem(self._where, found, "a new folder or a run's", "Set run.folder to another folder.")
             )
         try:
             old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -85,12 +89,12 @@ class RunFolder:
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"
-            raise InputError(Problem(str(self.path), found, "the same config to continue", fix))
+            raise InputError(Problem(self._where, found, "the same config to continue", fix))
         if self.finished.is_file():
             return "finished"
         if resume == "never":
             fix = "Set resume=auto to continue it, or overwrite=true to replace it."
-            raise InputError(Problem(str(self.path), "it holds an unfinished run", "no run (resume=never)", fix))
+            raise InputError(Problem(self._where, "it holds an unfinished run", "no run (resume=never)", fix))
         return "continue"
 
     def clear(self) -> None:
@@ -107,17 +111,21 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Not flock: a killed run's loader processes would inherit it and hold it for some seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 found = "another process is using this run folder"
-                raise InputError(
-                    Problem(str(self.path), found, "one process a run", "Wait for it or stop it.")
-                ) from None
+                raise InputError(Problem(self._where, found, "one process a run", "Wait for it or stop it.")) from None
             yield
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as finished."""
         write_text(self.finished, json.dumps(summary, indent=2) + "\n")
+
+
+def _left_behind(entry: Path) -> bool:
+    """Whether a killed process can have left this in a folder in which no run was begun."""
+    return entry.name == ".lock" or entry.suffix == ".partial"
 
 
 def step_name(step: int) -> str:
@@ -135,8 +143,10 @@ def check_writable(path: Path) -> None:
     folder = path
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        found = f"{folder} cannot be written to"
-        raise InputError(
-            Problem("run.folder", found, "a folder with write permission", "Set run.folder to another folder.")
-        )
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # the permissions alone do not tell of read-only disks and the like
+            pass
+    except OSError as error:
+        found = f"{folder} cannot be written to ({error.strerror})"
+        fix = "Set run.folder to another folder."
+        raise InputError(Problem("run.folder", found, "a folder with write permission", fix)) from None

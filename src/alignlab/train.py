@@ -17,7 +17,8 @@ from alignlab.errors import InputError, Problem
 from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
 from alignlab.models.distributed import bequeath, broadcast, inherited, is_first, join, wait_for_all
 from alignlab.reporting.closing import show_closing
-from alignlab.reporting.plan import Planned, plan_rows
+from alignlab.reporting.estimates import Planned, check_fits
+from alignlab.reporting.plan import plan_rows
 from alignlab.runs import Start, check_writable
 from alignlab.verbs import run_verb
 
@@ -28,16 +29,19 @@ def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     experiment = Experiment(config)
     document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"))
+    experiment.check_trainer()
     join()
     start = decide(experiment, document)
     if start == "finished" and not config.dry_run:
         console.say(f"{experiment.folder.path} holds this run, finished. Set overwrite=true to run it again.")
         show_closing(experiment.folder)
         return
-    show_plan(experiment)
+    planned = show_plan(experiment)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
+    config.model.check()
+    check_fits(planned, experiment.folder.path, on_gpu=experiment.on_gpu)
     with experiment.folder.locked() if is_first() else nullcontext():
         train(experiment, start, document)
 
@@ -63,7 +67,7 @@ def decide(experiment: Experiment, document: str) -> Start:
     return start
 
 
-def show_plan(experiment: Experiment) -> None:
+def show_plan(experiment: Experiment) -> Planned:
     """Print what the run will do."""
     config = experiment.config
     planned = Planned(
@@ -74,7 +78,7 @@ def show_plan(experiment: Experiment) -> None:
         probe=experiment.probe,
         trained_languages=experiment.trained_languages,
         snapshot_steps=experiment.snapshot_steps(),
-        checkpoints=len(experiment.checkpoint_steps()),
+        checkpoints=experiment.checkpoints_kept(),
         accumulation=experiment.accumulation,
         ranks=experiment.ranks,
         gradient_checkpointing=config.model.gradient_checkpointing,
@@ -82,6 +86,7 @@ def show_plan(experiment: Experiment) -> None:
     )
     console.heading(f"Plan of {config.run.name}")
     console.table([*plan_rows(planned), ("run folder", str(experiment.folder.path))])
+    return planned
 
 
 def train(experiment: Experiment, start: Start, document: str) -> None:

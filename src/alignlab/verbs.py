@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from alignlab import console
 from alignlab.config import asks_for_help, help_text, load
-from alignlab.errors import InputError
+from alignlab.errors import InputError, Problem
 
 Config = TypeVar("Config")
 
@@ -35,16 +37,27 @@ def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, in
         sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro))
         return 0
     _quieten()
+    origins: dict[str, str] = {}
     try:
-        config, _ = load(root, argv)
+        config, origins = load(root, argv)
         run(config)
     except InputError as error:
-        console.complain(f"\n{error}")
+        console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
         return 2
     except KeyboardInterrupt:
         console.complain("\nStopped. The same command continues from the last checkpoint.")
         return 130
     return 0
+
+
+def with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:
+    """The problem with the file and line, or the command line, behind the config key that it is about.
+
+    origins: where each key was set, as `alignlab.config.load` gives it.
+    """
+    match = re.match(r"[\w.]+", problem.where)
+    origin = origins.get(match[0], "default") if match else "default"
+    return problem if origin == "default" else replace(problem, where=f"{origin}: {problem.where}")
 
 
 def _quieten() -> None:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, read_header, smallest_dtype
+from alignlab.neurons import ActivationCounts, merge, read_header, smallest_dtype
 
 
 def make(max_tokens: int = 100, seed: int = 0, **changes: Any) -> ActivationCounts:
@@ -136,6 +136,7 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
         "step": 20,
         "trained_languages": ("zh", "te"),
         "data_fingerprint": "f00d",
+        "subtracted": False,
     }
 
 
@@ -159,6 +160,21 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
         ({"loss_tokens": torch.tensor([-4, 2, 0])}, "negative"),
         ({"loss_tokens": None}, "both"),
         ({"loss_sum": None}, "both"),
+        ({"document_firings": torch.zeros(3, 4, 2, 5)}, "document_firings"),
+        ({"document_firings": torch.zeros(3, 4, 2, 4, dtype=torch.int64)}, "document_firings"),
+        ({"document_firings": torch.full((3, 4, 2, 5), -1)}, "document_firings: -1"),
+        (
+            {"document_firings": torch.ones(3, 4, 2, 5).long()},
+            "document_firings of '日本', shard 0: a neuron fires on 1",
+        ),
+        ({"activation_sum": torch.zeros(3, 2, 5)}, "activation_sum"),
+        ({"activation_sum": torch.full((3, 2, 5), torch.nan).double()}, "finite"),
+        ({"activation_squares": torch.zeros(3, 4, 2, 5).double()}, "activation_squares"),
+        ({"activation_squares": torch.full((3, 2, 5), -0.5).double()}, "activation_squares: -0.5"),
+        ({"activation_squares": torch.full((3, 2, 5), torch.nan).double()}, "activation_squares: nan"),
+        ({"maximum": torch.zeros(3, 2, 5).half()}, "maximum"),
+        ({"maximum": torch.full((3, 2, 5), torch.nan)}, "maximum"),
+        ({"maximum": torch.full((3, 2, 5), torch.inf)}, "maximum"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], word: str) -> None:
@@ -231,6 +247,7 @@ def test_what_is_no_whole_file_is_refused(read: Any, tmp_path: Path) -> None:
         ({"trained_languages": "{}"}, "trained_languages"),
         ({"step": "true"}, "step"),
         ({"step": "twenty"}, "step"),
+        ({"subtracted": "1"}, "subtracted"),
         ({"site": None}, "'site'"),
     ],
 )
@@ -261,6 +278,118 @@ def test_files_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=word):
         ActivationCounts.load(rewritten(saved(tmp_path), tensors, **metadata))
+
+
+def statistics(seed: int = 0) -> dict[str, Any]:
+    """The optional tensors, as a pass over tokens would leave them for `make()`."""
+    random = torch.Generator().manual_seed(seed)
+    documents = make().documents
+    share = torch.rand(3, 4, 2, 5, generator=random)
+    maximum = torch.randn(3, 2, 5, generator=random)
+    maximum[2] = -torch.inf
+    return {
+        "document_firings": (share * (documents[..., None, None] + 1))
+        .floor()
+        .long()
+        .minimum(documents[..., None, None]),
+        "activation_sum": torch.randn(3, 2, 5, generator=random, dtype=torch.float64),
+        "activation_squares": torch.rand(3, 2, 5, generator=random, dtype=torch.float64),
+        "maximum": maximum,
+    }
+
+
+def test_optional_statistics_survive_the_file_in_small_types(tmp_path: Path) -> None:
+    counts = make(max_tokens=300, **statistics())
+    counts.save(tmp_path / "a.safetensors")
+    loaded = ActivationCounts.load(tmp_path / "a.safetensors")
+    assert fields_of(loaded) == fields_of(counts)
+    assert loaded.document_firings is not None
+    assert loaded.document_firings.dtype == torch.uint8
+    assert loaded.firings.dtype == torch.uint16
+
+
+def test_differences_of_two_passes_may_exceed_the_tokens_and_survive_the_file(tmp_path: Path) -> None:
+    counts = make(max_tokens=250)
+    firings = counts.firings.clone()
+    firings[0, 0, 0, 0] = 300
+    with pytest.raises(InputError, match="fires on 300 of 250"):
+        dataclasses.replace(counts, firings=firings)
+    kept = dataclasses.replace(counts, firings=firings, subtracted=True)
+    kept.save(tmp_path / "a.safetensors")
+    loaded = ActivationCounts.load(tmp_path / "a.safetensors")
+    assert fields_of(loaded) == fields_of(kept)
+    assert loaded.firings[0, 0, 0, 0].item() == 300
+    # A file from before there were such counts holds none.
+    counts.save(tmp_path / "old.safetensors")
+    assert not read_header(rewritten(tmp_path / "old.safetensors", subtracted=None)).subtracted
+
+
+def test_merged_counts_are_the_sums_of_every_shard_by_name() -> None:
+    first = make(max_tokens=255, **statistics(1))
+    other = make(max_tokens=255, seed=3, data_fingerprint="beef", **statistics(2))
+    order = [2, 0, 1]
+    moved = {
+        field.name: value[order]
+        for field in dataclasses.fields(other)
+        if isinstance(value := getattr(other, field.name), torch.Tensor)
+    }
+    moved["firings"] = moved["firings"].to(torch.uint8)
+    narrow = dataclasses.replace(first, firings=first.firings.to(torch.uint8))
+    both = merge(narrow, dataclasses.replace(other, languages=("日本", "zh", "sw"), **moved))
+    assert both.languages == first.languages
+    for name in ("firings", "tokens", "documents", "document_firings", "loss_sum", "loss_tokens", "activation_sum"):
+        expected = getattr(first, name) + getattr(other, name)
+        assert getattr(both, name).tolist() == expected.tolist(), name
+    assert both.activation_squares.tolist() == (first.activation_squares + other.activation_squares).tolist()
+    assert both.maximum.tolist() == [
+        [[max(pair) for pair in zip(*rows, strict=True)] for rows in zip(*layers, strict=True)]
+        for layers in zip(first.maximum.tolist(), other.maximum.tolist(), strict=True)
+    ]
+    assert both.firings.long().max() > 255
+    assert both.totals().tolist() == (first.totals() + other.totals()).tolist()
+    assert both.data_fingerprint not in ("f00d", "beef", "")
+    assert both.data_fingerprint == merge(other, first).data_fingerprint
+    assert (both.site, both.step, both.trained_languages) == (first.site, first.step, first.trained_languages)
+
+
+def test_merging_one_or_without_fingerprints_changes_nothing() -> None:
+    counts = make(**statistics())
+    assert fields_of(merge(counts)) == fields_of(counts)
+    blank = make(data_fingerprint="", **statistics(1))
+    assert merge(blank, blank).data_fingerprint == ""
+    assert merge(counts, blank).data_fingerprint == "f00d"
+    assert fields_of(counts.merge(blank)) == fields_of(merge(counts, blank))
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"languages": ("zh", "sw", "de")}, "counts 2: languages zh, sw, de"),
+        ({"site": "mlp.up"}, "site 'mlp.up'"),
+        ({"scope": "all"}, "scope 'all'"),
+        ({"model": "other"}, "model 'other'"),
+        ({"revision": "def"}, "revision 'def'"),
+        ({"step": None}, "step None"),
+        ({"trained_languages": ("zh",)}, "trained_languages"),
+        ({"firings": torch.zeros(3, 4, 2, 6).long()}, "4 shards of 2 x 6 neurons"),
+        ({"loss_sum": None, "loss_tokens": None}, "loss_sum is missing, and there in the first"),
+        ({"maximum": torch.zeros(3, 2, 5)}, "maximum is there, and missing in the first"),
+        ({"data_fingerprint": "f00d"}, "the same texts as counts 1"),
+    ],
+)
+def test_what_does_not_match_is_not_merged(changes: dict[str, Any], word: str) -> None:
+    other = make(**{"data_fingerprint": "beef"} | changes)
+    with pytest.raises(InputError, match=word) as caught:
+        merge(make(), other)
+    assert len(caught.value.problems) == 1
+
+
+def test_all_mismatches_of_all_records_are_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        merge(make(), make(site="mlp.up", data_fingerprint="beef"), make(scope="all", data_fingerprint="beef"))
+    assert [problem.where for problem in caught.value.problems] == ["counts 2", "counts 3", "counts 3"]
+    with pytest.raises(InputError, match="none given"):
+        merge()
 
 
 @pytest.mark.parametrize("name", ["replace", "fsync"])

@@ -1,5 +1,6 @@
-"""Lightning callbacks, one a file."""
+"""Trainers' callbacks, one a file."""
 
+from alignlab.callbacks.hf_trainer import NeuronTrackerCallback
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 
-__all__ = ["NeuronTracker"]
+__all__ = ["NeuronTracker", "NeuronTrackerCallback"]

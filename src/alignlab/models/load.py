@@ -33,7 +33,7 @@ class ModelConfig:
 
     def build(self) -> nn.Module:
         """The causal language model in evaluation mode, with its weights (safetensors only)."""
-        self._check_folder(weights=True)
+        self.check()
         options = {"dtype": self.dtype, "use_safetensors": True, **self._attention()}
         with _refusing(self.source):
             model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
@@ -95,6 +95,10 @@ class ModelConfig:
 
     def _revision(self) -> str:
         return self.revision or "main"
+
+    def check(self) -> None:
+        """Refuse a source that is no model's, or a folder without weights, before anything is loaded."""
+        self._check_folder(weights=True)
 
     def _check_folder(self, *, weights: bool) -> None:
         """Say in our words what is missing, before transformers does in many."""

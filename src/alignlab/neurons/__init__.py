@@ -1,8 +1,10 @@
 """Counts of neuron activations and what follows from them; pure, knows no model."""
 
-from alignlab.neurons.counts import ActivationCounts, smallest_dtype
+from alignlab.neurons.counts import ActivationCounts, merge, smallest_dtype
 from alignlab.neurons.counts_file import CountsHeader, read_header
+from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.lape import Lape, lape
 from alignlab.neurons.summary import CountRow, kind_counts
 from alignlab.neurons.ternary import Ternary, ternary
 
@@ -11,9 +13,14 @@ __all__ = [
     "Convention",
     "CountRow",
     "CountsHeader",
+    "Identified",
+    "Identifier",
     "Kind",
+    "Lape",
     "Ternary",
     "kind_counts",
+    "lape",
+    "merge",
     "read_header",
     "smallest_dtype",
     "ternary",

@@ -6,9 +6,11 @@ again later. Axes are always ``(language, shard, layer, neuron)`` = ``(G, S, L, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem
-from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, read_counts, write_counts
-
-INTEGER_DTYPES = (torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64)
+from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
+from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, OPTIONAL_TENSORS, read_counts, write_counts
 
 
 def smallest_dtype(max_value: int) -> torch.dtype:
@@ -45,6 +46,12 @@ class ActivationCounts:
     data_fingerprint: of the texts counted.
     loss_sum: (G,) float64, negative log-likelihood in nats, summed over the counted positions that have a predecessor.
     loss_tokens: (G,) int64, how many those positions are. Both losses are given, or neither.
+    document_firings: (G, S, L, N) integers, documents on at least one token of which the neuron was active.
+    activation_sum, activation_squares: (G, L, N) float64, of the activations and of their squares over all counted
+        tokens, active or not.
+    maximum: (G, L, N) float32 or float64, the highest activation; -inf where no token was counted.
+    subtracted: the counts are the difference of two passes, as published ones can be. The passes round differently, so
+        firings may exceed tokens by some, and probabilities 1; these are kept, as the published results come from them.
 
     Raises InputError with every inconsistency, such as more firings than tokens.
     """
@@ -62,11 +69,14 @@ class ActivationCounts:
     data_fingerprint: str = ""
     loss_sum: Tensor | None = None
     loss_tokens: Tensor | None = None
+    document_firings: Tensor | None = None
+    activation_sum: Tensor | None = None
+    activation_squares: Tensor | None = None
+    maximum: Tensor | None = None
+    subtracted: bool = False
 
     def __post_init__(self) -> None:
-        # Values are only looked at once the shapes and types are right.
-        problems = _name_problems(self.languages) + _shape_problems(self)
-        problems = problems or _value_problems(self)
+        problems = problems_of(self)
         if problems:
             raise InputError(*problems)
 
@@ -106,15 +116,19 @@ class ActivationCounts:
 
         Raises OSError when it cannot be written; a file that was at `path` is then untouched.
         """
-        smallest = smallest_dtype(int(self.tokens.max()))
+        highest = int(as_array(self.firings).max()) if self.subtracted else int(self.tokens.max())
         tensors = {
-            "firings": torch.from_numpy(_array(self.firings).astype(_numpy_dtype(smallest), order="C", copy=False)),
+            "firings": _narrowed(self.firings, highest),
             # Copies, since safetensors refuses tensors that share memory, as views of one total may.
             "tokens": self.tokens.clone(),
             "documents": self.documents.clone(),
         }
-        if self.loss_sum is not None and self.loss_tokens is not None:
-            tensors |= {"loss_sum": self.loss_sum.clone(), "loss_tokens": self.loss_tokens.clone()}
+        if self.document_firings is not None:
+            tensors["document_firings"] = _narrowed(self.document_firings, int(self.documents.max()))
+        for name in ("loss_sum", "loss_tokens", "activation_sum", "activation_squares", "maximum"):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                tensors[name] = tensor.clone()
         metadata = {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
@@ -126,8 +140,21 @@ class ActivationCounts:
             "step": json.dumps(self.step),
             "trained_languages": json.dumps(self.trained_languages, ensure_ascii=False),
             "data_fingerprint": self.data_fingerprint,
+            "subtracted": json.dumps(self.subtracted),
         }
         write_counts(Path(path), tensors, metadata)
+
+    def merge(self, *others: ActivationCounts) -> ActivationCounts:
+        """The counts of these and other documents together; `ActivationCounts.merge(a, b, c)` reads well.
+
+        Shards are added one by one: shard 3 of one to shard 3 of the other. So that shards of parallel documents stay
+        together, each set of documents must have been dealt to shards by the same rule. Languages are matched by name,
+        in this one's order. The fingerprint becomes one of all the fingerprints.
+
+        Raises InputError with everything that does not match: languages, shape, site, scope, model, revision, step,
+        trained languages, an optional tensor that only some have; and with texts that would be counted twice.
+        """
+        return merge(self, *others)
 
     @classmethod
     def load(cls, path: Path | str) -> ActivationCounts:
@@ -149,77 +176,70 @@ class ActivationCounts:
                 step=header.step,
                 trained_languages=header.trained_languages,
                 data_fingerprint=header.data_fingerprint,
-                loss_sum=tensors.get("loss_sum"),
-                loss_tokens=tensors.get("loss_tokens"),
+                subtracted=header.subtracted,
+                **{name: tensors.get(name) for name in OPTIONAL_TENSORS},
             )
         except InputError as error:
             raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
 
 
-def _array(tensor: Tensor) -> NDArray[np.generic]:
-    # torch has few operations on uint16 and uint32; numpy has all of them, on the same memory.
-    return tensor.detach().cpu().numpy()
+def merge(*counts: ActivationCounts) -> ActivationCounts:
+    """The counts of different documents as one record; see `ActivationCounts.merge`."""
+    if not counts:
+        raise InputError(Problem("counts", "none given", "one record or more"))
+    first = counts[0]
+    problems = merge_problems(counts)
+    if problems:
+        raise InputError(*problems)
+    rows = [[other.languages.index(name) for name in first.languages] for other in counts]
+
+    def added(name: str) -> Any:
+        parts = [getattr(other, name) for other in counts]
+        return None if parts[0] is None else sum(part[row] for part, row in zip(parts, rows, strict=True))
+
+    def added_firings(name: str) -> Any:
+        parts = [getattr(other, name) for other in counts]
+        if parts[0] is None:
+            return None
+        # As int64: two shards that fit their type each need not fit it together.
+        total = np.zeros(first.shape, dtype=np.int64)
+        for part, row in zip(parts, rows, strict=True):
+            for language, source in enumerate(row):
+                total[language] += as_array(part[source])
+        return _narrowed(torch.from_numpy(total), int(total.max()))
+
+    maxima = [other.maximum[row] for other, row in zip(counts, rows, strict=True) if other.maximum is not None]
+    return replace(
+        first,
+        firings=added_firings("firings"),
+        tokens=added("tokens"),
+        documents=added("documents"),
+        data_fingerprint=_fingerprint(sorted({other.data_fingerprint for other in counts} - {""})),
+        loss_sum=added("loss_sum"),
+        loss_tokens=added("loss_tokens"),
+        document_firings=added_firings("document_firings"),
+        activation_sum=added("activation_sum"),
+        activation_squares=added("activation_squares"),
+        maximum=torch.stack(maxima).amax(dim=0) if maxima else None,
+        subtracted=any(other.subtracted for other in counts),
+    )
+
+
+def _fingerprint(fingerprints: list[str]) -> str:
+    if len(fingerprints) < 2:
+        return "".join(fingerprints)
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[: len(fingerprints[0])]
+
+
+def _narrowed(values: Tensor, highest: int) -> Tensor:
+    """The values in the smallest type that holds every integer from 0 to `highest`."""
+    smallest = _numpy_dtype(smallest_dtype(highest))
+    return torch.from_numpy(as_array(values).astype(smallest, order="C", copy=False))
 
 
 def _numpy_dtype(dtype: torch.dtype) -> np.dtype[np.generic]:
-    return _array(torch.empty(0, dtype=dtype)).dtype
+    return as_array(torch.empty(0, dtype=dtype)).dtype
 
 
 def _sum_shards(firings: Tensor, out: NDArray[np.int64]) -> None:
-    np.add.reduce(_array(firings), axis=0, dtype=np.int64, out=out)
-
-
-def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
-    repeated = sorted({name for name in languages if languages.count(name) > 1})
-    problems = [Problem("languages", f"{name!r} is there more than once", "every language once") for name in repeated]
-    if not languages or not all(languages):
-        problems.append(Problem("languages", f"{list(languages)!r}", "one or more names, none of them empty"))
-    return problems
-
-
-def _shape_problems(counts: ActivationCounts) -> list[Problem]:
-    g = len(counts.languages)
-    problems = []
-    shape = tuple(counts.firings.shape)
-    if len(shape) != 4 or shape[0] != g or 0 in shape:
-        expected = f"({g}, shards, layers, neurons), {g} being the number of languages"
-        problems.append(Problem("firings", f"shape {shape}", expected))
-    if counts.firings.dtype not in INTEGER_DTYPES:
-        problems.append(Problem("firings", f"type {counts.firings.dtype}", "an integer type"))
-    per_shard, per_language = shape[:2], (g,)
-    rows = [
-        ("tokens", counts.tokens, per_shard, torch.int64),
-        ("documents", counts.documents, per_shard, torch.int64),
-        ("loss_sum", counts.loss_sum, per_language, torch.float64),
-        ("loss_tokens", counts.loss_tokens, per_language, torch.int64),
-    ]
-    for name, tensor, expected_shape, dtype in rows:
-        if tensor is not None and (tuple(tensor.shape) != expected_shape or tensor.dtype != dtype):
-            found = f"shape {tuple(tensor.shape)} of {tensor.dtype}"
-            problems.append(Problem(name, found, f"{expected_shape} of {dtype}"))
-    if (counts.loss_sum is None) != (counts.loss_tokens is None):
-        missing = "loss_sum" if counts.loss_sum is None else "loss_tokens"
-        problems.append(Problem(missing, "not given", "both loss_sum and loss_tokens, or neither"))
-    return problems
-
-
-def _value_problems(counts: ActivationCounts) -> list[Problem]:
-    problems = []
-    g, s, *_ = counts.shape
-    signed = [("tokens", counts.tokens), ("documents", counts.documents), ("firings", counts.firings)]
-    if counts.loss_tokens is not None:
-        signed.append(("loss_tokens", counts.loss_tokens))
-    for name, tensor in signed:
-        if tensor.dtype.is_signed and int(tensor.min()) < 0:
-            problems.append(Problem(name, f"{int(tensor.min())}", "no negative count"))
-    most = torch.from_numpy(_array(counts.firings).reshape(g, s, -1).max(axis=-1).astype(np.int64))
-    for language, shard in (most > counts.tokens).nonzero().tolist():
-        found = f"a neuron fires on {int(most[language, shard])} of {int(counts.tokens[language, shard])} tokens"
-        where = f"firings of {counts.languages[language]!r}, shard {shard}"
-        problems.append(Problem(where, found, "at most every counted token"))
-    if counts.loss_tokens is not None:
-        for language in (counts.loss_tokens > counts.language_tokens()).nonzero().flatten().tolist():
-            found = f"{int(counts.loss_tokens[language])} of {int(counts.language_tokens()[language])} counted tokens"
-            where = f"loss_tokens of {counts.languages[language]!r}"
-            problems.append(Problem(where, found, "at most every counted token"))
-    return problems
+    np.add.reduce(as_array(firings), axis=0, dtype=np.int64, out=out)

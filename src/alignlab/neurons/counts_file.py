@@ -1,8 +1,9 @@
 """The file of a snapshot of counts: safetensors with a header, written whole or not at all.
 
 The header lies in the safetensors metadata, whose values are strings: ``format``, ``format_version``, ``site``,
-``scope``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``languages``, ``trained_languages`` and
-``step`` as JSON. The tensors are those of :class:`~alignlab.neurons.counts.ActivationCounts`, by the same names.
+``scope``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``languages``, ``trained_languages``, ``step``
+and, if there, ``subtracted`` as JSON. The tensors are those of :class:`~alignlab.neurons.counts.ActivationCounts`, by
+the same names.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from alignlab.errors import InputError, Problem
 FORMAT = "alignlab-counts"
 FORMAT_VERSION = 1
 REQUIRED_TENSORS = ("firings", "tokens", "documents")
-OPTIONAL_TENSORS = ("loss_sum", "loss_tokens")
+OPTIONAL_TENSORS = ("loss_sum", "loss_tokens", "document_firings", "activation_sum", "activation_squares", "maximum")
 TEXT_KEYS = ("site", "scope", "model", "revision", "data_fingerprint")
 
 
@@ -44,6 +45,7 @@ class CountsHeader:
     step: int | None
     trained_languages: tuple[str, ...]
     data_fingerprint: str
+    subtracted: bool = False
 
 
 def read_header(path: Path | str) -> CountsHeader:
@@ -105,10 +107,15 @@ def _parsed(path: Path, file: Any) -> CountsHeader:
     step = _decoded(where, metadata, "step")
     if not (step is None or type(step) is int):
         raise InputError(Problem(where, f"step {step!r} in its header", "an integer or null"))
+    # Written since format version 1 was fixed; files from before have no such counts.
+    subtracted = _decoded(where, metadata, "subtracted") if "subtracted" in metadata else False
+    if not isinstance(subtracted, bool):
+        raise InputError(Problem(where, f"subtracted {subtracted!r} in its header", "true or false"))
     return CountsHeader(
         languages=_names(where, metadata, "languages"),
         shape=tuple(file.get_slice("firings").get_shape()),
         step=step,
+        subtracted=subtracted,
         trained_languages=_names(where, metadata, "trained_languages"),
         **{key: metadata[key] for key in TEXT_KEYS},
     )

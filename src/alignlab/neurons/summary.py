@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Convention, Kind, count_by_layer
-from alignlab.neurons.ternary import Ternary
 
 COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 
@@ -47,7 +47,7 @@ class CountRow:
 
 
 def kind_counts(
-    result: Ternary, trained: Collection[str], kinds: Convention = "paper", step: int | None = None
+    result: Identified, trained: Collection[str], kinds: Convention = "paper", step: int | None = None
 ) -> list[CountRow]:
     """The table of one classification.
 

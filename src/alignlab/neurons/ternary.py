@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,13 +22,13 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.kinds import Convention, kinds_of
 from alignlab.neurons.lambda_star import LambdaStar, lambda_star
 from alignlab.neurons.probabilities import (
-    Bools,
     Floats,
     degree_of,
     entropy_of,
     named_probabilities,
     threshold_of,
 )
+from alignlab.neurons.selection import lowest, selection_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,7 @@ def ternary(
     """
     names, probabilities = named_probabilities(counts, languages)
     g, layers, neurons = probabilities.shape
-    k = _selection_size(top_rate, layers * neurons)
+    k = selection_size(top_rate, layers * neurons)
     _check(lambda_, threshold)
     p = probabilities.numpy().reshape(g, layers * neurons)
 
@@ -102,16 +101,11 @@ def ternary(
     above = p > tau
     degree = degree_of(above)
     full = degree == g
-    harmonic = sum(1 / i for i in range(1, g + 1)) / g
-    peak = p.max(axis=0)
-    entropy = entropy_of(p)
-    entropy[peak == 0] = math.log(g)  # a neuron that never fires counts as uniform
-    entropy /= math.log(g)
-    peak /= harmonic
+    entropy, peak = score_terms(p)
 
     found = LambdaStar(float(lambda_), False, "") if lambda_ != "largest" else lambda_star(entropy, peak, full, k)
     score = entropy - found.value * peak
-    selected = _lowest(score, full, k)
+    selected = lowest(score, k, later=full)
 
     def grid(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).view(*values.shape[:-1], layers, neurons)
@@ -125,7 +119,7 @@ def ternary(
         general=grid(full),
         threshold=tau,
         lambda_=found.value,
-        lambda_paper=found.value * math.log(g) / harmonic,
+        lambda_paper=found.value * math.log(g) / harmonic_share(g),
         capped=found.capped,
         reason=found.reason,
         score=grid(score),
@@ -134,14 +128,20 @@ def ternary(
     )
 
 
-def _selection_size(top_rate: float, n: int) -> int:
-    if not 0 < top_rate <= 1:
-        raise InputError(Problem("top_rate", f"{top_rate}", "a share of all neurons, over 0 and at most 1"))
-    k = round(top_rate * n)
-    if k == 0:
-        found = f"{top_rate} of {n} neurons rounds to a selection of none"
-        raise InputError(Problem("top_rate", found, f"at least {1 / n:.2g}"))
-    return k
+def score_terms(p: Floats) -> tuple[Floats, Floats]:
+    """Normalised entropy H / ln G and normalised peak max_g p / h of each neuron, each (n,) from (G, n)."""
+    g = len(p)
+    peak = p.max(axis=0)
+    entropy = entropy_of(p)
+    entropy[peak == 0] = math.log(g)  # a neuron that never fires counts as uniform
+    entropy /= math.log(g)
+    peak /= harmonic_share(g)
+    return entropy, peak
+
+
+def harmonic_share(g: int) -> float:
+    """h = (1 + 1/2 + ... + 1/G) / G."""
+    return sum(1 / i for i in range(1, g + 1)) / g
 
 
 def _check(lambda_: str | float, threshold: float | None) -> None:
@@ -153,13 +153,3 @@ def _check(lambda_: str | float, threshold: float | None) -> None:
         problems.append(Problem("threshold", f"{threshold}", "a probability, from 0 to 1"))
     if problems:
         raise InputError(*problems)
-
-
-def _lowest(score: Floats, full: Bools, k: int) -> Bools:
-    """The k lowest scores, (n,) bool; of equal ones those that are not full first, then those that come first."""
-    last = np.partition(score, k - 1)[k - 1]
-    selected: Bools = score < last
-    tied = np.flatnonzero(score == last)
-    tied = np.concatenate((tied[~full[tied]], tied[full[tied]]))
-    selected[tied[: k - int(selected.sum())]] = True
-    return selected

@@ -72,6 +72,9 @@ class Probe:
     def check(self) -> None:
         """Refuse a probe in which a language has nothing to count."""
         problems = []
+        if len(self.languages) < 2:
+            found = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
+            problems.append(Problem("probe", found, "two or more: kinds compare languages"))
         for language in self.languages:
             if self.tokens(language).sum() == 0:
                 fix = "Give answers, or set probe.scope=all." if self.scope == "response" else ""

@@ -53,7 +53,7 @@ class MetricsCsv(Logger):
             return
         self._started = True
         kept = []
-        if self.path.is_file():
+        if self.path.is_file() and self.step > 0:  # a run from the start does all again, step 0 included
             with self.path.open(encoding="utf-8", newline="") as file:
                 rows = csv.reader(file)
                 next(rows, None)

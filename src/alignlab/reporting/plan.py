@@ -1,43 +1,17 @@
-"""The plan of a run: what it will train, count, read and write, before anything expensive happens."""
+"""The plan of a run in words: what it will train, count, read and write, before anything expensive happens."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from alignlab.console import size
-from alignlab.data.batching import StepPlan
-from alignlab.data.encoding import Encoded
 from alignlab.languages import get
-from alignlab.models.load import embedding_rows
-from alignlab.models.sites import Site
-from alignlab.neurons.counts import smallest_dtype
 from alignlab.recording.probes import Probe
-
-_ADAM_BYTES = 8  # two float32 moments a trained weight
-_LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and quick for any run
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What the plan is made from. `model` may be on the meta device."""
-
-    model: nn.Module
-    sites: Sequence[Site]
-    training: Encoded
-    plan: StepPlan
-    probe: Probe
-    trained_languages: tuple[str, ...]
-    snapshot_steps: Sequence[int]
-    checkpoints: int
-    accumulation: int
-    ranks: int
-    gradient_checkpointing: bool
-    weights_at_hand: bool
+from alignlab.reporting.estimates import Planned, checkpoint_bytes, memory, snapshot_bytes, weight_bytes
 
 
 def plan_rows(planned: Planned) -> list[tuple[str, str]]:
@@ -48,7 +22,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     total = sum(p.numel() for p in parameters)
     widths = planned.sites[0].width
     rows = [
-        ("model", f"{_name(model)}, {total:,} parameters, {size(_bytes(parameters))} as {_dtypes(parameters)}"),
+        ("model", f"{_name(model)}, {total:,} parameters, {size(weight_bytes(parameters))} as {_dtypes(parameters)}"),
         ("trained parameters", f"{trained:,} ({trained / total:.2%})"),
         ("neurons", f"{len(planned.sites)} x {widths:,} sites at mlp.act, {planned.sites[0].name} and so on"),
         ("training text", _training_text(planned)),
@@ -58,7 +32,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("snapshots", _snapshots(planned)),
         (
             "checkpoints",
-            f"{planned.checkpoints}, {size(trained * 16)} each (float32 weights twice, and Adam's moments)",
+            f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights twice, Adam's moments)",
         ),
         ("memory", _memory(planned)),
     ]
@@ -102,59 +76,22 @@ def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:
     return ", ".join(marked) + (f"; trained but not in the probe: {' '.join(outside)}" if outside else "")
 
 
-def snapshot_bytes(probe: Probe, sites: Sequence[Site]) -> int:
-    """Size of a snapshot's firings in bytes."""
-    most = max(int(probe.tokens(language).max()) for language in probe.languages)
-    return len(probe.languages) * probe.shards * len(sites) * sites[0].width * smallest_dtype(most).itemsize
-
-
 def _snapshots(planned: Planned) -> str:
-    count, each = len(planned.snapshot_steps), snapshot_bytes(planned.probe, planned.sites)
+    count, each = len(planned.snapshot_steps), snapshot_bytes(planned)
     return f"{count}, {size(each)} each, {size(count * each)} in all ({planned.probe.shards} shards a language)"
 
 
 def _memory(planned: Planned) -> str:
-    """An estimate for one device; what it leaves out (fragmentation, the framework's own) is a few per cent to a GB."""
-    parameters = list(planned.model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    gradients = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
-    weights, optimiser = _bytes(parameters), trained * _ADAM_BYTES
-    tokens, answers = _largest_micro_batch(planned)
-    config = planned.model.config.get_text_config()  # type: ignore[operator, union-attr]
-    width = parameters[0].element_size()
-    # What a layer keeps for the backward pass: about 14 times its width and 3 times its neurons a token; with gradient
-    # checkpointing its input only, and one layer at a time in full.
-    whole_layer = tokens * (14 * config.hidden_size + 3 * planned.sites[0].width) * width
-    layers = len(planned.sites)
-    kept = tokens * config.hidden_size * width * layers + whole_layer
-    activations = kept if planned.gradient_checkpointing else whole_layer * layers
-    logits = answers * embedding_rows(planned.model) * (width + 8)
-    total = weights + gradients + optimiser + activations + logits
+    need = memory(planned)
     return (
-        f"about {size(total)} a device: weights {size(weights)}, gradients {size(gradients)}, "
-        f"Adam {size(optimiser)}, activations {size(activations)}, logits {size(logits)} "
-        f"(largest micro-batch seen: {tokens:,} tokens)"
+        f"about {size(need.total)} a device: weights {size(need.weights)}, gradients {size(need.gradients)}, "
+        f"Adam {size(need.optimiser)}, activations {size(need.activations)}, logits {size(need.logits)} "
+        f"(largest micro-batch seen: {need.tokens:,} tokens)"
     )
-
-
-def _largest_micro_batch(planned: Planned) -> tuple[int, int]:
-    """Padded tokens of the largest micro-batch among some steps, and the answer tokens of the richest."""
-    plan, documents = planned.plan, planned.training.documents
-    stride = max(1, plan.total_steps // _LOOKED_AT)
-    tokens = answers = 0
-    for step in range(0, plan.total_steps, stride):
-        for group in plan.micro_batches(step, planned.accumulation * planned.ranks):
-            tokens = max(tokens, len(group) * max((len(documents[index]) for index in group), default=0))
-            answers = max(answers, sum(int(documents[index].answer.sum()) for index in group))
-    return tokens, answers
 
 
 def _name(model: nn.Module) -> str:
     return str(model.config.model_type)  # type: ignore[union-attr]
-
-
-def _bytes(parameters: Sequence[nn.Parameter]) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
 
 
 def _dtypes(parameters: Sequence[nn.Parameter]) -> str:

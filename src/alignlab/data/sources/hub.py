@@ -79,6 +79,7 @@ class Hub:
     def _table(self, subset: str | None) -> Any:
         import datasets  # a second to import: only for those who load from it
 
+        datasets.disable_progress_bars()
         where = f"{self.path}{f' ({subset})' if subset else ''}"
         try:
             return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)

@@ -1,0 +1,212 @@
+"""What every tracker does, whichever trainer calls it: count, classify, write and show a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+import peft
+import torch
+import transformers
+from torch import nn
+
+from alignlab import console
+from alignlab.data.records import Record
+from alignlab.errors import InputError, Problem, UnsupportedModelError
+from alignlab.models.load import identity
+from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.ternary import Ternary
+from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.probes import Probe, build_probe
+from alignlab.reporting.snapshots import (
+    TABLE_ALIGN,
+    TABLE_HEADER,
+    Snapshot,
+    collect_csv,
+    summarise,
+    table_note,
+    table_rows,
+    table_title,
+    write_csv,
+)
+from alignlab.runs import step_name
+
+
+class SnapshotTaker:
+    """Takes snapshots of a model's neurons; the base of the callbacks, which know when and with which precision.
+
+    A snapshot is a counting pass of its own over the probe; it changes neither the model nor the random numbers of the
+    training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, the
+    tables of all snapshots to `<folder>/neurons.csv`.
+
+    probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the
+        same in every language.
+    tokenizer: needed with texts only.
+    every_n_steps: optimiser steps between snapshots; None takes the first and the last only.
+    folder: where the folder `neurons` is made.
+    trained: languages in training; all others of the probe are unseen.
+    identifier: how neurons are classified.
+    loss: also measure the loss over the counted tokens.
+    model: gives the Hugging Face model of a module that holds several; by default the one it holds.
+    show: print a table at every snapshot.
+
+    Raises `InputError` for texts without a tokenizer or a language without a token to count.
+    """
+
+    example: ClassVar[str] = "module.student"  # how a user of the callback may reach one of several models
+
+    def __init__(
+        self,
+        probe: Probe | Mapping[str, Sequence[str]],
+        tokenizer: Any = None,
+        *,
+        folder: Path | str,
+        every_n_steps: int | None = None,
+        trained: Sequence[str] = (),
+        identifier: TernaryConfig | None = None,
+        loss: bool = True,
+        model: Callable[[Any], nn.Module] | None = None,
+        show: bool = True,
+    ) -> None:
+        self.probe = probe if isinstance(probe, Probe) else self._probe_of_texts(probe, tokenizer)
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self.trained = tuple(trained)
+        self.identifier = identifier or TernaryConfig()
+        self.loss = loss
+        self.find_model: Callable[[Any], nn.Module] = model or self._find_model
+        self.show = show
+        self.first: Snapshot | None = None
+        self.last: Snapshot | None = None
+        self._sites: list[Site] = []
+
+    def prepare(self, model: nn.Module) -> None:
+        """Find the neurons of a model whose training begins; every rank has to call it.
+
+        Raises `UnsupportedModelError` when they cannot be counted exactly.
+        """
+        self.first = self.last = None
+        with _uncompiled():
+            self._sites = find_sites(model)
+
+    def due(self, step: int) -> bool:
+        """Whether a snapshot is to be taken after this step."""
+        return self.every_n_steps is not None and step % self.every_n_steps == 0 and not self.taken(step)
+
+    def taken(self, step: int) -> bool:
+        """Whether the last snapshot is that of this step."""
+        return self.last is not None and self.last.step == step
+
+    def take(
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+        main: bool = True,
+    ) -> Snapshot:
+        """Count and classify; every rank has to call it, and the main one (`main`) writes and shows.
+
+        context: entered around each forward, such as an autocast.
+        """
+        name, revision = identity(model)
+        total = sum(len(document) for documents in self.probe.documents.values() for document in documents)
+        with console.progress(f"Counting at step {step}", total) as advance, _uncompiled():
+            counts = count_firings(
+                model,
+                self._sites,
+                self.probe,
+                origin=Origin(name, revision, step, self.trained),
+                loss=self.loss,
+                context=context,
+                advance=advance,
+            )
+        snapshot = self._keep(counts)
+        if main:
+            self._write(counts, snapshot)
+            if self.show:
+                self._print(snapshot)
+        return snapshot
+
+    def pick_up(self, step: int) -> None:
+        """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone.
+
+        Raises `InputError` where the first is missing or damaged, or was counted on another probe.
+        """
+        folder = self.folder / "neurons"
+        first = folder / f"{step_name(0)}.safetensors"
+        if not first.is_file():
+            fix = "Give the folder in which the run has been tracked from its start."
+            expected = "the snapshot of step 0, to which the others are compared"
+            raise InputError(
+                Problem(f"{first}", f"there is no such file, and the run is at step {step}", expected, fix)
+            )
+        steps = (0, step) if (folder / f"{step_name(step)}.safetensors").is_file() else (0,)
+        for done in steps:
+            path = folder / f"{step_name(done)}.safetensors"
+            counts = ActivationCounts.load(path)
+            if counts.data_fingerprint != self.probe.fingerprint:
+                fix = "Counts on different text cannot be compared: give the same texts, or another folder."
+                raise InputError(Problem(f"{path}", "counted on another probe", "the probe of this run", fix))
+            self._keep(counts)
+
+    def _keep(self, counts: ActivationCounts) -> Snapshot:
+        anchor: Ternary | None = self.first.result if self.first else None
+        self.last = summarise(counts, self.identifier, self.trained, anchor)
+        self.first = self.first or self.last
+        return self.last
+
+    def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
+        folder = self.folder / "neurons"
+        counts.save(folder / f"{step_name(snapshot.step)}.safetensors")
+        write_csv(folder / f"{step_name(snapshot.step)}.csv", snapshot)
+        collect_csv(folder, self.folder / "neurons.csv")
+
+    def _print(self, snapshot: Snapshot) -> None:
+        console.say()
+        console.heading(table_title(snapshot))
+        console.table(table_rows(snapshot, self.first), TABLE_HEADER, TABLE_ALIGN)
+        console.say(table_note(snapshot))
+        if snapshot.result.reason:
+            console.say(f"note: {snapshot.result.reason}")
+
+    def _find_model(self, module: nn.Module) -> nn.Module:
+        return find_model(module, f"{type(self).__name__}(..., model=lambda module: {self.example})")
+
+    def _probe_of_texts(self, texts: Mapping[str, Sequence[str]], tokenizer: Any) -> Probe:
+        if tokenizer is None:
+            raise InputError(Problem(type(self).__name__, "texts without a tokenizer", "the model's tokenizer"))
+        records = [
+            Record(str(number), code, text) for code, lines in texts.items() for number, text in enumerate(lines)
+        ]
+        return build_probe(records, tokenizer, scope="all")
+
+
+def find_model(module: nn.Module, remedy: str = "NeuronTracker(..., model=lambda module: module.student)") -> nn.Module:
+    """The one Hugging Face model in a module, in its PEFT wrapper if it has one, uncompiled and without ddp around it.
+
+    remedy: what to pass where there are several, for the `UnsupportedModelError` then raised.
+    """
+    kinds = (transformers.PreTrainedModel, peft.PeftModel)
+    found = [(name, child) for name, child in module.named_modules() if isinstance(child, kinds)]
+    outermost = [(name, child) for name, child in found if not any(_inside(name, other) for other, _ in found)]
+    if len(outermost) != 1:
+        names = ", ".join(name for name, _ in outermost) or "none"
+        fix = f"Pass {remedy} or whatever it is called."
+        raise UnsupportedModelError(Problem(type(module).__name__, f"Hugging Face models found: {names}", "one", fix))
+    model: nn.Module = outermost[0][1]
+    return model
+
+
+def _inside(name: str, other: str) -> bool:
+    return name != other and (other == "" or name.startswith(f"{other}."))
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Run eagerly what is compiled inside the model (its layers, say): the hooks would have it compiled anew."""
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -1,0 +1,142 @@
+"""What makes a record of counts contradictory, and several of them unfit to be merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alignlab.errors import Problem
+
+if TYPE_CHECKING:
+    from alignlab.neurons.counts import ActivationCounts
+
+INTEGER_DTYPES = (torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64)
+
+
+def as_array(tensor: Tensor) -> NDArray[np.generic]:
+    """The tensor as a numpy array on the same memory: torch has few operations on uint16 and uint32, numpy has all."""
+    return tensor.detach().cpu().numpy()
+
+
+def problems_of(counts: ActivationCounts) -> list[Problem]:
+    """Everything that a record contradicts itself in; empty where it is sound."""
+    # Values are only looked at once the shapes and types are right.
+    problems = _name_problems(counts.languages) + _shape_problems(counts)
+    return problems or _value_problems(counts)
+
+
+def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
+    """Everything in which the second and later records do not match the first."""
+    first, problems = counts[0], []
+    for number, other in enumerate(counts[1:], start=2):
+        where = f"counts {number}"
+        if set(other.languages) != set(first.languages):
+            found = f"languages {', '.join(other.languages)}"
+            problems.append(Problem(where, found, f"those of the first: {', '.join(first.languages)}"))
+        if other.shape[1:] != first.shape[1:]:
+            shards, layers, neurons = other.shape[1:]
+            expected = "{} shards of {} x {} neurons, as the first".format(*first.shape[1:])
+            problems.append(Problem(where, f"{shards} shards of {layers} x {neurons} neurons", expected))
+        for name in ("site", "scope", "model", "revision", "step", "trained_languages"):
+            mine, its = getattr(first, name), getattr(other, name)
+            if mine != its:
+                problems.append(Problem(where, f"{name} {its!r}", f"{mine!r}, as the first"))
+        for name in ("loss_sum", "document_firings", "activation_sum", "activation_squares", "maximum"):
+            mine, its = getattr(first, name) is not None, getattr(other, name) is not None
+            if mine != its:
+                fix = f"Leave it out of all: dataclasses.replace(counts, {name}=None)."
+                found = f"{name} is {'there' if its else 'missing'}, and {'there' if mine else 'missing'} in the first"
+                problems.append(Problem(where, found, "all or none", fix))
+    known: dict[str, int] = {}
+    for number, other in enumerate(counts, start=1):
+        earlier = known.setdefault(other.data_fingerprint, number)
+        if other.data_fingerprint and earlier != number:
+            found = f"the same texts as counts {earlier} (fingerprint {other.data_fingerprint!r})"
+            problems.append(Problem(f"counts {number}", found, "other documents: these would be counted twice"))
+    return problems
+
+
+def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
+    repeated = sorted({name for name in languages if languages.count(name) > 1})
+    problems = [Problem("languages", f"{name!r} is there more than once", "every language once") for name in repeated]
+    if not languages or not all(languages):
+        problems.append(Problem("languages", f"{list(languages)!r}", "one or more names, none of them empty"))
+    return problems
+
+
+def _shape_problems(counts: ActivationCounts) -> list[Problem]:
+    g = len(counts.languages)
+    problems = []
+    shape = tuple(counts.firings.shape)
+    if len(shape) != 4 or shape[0] != g or 0 in shape:
+        expected = f"({g}, shards, layers, neurons), {g} being the number of languages"
+        problems.append(Problem("firings", f"shape {shape}", expected))
+    if counts.firings.dtype not in INTEGER_DTYPES:
+        problems.append(Problem("firings", f"type {counts.firings.dtype}", "an integer type"))
+    in_documents = counts.document_firings
+    if in_documents is not None and (tuple(in_documents.shape) != shape or in_documents.dtype not in INTEGER_DTYPES):
+        found = f"shape {tuple(in_documents.shape)} of {in_documents.dtype}"
+        problems.append(Problem("document_firings", found, f"{shape} of an integer type"))
+    per_shard, per_language, per_neuron = shape[:2], (g,), (g, *shape[2:])
+    rows: list[tuple[str, Tensor | None, tuple[int, ...], torch.dtype]] = [
+        ("tokens", counts.tokens, per_shard, torch.int64),
+        ("documents", counts.documents, per_shard, torch.int64),
+        ("loss_sum", counts.loss_sum, per_language, torch.float64),
+        ("loss_tokens", counts.loss_tokens, per_language, torch.int64),
+        ("activation_sum", counts.activation_sum, per_neuron, torch.float64),
+        ("activation_squares", counts.activation_squares, per_neuron, torch.float64),
+    ]
+    if counts.maximum is not None:
+        dtype = torch.float64 if counts.maximum.dtype == torch.float64 else torch.float32
+        rows.append(("maximum", counts.maximum, per_neuron, dtype))
+    for name, tensor, expected_shape, dtype in rows:
+        if tensor is not None and (tuple(tensor.shape) != expected_shape or tensor.dtype != dtype):
+            found = f"shape {tuple(tensor.shape)} of {tensor.dtype}"
+            problems.append(Problem(name, found, f"{expected_shape} of {dtype}"))
+    if (counts.loss_sum is None) != (counts.loss_tokens is None):
+        missing = "loss_sum" if counts.loss_sum is None else "loss_tokens"
+        problems.append(Problem(missing, "not given", "both loss_sum and loss_tokens, or neither"))
+    return problems
+
+
+def _value_problems(counts: ActivationCounts) -> list[Problem]:
+    problems = []
+    signed = [("tokens", counts.tokens), ("documents", counts.documents), ("firings", counts.firings)]
+    signed += [
+        (name, tensor)
+        for name in ("loss_tokens", "document_firings", "activation_squares")
+        if (tensor := getattr(counts, name)) is not None
+    ]
+    for name, tensor in signed:
+        if tensor.dtype.is_signed and not float(tensor.min()) >= 0:
+            problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
+    if counts.activation_sum is not None and not bool(counts.activation_sum.isfinite().all()):
+        problems.append(Problem("activation_sum", "values that are not finite", "sums of activations"))
+    if counts.maximum is not None and bool((counts.maximum.isnan() | (counts.maximum == torch.inf)).any()):
+        problems.append(Problem("maximum", "values that are not a number or infinite", "activations"))
+    if not counts.subtracted:
+        problems += _excess(counts, "firings", counts.firings, counts.tokens, "tokens")
+    if counts.document_firings is not None:
+        problems += _excess(counts, "document_firings", counts.document_firings, counts.documents, "documents")
+    if counts.loss_tokens is not None:
+        for language in (counts.loss_tokens > counts.language_tokens()).nonzero().flatten().tolist():
+            found = f"{int(counts.loss_tokens[language])} of {int(counts.language_tokens()[language])} counted tokens"
+            where = f"loss_tokens of {counts.languages[language]!r}"
+            problems.append(Problem(where, found, "at most every counted token"))
+    return problems
+
+
+def _excess(counts: ActivationCounts, name: str, firings: Tensor, limits: Tensor, unit: str) -> list[Problem]:
+    g, s, *_ = counts.shape
+    most = torch.from_numpy(as_array(firings).reshape(g, s, -1).max(axis=-1).astype(np.int64))
+    problems = []
+    for language, shard in (most > limits).nonzero().tolist():
+        found = f"a neuron fires on {int(most[language, shard])} of {int(limits[language, shard])} {unit}"
+        where = f"{name} of {counts.languages[language]!r}, shard {shard}"
+        problems.append(Problem(where, found, f"at most every counted {unit.removesuffix('s')}"))
+    return problems

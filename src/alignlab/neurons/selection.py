@@ -1,0 +1,36 @@
+"""Taking the neurons of lowest score: how many, and which of equal ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.probabilities import Bools, Floats
+
+
+def selection_size(top_rate: float, n: int) -> int:
+    """K = round(top_rate * n) of `n` neurons. Raises InputError unless 0 < top_rate <= 1 and K is at least 1."""
+    if not 0 < top_rate <= 1:
+        raise InputError(Problem("top_rate", f"{top_rate}", "a share of all neurons, over 0 and at most 1"))
+    k = round(top_rate * n)
+    if k == 0:
+        found = f"{top_rate} of {n} neurons rounds to a selection of none"
+        raise InputError(Problem("top_rate", found, f"at least {1 / n:.2g}"))
+    return k
+
+
+def lowest(score: Floats, k: int, later: Bools | None = None) -> Bools:
+    """The `k` lowest scores, (n,) bool; of equal ones those in `later` come last, then those of higher index."""
+    last = np.partition(score, k - 1)[k - 1]
+    selected: Bools = score < last
+    tied = np.flatnonzero(score == last)
+    if later is not None:
+        tied = np.concatenate((tied[~later[tied]], tied[later[tied]]))
+    selected[tied[: k - int(selected.sum())]] = True
+    return selected
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Raises InputError unless an anchored tau is a probability; None is no tau."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(Problem("threshold", f"{threshold}", "a probability, from 0 to 1"))

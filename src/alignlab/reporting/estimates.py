@@ -1,0 +1,139 @@
+"""What a run needs, estimated before it starts: memory of a device, room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import nn
+
+from alignlab.console import size
+from alignlab.data.batching import StepPlan
+from alignlab.data.encoding import Encoded
+from alignlab.errors import InputError, Problem
+from alignlab.models.load import embedding_rows
+from alignlab.models.sites import Site
+from alignlab.neurons.counts import smallest_dtype
+from alignlab.recording.probes import Probe
+
+_ADAM_BYTES = 8  # two float32 moments a trained weight
+_LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and quick for any run
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the plan is made from. `model` may be on the meta device."""
+
+    model: nn.Module
+    sites: Sequence[Site]
+    training: Encoded
+    plan: StepPlan
+    probe: Probe
+    trained_languages: tuple[str, ...]
+    snapshot_steps: Sequence[int]
+    checkpoints: int
+    accumulation: int
+    ranks: int
+    gradient_checkpointing: bool
+    weights_at_hand: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one device, and the tokens of the largest micro-batch seen, padding included.
+
+    An estimate: what it leaves out (fragmentation, the framework's own) is a few per cent to a GB.
+    """
+
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int
+    logits: int
+    tokens: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimiser + self.activations + self.logits
+
+
+def memory(planned: Planned) -> Memory:
+    """What training takes on one device."""
+    parameters = list(planned.model.parameters())
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    tokens, answers = _largest_micro_batch(planned)
+    config = planned.model.config.get_text_config()  # type: ignore[operator, union-attr]
+    width, layers = parameters[0].element_size(), len(planned.sites)
+    # What a layer keeps for the backward pass: about 14 times its width and 3 times its neurons a token; with gradient
+    # checkpointing its input only, and one layer at a time in full.
+    whole_layer = tokens * (14 * config.hidden_size + 3 * planned.sites[0].width) * width
+    inputs = tokens * config.hidden_size * width * layers
+    return Memory(
+        weights=weight_bytes(parameters),
+        gradients=weight_bytes(trained),
+        optimiser=sum(parameter.numel() for parameter in trained) * _ADAM_BYTES,
+        activations=inputs + whole_layer if planned.gradient_checkpointing else whole_layer * layers,
+        logits=answers * embedding_rows(planned.model) * (width + 8),
+        tokens=tokens,
+    )
+
+
+def snapshot_bytes(planned: Planned) -> int:
+    """Size of a snapshot's firings in bytes."""
+    probe, sites = planned.probe, planned.sites
+    most = max(int(probe.tokens(language).max()) for language in probe.languages)
+    return len(probe.languages) * probe.shards * len(sites) * sites[0].width * smallest_dtype(most).itemsize
+
+
+def checkpoint_bytes(planned: Planned) -> int:
+    """Size of a checkpoint in bytes: the trained weights twice (to load and to go on from), and Adam's moments."""
+    trained = sum(parameter.numel() for parameter in planned.model.parameters() if parameter.requires_grad)
+    return trained * (4 + 4 + _ADAM_BYTES)
+
+
+def weight_bytes(parameters: Sequence[nn.Parameter]) -> int:
+    """Size of parameters in bytes."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+
+
+def check_fits(planned: Planned, folder: Path, *, on_gpu: bool) -> None:
+    """Refuse a plan that cannot fit into the memory of the device or on the disk of the run folder."""
+    problems = []
+    need = memory(planned)
+    room = torch.cuda.get_device_properties(0).total_memory if on_gpu else psutil.virtual_memory().total
+    if need.weights + need.gradients + need.optimiser > room:
+        device = "the GPU" if on_gpu else "this machine"
+        found = f"{device} has {size(room)} of memory, weights, gradients and Adam take {size(need.total)}"
+        fix = "Train fewer weights (method.trainable=lora), set model.dtype=bfloat16, or take a smaller model."
+        problems.append(Problem("memory", found, "room for them", fix))
+    disk = len(planned.snapshot_steps) * snapshot_bytes(planned) + planned.checkpoints * checkpoint_bytes(planned)
+    free = shutil.disk_usage(existing(folder)).free
+    if disk > free:
+        found = f"the disk has {size(free)} free, snapshots and checkpoints take {size(disk)}"
+        fix = "Set checkpoints.keep_last, a larger tracker.every_n_steps, fewer probe.shards, or another run.folder."
+        problems.append(Problem(f"disk of {folder}", found, "room for them", fix))
+    if problems:
+        raise InputError(*problems)
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder above that exists."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _largest_micro_batch(planned: Planned) -> tuple[int, int]:
+    """Padded tokens of the largest micro-batch among some steps, and the answer tokens of the richest."""
+    plan, documents = planned.plan, planned.training.documents
+    stride = max(1, plan.total_steps // _LOOKED_AT)
+    tokens = answers = 0
+    for step in range(0, plan.total_steps, stride):
+        for group in plan.micro_batches(step, planned.accumulation * planned.ranks):
+            tokens = max(tokens, len(group) * max((len(documents[index]) for index in group), default=0))
+            answers = max(answers, sum(int(documents[index].answer.sum()) for index in group))
+    return tokens, answers

@@ -1,0 +1,221 @@
+"""Files and folders appear whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from alignlab import atomic
+from alignlab.atomic import remove, whole_file, whole_folder, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_file_and_its_folders_appear(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "c.txt", "Äpfel\n")
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "Äpfel\n".encode()
+    assert names(tmp_path) == ["a", "a/b", "a/b/c.txt"]
+    write_text(tmp_path / "a" / "b" / "c.txt", "new")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path: Path, old: str | None, error: type) -> None:
+    path = tmp_path / "file"
+    if old:
+        path.write_text(old, encoding="utf-8")
+
+    def write_half() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half", encoding="utf-8")
+            assert not old or path.read_text(encoding="utf-8") == old
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert names(tmp_path) == (["file"] if old else [])
+    assert not old or path.read_text(encoding="utf-8") == old
+
+
+def fill(folder: Path, text: str, count: int = 5) -> None:
+    (folder / "inner").mkdir()
+    for number in range(count):
+        (folder / "inner" / f"{number}.txt").write_text(text, encoding="utf-8")
+
+
+def test_a_folder_replaces_the_old_one_with_all_that_was_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "step-1"
+    for text, count in (("one", 5), ("two", 2)):
+        with whole_folder(path) as partial:
+            assert partial.parent == path.parent
+            fill(partial, text, count)
+    assert names(tmp_path / "deep") == ["step-1", "step-1/inner", "step-1/inner/0.txt", "step-1/inner/1.txt"]
+    assert (path / "inner" / "0.txt").read_text(encoding="utf-8") == "two"
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, old: bool, error: type) -> None:
+    path = tmp_path / "step-1"
+    if old:
+        path.mkdir()
+        fill(path, "old")
+    before = names(tmp_path)
+
+    def write_half() -> None:
+        with whole_folder(path) as partial:
+            fill(partial, "new", 3)
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert names(tmp_path) == before
+    assert not old or (path / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "step-1"
+    with whole_folder(path) as partial:
+        fill(partial, "old")
+    before, own = names(tmp_path), Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.name == "step-1.partial":
+            raise OSError("no")
+        return own(self, target)
+
+    def write() -> None:
+        with whole_folder(path) as partial:
+            fill(partial, "new", 3)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="no"):
+        write()
+    assert names(tmp_path) == before
+    assert (path / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    path = tmp_path / "step-1"
+    for name in ("step-1.partial", "step-1.old.partial"):
+        (tmp_path / name).mkdir()
+        fill(tmp_path / name, "left")
+    with whole_folder(path) as partial:
+        assert names(partial) == []
+        fill(partial, "new", 1)
+    assert names(tmp_path) == ["step-1", "step-1/inner", "step-1/inner/0.txt"]
+
+
+def test_all_is_on_the_disk_before_it_bears_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "step-1"
+    synced: list[tuple[str, bool]] = []
+    monkeypatch.setattr(atomic, "_sync", lambda entry: synced.append((entry.name, path.exists())))
+    with whole_folder(path) as partial:
+        fill(partial, "x", 2)
+    before = {name for name, there in synced if not there}
+    assert before == {"inner", "0.txt", "1.txt", "step-1.partial"}
+    assert [name for name, there in synced if there] == [tmp_path.name]  # and then the name itself
+    synced.clear()
+    with whole_file(path.with_name("file")) as partial:
+        partial.touch()
+    assert [name for name, _ in synced] == ["file.partial", tmp_path.name]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    texts = {letter * 200_000 for letter in "abcd"}
+    write_text(path, "a" * 200_000)
+    stop, seen = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append(path.read_text(encoding="utf-8"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for round_ in range(30):
+        write_text(path, "abcd"[round_ % 4] * 200_000)
+    stop.set()
+    reader.join()
+    assert len(seen) > 20
+    assert set(seen) <= texts
+
+
+def test_a_reader_never_sees_half_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every removal and renaming: under the folder's name there is all of the old, all of the new, or nothing."""
+    path = tmp_path / "step-1"
+    with whole_folder(path) as partial:
+        fill(partial, "old", 4)
+    seen = []
+
+    def look() -> None:
+        files = [entry.read_text(encoding="utf-8") for entry in sorted(path.rglob("*.txt"))]
+        seen.append(tuple(files) if path.exists() else None)
+
+    # Single steps of the file system, so that half a removal would be seen.
+    for module, name in (("os", "unlink"), ("os", "rmdir"), ("os", "rename"), ("os", "replace"), ("os", "fsync")):
+        own = getattr(sys.modules[module], name)
+
+        def step(*args: object, own: object = own, **kwargs: object) -> object:
+            look()
+            result = own(*args, **kwargs)  # type: ignore[operator]
+            look()
+            return result
+
+        monkeypatch.setattr(f"{module}.{name}", step)
+    with whole_folder(path) as partial:
+        fill(partial, "new", 3)
+    monkeypatch.undo()
+    assert ("old",) * 4 in seen
+    assert ("new",) * 3 in seen
+    assert set(seen) <= {("old",) * 4, ("new",) * 3, None}
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from alignlab.atomic import whole_folder, write_text
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+folder = Path(sys.argv[1])
+for write in ("file", "folder"):
+    try:
+        if write == "file":
+            write_text(folder / "file", "new" * 1000)
+        else:
+            with whole_folder(folder / "step-1") as partial:
+                (partial / "small").write_text("fits")
+                (partial / "large").write_text("new" * 1000)
+    except OSError as error:
+        print(write, type(error).__name__)
+"""
+
+
+def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with whole_folder(tmp_path / "step-1") as partial:
+        fill(partial, "old", 1)
+    before = names(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["file", "OSError", "folder", "OSError"]
+    assert names(tmp_path) == before
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "old"
+    assert (tmp_path / "step-1" / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_removing_what_is_not_there_is_nothing(tmp_path: Path) -> None:
+    remove(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    fill(tmp_path / "folder", "x")
+    remove(tmp_path / "folder")
+    assert names(tmp_path) == []

@@ -1,0 +1,144 @@
+"""What is printed: text is text, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+
+from alignlab import console
+
+ESCAPES = "\x1b[2J\x1b]0;title\x07 \x9b31m \x00 \x7f \r over"
+VISIBLE = r"\x1b[2J\x1b]0;title\x07 \x9b31m \x00 \x7f \r over"
+MARKUP = "[bold red]not red[/] [link=https://x.y]z[/link] :smile: [/nothing]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (ESCAPES, VISIBLE),
+        ("tab\tand\nline", "tab\tand\nline"),
+        ("Äpfel 苹果 🍎 ไทย", "Äpfel 苹果 🍎 ไทย"),
+        ("C:\\x1b is text", "C:\\x1b is text"),
+        ("file \udcff.txt", "file \\udcff.txt"),
+        ("", ""),
+    ],
+)
+def test_control_characters_are_made_visible(text: str, shown: str) -> None:
+    assert console.plain(text) == shown
+    console.plain(text).encode()  # else no terminal takes it
+
+
+def test_every_control_character_but_tab_and_newline_is_made_visible() -> None:
+    controls = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))} - {"\t", "\n"}
+    for code in range(0x3000):
+        letter = chr(code)
+        assert (console.plain(letter) != letter) == (letter in controls)
+
+
+@pytest.fixture(params=[False, True], ids=["file", "terminal"])
+def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is printed, on a terminal or into a file."""
+    output = io.StringIO()
+    terminal = Console(
+        file=output, force_terminal=request.param, highlight=False, soft_wrap=True, width=80, color_system=None
+    )
+    monkeypatch.setattr(console, "_console", terminal)
+    return output
+
+
+@pytest.mark.parametrize(("text", "shown"), [(ESCAPES, VISIBLE), (MARKUP, MARKUP), ("x" * 300, "x" * 300), ("", "")])
+def test_lines_are_printed_as_they_are(screen: io.StringIO, text: str, shown: str) -> None:
+    console.say(text)
+    assert screen.getvalue() == f"{shown}\n"
+
+
+def test_headings_are_printed_as_they_are(screen: io.StringIO) -> None:
+    console.heading(f"{MARKUP} \x1b[0m")
+    assert f"{MARKUP} \\x1b[0m" in screen.getvalue()
+
+
+def test_tables_hold_text(screen: io.StringIO) -> None:
+    console.table(
+        [("[red]a[/]", "1"), ("\x1b[2Jb", "200"), ("short",)], header=("[bold]kind[/]", "num\x07"), align="lr"
+    )
+    lines = [line.rstrip() for line in screen.getvalue().splitlines()]
+    assert lines == [
+        "[bold]kind[/]  num\\x07",
+        "[red]a[/]            1",
+        "\\x1b[2Jb           200",
+        "short",
+    ]
+
+
+def test_progress_descriptions_and_notes_are_text(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    with console.progress("[red]zh[/] \x1b[2J", total=4, done=1) as advance:
+        advance(2, note="[bold]x\x07")
+    shown = screen.getvalue()
+    if not console._console.is_terminal:
+        # One of three that were left is now done after 20 s ... two in 20 s, so one in 10 s.
+        assert shown == "[red]zh[/] \\x1b[2J: 3 of 4 (75%), about 10 s left, [bold]x\\x07\n"
+    assert "\x1b[2J:" not in shown.replace("\\x1b", "")
+    assert console._display.progress is None
+
+
+def test_two_tasks_share_one_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(console, "_console", terminal)
+    with console.progress("outer", total=2) as outer:
+        first = console._display.progress
+        with console.progress("inner", total=2) as inner:
+            inner()
+            assert console._display.progress is first
+        outer()
+        assert first is not None
+        assert [(task.description, task.completed) for task in first.tasks] == [("outer", 1)]
+    assert console._display.progress is None
+
+
+def test_complaints_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    console.complain(f"{MARKUP} \x1b[2J")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"{MARKUP} \\x1b[2J\n")
+
+
+@pytest.mark.parametrize("rank", [1, 7])
+def test_other_ranks_are_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", rank, raising=False)
+    console.say("x")
+    console.heading("x")
+    console.table([("x",)])
+    console.complain("x")
+    with console.progress("x", total=1) as advance:
+        advance(1, note="x")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (45.4, "45 s"), (89.9, "90 s"), (90, "2 min"), (3000, "50 min"), (5400, "1.5 h"), (9000, "2.5 h")],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert console.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1550, "1.55 kB"),
+        (99_900, "99.9 kB"),
+        (184_000_000, "184 MB"),
+        (14.5e9, "14.5 GB"),
+        (2.5e12, "2.5 TB"),
+    ],
+)
+def test_sizes(number: float, shown: str) -> None:
+    assert console.size(number) == shown
