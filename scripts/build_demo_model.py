@@ -1,6 +1,6 @@
 """Train the demo model from nothing, measure it, and write its folder with a model card.
 
-    python scripts/build_demo_model.py --steps 9000
+    python scripts/build_demo_model.py --steps 4000
 
 The text is monolingual: every document is one problem in one language, and no problem is seen in two languages.
 English has most of the text and of the worked answers; the last languages have few or none, so that what the model
@@ -76,8 +76,13 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write, replaced if there (default: demo's)")
-    parser.add_argument("--steps", type=int, default=9000, help="optimiser steps (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=FOLDER,
+        help="folder to write, replaced if it is there (default: the one in the package)",
+    )
+    parser.add_argument("--steps", type=int, default=4000, help="optimiser steps (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training by then, with fewer steps")
     parser.add_argument("--seed", type=int, default=0, help="of weights, text and order (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")

@@ -12,18 +12,19 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
+from alignlab.callbacks.wandb_neurons import WandbNeurons
 from alignlab.config import option, section, to_plain, variant
 from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
 from alignlab.data.training import DataConfig, MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
+from alignlab.hiding import hide_secrets
 from alignlab.methods import METHODS, QuestionTranslation
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
@@ -31,7 +32,7 @@ from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import IDENTIFIERS, TernaryConfig
 from alignlab.recording.probes import Probe, ProbeConfig
 from alignlab.reporting.metrics_csv import MetricsCsv
-from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.reporting.wandb_run import WandbConfig, WandbRun
 from alignlab.runs import RunFolder
 
 # What alignlab sets itself.
@@ -268,7 +269,8 @@ class Experiment:
         """The Lightning trainer, with the callbacks and loggers of the run."""
         loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
         if is_first():
-            wandb_logger = self.config.wandb.build(self.folder.path, self.config.run.name, to_plain(self.config))
+            shown = hide_secrets(to_plain(self.config))
+            wandb_logger = self.config.wandb.build(self.folder, self.config.run.name, shown, done_steps)
             if wandb_logger is not None:
                 loggers.append(wandb_logger)
         return self._trainer(
@@ -277,6 +279,7 @@ class Experiment:
             callbacks=[
                 TrainingProgress(self.total_steps),
                 self.build_tracker(),
+                WandbNeurons(self.folder.path, self.config.wandb.artifact),
                 PretrainedCheckpoint(
                     self.folder,
                     self.tokenizer,
@@ -302,8 +305,8 @@ class Experiment:
     def close_loggers(self, trainer: L.Trainer) -> None:
         """End the W&B run, so that all of it is written."""
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish()
+            if isinstance(logger, WandbRun):
+                logger.finish()
 
 
 class PlannedSteps(L.LightningDataModule):

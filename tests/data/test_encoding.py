@@ -128,6 +128,14 @@ def test_all_tokens_of_a_letter_are_on_its_side(tokenizer: PreTrainedTokenizerFa
     assert document.answer.tolist() == [False, *[False] * 4, *[True] * 4]
 
 
+def test_tokens_of_the_tokenizer_are_no_answer_even_where_nothing_is_before_it(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    document = encoded_one(tokenizer, Record("1", "en", "", "7"), Prompts(template="{prompt}"), append_eos=True)
+    assert tokenizer.convert_ids_to_tokens(document.tokens.tolist()) == ["<bos>", "7", "<eos>"]
+    assert document.answer.tolist() == [False, True, True]
+
+
 def post_processed(tokenizer: PreTrainedTokenizerFast, template: str) -> PreTrainedTokenizerFast:
     own = copy.deepcopy(tokenizer)
     ids = [(name, own.convert_tokens_to_ids(name)) for name in ("<bos>", "<eos>") if name in template]

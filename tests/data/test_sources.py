@@ -358,6 +358,15 @@ def test_a_data_set_that_cannot_be_loaded_is_refused(tmp_path: Path, change: dic
     assert "Check the id, the subset and the split" in problem
 
 
+def test_the_revision_is_that_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(path: str, subset: str, *, split: str, revision: str) -> None:
+        raise ValueError(f"asked for {path}, {subset}, {split}, {revision}")
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    (problem,) = refusal(Hub(path="a/b", subset="{language}", split="test", revision="v2", languages=["de"]).load)
+    assert "(asked for a/b, de, test, v2)" in problem
+
+
 def test_a_data_set_that_is_a_script_is_refused_and_not_run(tmp_path: Path) -> None:
     write(tmp_path / "scripted" / "scripted.py", f"open({str(tmp_path / 'ran')!r}, 'w')")
     (problem,) = refusal(Hub(path=str(tmp_path / "scripted"), languages=["de"]).load)

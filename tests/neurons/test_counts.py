@@ -319,6 +319,8 @@ def test_differences_of_two_passes_may_exceed_the_tokens_and_survive_the_file(tm
     loaded = ActivationCounts.load(tmp_path / "a.safetensors")
     assert fields_of(loaded) == fields_of(kept)
     assert loaded.firings[0, 0, 0, 0].item() == 300
+    assert kept.merge(make(data_fingerprint="beef")).subtracted
+    assert make(data_fingerprint="beef").merge(kept).subtracted
     # A file from before there were such counts holds none.
     counts.save(tmp_path / "old.safetensors")
     assert not read_header(rewritten(tmp_path / "old.safetensors", subtracted=None)).subtracted

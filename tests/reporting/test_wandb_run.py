@@ -1,40 +1,394 @@
-"""W&B: which mode is taken, and an offline run read back by W&B's own tool."""
+"""W&B: what an online run delivers, what a continued one adds, and that no outage stops or slows anything.
+
+Processes of W&B's own client, on a server on the loopback; offline runs are read back, or uploaded, by W&B's own tools.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from alignlab.neurons import ActivationCounts
 from alignlab.reporting.wandb_run import WandbConfig
 
-SCRIPT = """
+from .wandb_server import KEY, WandbServer, silent_server
+
+WANDB = Path(sys.executable).with_name("wandb")
+
+# Each process is a fork that logs the steps from `done` on, as training does, and then ends or is killed.
+PROCESSES = """
+import json, os, signal, sys, time
 from pathlib import Path
+from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig
-logger = WandbConfig(mode="offline").build(Path("run"), "mine", {"seed": 3})
-logger.experiment.define_metric("neurons/*", step_metric="neurons/step")
-for step in (0, 50, 100):
-    logger.log_metrics({"neurons/step": step, "neurons/specific/zh": step + 0.5}, step=step)
-logger.experiment.finish()
+from alignlab.runs import RunFolder
+
+def work(done, last, end):
+    folder = RunFolder(Path("run"))
+    csv = MetricsCsv(folder.metrics, done)
+    started = time.monotonic()
+    wandb = WandbConfig(**options).build(folder, "mine", {"seed": 3, "nested": {"rank": 16}}, done)
+    print("built", time.monotonic() - started)
+    for step in range(done + 1 if done else 0, last + 1):
+        for logger in (csv, wandb):
+            if step:
+                logger.log_metrics({"train/loss": step + 0.5}, step)
+            if step % 2 == 0:
+                logger.log_metrics({"neurons/step": step, "neurons/specific/zh": step / 4}, step)
+    if end.startswith("wait"):
+        while not Path("go").exists():
+            time.sleep(0.05)
+    if end.endswith("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    started = time.monotonic()
+    for step in range(last + 1, last + 1 + more):
+        wandb.log_metrics({"train/loss": step + 0.5}, step)
+    print("logged", time.monotonic() - started)
+    for path in sorted(Path().glob("run/neurons/*.safetensors")):
+        wandb.log_counts(path)
+    started = time.monotonic()
+    wandb.finish()
+    print("finished", time.monotonic() - started)
+
+options, processes, more = json.loads(sys.argv[1])
+for arguments in processes:
+    if (child := os.fork()) == 0:
+        work(*arguments)
+        sys.exit(0)
+    print("status", os.waitpid(child, 0)[1], flush=True)
 """
 
 
-def test_an_offline_run_holds_every_step_and_the_config(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, check=True)
+class Processes:
+    """The script above in a folder of its own, started but not waited for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *processes: tuple[int, int, str],
+        more: int = 0,
+        arguments: tuple[str, ...] = (),
+        **options: Any,
+    ) -> None:
+        (folder / "home").mkdir(exist_ok=True)
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROCESSES, json.dumps([options, processes, more]), *arguments],
+            cwd=folder,
+            env=bare_environment() | {"HOME": str(folder / "home")} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> Processes:
+        """Wait for the end; then there is what was printed."""
+        self.printed, self.complaints = self.process.communicate(timeout=100)
+        assert self.process.returncode == 0, self.complaints
+        return self
+
+    def seconds(self, what: str) -> float:
+        """How long the last process took for `built`, `logged` or `finished`."""
+        return float(re.findall(rf"{what} (\S+)", self.printed)[-1])
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(status) for status in re.findall(r"status (\d+)", self.printed)]
+
+
+def bare_environment() -> dict[str, str]:
+    """This environment, with nothing of W&B; history is sent every half second, not every 15."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {"OMP_NUM_THREADS": "1", "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.5"}
+
+
+def run_processes(
+    folder: Path, environment: dict[str, str], *processes: tuple[int, int, str], **more: Any
+) -> Processes:
+    with Processes(folder, environment, *processes, **more) as started:
+        return started.end()
+
+
+def counts_file(folder: Path) -> Path:
+    """A file of counts, as a run keeps them."""
+    path = folder / "run/neurons/step-000006.safetensors"
+    counts = ActivationCounts(
+        firings=torch.ones(2, 1, 2, 4, dtype=torch.int32),
+        tokens=torch.full((2, 1), 4),
+        documents=torch.ones(2, 1, dtype=torch.int64),
+        languages=("en", "zh"),
+        site="mlp.act",
+        scope="all",
+        model="demo",
+        revision="0",
+        step=6,
+        trained_languages=("zh",),
+        data_fingerprint="f",
+    )
+    path.parent.mkdir(parents=True)
+    counts.save(path)
+    return path
+
+
+def sync(line: str, folder: Path, server: WandbServer) -> None:
+    """Run the upload line that the user was given."""
+    command = shlex.split(line)
+    assert command[:2] == ["wandb", "sync"]
+    environment = bare_environment() | server.environment | {"HOME": str(folder / "home")}
+    done = subprocess.run(
+        [WANDB, *command[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "Finished syncing" in done.stderr, done.stderr
+
+
+def upload_line(complaints: str) -> str:
+    (line,) = re.findall(r"Upload it later: (wandb sync .*)", complaints)
+    return str(line)
+
+
+def assert_each_step_once(server: WandbServer, last: int) -> None:
+    """The server has one run with every step, in order, with all that was logged at it."""
+    (run,) = server.runs.values()
+    rows = run.history
+    assert [row["_step"] for row in rows] == list(range(last + 1))
+    for step, row in enumerate(rows):
+        assert row["trainer/global_step"] == step
+        assert row.get("train/loss") == (step + 0.5 if step else None)
+        assert (row.get("neurons/step"), row.get("neurons/specific/zh")) == (
+            (step, step / 4) if step % 2 == 0 else (None, None)
+        )
+    assert server.unknown == []
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    server = WandbServer()
+    yield server
+    server.die()
+
+
+def test_an_online_run_delivers_history_config_axes_and_artifact(tmp_path: Path, server: WandbServer) -> None:
+    path = counts_file(tmp_path)
+    done = run_processes(tmp_path, server.environment, (0, 6, "finish"), tags=["first"])
+    assert done.complaints == ""
+    assert_each_step_once(server, 6)
+    (run,) = server.runs.values()
+    assert run.exit_code == 0
+    assert run.display_name == "mine"
+    assert run.values == {"seed": 3, "nested": {"rank": 16}}
+    assert run.upserts[0]["tags"] == ["first"]
+    # `m` are the defined metrics: 1 is the name, 2 a pattern, 5 the number from 1 of the x-axis in the list.
+    metrics = run.config["_wandb"]["value"]["m"]
+    axes = {metric["2"]: metrics[metric["5"] - 1]["1"] for metric in metrics if "2" in metric}
+    assert axes == {"train/*": "trainer/global_step", "neurons/*": "neurons/step"}
+    (artifact,) = server.artifacts
+    assert artifact.committed
+    assert (artifact.name, artifact.type, artifact.run) == (f"neurons-{run.name}", "neuron-counts", run.name)
+    assert sorted(artifact.aliases) == ["latest", "step-000006"]
+    assert artifact.metadata["languages"] == ["en", "zh"]
+    assert (artifact.metadata["step"], artifact.metadata["shape"]) == (6, [2, 1, 2, 4])
+    assert server.uploads["/storage/artifacts/0/step-000006.safetensors"] == path.read_bytes()
+
+
+def test_a_new_run_gets_another_id(tmp_path: Path, server: WandbServer) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        run_processes(tmp_path / name, server.environment, (0, 1, "finish"))
+    assert len(server.runs) == 2
+    for name in ("one", "other"):
+        assert (tmp_path / name / "run/wandb/run_id.txt").read_text().strip() in server.runs
+
+
+def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(tmp_path: Path, server: WandbServer) -> None:
+    """It is killed behind its last checkpoint, when the server has steps that will be done again."""
+    with Processes(tmp_path, server.environment, (0, 5, "wait, kill"), (3, 8, "finish")) as processes:
+        server.wait_for_history(5)  # the fifth step is not over
+        (tmp_path / "go").touch()
+        processes.end()
+    assert processes.statuses == [signal.SIGKILL, 0]
+    assert processes.complaints == ""
+    assert_each_step_once(server, 8)
+
+
+def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(tmp_path: Path, server: WandbServer) -> None:
+    slow = server.environment | {"WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "30"}
+    processes = run_processes(tmp_path, slow, (0, 5, "kill"), (4, 8, "finish"))
+    assert processes.statuses == [signal.SIGKILL, 0]
+    assert_each_step_once(server, 8)
+
+
+def test_a_killed_offline_run_goes_on_in_one_folder_that_holds_every_step(tmp_path: Path, server: WandbServer) -> None:
+    processes = run_processes(tmp_path, {}, (0, 5, "kill"), (3, 8, "finish"), mode="offline")
+    assert processes.statuses == [signal.SIGKILL, 0]
+    (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    (aside,) = (tmp_path / "run/wandb/superseded").glob("offline-run-*")
+    assert (
+        aside.name.split("-")[-1]
+        == folder.name.split("-")[-1]
+        == next((tmp_path / "run").glob("wandb/run_id.txt")).read_text().strip()
+    )
+    sync(f"wandb sync {folder}", tmp_path, server)
+    assert_each_step_once(server, 8)
+
+
+def test_an_offline_run_read_back_by_wandb_has_rows_axes_config_and_the_artifact(tmp_path: Path) -> None:
+    path = counts_file(tmp_path)
+    run_processes(tmp_path, {}, (0, 6, "finish"), mode="offline")
     (run,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    wandb = Path(sys.executable).with_name("wandb")
-    read = subprocess.run([wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True)
+    read = subprocess.run([WANDB, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True)
     records = [json.loads(line) for line in read.stdout.splitlines()]
     history = [record["history"] for record in records if record["type"] == "history"]
-    text = json.dumps(history)
-    assert len(history) == 3
-    for step in (0, 50, 100):
-        assert str(step + 0.5) in text
-    assert "neurons/specific/zh" in text
-    assert '"seed": 3' in json.dumps(records)
+    assert len(history) == 7
+    text = json.dumps(records)
+    assert '"seed": 3' in text
+    (artifact,) = [record["artifact"] for record in records if record["type"] == "artifact"]
+    # Not a copy: 184 MB stay 184 MB.
+    assert artifact["manifest"]["contents"][0]["local_path"] == str(path)
+    assert not [
+        copy
+        for copy in (tmp_path / "run/wandb").rglob("*")
+        if copy.is_file() and copy.read_bytes() == path.read_bytes()
+    ]
+
+
+def test_an_offline_run_with_its_artifact_is_uploaded_later(tmp_path: Path, server: WandbServer) -> None:
+    counts_file(tmp_path)
+    run_processes(tmp_path, {}, (0, 6, "finish"), mode="offline")
+    (run,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    sync(f"wandb sync {run}", tmp_path, server)
+    assert_each_step_once(server, 6)
+    assert [artifact.committed for artifact in server.artifacts] == [True]
+
+
+@pytest.mark.parametrize("kind", ["refuses", "hangs", "wrong key"])
+def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
+    kind: str, tmp_path: Path, server: WandbServer
+) -> None:
+    with silent_server() as silent:
+        server.denies = kind == "wrong key"
+        url = {"refuses": "http://127.0.0.1:9", "hangs": silent, "wrong key": server.url}[kind]
+        environment = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY}
+        begun = time.monotonic()
+        done = run_processes(tmp_path, environment, (0, 4, "finish"), init_timeout=3, finish_timeout=3)
+        assert time.monotonic() - begun < 60
+    assert done.seconds("built") < 20
+    assert done.seconds("finished") < 5
+    assert f"W&B at {url.removeprefix('http://')} cannot be used" in done.complaints
+    assert "Traceback" not in done.complaints
+    assert len(done.complaints.splitlines()) == 2
+    assert not list((tmp_path / "run/wandb").glob("run-*"))
+    server.denies = False
+    sync(upload_line(done.complaints), tmp_path, server)
+    assert_each_step_once(server, 4)
+
+
+@pytest.mark.parametrize("kind", ["dies", "hangs"])
+def test_a_server_that_goes_away_in_the_middle_changes_nothing_but_a_warning(
+    kind: str, tmp_path: Path, server: WandbServer
+) -> None:
+    counts_file(tmp_path)
+    with Processes(tmp_path, server.environment, (0, 5, "wait"), more=2000, finish_timeout=3) as processes:
+        server.wait_for_history(5)
+        server.die() if kind == "dies" else server.hang()
+        (tmp_path / "go").touch()
+        processes.end()
+    assert processes.statuses == [0]
+    assert processes.seconds("logged") < 2  # 2000 steps
+    assert processes.seconds("finished") < 25
+    assert "W&B did not get all of the run" in processes.complaints
+    assert "Traceback" not in processes.complaints
+    later = WandbServer()
+    sync(upload_line(processes.complaints), tmp_path, later)
+    (run,) = later.runs.values()
+    assert [row["_step"] for row in run.history] == list(range(2006))
+    later.die()
+
+
+def test_not_even_a_crash_of_wandb_stops_the_run(tmp_path: Path, server: WandbServer) -> None:
+    """wandb-core 0.31 crashes when an answer lacks what it asked for."""
+    counts_file(tmp_path)
+    server.crashes_clients = True
+    done = run_processes(tmp_path, server.environment, (0, 5, "finish"), finish_timeout=5)
+    assert done.statuses == [0]
+    assert "panic: runtime error" in done.complaints  # wandb-core's last words
+    assert "W&B did not get all of the run" in done.complaints
+    assert "Traceback" not in done.complaints
+
+
+FAILING = """
+import lightning, torch
+from pathlib import Path
+from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.runs import RunFolder
+
+class Failing(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+    def training_step(self, batch, index):
+        self.trainer.logger.log_metrics({"train/loss": 1.5}, index + 1)
+        if index == 3:
+            raise RuntimeError("in the fourth step")
+        return self.weight * batch.sum()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+folder = RunFolder(Path("run"))
+logger = WandbConfig().build(folder, "mine", {})
+trainer = lightning.Trainer(max_steps=6, logger=logger, accelerator="cpu", enable_checkpointing=False,
+    enable_progress_bar=False, default_root_dir="run")
+trainer.fit(Failing(), torch.utils.data.DataLoader(torch.ones(9, 1)))
+"""
+
+
+def test_a_training_that_fails_ends_its_run_without_the_unfinished_step(tmp_path: Path, server: WandbServer) -> None:
+    environment = bare_environment() | server.environment | {"HOME": str(tmp_path)}
+    failed = subprocess.run(
+        [sys.executable, "-c", FAILING], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "RuntimeError: in the fourth step" in failed.stderr
+    (run,) = server.runs.values()
+    assert run.exit_code == 1
+    assert [row["trainer/global_step"] for row in run.history] == [1, 2, 3]
+
+
+def test_neither_key_nor_command_line_nor_machine_reaches_the_run_folder_or_the_server(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    counts_file(tmp_path)
+    environment = server.environment | {"SLURM_JOB_USER": "a-user-of-slurm"}
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "https://me:hunter2@example.org/x"], check=True)
+    run_processes(tmp_path, environment, (0, 2, "finish"), arguments=("--token", "typed-secret"))
+    held = {str(path): path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert any(path.endswith(".wandb") for path in held)
+    told = b"\n".join(server.heard)
+    assert b"train/loss" in told
+    for secret in (KEY, "typed-secret", "hunter2", "a-user-of-slurm", os.uname().nodename + '"'):
+        assert secret.encode() not in told, secret
+        assert [path for path, content in held.items() if secret.encode() in content] == [], secret
+    # All that W&B writes lies in the run folder.
+    assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(
@@ -64,3 +418,10 @@ def test_auto_is_online_only_when_logged_in(
 def test_a_mode_that_was_set_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert WandbConfig(mode="offline").resolved_mode() == "offline"
+
+
+def test_online_without_a_key_says_how_to_log_in_and_asks_nothing(tmp_path: Path) -> None:
+    done = run_processes(tmp_path, {}, (0, 2, "finish"), mode="online")
+    assert "W&B knows no key for api.wandb.ai. Run `wandb login` first." in done.complaints
+    assert upload_line(done.complaints)
+    assert len(list((tmp_path / "run/wandb").glob("offline-run-*"))) == 1

@@ -11,6 +11,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,8 +66,10 @@ class WandbServer:
         self.uploads: dict[str, bytes] = {}
         self.unknown: list[str] = []
         self.crashes_clients = False
-        self.requests = 0
+        self.denies = False
+        self.heard: list[bytes] = []
         self.lines = threading.Condition()
+        self._hanging = False
         self._connections: set[socket.socket] = set()
         self._http = _Http(self)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -84,12 +87,19 @@ class WandbServer:
 
     def die(self) -> None:
         """Close the port and every connection: from now on connections are refused."""
+        self._hanging = False
         self._http.shutdown()
         self._http.server_close()
         for connection in list(self._connections):
             _cut(connection)
 
+    def hang(self) -> None:
+        """Take what is asked from now on, and never answer."""
+        self._hanging = True
+
     def answer(self, path: str, body: bytes) -> dict[str, Any]:
+        if self._hanging or self.denies:
+            return {"errors": [{"message": "denied"}]}
         with self.lines:
             if path == "/graphql":
                 question = json.loads(body)
@@ -163,15 +173,14 @@ class WandbServer:
     def _CreateArtifact(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.crashes_clients:
             return {}  # wandb-core 0.31 takes what it asked for to be in every answer, and dies where it is not
-        names = [alias["alias"] for alias in given["aliases"]]
         self.artifacts.append(
             Artifact(
-                given["artifactCollectionNames"][0] if given.get("artifactCollectionNames") else given["artifactCollectionName"],
-                given["artifactTypeName"],
-                json.loads(given["metadata"]),
-                names,
-                given["runName"],
-                given["digest"],
+                name=(given.get("artifactCollectionNames") or [given.get("artifactCollectionName")])[0],
+                type=given["artifactTypeName"],
+                metadata=json.loads(given["metadata"]),
+                aliases=[alias["alias"] for alias in given["aliases"]],
+                run=given["runName"],
+                digest=given["digest"],
             )
         )
         number = len(self.artifacts) - 1
@@ -204,6 +213,24 @@ class WandbServer:
         artifact = self.artifacts[int(given["artifactID"])]
         artifact.committed = True
         return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": artifact.digest}}}
+
+    def _ArtifactByID(self, given: dict[str, Any]) -> dict[str, Any]:
+        number = int(given["id"])
+        artifact = self.artifacts[number]
+        project = {"id": "p", "internalId": "p", "name": "alignlab", "entity": {"name": ENTITY}}
+        collection = {"__typename": "ArtifactSequence", "name": artifact.name, "project": project}
+        aliases = [
+            {"artifactCollection": collection, "__typename": "ArtifactAlias", "id": alias, "alias": alias}
+            for alias in artifact.aliases
+        ]
+        return {"artifact": {
+            "__typename": "Artifact", "id": given["id"], "artifactSequence": collection, "versionIndex": number,
+            "artifactType": {"name": artifact.type}, "description": None, "metadata": json.dumps(artifact.metadata),
+            "ttlDurationSeconds": -2, "ttlIsInherited": True, "tags": [], "historyStep": None,
+            "state": "COMMITTED" if artifact.committed else "PENDING", "size": 0, "digest": artifact.digest,
+            "commitHash": "", "fileCount": 1, "createdAt": "2026-01-01T00:00:00", "updatedAt": None,
+            "aliases": aliases,
+        }}  # fmt: skip
 
     def _CreateRunFiles(self, given: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": name, "uploadUrl": self._storage(given["run"], name)} for name in given["files"]]
@@ -244,19 +271,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply({})
 
     def _body(self) -> bytes:
-        self.server.wandb.requests += 1
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        self.server.wandb.heard.append(body)
+        return body
 
     def _reply(self, answer: dict[str, Any]) -> None:
+        while self.server.wandb._hanging:
+            time.sleep(0.1)
         text = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(401 if self.server.wandb.denies else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 

@@ -5,6 +5,8 @@ from alignlab.neurons.counts_file import CountsHeader, read_header
 from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.lape import Lape, lape
+from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.summary import CountRow, kind_counts
 from alignlab.neurons.ternary import Ternary, ternary
 
@@ -17,10 +19,13 @@ __all__ = [
     "Identifier",
     "Kind",
     "Lape",
+    "NeuronSets",
+    "Overlap",
     "Ternary",
     "kind_counts",
     "lape",
     "merge",
+    "overlap",
     "read_header",
     "smallest_dtype",
     "ternary",

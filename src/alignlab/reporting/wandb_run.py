@@ -1,20 +1,45 @@
-"""Weights & Biases: one run for the whole experiment, online when logged in, else offline beside the run."""
+"""Weights & Biases: one run for the whole experiment, online when logged in, else offline beside the run.
+
+Training never waits for W&B and never fails by it: all that is sent goes through threads of its own, every wait has an
+end, and what fails is said once. `metrics.csv` has the same numbers.
+
+A row of the W&B history is an optimiser step, and its `_step` is the step's number. A continued run goes on as the same
+W&B run: steps that are done again are not sent again, and steps that an earlier process did not bring to the server, or
+to the disk, are sent from `metrics.csv`.
+"""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import netrc
 import os
-from dataclasses import dataclass
+import secrets
+import shlex
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import WandbLogger
 
+from alignlab import console
+from alignlab.atomic import remove, write_text
 from alignlab.config import option
+from alignlab.neurons.counts_file import read_header
+from alignlab.reporting.metrics_csv import COLUMNS
+from alignlab.runs import RunFolder, step_name
+
+ARTIFACT_TYPE = "neuron-counts"
+STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
 
 
-@dataclass
+@dataclasses.dataclass
 class WandbConfig:
     """Where the numbers go beside the CSV files."""
 
@@ -24,6 +49,15 @@ class WandbConfig:
     project: str = option("alignlab", "project on W&B")
     entity: str | None = option(None, "user or team on W&B; null takes the default one")
     tags: list[str] = option([], "tags of the run")
+    artifact: Literal["none", "last", "all"] = option(
+        "last", "counts that become an artifact: none, those of the last snapshot, or of all (184 MB each at 7 B)"
+    )
+    init_timeout: float = option(
+        30.0, "wait this long for the server at the start, then go on offline", unit="seconds", ge=1
+    )
+    finish_timeout: float = option(
+        120.0, "wait this long for uploads at the end; the rest is kept for wandb sync", unit="seconds", ge=1
+    )
 
     def resolved_mode(self) -> str:
         """The mode, `auto` decided."""
@@ -33,28 +67,250 @@ class WandbConfig:
             return os.environ["WANDB_MODE"]
         return "online" if _logged_in() else "offline"
 
-    def build(self, folder: Path, name: str, config: dict[str, Any]) -> WandbLogger | None:
-        """The logger of a run whose files lie in `folder`; None when disabled."""
+    def build(self, folder: RunFolder, name: str, config: dict[str, Any], done: int = 0) -> WandbRun | None:
+        """The logger of a run; None when disabled.
+
+        config: as W&B shows it, without secrets.  done: optimiser steps that the run goes on from.
+        A server that cannot be used makes the run an offline one, with a warning.
+        """
         mode = self.resolved_mode()
         if mode == "disabled":
             return None
+        (folder.path / "wandb").mkdir(parents=True, exist_ok=True)
+        earlier = _offline_folders(folder)
+        arguments = {
+            "id": run_id(folder),
+            "dir": folder.path,
+            "name": name,
+            "project": self.project,
+            "entity": self.entity,
+            "tags": self.tags,
+            "config": config,
+            "job_type": "train",
+        }
+        run, first = self._online(folder, arguments) if mode == "online" else (None, 0)
+        if run is None:
+            try:
+                run, first = self._start("offline", folder, arguments), 0
+            except Exception as error:  # noqa: BLE001 - nor may W&B's own troubles
+                console.complain(f"W&B cannot be used: {_first_line(error)}. The run goes on without it.")
+                return None
+            if mode == "online":
+                console.complain(f"The run goes on with W&B offline. {_upload_line(run)}")
+        _set_aside(folder, earlier)
+        logger = WandbRun(run, first, self.finish_timeout)
+        for step, values in _logged_rows(folder.metrics, done).items():
+            logger.log_metrics(values, step)
+        return logger
+
+    def _online(self, folder: RunFolder, arguments: dict[str, Any]) -> tuple[Any, int]:
+        """The online run with the first step that the server lacks; without a run where there can be none."""
+        if not _logged_in():
+            # wandb would ask on the terminal, and wait for ever where nobody sits.
+            console.complain(f"wandb.mode is online, but W&B knows no key for {_host()}. Run `wandb login` first.")
+            return None, 0
         import wandb
 
-        folder.mkdir(parents=True, exist_ok=True)
-        # Offline artifacts would otherwise be staged outside the run folder.
-        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))
-        run = wandb.init(
-            mode=mode,  # type: ignore[arg-type]
-            dir=folder,
-            name=name,
-            project=self.project,
-            entity=self.entity,
-            tags=self.tags,
-            config=config,
-            job_type="train",
-            settings=wandb.Settings(silent=True, console="off"),
+        before = set((folder.path / "wandb").glob("run-*"))
+        try:
+            run = self._start("online", folder, {**arguments, "resume": "allow"})
+        except Exception as error:  # noqa: BLE001 - an outage shows in many ways, none of which may stop the run
+            console.complain(f"W&B at {_host()} cannot be used: {_first_line(error)}.")
+            _quietly(partial(wandb.teardown, exit_code=1))  # wandb holds on to the id of a run that did not start
+            for left in set((folder.path / "wandb").glob("run-*")) - before:
+                remove(left)
+            return None, 0
+        return run, int(run.starting_step)
+
+    def _start(self, mode: str, folder: RunFolder, arguments: dict[str, Any]) -> Any:
+        # Else artifacts on their way, and logs, would lie in the home folder.
+        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(folder.path.absolute() / "wandb")
+        # wandb's reports of its own errors hold stack traces, and their sending outlasts every limit below.
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        import wandb
+
+        wandb.setup(wandb.Settings(silent=True))
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=self.init_timeout,
+            finish_timeout=self.finish_timeout,
+            finish_timeout_raises=True,
+            # For as long as the training lasts: by default wandb gives up for good after some time.
+            x_file_stream_retry_max=1_000_000,
+            x_graphql_retry_max=1_000_000,
+            # The run folder says what the run was made with. The command line may hold secrets, a diff anything.
+            x_disable_meta=True,
+            disable_git=True,
+            save_code=False,
+            host="",
+            program="alignlab",
         )
-        return WandbLogger(experiment=run)
+        return wandb.init(mode=mode, reinit="create_new", settings=settings, **arguments)  # type: ignore[arg-type]
+
+
+class WandbRun(WandbLogger):
+    """Logs to a W&B run that has started; a row is sent when its step is over, so that only whole rows are sent.
+
+    first: the first step that W&B lacks; rows before it are not sent.
+    finish_timeout: seconds to wait for uploads at the end.
+    """
+
+    def __init__(self, run: Any, first: int, finish_timeout: float) -> None:
+        super().__init__(experiment=run)
+        self._first = first
+        self._finish_timeout = finish_timeout
+        self._step = -1
+        self._row: dict[str, Any] = {}
+        self._rows = _Worker()
+        self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
+        self._arrivals = _Worker()
+        self._finished = False
+        for axis, keys in ((STEP, "train/*"), (SNAPSHOT_STEP, "neurons/*")):
+            self._rows.do(partial(run.define_metric, axis, hidden=True))
+            self._rows.do(partial(run.define_metric, keys, step_metric=axis))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """The run has the whole config already."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add to the row of `step`. What comes late, for a row that is sent, goes into the present one."""
+        if step is not None and step > self._step:
+            self._send_row()
+            self._step = step
+            self._row[STEP] = step
+        self._row |= metrics
+
+    def log_counts(self, path: Path) -> None:
+        """Make a file of counts a version of the run's artifact, described by its header.
+
+        The file is not copied: it has to stay in place until it is uploaded.
+        """
+        self._artifacts.do(partial(self._log_counts, path))
+
+    def finalize(self, status: str) -> None:
+        """Lightning's word that the training has ended; a failed one ends the W&B run too."""
+        if status != "success":
+            self.finish(exit_code=1)
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Send what is left and end the run, in bounded time; say so where not all could be sent."""
+        if self._finished:
+            return
+        self._finished = True
+        if exit_code == 0:  # else the row may be half of one: it is sent when the run is continued
+            self._send_row()
+        end = time.monotonic() + self._finish_timeout
+        logged = [worker.end(end - time.monotonic()) for worker in (self._rows, self._artifacts)]
+        ending = _Worker(quiet=True)
+        ending.do(partial(self.experiment.finish, exit_code=exit_code))
+        ended = ending.end(self._finish_timeout + 5)
+        arrived = self._arrivals.end(5)
+        if all(logged) and ended and arrived:
+            return
+        console.complain(f"W&B did not get all of the run. {_upload_line(self.experiment)}")
+        import wandb
+
+        # Its handler at the exit of Python would wait, or fail, once more.
+        _quietly(partial(wandb.teardown, exit_code=1), seconds=10)
+
+    def _send_row(self) -> None:
+        row, self._row = self._row, {}
+        if row and self._step >= self._first:
+            self._rows.do(partial(self.experiment.log, row, step=self._step, commit=True))
+
+    def _log_counts(self, path: Path) -> None:
+        import wandb
+
+        header = dataclasses.asdict(read_header(path))
+        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=header)
+        artifact.add_file(str(path.absolute()), name=path.name, policy="immutable", skip_cache=True)
+        self.experiment.log_artifact(artifact, aliases=["latest", step_name(header["step"] or 0)])
+        if not self.experiment.offline:
+            self._arrivals.do(artifact.wait)  # raises what the upload failed of
+
+
+class _Worker:
+    """A thread that does one thing after another and does not keep Python from ending; its first failure is said."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.failed = False
+        self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def do(self, task: Callable[[], object]) -> None:
+        self._tasks.put(task)
+
+    def end(self, seconds: float) -> bool:
+        """Whether all was done, and done well, within that time."""
+        self._tasks.put(None)
+        self._thread.join(max(seconds, 0))
+        return not self._thread.is_alive() and not self.failed
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - whatever W&B raises, training goes on
+                if not (self.failed or self.quiet):
+                    console.complain(f"W&B failed, training goes on: {_first_line(error)}.")
+                self.failed = True
+
+
+def run_id(folder: RunFolder) -> str:
+    """The id of the W&B run, one for all processes that continue the run: made once, kept in the run folder."""
+    path = folder.path / "wandb" / "run_id.txt"
+    if path.is_file() and (known := path.read_text(encoding="utf-8").strip()):
+        return known
+    new = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+    write_text(path, f"{new}\n")
+    return new
+
+
+def _logged_rows(path: Path, done: int) -> dict[int, dict[str, float]]:
+    """The values in `metrics.csv` of each step that is done, in order."""
+    rows: dict[int, dict[str, float]] = {}
+    if path.is_file() and done:
+        with path.open(encoding="utf-8", newline="") as file:
+            for cells in csv.reader(file):
+                if len(cells) == len(COLUMNS) and cells[0].isdecimal() and int(cells[0]) <= done:
+                    rows.setdefault(int(cells[0]), {})[cells[1]] = float(cells[2])
+    return dict(sorted(rows.items()))
+
+
+def _offline_folders(folder: RunFolder) -> list[Path]:
+    return sorted((folder.path / "wandb").glob("offline-run-*"))
+
+
+def _set_aside(folder: RunFolder, earlier: list[Path]) -> None:
+    """Move offline folders of earlier processes away: the new one tells all that they tell, and they may be torn."""
+    for path in earlier:
+        target = folder.path / "wandb" / "superseded" / path.name
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+
+
+def _upload_line(run: Any) -> str:
+    path = Path(run.dir).parent
+    online = "" if path.name.startswith("offline-") else "--include-online "
+    return f"Upload it later: wandb sync {online}{shlex.quote(str(path))}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _quietly(task: Callable[[], object], seconds: float = 30) -> None:
+    """Do what may fail or hang, and may."""
+    worker = _Worker(quiet=True)
+    worker.do(task)
+    worker.end(seconds)
+
+
+def _host() -> str:
+    return urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
 
 
 def _logged_in() -> bool:

@@ -1,0 +1,240 @@
+"""Published files of counts: one torch file a language, a dict with the tokens and a (L, N) tensor of firings.
+
+lape: ``activation.<code>.<tag>`` with ``n`` and ``over_zero`` (Tang et al. 2024).
+ternary: ``activation.<code>.<tag>.pt`` with ``total_tokens`` and ``over_zero``, over prompt and response, and a twin
+    ``prefix.activation.<code>.<tag>.pt`` over the prompt alone (Zhang et al. 2025).
+arithmetic: as lape, with ``average_activations`` over ``activation_counts`` tokens, both (L, N) (Gurgurov et al. 2025).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.formats.files import load_torch, save_torch
+
+TWIN = "prefix."
+EXPECTED = "a torch file of counts"
+# Floats are whole numbers up to here; beyond, a float32 counter may have stalled.
+FLOAT32_EXACT = 1 << 24
+
+
+def load_lape_counts(folder: Path | str, languages: Sequence[str], tag: str | None = None) -> ActivationCounts:
+    """Counts as written by the code of LAPE, over all tokens. See `load_ternary_counts` for the rest."""
+    paths, tag = _paths(Path(folder), languages, tag)
+    return _record([_read(path) for path in paths], languages, "all", tag)
+
+
+def load_arithmetic_counts(folder: Path | str, languages: Sequence[str], tag: str | None = None) -> ActivationCounts:
+    """Counts with mean activations, which become `activation_sum`. See `load_ternary_counts` for the rest."""
+    paths, tag = _paths(Path(folder), languages, tag)
+    read = [_read(path) for path in paths]
+    sums = []
+    for path, file in zip(paths, read, strict=True):
+        for key in ("average_activations", "activation_counts"):
+            tensor = file.content.get(key)
+            if not isinstance(tensor, Tensor) or tensor.shape != file.firings.shape:
+                found = "missing" if tensor is None else f"shape {tuple(getattr(tensor, 'shape', ()))}"
+                raise InputError(Problem(f"{path}, {key}", found, f"a tensor of {tuple(file.firings.shape)}"))
+        # A mean over no token is NaN in the file; the sum over none is 0.
+        times = file.content["activation_counts"].double()
+        sums.append(torch.where(times > 0, file.content["average_activations"].double() * times, 0.0))
+    return replace(_record(read, languages, "all", tag), activation_sum=torch.stack(sums))
+
+
+def load_ternary_counts(
+    folder: Path | str,
+    languages: Sequence[str],
+    tag: str | None = None,
+    scope: Literal["response", "all"] = "response",
+) -> ActivationCounts:
+    """Counts as written by the code of the ternary method; one shard, and an unknown number of documents (0).
+
+    folder: with ``activation.<code>.<tag>.pt`` and ``prefix.activation.<code>.<tag>.pt``.
+    languages: the codes in the names of the files, in the order wanted.
+    tag: the part of the names after the code; None where all files have the same.
+    scope: ``response`` subtracts the prefix from the full text; ``all`` reads the full text only.
+
+    The two passes rounded differently: where the difference is negative it is set to 0, as the published code does, and
+    where it exceeds the tokens it stays (the published code has p > 1 there). A warning counts both.
+
+    Raises InputError for files that are missing, that would execute, that hold something else, or do not fit together.
+    """
+    paths, tag = _paths(Path(folder), languages, tag)
+    if scope == "all":
+        return _record([_read(path) for path in paths], languages, scope, tag)
+    differences, negative, excess, cells = [], 0, 0, 0
+    for path in paths:
+        full, prefix = _read(path), _read(path.with_name(TWIN + path.name))
+        if prefix.firings.shape != full.firings.shape:
+            found, expected = f"shape {tuple(prefix.firings.shape)}", f"{tuple(full.firings.shape)}, as {path.name}"
+            raise InputError(Problem(f"{prefix.path}, over_zero", found, expected))
+        tokens, firings = full.tokens - prefix.tokens, full.firings - prefix.firings
+        if tokens < 0:
+            found = f"{prefix.tokens} tokens"
+            raise InputError(Problem(f"{prefix.path}", found, f"at most the {full.tokens} of {path.name}"))
+        negative += int((firings < 0).sum())
+        excess += int((firings > tokens).sum())
+        cells += firings.numel()
+        differences.append(_File(path, tokens, firings.clamp_min(0), {}))
+    if negative or excess:
+        text = f"{Path(folder)}: of {cells:,} counts of the response, full text minus prompt, {negative:,} are negative"
+        text += f" and set to 0, {excess:,} exceed the tokens and are kept: two passes do not round alike"
+        warnings.warn(text, stacklevel=2)
+    return _record(differences, languages, scope, tag, subtracted=excess > 0)
+
+
+def save_lape_counts(counts: ActivationCounts, folder: Path | str, tag: str) -> None:
+    """Write what `load_lape_counts` reads, shards summed. Raises OSError when it cannot be written."""
+    for language, tokens, firings in _summed(counts):
+        save_torch(Path(folder) / f"activation.{language}.{tag}", {"n": tokens, "over_zero": firings})
+
+
+def save_arithmetic_counts(counts: ActivationCounts, folder: Path | str, tag: str) -> None:
+    """Write what `load_arithmetic_counts` reads. Raises InputError for counts without `activation_sum`."""
+    if counts.activation_sum is None:
+        raise InputError(Problem("counts", "they have no activation_sum", "the sums of the activations"))
+    for (language, tokens, firings), total in zip(_summed(counts), counts.activation_sum, strict=True):
+        content = {
+            "n": tokens,
+            "over_zero": firings,
+            "average_activations": total / tokens,
+            "activation_counts": torch.full_like(firings, tokens),
+        }
+        save_torch(Path(folder) / f"activation.{language}.{tag}", content)
+
+
+def save_ternary_counts(counts: ActivationCounts, folder: Path | str, tag: str) -> None:
+    """Write what `load_ternary_counts` reads; counts of responses get twins over no tokens at all."""
+    for language, tokens, firings in _summed(counts):
+        path = Path(folder) / f"activation.{language}.{tag}.pt"
+        save_torch(path, {"total_tokens": tokens, "over_zero": firings})
+        if counts.scope == "response":
+            none = {"total_tokens": 0, "over_zero": torch.zeros_like(firings)}
+            save_torch(path.with_name(TWIN + path.name), none)
+
+
+COUNT_FORMATS: dict[str, Callable[..., ActivationCounts]] = {
+    "lape": load_lape_counts,
+    "ternary": load_ternary_counts,
+    "arithmetic": load_arithmetic_counts,
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    tokens: int
+    firings: Tensor
+    content: dict[str, Any]
+
+
+def _paths(folder: Path, languages: Sequence[str], tag: str | None) -> tuple[list[Path], str]:
+    """The file of each language and the tag."""
+    if not languages:
+        raise InputError(Problem("languages", "not given", "the codes in the names of the files, in order"))
+    try:
+        there = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        raise InputError(Problem(f"{folder}", "there is no such folder", "a folder of counts")) from None
+    tag = _tag(there, folder, languages, tag)
+    paths, problems = [], []
+    for code in languages:
+        names = [name for name in (f"activation.{code}.{tag}.pt", f"activation.{code}.{tag}") if name in there]
+        if names:
+            paths.append(folder / names[0])
+        else:
+            tags = ", ".join(sorted(_tags(there, code))) or "none"
+            found = f"there is no activation.{code}.{tag}, with or without .pt"
+            problems.append(Problem(f"{folder}", found, f"a file for {code!r}; tags that it has: {tags}"))
+    if problems:
+        raise InputError(*problems)
+    return paths, tag
+
+
+def _tags(there: Collection[str], code: str) -> set[str]:
+    start = f"activation.{code}."
+    return {name.removeprefix(start).removesuffix(".pt") for name in there if name.startswith(start)}
+
+
+def _tag(there: Collection[str], folder: Path, languages: Sequence[str], tag: str | None) -> str:
+    if tag is not None:
+        return tag.removesuffix(".pt")
+    common = set.intersection(*(_tags(there, code) for code in languages))
+    if len(common) == 1:
+        return common.pop()
+    if not common:
+        every = [f"{code} ({', '.join(sorted(_tags(there, code))) or 'none'})" for code in languages]
+        found, fix = "no tag has a file for every language", ""
+        expected = f"activation.<code>.<tag> for each; tags that are there: {', '.join(every)}"
+    else:
+        found, expected = f"several tags: {', '.join(sorted(common))}", "one"
+        fix = "Pass tag=... to say which."
+    raise InputError(Problem(f"{folder}", found, expected, fix))
+
+
+def _read(path: Path) -> _File:
+    """One file: its tokens, its firings as (L, N) int64, and all it holds."""
+    content = load_torch(path, EXPECTED)
+    if not isinstance(content, dict):
+        raise InputError(Problem(f"{path}", f"it holds a {type(content).__name__}", f"a dict, {EXPECTED}"))
+    tokens = content.get("total_tokens", content.get("n"))
+    if isinstance(tokens, Tensor) and tokens.numel() == 1:
+        tokens = tokens.item()
+    if type(tokens) not in (int, float) or tokens != int(tokens) or tokens < 0:
+        raise InputError(Problem(f"{path}, total_tokens or n", f"{tokens!r}", "the number of tokens, 0 or more"))
+    return _File(path, int(tokens), _firings(path, content.get("over_zero")), content)
+
+
+def _firings(path: Path, firings: Any) -> Tensor:
+    where = f"{path}, over_zero"
+    if not isinstance(firings, Tensor) or firings.ndim != 2 or 0 in firings.shape:
+        found = f"shape {tuple(firings.shape)}" if isinstance(firings, Tensor) else repr(firings)[:60]
+        raise InputError(Problem(where, found, "a tensor of (layers, neurons)"))
+    whole = firings.long()
+    if firings.is_floating_point() and not bool((whole == firings).all()):
+        raise InputError(Problem(where, "values that are no whole numbers", "numbers of tokens"))
+    if firings.dtype == torch.float32 and int(whole.max()) >= FLOAT32_EXACT:
+        found = f"{int(whole.max())} in float32, which cannot count beyond {FLOAT32_EXACT}"
+        raise InputError(Problem(where, found, "an integer type"))
+    if int(whole.min()) < 0:
+        raise InputError(Problem(where, f"{int(whole.min())}", "no negative count"))
+    return whole
+
+
+def _record(
+    read: Sequence[_File], languages: Sequence[str], scope: str, tag: str, subtracted: bool = False
+) -> ActivationCounts:
+    first = read[0]
+    for file in read[1:]:
+        if file.firings.shape != first.firings.shape:
+            found, expected = (
+                f"shape {tuple(file.firings.shape)}",
+                f"{tuple(first.firings.shape)}, as {first.path.name}",
+            )
+            raise InputError(Problem(f"{file.path}, over_zero", found, expected))
+    tokens = torch.tensor([[file.tokens] for file in read])
+    return ActivationCounts(
+        languages=tuple(languages),
+        firings=torch.stack([file.firings for file in read]).unsqueeze(1),
+        tokens=tokens,
+        documents=torch.zeros_like(tokens),
+        site="mlp.act",
+        scope=scope,
+        model=tag,
+        subtracted=subtracted,
+    )
+
+
+def _summed(counts: ActivationCounts) -> Iterator[tuple[str, int, Tensor]]:
+    """Name, tokens and (L, N) firings of each language, the latter int32, as published, where that suffices."""
+    for language, tokens, firings in zip(counts.languages, counts.language_tokens(), counts.totals(), strict=True):
+        yield language, int(tokens), firings if int(firings.max()) >= 1 << 31 else firings.int()

@@ -1,0 +1,312 @@
+"""Named sets of neurons: what identifiers find, what files hold, what is switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import and_, or_
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.neurons import sets_file
+from alignlab.neurons.controls import matched_control, random_control
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.formats.sets import load_sets, save_sets
+from alignlab.neurons.identifiers import Identified
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.probabilities import Bools
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronSets(Mapping[str, Tensor]):
+    """Sets of neurons by name, such as one for each language; a mapping from names to (L, N) bool.
+
+    sets: by name, in order; all of one shape. Empty sets keep their place.
+    site: where in the model the neurons are, such as ``mlp.act``.
+    scope, statistic: of the counts they come from: the tokens counted, and what was read from them.
+    model, revision: id and revision of the model.
+    data_fingerprint: of the texts counted.
+    tokens: by language, how many were counted.
+    thresholds: by name, such as ``tau`` and ``lambda``. All of these are empty where unknown.
+
+    Names may be of anything that texts can be sorted by: languages, cultures, programming languages. `a & b`, `a | b`
+    and `a - b` go name by name, and with one (L, N) mask on the right every set meets that mask.
+
+    Raises InputError for sets that are no bool masks of one shape, and for names that are empty.
+    """
+
+    sets: dict[str, Tensor]
+    site: str = "mlp.act"
+    scope: str = ""
+    statistic: str = ""
+    model: str = ""
+    revision: str = ""
+    data_fingerprint: str = ""
+    tokens: dict[str, int] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.sets or not all(self.sets):
+            problems.append(Problem("sets", f"names {list(self.sets)!r}", "one or more names, none of them empty"))
+        shapes = {tuple(mask.shape) for mask in self.sets.values()}
+        for name, mask in self.sets.items():
+            if mask.dtype != torch.bool or mask.ndim != 2 or 0 in mask.shape or len(shapes) > 1:
+                found = f"shape {tuple(mask.shape)} of {mask.dtype}"
+                problems.append(Problem(f"set {name!r}", found, "(layers, neurons) of torch.bool, the same for all"))
+        if problems:
+            raise InputError(*problems)
+
+    @classmethod
+    def of(
+        cls,
+        result: Identified,
+        kinds: Collection[Kind] | None = None,
+        convention: Convention = "paper",
+        counts: ActivationCounts | None = None,
+    ) -> NeuronSets:
+        """The sets of a classification.
+
+        kinds: a language's neurons (above tau) of these kinds, such as specific and related; None for `result.sets`.
+        convention: by which neurons have their kind.
+        counts: what was classified, for the header.
+        """
+        sets = result.sets
+        if kinds is not None:
+            codes = result.kinds(convention)
+            among = torch.stack([codes == kind for kind in kinds]).any(dim=0) if kinds else torch.zeros_like(codes) > 0
+            sets = {name: above & among for name, above in result.above.items()}
+        thresholds = {"tau": result.threshold, "lambda": result.lambda_}
+        if counts is None:
+            return cls(dict(sets), thresholds=thresholds)
+        return cls(
+            dict(sets),
+            site=counts.site,
+            scope=counts.scope,
+            statistic="activation probability",
+            model=counts.model,
+            revision=counts.revision,
+            data_fingerprint=counts.data_fingerprint,
+            tokens=dict(zip(counts.languages, counts.language_tokens().tolist(), strict=True)),
+            thresholds=thresholds,
+        )
+
+    @classmethod
+    def join(cls, *parts: NeuronSets) -> NeuronSets:
+        """The sets of several, each name from one of them, with the first one's header but for the tokens."""
+        if not parts:
+            raise InputError(Problem("sets", "none given", "one or more"))
+        names = [name for part in parts for name in part]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(
+                *(Problem(f"set {name!r}", "it is there more than once", "each once") for name in repeated)
+            )
+        for part in parts:
+            parts[0]._check_fits(part.shape, part.site)
+        sets = {name: part.sets[name] for part in parts for name in part}
+        return replace(parts[0], sets=sets, tokens=reduce(or_, (part.tokens for part in parts)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.sets)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """L, N."""
+        layers, neurons = next(iter(self.sets.values())).shape
+        return layers, neurons
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.sets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sets)
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def __and__(self, other: NeuronSets | Tensor) -> NeuronSets:
+        masks = self._matching(other)
+        return replace(self, sets={name: mask & masks[name] for name, mask in self.sets.items()})
+
+    def __or__(self, other: NeuronSets | Tensor) -> NeuronSets:
+        masks = self._matching(other)
+        return replace(self, sets={name: mask | masks[name] for name, mask in self.sets.items()})
+
+    def __sub__(self, other: NeuronSets | Tensor) -> NeuronSets:
+        masks = self._matching(other)
+        return replace(self, sets={name: mask & ~masks[name] for name, mask in self.sets.items()})
+
+    def union(self) -> Tensor:
+        """The neurons of any set, (L, N) bool."""
+        return reduce(or_, self.sets.values())
+
+    def intersection(self) -> Tensor:
+        """The neurons of every set, (L, N) bool."""
+        return reduce(and_, self.sets.values())
+
+    def sizes(self) -> dict[str, int]:
+        """Number of neurons of each set."""
+        return {name: int(mask.sum()) for name, mask in self.sets.items()}
+
+    def sizes_by_layer(self) -> dict[str, Tensor]:
+        """Number of neurons of each set in each layer, (L,) int64."""
+        return {name: mask.sum(dim=1) for name, mask in self.sets.items()}
+
+    def overlap(self, a: str, b: str, pool: Tensor | None = None) -> Overlap:
+        """How much two sets have in common, beside chance; see `alignlab.neurons.overlaps.overlap`."""
+        return overlap(self._known(a), self._known(b), pool)
+
+    def random(self, seed: int = 0, outside: Tensor | None = None) -> NeuronSets:
+        """For every set a control of the same layers and numbers, drawn from the neurons in no set at all.
+
+        seed: a set's control depends on the seed and its name. Controls of different sets may share neurons.
+        outside: (L, N) bool, more neurons that no control may hold, such as general ones.
+
+        Raises InputError where a layer has too few neurons left.
+        """
+        free = self._free(outside)
+        controls = {name: random_control(mask.numpy(), free, seed, name) for name, mask in self.sets.items()}
+        return replace(self, sets={name: torch.from_numpy(mask) for name, mask in controls.items()})
+
+    def matched(
+        self,
+        probabilities: ActivationCounts | Mapping[str, Tensor],
+        seed: int = 0,
+        outside: Tensor | None = None,
+        among: int = 1,
+    ) -> NeuronSets:
+        """For every set a control of the same layers and numbers, alike in activity: neuron by neuron the nearest p.
+
+        probabilities: by language, (L, N) float64, each set being matched on its own language's; or the counts.
+        seed: the order in which neurons are served, which matters where two want the same one; and the draw.
+        among: draw each from this many nearest ones, so that seeds differ; 1 takes the nearest itself.
+        outside: (L, N) bool, more neurons that no control may hold.
+
+        Raises InputError where a layer has too few neurons left, and for sets without probabilities.
+        """
+        if isinstance(probabilities, ActivationCounts):
+            probabilities = dict(zip(probabilities.languages, probabilities.probabilities(), strict=True))
+        for name in self.sets:
+            if name not in probabilities or tuple(probabilities[name].shape) != self.shape:
+                layers, neurons = self.shape
+                found = "missing" if name not in probabilities else f"shape {tuple(probabilities[name].shape)}"
+                raise InputError(Problem(f"probabilities of {name!r}", found, f"({layers}, {neurons})"))
+        free = self._free(outside)
+        controls = {
+            name: matched_control(mask.numpy(), free, probabilities[name].numpy(), seed, name, among)
+            for name, mask in self.sets.items()
+        }
+        return replace(self, sets={name: torch.from_numpy(mask) for name, mask in controls.items()})
+
+    def save(self, path: Path | str, format: str = "alignlab") -> None:  # noqa: A002
+        """Write the sets, whole or not at all.
+
+        format: ``alignlab``, safetensors with a header; or as others write: ``lape`` (lists of indices), and for one
+            set ``culture``, ``plnd`` or ``attribution``. Only the first keeps names and header.
+
+        Raises OSError when it cannot be written, InputError when the format cannot hold the sets.
+        """
+        if format != "alignlab":
+            return save_sets(Path(path), self.sets, format, self.site, self.model)
+        header = {key: getattr(self, key) for key in (*sets_file.TEXT_KEYS, *sets_file.JSON_KEYS)}
+        return sets_file.write_sets(Path(path), torch.stack(list(self.sets.values())), header)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        languages: Sequence[str] | None = None,
+        num_neurons: int | None = None,
+        num_layers: int | None = None,
+        format: str | None = None,  # noqa: A002
+        site: str | None = None,
+    ) -> NeuronSets:
+        """Read what `save` or published code wrote.
+
+        languages: names of the sets in the order of the file; in alignlab's own files they are there, and only checked.
+        num_neurons, num_layers: N and L of the model. Lists of indices need N, attribution files both; else checked.
+        format: as in `save`; None looks: safetensors, ``.json`` (attribution), ``.txt`` (plnd), or what a torch file
+            holds.
+        site: where the neurons are; for files with several sites (plnd, attribution) the one to read. None takes
+            mlp.act, and mlp.up for plnd; in alignlab's own files it is there, and only checked.
+
+        Raises InputError when the file is missing, truncated, of another format, would execute, or does not fit.
+        """
+        path = Path(path)
+        if format == "alignlab" or (format is None and sets_file.is_safetensors(path)):
+            sets = cls._load_own(path)
+            _check_expected(path, sets, languages, num_neurons, num_layers, site)
+            return sets
+        read, at = load_sets(path, languages, num_neurons, num_layers, format, site)
+        return cls(read, site=at)
+
+    @classmethod
+    def _load_own(cls, path: Path) -> NeuronSets:
+        masks, header = sets_file.read_sets(path)
+        names = header.pop("names")
+        if masks.ndim != 3 or len(masks) != len(names) or len(set(names)) != len(names):
+            found = f"{len(set(names))} different names for sets of shape {tuple(masks.shape)}"
+            raise InputError(Problem(str(path), found, "a name for each set, and (sets, layers, neurons)"))
+        try:
+            return cls(dict(zip(names, masks, strict=True)), **header)
+        except InputError as error:
+            raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
+
+    def _free(self, outside: Tensor | None) -> Bools:
+        taken = self.union()
+        if outside is not None:
+            self._check_mask(outside)
+            taken = taken | outside
+        free: Bools = ~taken.numpy()
+        return free
+
+    def _known(self, name: str) -> Tensor:
+        if name not in self.sets:
+            raise InputError(Problem(f"set {name!r}", "there is none", ", ".join(self), did_you_mean(name, self)))
+        return self.sets[name]
+
+    def _matching(self, other: NeuronSets | Tensor) -> Mapping[str, Tensor]:
+        if isinstance(other, Tensor):
+            self._check_mask(other)
+            return dict.fromkeys(self.sets, other)
+        if set(other) != set(self):
+            raise InputError(Problem("sets", f"names {', '.join(other)}", f"{', '.join(self)}, or one mask for all"))
+        self._check_fits(other.shape, other.site)
+        return other
+
+    def _check_mask(self, mask: Tensor) -> None:
+        if mask.dtype != torch.bool:
+            raise InputError(Problem("mask", f"{mask.dtype}", "torch.bool"))
+        self._check_fits(tuple(mask.shape), self.site)
+
+    def _check_fits(self, shape: tuple[int, ...], site: str) -> None:
+        if shape != self.shape or site != self.site:
+            expected = f"{self.shape} at {self.site}, (layers, neurons)"
+            raise InputError(Problem("sets", f"{shape} at {site}", expected))
+
+
+def _check_expected(
+    path: Path,
+    sets: NeuronSets,
+    languages: Sequence[str] | None,
+    num_neurons: int | None,
+    num_layers: int | None,
+    site: str | None,
+) -> None:
+    layers, neurons = sets.shape
+    pairs: list[tuple[str, object, object]] = [
+        ("names", sets.names, None if languages is None else tuple(languages)),
+        ("neurons of a layer", neurons, num_neurons),
+        ("layers", layers, num_layers),
+        ("site", sets.site, site),
+    ]
+    wrong = [(what, found, wanted) for what, found, wanted in pairs if wanted is not None and found != wanted]
+    if wrong:
+        raise InputError(*(Problem(f"{path}", f"{what} {found}", f"{wanted}") for what, found, wanted in wrong))
