@@ -183,8 +183,12 @@ def test_another_seed_is_another_order() -> None:
     lengths = tuple(random.Random(0).randint(1, 50) for _ in range(400))
     orders = [[StepPlan(lengths, 10, 80, seed).step(step) for step in range(80)] for seed in range(4)]
     assert all(one != other for number, one in enumerate(orders) for other in orders[:number])
-    first, second = orders[0][:40], orders[0][40:]
-    assert first != second  # and another epoch too
+
+    def window(order: list[list[int]], epoch: int) -> frozenset[int]:
+        return frozenset(index for step in order[40 * epoch : 40 * epoch + 16] for index in step)
+
+    # Not only the steps of a window are in another order: other documents are in it, with each seed and epoch.
+    assert len({window(order, epoch) for order in orders for epoch in (0, 1)}) == 8
 
 
 def test_steps_of_a_window_are_not_in_order_of_length() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_ranks_and_accumulation_part_every_step(documents: list[Document], ranks
         assert sorted(n for part in parts for n in numbers(part)) == sorted(numbers(whole[step]))
         for part in parts:
             assert int(part["step_tokens"]) == int(whole[step]["step_tokens"])
+
+
+def test_ranks_get_batches_of_like_length_at_the_same_time(documents: list[Document]) -> None:
+    """Or all would wait for the one with the longest documents, in every micro-batch."""
+    own = [micro_batches(documents, rank=rank, ranks=3, accumulation=4) for rank in range(3)]
+    for step in range(8):
+        times = [[part[step * 4 + i]["attention_mask"].sum(1) for part in own] for i in range(4)]
+        for now, later in pairwise(times):
+            assert max(int(lengths.max()) for lengths in now) <= min(int(lengths.min()) for lengths in later)
 
 
 def test_rows_are_the_documents_padded(documents: list[Document]) -> None:

@@ -8,26 +8,30 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 import torch
 
 from alignlab.neurons import ActivationCounts
-from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.reporting.wandb_run import WandbConfig, run_id
+from alignlab.runs import RunFolder
 
 from .wandb_server import KEY, WandbServer, silent_server
 
 WANDB = Path(sys.executable).with_name("wandb")
 
-# Each process is a fork that logs the steps from `done` on, as training does, and then ends or is killed.
+# Takes jobs, a line each, one after another. Each process of a job is a fork that logs the steps from `done` on, as
+# training does, and then ends or is killed. What takes seconds is imported once.
 PROCESSES = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -35,11 +39,11 @@ from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 
-def work(done, last, end):
+def work(job, done, last, end):
     folder = RunFolder(Path("run"))
     csv = MetricsCsv(folder.metrics, done)
     started = time.monotonic()
-    wandb = WandbConfig(**options).build(folder, "mine", {"seed": 3, "nested": {"rank": 16}}, done)
+    wandb = WandbConfig(**job["options"]).build(folder, "mine", {"seed": 3, "nested": {"rank": 16}}, done)
     print("built", time.monotonic() - started)
     for step in range(done + 1 if done else 0, last + 1):
         for logger in (csv, wandb):
@@ -53,7 +57,7 @@ def work(done, last, end):
     if end.endswith("kill"):
         os.kill(os.getpid(), signal.SIGKILL)
     started = time.monotonic()
-    for step in range(last + 1, last + 1 + more):
+    for step in range(last + 1, last + 1 + job["more"]):
         wandb.log_metrics({"train/loss": step + 0.5}, step)
     print("logged", time.monotonic() - started)
     for path in sorted(Path().glob("run/neurons/*.safetensors")):
@@ -62,71 +66,80 @@ def work(done, last, end):
     wandb.finish()
     print("finished", time.monotonic() - started)
 
-options, processes, more = json.loads(sys.argv[1])
-for arguments in processes:
-    if (child := os.fork()) == 0:
-        work(*arguments)
-        sys.exit(0)
-    print("status", os.waitpid(child, 0)[1], flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    for process in job["processes"]:
+        if (child := os.fork()) == 0:
+            os.chdir(job["folder"])
+            for number, name in ((1, "printed"), (2, "complaints")):
+                os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
+            os.environ.clear()
+            os.environ.update(job["environment"])
+            sys.argv[1:] = job["arguments"]
+            work(job, *process)
+            sys.exit(0)
+        print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
-class Processes:
-    """The script above in a folder of its own, started but not waited for."""
+class Job:
+    """Processes of the script above, one after another, in a folder of their own; it ends by `end`."""
 
-    def __init__(
-        self,
-        folder: Path,
-        environment: dict[str, str],
-        *processes: tuple[int, int, str],
-        more: int = 0,
-        arguments: tuple[str, ...] = (),
-        **options: Any,
-    ) -> None:
-        (folder / "home").mkdir(exist_ok=True)
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROCESSES, json.dumps([options, processes, more]), *arguments],
-            cwd=folder,
-            env=bare_environment() | {"HOME": str(folder / "home")} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, script: subprocess.Popen[str], folder: Path, count: int) -> None:
+        self.script, self.folder, self.count = script, folder, count
 
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> Processes:
-        """Wait for the end; then there is what was printed."""
-        self.printed, self.complaints = self.process.communicate(timeout=100)
-        assert self.process.returncode == 0, self.complaints
+    def end(self) -> Job:
+        """Wait for the end; then there are the exit statuses and what was printed."""
+        assert self.script.stdout is not None
+        self.statuses = []
+        for _ in range(self.count):
+            assert select.select([self.script.stdout], [], [], 100)[0], "a process does not end"
+            self.statuses.append(int(self.script.stdout.readline()))
+        self.printed = (self.folder / "printed").read_text()
+        self.complaints = (self.folder / "complaints").read_text()
         return self
 
     def seconds(self, what: str) -> float:
         """How long the last process took for `built`, `logged` or `finished`."""
         return float(re.findall(rf"{what} (\S+)", self.printed)[-1])
 
-    @property
-    def statuses(self) -> list[int]:
-        return [int(status) for status in re.findall(r"status (\d+)", self.printed)]
+
+Start = Callable[..., Job]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Starts processes (steps done, last step, how it ends) with an environment and options of W&B."""
+    script = subprocess.Popen(
+        [sys.executable, "-c", PROCESSES], env=bare_environment(), stdin=PIPE, stdout=PIPE, text=True, bufsize=1
+    )
+
+    def call(
+        folder: Path,
+        environment: dict[str, str],
+        *processes: tuple[int, int, str],
+        more: int = 0,
+        arguments: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Job:
+        (folder / "home").mkdir()
+        job = {
+            "folder": str(folder), "processes": processes, "options": options, "more": more, "arguments": arguments,
+            "environment": bare_environment() | {"HOME": str(folder / "home")} | environment,
+        }  # fmt: skip
+        assert script.stdin is not None
+        script.stdin.write(json.dumps(job) + "\n")
+        return Job(script, folder, len(processes))
+
+    yield call
+    script.kill()
+    script.wait()
 
 
 def bare_environment() -> dict[str, str]:
     """This environment, with nothing of W&B; history is sent every half second, not every 15."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return kept | {"OMP_NUM_THREADS": "1", "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.5"}
-
-
-def run_processes(
-    folder: Path, environment: dict[str, str], *processes: tuple[int, int, str], **more: Any
-) -> Processes:
-    with Processes(folder, environment, *processes, **more) as started:
-        return started.end()
 
 
 def counts_file(folder: Path) -> Path:
@@ -187,9 +200,11 @@ def server() -> Iterator[WandbServer]:
     server.die()
 
 
-def test_an_online_run_delivers_history_config_axes_and_artifact(tmp_path: Path, server: WandbServer) -> None:
+def test_an_online_run_delivers_history_config_axes_and_artifact(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
     path = counts_file(tmp_path)
-    done = run_processes(tmp_path, server.environment, (0, 6, "finish"), tags=["first"])
+    done = start(tmp_path, server.environment, (0, 6, "finish"), tags=["first"]).end()
     assert done.complaints == ""
     assert_each_step_once(server, 6)
     (run,) = server.runs.values()
@@ -210,35 +225,39 @@ def test_an_online_run_delivers_history_config_axes_and_artifact(tmp_path: Path,
     assert server.uploads["/storage/artifacts/0/step-000006.safetensors"] == path.read_bytes()
 
 
-def test_a_new_run_gets_another_id(tmp_path: Path, server: WandbServer) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        run_processes(tmp_path / name, server.environment, (0, 1, "finish"))
-    assert len(server.runs) == 2
-    for name in ("one", "other"):
-        assert (tmp_path / name / "run/wandb/run_id.txt").read_text().strip() in server.runs
+def test_the_id_of_a_run_is_kept_and_another_run_gets_another(tmp_path: Path) -> None:
+    one, other = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "other")
+    assert run_id(one) == run_id(one) != run_id(other)
+    one.clear()  # as overwrite=true does
+    assert not (tmp_path / "one/wandb").exists()
 
 
-def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(tmp_path: Path, server: WandbServer) -> None:
+def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
     """It is killed behind its last checkpoint, when the server has steps that will be done again."""
-    with Processes(tmp_path, server.environment, (0, 5, "wait, kill"), (3, 8, "finish")) as processes:
-        server.wait_for_history(5)  # the fifth step is not over
-        (tmp_path / "go").touch()
-        processes.end()
+    processes = start(tmp_path, server.environment, (0, 5, "wait, kill"), (3, 8, "finish"))
+    server.wait_for_history(5)  # the last step is not over
+    (tmp_path / "go").touch()
+    processes.end()
     assert processes.statuses == [signal.SIGKILL, 0]
     assert processes.complaints == ""
     assert_each_step_once(server, 8)
 
 
-def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(tmp_path: Path, server: WandbServer) -> None:
+def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
     slow = server.environment | {"WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "30"}
-    processes = run_processes(tmp_path, slow, (0, 5, "kill"), (4, 8, "finish"))
+    processes = start(tmp_path, slow, (0, 5, "kill"), (4, 8, "finish")).end()
     assert processes.statuses == [signal.SIGKILL, 0]
     assert_each_step_once(server, 8)
 
 
-def test_a_killed_offline_run_goes_on_in_one_folder_that_holds_every_step(tmp_path: Path, server: WandbServer) -> None:
-    processes = run_processes(tmp_path, {}, (0, 5, "kill"), (3, 8, "finish"), mode="offline")
+def test_a_killed_offline_run_goes_on_in_one_folder_that_holds_every_step(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
+    processes = start(tmp_path, {}, (0, 5, "kill"), (3, 8, "finish"), mode="offline").end()
     assert processes.statuses == [signal.SIGKILL, 0]
     (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
     (aside,) = (tmp_path / "run/wandb/superseded").glob("offline-run-*")
@@ -251,30 +270,21 @@ def test_a_killed_offline_run_goes_on_in_one_folder_that_holds_every_step(tmp_pa
     assert_each_step_once(server, 8)
 
 
-def test_an_offline_run_read_back_by_wandb_has_rows_axes_config_and_the_artifact(tmp_path: Path) -> None:
+def test_an_offline_run_is_read_back_and_uploaded_by_the_tools_of_wandb(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
     path = counts_file(tmp_path)
-    run_processes(tmp_path, {}, (0, 6, "finish"), mode="offline")
+    assert start(tmp_path, {}, (0, 6, "finish"), mode="offline").end().complaints == ""
     (run,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     read = subprocess.run([WANDB, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True)
     records = [json.loads(line) for line in read.stdout.splitlines()]
-    history = [record["history"] for record in records if record["type"] == "history"]
-    assert len(history) == 7
-    text = json.dumps(records)
-    assert '"seed": 3' in text
+    assert len([record for record in records if record["type"] == "history"]) == 7
+    assert '"seed": 3' in json.dumps(records)
     (artifact,) = [record["artifact"] for record in records if record["type"] == "artifact"]
     # Not a copy: 184 MB stay 184 MB.
     assert artifact["manifest"]["contents"][0]["local_path"] == str(path)
-    assert not [
-        copy
-        for copy in (tmp_path / "run/wandb").rglob("*")
-        if copy.is_file() and copy.read_bytes() == path.read_bytes()
-    ]
-
-
-def test_an_offline_run_with_its_artifact_is_uploaded_later(tmp_path: Path, server: WandbServer) -> None:
-    counts_file(tmp_path)
-    run_processes(tmp_path, {}, (0, 6, "finish"), mode="offline")
-    (run,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    files = [file for file in (tmp_path / "run/wandb").rglob("*") if file.is_file()]
+    assert not [file for file in files if file.read_bytes() == path.read_bytes()]
     sync(f"wandb sync {run}", tmp_path, server)
     assert_each_step_once(server, 6)
     assert [artifact.committed for artifact in server.artifacts] == [True]
@@ -282,14 +292,14 @@ def test_an_offline_run_with_its_artifact_is_uploaded_later(tmp_path: Path, serv
 
 @pytest.mark.parametrize("kind", ["refuses", "hangs", "wrong key"])
 def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
-    kind: str, tmp_path: Path, server: WandbServer
+    kind: str, start: Start, tmp_path: Path, server: WandbServer
 ) -> None:
     with silent_server() as silent:
         server.denies = kind == "wrong key"
         url = {"refuses": "http://127.0.0.1:9", "hangs": silent, "wrong key": server.url}[kind]
         environment = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY}
         begun = time.monotonic()
-        done = run_processes(tmp_path, environment, (0, 4, "finish"), init_timeout=3, finish_timeout=3)
+        done = start(tmp_path, environment, (0, 4, "finish"), init_timeout=3, finish_timeout=3).end()
         assert time.monotonic() - begun < 60
     assert done.seconds("built") < 20
     assert done.seconds("finished") < 5
@@ -304,14 +314,14 @@ def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
 
 @pytest.mark.parametrize("kind", ["dies", "hangs"])
 def test_a_server_that_goes_away_in_the_middle_changes_nothing_but_a_warning(
-    kind: str, tmp_path: Path, server: WandbServer
+    kind: str, start: Start, tmp_path: Path, server: WandbServer
 ) -> None:
     counts_file(tmp_path)
-    with Processes(tmp_path, server.environment, (0, 5, "wait"), more=2000, finish_timeout=3) as processes:
-        server.wait_for_history(5)
-        server.die() if kind == "dies" else server.hang()
-        (tmp_path / "go").touch()
-        processes.end()
+    processes = start(tmp_path, server.environment, (0, 5, "wait"), more=2000, finish_timeout=2)
+    server.wait_for_history(5)
+    server.die() if kind == "dies" else server.hang()
+    (tmp_path / "go").touch()
+    processes.end()
     assert processes.statuses == [0]
     assert processes.seconds("logged") < 2  # 2000 steps
     assert processes.seconds("finished") < 25
@@ -324,11 +334,11 @@ def test_a_server_that_goes_away_in_the_middle_changes_nothing_but_a_warning(
     later.die()
 
 
-def test_not_even_a_crash_of_wandb_stops_the_run(tmp_path: Path, server: WandbServer) -> None:
+def test_not_even_a_crash_of_wandb_stops_the_run(start: Start, tmp_path: Path, server: WandbServer) -> None:
     """wandb-core 0.31 crashes when an answer lacks what it asked for."""
     counts_file(tmp_path)
     server.crashes_clients = True
-    done = run_processes(tmp_path, server.environment, (0, 5, "finish"), finish_timeout=5)
+    done = start(tmp_path, server.environment, (0, 5, "finish"), finish_timeout=5).end()
     assert done.statuses == [0]
     assert "panic: runtime error" in done.complaints  # wandb-core's last words
     assert "W&B did not get all of the run" in done.complaints
@@ -361,7 +371,9 @@ trainer.fit(Failing(), torch.utils.data.DataLoader(torch.ones(9, 1)))
 """
 
 
-def test_a_training_that_fails_ends_its_run_without_the_unfinished_step(tmp_path: Path, server: WandbServer) -> None:
+def test_a_training_that_fails_ends_its_run_without_the_unfinished_step(
+    start: Start, tmp_path: Path, server: WandbServer
+) -> None:
     environment = bare_environment() | server.environment | {"HOME": str(tmp_path)}
     failed = subprocess.run(
         [sys.executable, "-c", FAILING], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
@@ -373,13 +385,13 @@ def test_a_training_that_fails_ends_its_run_without_the_unfinished_step(tmp_path
 
 
 def test_neither_key_nor_command_line_nor_machine_reaches_the_run_folder_or_the_server(
-    tmp_path: Path, server: WandbServer
+    start: Start, tmp_path: Path, server: WandbServer
 ) -> None:
     counts_file(tmp_path)
     environment = server.environment | {"SLURM_JOB_USER": "a-user-of-slurm"}
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "https://me:hunter2@example.org/x"], check=True)
-    run_processes(tmp_path, environment, (0, 2, "finish"), arguments=("--token", "typed-secret"))
+    start(tmp_path, environment, (0, 2, "finish"), arguments=("--token", "typed-secret")).end()
     held = {str(path): path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert any(path.endswith(".wandb") for path in held)
     told = b"\n".join(server.heard)
@@ -420,8 +432,8 @@ def test_a_mode_that_was_set_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WandbConfig(mode="offline").resolved_mode() == "offline"
 
 
-def test_online_without_a_key_says_how_to_log_in_and_asks_nothing(tmp_path: Path) -> None:
-    done = run_processes(tmp_path, {}, (0, 2, "finish"), mode="online")
+def test_online_without_a_key_says_how_to_log_in_and_asks_nothing(start: Start, tmp_path: Path) -> None:
+    done = start(tmp_path, {}, (0, 2, "finish"), mode="online").end()
     assert "W&B knows no key for api.wandb.ai. Run `wandb login` first." in done.complaints
     assert upload_line(done.complaints)
     assert len(list((tmp_path / "run/wandb").glob("offline-run-*"))) == 1

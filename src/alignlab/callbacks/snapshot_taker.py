@@ -162,9 +162,14 @@ class SnapshotTaker:
 
     def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
         folder = self.folder / "neurons"
-        counts.save(folder / f"{step_name(snapshot.step)}.safetensors")
-        write_csv(folder / f"{step_name(snapshot.step)}.csv", snapshot)
-        collect_csv(folder, self.folder / "neurons.csv")
+        try:
+            counts.save(folder / f"{step_name(snapshot.step)}.safetensors")
+            write_csv(folder / f"{step_name(snapshot.step)}.csv", snapshot)
+            collect_csv(folder, self.folder / "neurons.csv")
+        except OSError as error:
+            fix = "Make room and give the same command again: it continues from the last checkpoint."
+            found = f"the snapshot of step {snapshot.step} could not be written ({error})"
+            raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error
 
     def _print(self, snapshot: Snapshot) -> None:
         console.say()

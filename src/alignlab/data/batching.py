@@ -60,7 +60,7 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[i
 
 
 def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices of documents in exactly `parts` groups of similar length whose padded sizes are balanced.
+    """Indices of documents in exactly `parts` groups of similar length and about the same number of tokens.
 
     Every group gets a document while there are any. Sorted by length and cut where the running number of tokens is
     nearest to each part's share, so that a group holds documents of one length and little padding.
@@ -70,8 +70,7 @@ def split_evenly(lengths: Sequence[int], parts: int) -> list[list[int]]:
     cuts = [0]
     for part in range(1, parts):
         cut = int(np.abs(before - before[-1] * part / parts).argmin())
-        # At least one document a part, and enough left for the parts that follow, as far as there are documents.
-        cut = max(cut, min(cuts[-1] + 1, len(order)))
+        # A document left for each of the parts that follow: the long ones are last, and may exceed their shares.
         cuts.append(min(cut, max(len(order) - (parts - part), cuts[-1])))
     cuts.append(len(order))
     return [order[start:end] for start, end in pairwise(cuts)]

@@ -189,7 +189,7 @@ def _read(path: Path) -> _File:
     tokens = content.get("total_tokens", content.get("n"))
     if isinstance(tokens, Tensor) and tokens.numel() == 1:
         tokens = tokens.item()
-    if type(tokens) not in (int, float) or tokens != int(tokens) or tokens < 0:
+    if not isinstance(tokens, int | float) or isinstance(tokens, bool) or tokens % 1 != 0 or tokens < 0:
         raise InputError(Problem(f"{path}, total_tokens or n", f"{tokens!r}", "the number of tokens, 0 or more"))
     return _File(path, int(tokens), _firings(path, content.get("over_zero")), content)
 

@@ -21,14 +21,15 @@ LINES = ("mlp.up", "mlp.product", "attention.q", "attention.k", "attention.v")
 READ_AT = {site: line for line, site in enumerate(LINES)} | {"mlp.act": 0}
 WRITTEN_AT = {site: (line,) for line, site in enumerate(LINES)} | {"mlp.act": (0, 1)}
 
-_NUMBER = r"(?:np\.|numpy\.)?u?int\d*\(\s*-?\d+\s*\)|-?\d+"
+# No more digits than an index has, so that none overflows.
+_NUMBER = r"(?:np\.|numpy\.)?u?int\d*\(\s*-?\d{1,12}\s*\)|-?\d{1,12}"
 _ENTRY = re.compile(rf"\s*({_NUMBER})\s*:\s*(?:\{{([^{{}}]*)\}}|\[([^\[\]]*)\]|set\(\))\s*(?:,|$)")
 _ONE = re.compile(rf"\s*({_NUMBER})\s*")
 _DIGITS = re.compile(r"-?\d+(?=\s*\)?$)")
 
 
 def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -> Tensor:
-    """The set at one site, (L, N) bool. Layers that are not there are empty where `num_layers` tells how many there are.
+    """The set at one site, (L, N) bool; where `num_layers` is given, layers that are not there are empty.
 
     Raises InputError for files of another form, other layers, and indices out of range.
     """

@@ -1,0 +1,92 @@
+"""Two real processes against one: the same losses, the same counts, one set of files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignlab.neurons import ActivationCounts
+
+# Four documents a language and a batch each: in double precision neither the batches nor the ranks change a count.
+ARGUMENTS = [
+    "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
+    "probe.source.languages=[en,de,sw]", "data.train.count=24", "data.examples_per_step=6", "wandb.mode=disabled",
+    "trainer.precision=64-true", "probe.max_tokens_per_batch=1",
+]  # fmt: skip
+TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
+
+
+def run(folder: Path, *argv: str, torchrun: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
+    }
+    environment |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    start = [sys.executable, "-m"]
+    if torchrun:
+        start += ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*start, "alignlab.train", *ARGUMENTS, *argv]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [float(row["value"]) for row in csv.DictReader(file) if row["key"] == "train/loss"]
+
+
+def compare(one: Path, two: Path) -> None:
+    assert losses(two) == pytest.approx(losses(one), rel=1e-6)
+    assert len(losses(one)) == 4
+    for step in (0, 2, 4):
+        name = f"neurons/step-{step:06d}.safetensors"
+        first, second = ActivationCounts.load(one / name), ActivationCounts.load(two / name)
+        assert torch.equal(first.tokens, second.tokens)
+        assert int(first.totals().sum()) > 0
+        assert torch.equal(first.totals(), second.totals())
+        assert first.loss_sum is not None
+        assert second.loss_sum is not None
+        assert torch.allclose(first.loss_sum, second.loss_sum, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_and_count_as_one(tmp_path: Path) -> None:
+    for name, extra, torchrun in (("one", [], False), ("launched", TWO, False), ("torchrun", TWO, True)):
+        done = run(tmp_path, f"run.folder={name}", *extra, torchrun=torchrun)
+        assert done.returncode == 0, done.stderr[-3000:]
+        # One plan, one table a snapshot: only rank zero speaks.
+        assert done.stdout.count("Plan of demo") == 1
+        assert done.stdout.count("Neurons at step 2") == 1
+    compare(tmp_path / "one", tmp_path / "launched")
+    compare(tmp_path / "one", tmp_path / "torchrun")
+    # The same command again on two ranks: nothing is done twice.
+    again = run(tmp_path, "run.folder=torchrun", *TWO, torchrun=True)
+    assert again.returncode == 0
+    assert again.stdout.count("holds this run, finished") == 1
+
+
+@pytest.mark.slow
+def test_fewer_probe_texts_than_ranks(tmp_path: Path) -> None:
+    small = ["probe.max_texts=1", "trainer.max_steps=1"]
+    assert run(tmp_path, "run.folder=one", *small).returncode == 0
+    assert run(tmp_path, "run.folder=two", *small, *TWO).returncode == 0
+    name = "neurons/step-000000.safetensors"
+    one, two = ActivationCounts.load(tmp_path / "one" / name), ActivationCounts.load(tmp_path / "two" / name)
+    assert int(one.documents.sum()) == 3
+    assert torch.equal(one.totals(), two.totals())
+
+
+@pytest.mark.slow
+def test_a_refusal_of_rank_zero_is_every_ranks(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    done = run(tmp_path, "run.folder=mine", *TWO, torchrun=True)
+    assert done.returncode != 0
+    assert done.stderr.count("the folder holds other things") == 1
+    # torchrun names the exit status of every rank that failed.
+    assert "exitcode: 2" in done.stderr.replace(" ", "").replace(":", ": ") or "exitcode  : 2" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["thesis.tex"]
