@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from alignlab.neurons.identifiers import Identified
-from alignlab.neurons.kinds import Convention, Kind, count_by_layer
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.probabilities import Bools, Floats, Integers
 
 COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 
@@ -58,32 +58,44 @@ def kind_counts(
     of that kind which it owns, p > tau), then their mean over the trained and the unseen languages; neurons by degree,
     over all and within the selection.
     """
-    codes = result.kinds(kinds)
-    by_layer = count_by_layer(codes)
-    by_language = torch.stack([count_by_layer(codes, owned).sum(dim=0) for owned in result.above.values()])
-    is_trained = torch.tensor([name in trained for name in result.languages])
-    width, size = codes.shape[1], codes.numel()
+    is_trained = np.array([name in trained for name in result.languages])
+    layers, width = result.degree.shape
+    degree, selected = result.degree.numpy(), result.selected.numpy()
+    above = np.stack([mask.numpy() for mask in result.above.values()])
+    values = iter(count_values(result.kinds(kinds).numpy(), above, degree, selected, is_trained).tolist())
 
-    def rows(
-        counts: Tensor, chosen: tuple[Kind, ...], group: str, language: str = "", layer: int | None = None
-    ) -> Iterator[CountRow]:
-        denominator = size if layer is None else width
-        for kind in chosen:
-            count = float(counts[kind])
-            yield CountRow(step, group, language, layer, kind.label, None, kinds, count, denominator)
+    def rows(chosen: tuple[Kind, ...], group: str, language: str = "", layer: int | None = None) -> list[CountRow]:
+        denominator = layers * width if layer is None else width
+        labels = [kind.label for kind in chosen]
+        return [CountRow(step, group, language, layer, kind, None, kinds, next(values), denominator) for kind in labels]
 
-    table = list(rows(by_layer.sum(dim=0), COUNTED_KINDS, "all"))
-    for layer, counts in enumerate(by_layer):
-        table += rows(counts, COUNTED_KINDS, "all", layer=layer)
-    for language, counts in zip(result.languages, by_language, strict=True):
-        table += rows(counts, KINDS_OF_A_LANGUAGE, "language", language)
+    table = rows(COUNTED_KINDS, "all")
+    for layer in range(layers):
+        table += rows(COUNTED_KINDS, "all", layer=layer)
+    for language in result.languages:
+        table += rows(KINDS_OF_A_LANGUAGE, "language", language)
     for group, members in (("trained", is_trained), ("unseen", ~is_trained)):
         if members.any():
-            table += rows(by_language[members].double().mean(dim=0), KINDS_OF_A_LANGUAGE, group)
-    degree = result.degree.numpy()
-    degrees = {"all": degree.ravel(), "selection": degree[result.selected.numpy()]}
-    for convention, values in degrees.items():
-        histogram = np.bincount(values, minlength=len(result.languages) + 1).tolist()
-        for value, count in enumerate(histogram):
-            table.append(CountRow(step, "all", "", None, "", value, convention, float(count), len(values)))
+            table += rows(KINDS_OF_A_LANGUAGE, group)
+    for convention, denominator in (("all", layers * width), ("selection", int(selected.sum()))):
+        for value in range(len(result.languages) + 1):
+            table.append(CountRow(step, "all", "", None, "", value, convention, next(values), denominator))
     return table
+
+
+def count_values(codes: NDArray[np.int8], above: Bools, degree: Integers, selected: Bools, trained: Bools) -> Floats:
+    """The counts of the rows of `kind_counts`, in their order, without their labels; for many resamples of one record.
+
+    codes, degree, selected: (L, N). above: (G, L, N). trained: (G,), whether each language is in training.
+    """
+    layers, g = len(codes), len(above)
+    place = codes + len(Kind) * np.arange(layers, dtype=np.int32)[:, None]
+    by_layer = np.bincount(place.ravel(), minlength=layers * len(Kind)).reshape(layers, len(Kind))[:, COUNTED_KINDS]
+    flat = above.reshape(g, -1)
+    by_language = np.stack(
+        [np.count_nonzero(flat & (codes == kind).ravel(), axis=1) for kind in KINDS_OF_A_LANGUAGE], axis=1
+    )
+    groups = [by_language[members].mean(axis=0) for members in (trained, ~trained) if members.any()]
+    degrees = [np.bincount(values, minlength=g + 1) for values in (degree.ravel(), degree[selected])]
+    parts = [by_layer.sum(axis=0), by_layer.ravel(), by_language.ravel(), *groups, *degrees]
+    return np.concatenate(parts).astype(np.float64)

@@ -124,6 +124,9 @@ def test_lists_of_indices_are_written_as_published(tmp_path: Path) -> None:
 def test_a_written_file_holds_the_indices_only(tmp_path: Path) -> None:
     NeuronSets({str(i): mask([[1], [2]], 30_000) for i in range(3)}).save(tmp_path / "mask", format="lape")
     assert (tmp_path / "mask").stat().st_size < 10_000
+    many = torch.zeros(50, 3, 1000, dtype=torch.bool)
+    NeuronSets({"zh": many[7]}).save(tmp_path / "culture", format="culture")
+    assert (tmp_path / "culture").stat().st_size < 10_000
 
 
 # One set a file

@@ -62,8 +62,7 @@ def _index_problem(indices: Any, num_neurons: int) -> tuple[str, str] | None:
 
 def save_index_lists(path: Path, sets: Mapping[str, Tensor]) -> None:
     """Write a lape file, in the order of the names. Raises OSError when it cannot be written."""
-    # Clones: a slice of one long tensor would take all of it into the file.
-    content = [[layer.nonzero().flatten().clone() for layer in mask] for mask in sets.values()]
+    content = [[layer.nonzero().flatten() for layer in mask] for mask in sets.values()]
     save_torch(path, content)
 
 
@@ -81,4 +80,5 @@ def layer_masks(path: Path, content: Any, num_neurons: int | None) -> Tensor:
 
 def save_layer_masks(path: Path, mask: Tensor) -> None:
     """Write a culture file. Raises OSError when it cannot be written."""
+    # Clones: a row of a longer tensor would take all of it into the file.
     save_torch(path, [layer.clone() for layer in mask])

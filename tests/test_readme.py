@@ -1,0 +1,95 @@
+"""Every command of the README, run; those of `make` are run by CI, the Python examples by tests/callbacks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alignlab.train
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
+SMALL = [
+    "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
+    "data.examples_per_step=2", "wandb.mode=disabled",
+]  # fmt: skip
+
+
+def starting(with_: str) -> list[str]:
+    return [command for command in COMMANDS if command.startswith(with_)]
+
+
+def test_no_command_is_forgotten() -> None:
+    known = [c for start in ("make ", "python -m alignlab.", "torchrun ", "sbatch ") for c in starting(start)]
+    assert sorted(known) == sorted(COMMANDS)
+    assert len(starting("python -m alignlab.")) >= 4
+
+
+@pytest.mark.parametrize("command", starting("make "))
+def test_make_has_the_target(command: str) -> None:
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "alignlab" in done.stdout or "pytest" in done.stdout
+
+
+@pytest.mark.parametrize("command", starting("python -m alignlab."))
+def test_the_command_runs(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    _, _, module, *arguments = shlex.split(command)
+    assert module == "alignlab.train"
+    if "data.root=../shared/data" in arguments:
+        make_texts(tmp_path / "data")
+        arguments = [*arguments, f"data.root={tmp_path / 'data'}", "trainer.max_steps=1", "wandb.mode=disabled"]
+    elif "--help" not in arguments:
+        arguments += SMALL
+    if "trainer.strategy=ddp" in arguments:  # with two real processes: tests/distributed
+        arguments.append("dry_run=true")
+    assert alignlab.train.main(arguments) == 0
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", starting("torchrun "))
+def test_torchrun(command: str, tmp_path: Path) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    _, *arguments = shlex.split(command)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", *arguments, *SMALL]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "runs/demo/finished.json").is_file()
+
+
+@pytest.mark.parametrize("command", starting("sbatch "))
+def test_the_slurm_script(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no SLURM here: the script is read by bash, and the command that it starts is planned."""
+    _, script, *arguments = shlex.split(command)
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+    line = next(line for line in (ROOT / script).read_text().splitlines() if line.startswith("srun "))
+    assert line.startswith('srun .venv/bin/python -m alignlab.train "$@" ')
+    fixed = shlex.split(line.partition('"$@"')[2])
+    assert "trainer.num_nodes=2" in fixed
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    options = [option for option in fixed if "devices" not in option]  # four processes need four cores
+    assert alignlab.train.main([*arguments, *options, *SMALL, "dry_run=true"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def make_texts(root: Path) -> None:
+    """A few lines of text, laid out as ../shared/data is."""
+    (root / "gsm8k_questions").mkdir(parents=True)
+    (root / "mgsm").mkdir()
+    for code in ("de", "sw", "zh"):
+        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n" * 20, encoding="utf-8")
+        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n" * 20, encoding="utf-8")
+    for code in ("de", "en", "sw", "te"):
+        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
