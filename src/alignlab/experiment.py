@@ -277,9 +277,10 @@ class Experiment:
             self.total_steps,
             logger=loggers,
             callbacks=[
-                TrainingProgress(self.total_steps),
                 self.build_tracker(),
                 WandbNeurons(self.folder.path, self.config.wandb.artifact),
+                # Behind the tracker: the first snapshot is no part of the time that steps take.
+                TrainingProgress(self.total_steps),
                 PretrainedCheckpoint(
                     self.folder,
                     self.tokenizer,

@@ -15,6 +15,7 @@ from alignlab.config import to_yaml
 from alignlab.environment import environment
 from alignlab.errors import InputError, Problem
 from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
+from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import bequeath, broadcast, inherited, is_first, join, wait_for_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
@@ -28,7 +29,9 @@ INTRO = "Fine-tune a language model on question translation and watch its neuron
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     experiment = Experiment(config)
+    # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"))
+    document = hide_secrets({"document": document})["document"]
     experiment.check_trainer()
     join()
     start = decide(experiment, document)

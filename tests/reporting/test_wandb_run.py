@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shlex
 import signal
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -26,20 +24,20 @@ from alignlab.neurons import ActivationCounts
 from alignlab.reporting.wandb_run import WandbConfig, run_id
 from alignlab.runs import RunFolder
 
-from .wandb_server import KEY, WandbServer, silent_server
+from .wandb_server import KEY, Forks, Job, WandbServer, bare_environment, silent_server
 
 WANDB = Path(sys.executable).with_name("wandb")
 
-# Takes jobs, a line each, one after another. Each process of a job is a fork that logs the steps from `done` on, as
-# training does, and then ends or is killed. What takes seconds is imported once.
+# A process logs the steps from `done` on, as training does, and then ends or is killed.
 PROCESSES = """
-import json, os, signal, sys, time
+import os, signal, time
 from pathlib import Path
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 
-def work(job, done, last, end):
+def work(job, process):
+    done, last, end = process
     folder = RunFolder(Path("run"))
     csv = MetricsCsv(folder.metrics, done)
     started = time.monotonic()
@@ -65,44 +63,7 @@ def work(job, done, last, end):
     started = time.monotonic()
     wandb.finish()
     print("finished", time.monotonic() - started)
-
-for line in sys.stdin:
-    job = json.loads(line)
-    for process in job["processes"]:
-        if (child := os.fork()) == 0:
-            os.chdir(job["folder"])
-            for number, name in ((1, "printed"), (2, "complaints")):
-                os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
-            os.environ.clear()
-            os.environ.update(job["environment"])
-            sys.argv[1:] = job["arguments"]
-            work(job, *process)
-            sys.exit(0)
-        print(os.waitpid(child, 0)[1], flush=True)
 """
-
-
-class Job:
-    """Processes of the script above, one after another, in a folder of their own; it ends by `end`."""
-
-    def __init__(self, script: subprocess.Popen[str], folder: Path, count: int) -> None:
-        self.script, self.folder, self.count = script, folder, count
-
-    def end(self) -> Job:
-        """Wait for the end; then there are the exit statuses and what was printed."""
-        assert self.script.stdout is not None
-        self.statuses = []
-        for _ in range(self.count):
-            assert select.select([self.script.stdout], [], [], 100)[0], "a process does not end"
-            self.statuses.append(int(self.script.stdout.readline()))
-        self.printed = (self.folder / "printed").read_text()
-        self.complaints = (self.folder / "complaints").read_text()
-        return self
-
-    def seconds(self, what: str) -> float:
-        """How long the last process took for `built`, `logged` or `finished`."""
-        return float(re.findall(rf"{what} (\S+)", self.printed)[-1])
-
 
 Start = Callable[..., Job]
 
@@ -110,9 +71,7 @@ Start = Callable[..., Job]
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """Starts processes (steps done, last step, how it ends) with an environment and options of W&B."""
-    script = subprocess.Popen(
-        [sys.executable, "-c", PROCESSES], env=bare_environment(), stdin=PIPE, stdout=PIPE, text=True, bufsize=1
-    )
+    forks = Forks(PROCESSES)
 
     def call(
         folder: Path,
@@ -122,24 +81,10 @@ def start() -> Iterator[Start]:
         arguments: tuple[str, ...] = (),
         **options: Any,
     ) -> Job:
-        (folder / "home").mkdir()
-        job = {
-            "folder": str(folder), "processes": processes, "options": options, "more": more, "arguments": arguments,
-            "environment": bare_environment() | {"HOME": str(folder / "home")} | environment,
-        }  # fmt: skip
-        assert script.stdin is not None
-        script.stdin.write(json.dumps(job) + "\n")
-        return Job(script, folder, len(processes))
+        return forks.start(folder, environment, processes, more=more, arguments=arguments, options=options)
 
     yield call
-    script.kill()
-    script.wait()
-
-
-def bare_environment() -> dict[str, str]:
-    """This environment, with nothing of W&B; history is sent every half second, not every 15."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return kept | {"OMP_NUM_THREADS": "1", "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.5"}
+    forks.end()
 
 
 def counts_file(folder: Path) -> Path:
@@ -248,8 +193,7 @@ def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(
 def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(
     start: Start, tmp_path: Path, server: WandbServer
 ) -> None:
-    slow = server.environment | {"WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "30"}
-    processes = start(tmp_path, slow, (0, 5, "kill"), (4, 8, "finish")).end()
+    processes = start(tmp_path, server.environment, (0, 5, "kill"), (4, 8, "finish")).end()
     assert processes.statuses == [signal.SIGKILL, 0]
     assert_each_step_once(server, 8)
 
@@ -312,6 +256,7 @@ def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
     assert_each_step_once(server, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dies", "hangs"])
 def test_a_server_that_goes_away_in_the_middle_changes_nothing_but_a_warning(
     kind: str, start: Start, tmp_path: Path, server: WandbServer

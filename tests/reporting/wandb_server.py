@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
+import select
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 HISTORY, EVENTS, SUMMARY = "wandb-history.jsonl", "wandb-events.jsonl", "wandb-summary.json"
@@ -303,3 +310,74 @@ def silent_server() -> Iterator[str]:
     """The address of a server that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"  # the kernel accepts, up to its backlog
+
+
+class Forks:
+    """Processes that begin as forks of one that has imported what takes seconds; they are run one after another.
+
+    code: Python that defines `work(job, process)`, which a fork calls in the job's folder and environment.
+    """
+
+    def __init__(self, code: str) -> None:
+        self._script = subprocess.Popen(
+            [sys.executable, "-c", code + _FORKS], env=bare_environment(), stdin=PIPE, stdout=PIPE, text=True, bufsize=1
+        )
+
+    def start(self, folder: Path, environment: dict[str, str], processes: Sequence[Any], **job: Any) -> Job:
+        """Start as many processes as `processes` has items; `HOME` is a folder of their own."""
+        (folder / "home").mkdir(parents=True)
+        environment = bare_environment() | {"HOME": str(folder / "home")} | environment
+        job |= {"folder": str(folder), "environment": environment, "processes": processes}
+        assert self._script.stdin is not None
+        self._script.stdin.write(json.dumps(job) + "\n")
+        return Job(self._script, folder, len(processes))
+
+    def end(self) -> None:
+        self._script.kill()
+        self._script.wait()
+
+
+_FORKS = """
+import json, os, sys
+
+for line in sys.stdin:
+    job = json.loads(line)
+    for process in job["processes"]:
+        if (child := os.fork()) == 0:
+            os.chdir(job["folder"])
+            for number, name in ((1, "printed"), (2, "complaints")):
+                os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
+            os.environ.clear()
+            os.environ.update(job["environment"])
+            sys.argv[1:] = job.get("arguments", ())
+            sys.exit(work(job, process))
+        print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Job:
+    """Processes that have been started."""
+
+    def __init__(self, script: subprocess.Popen[str], folder: Path, count: int) -> None:
+        self._script, self._folder, self._count = script, folder, count
+
+    def end(self) -> Job:
+        """Wait for the end; then there are the exit statuses and what was printed."""
+        assert self._script.stdout is not None
+        self.statuses = []
+        for _ in range(self._count):
+            assert select.select([self._script.stdout], [], [], 100)[0], "a process does not end"
+            self.statuses.append(int(self._script.stdout.readline()))
+        self.printed = (self._folder / "printed").read_text()
+        self.complaints = (self._folder / "complaints").read_text()
+        return self
+
+    def seconds(self, what: str) -> float:
+        """The last number printed behind a word."""
+        return float(re.findall(rf"{what} (\S+)", self.printed)[-1])
+
+
+def bare_environment() -> dict[str, str]:
+    """This environment with nothing of W&B."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

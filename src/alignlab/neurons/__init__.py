@@ -9,19 +9,26 @@ from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.summary import CountRow, kind_counts
 from alignlab.neurons.ternary import Ternary, ternary
+from alignlab.neurons.uncertainty import Bootstrap, Difference, Interval, bootstrap, bootstrap_difference, chance_level
 
 __all__ = [
     "ActivationCounts",
+    "Bootstrap",
     "Convention",
     "CountRow",
     "CountsHeader",
+    "Difference",
     "Identified",
     "Identifier",
+    "Interval",
     "Kind",
     "Lape",
     "NeuronSets",
     "Overlap",
     "Ternary",
+    "bootstrap",
+    "bootstrap_difference",
+    "chance_level",
     "kind_counts",
     "lape",
     "merge",

@@ -1,4 +1,4 @@
-"""Kinds of neurons, by the number of languages in which they lie above tau (Zhang et al. 2025), and their counts.
+"""Kinds of neurons, by the number of languages in which they lie above tau (Zhang et al. 2025).
 
 In numpy, on the tensors' own memory: on operations this small, torch's threads cost more than they save.
 """
@@ -60,12 +60,3 @@ def kinds_of(degree: Tensor, selected: Tensor, g: int, convention: Convention = 
         shown = selected.numpy() | ((kinds == Kind.GENERAL) & (convention == "paper"))
         kinds[~shown] = Kind.NONE
     return torch.from_numpy(kinds)
-
-
-def count_by_layer(kinds: Tensor, among: Tensor | None = None) -> Tensor:
-    """How many neurons of each kind each layer has, (L, len(Kind)) int64.
-
-    kinds: (L, N) codes. among: (L, N) bool, the neurons to count, such as those of one language; None for all.
-    """
-    codes = kinds.numpy() if among is None else np.where(among.numpy(), kinds.numpy(), -1)
-    return torch.from_numpy(np.stack([np.count_nonzero(codes == kind, axis=1) for kind in Kind], axis=1))

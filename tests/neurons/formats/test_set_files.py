@@ -289,6 +289,8 @@ def test_records_of_attributed_neurons(tmp_path: Path) -> None:
         sets = NeuronSets.load(path, ["UK"], 8, 3)
         assert neurons(sets["UK"]) == [[2], [0, 7], []]
         assert sets.site == "mlp.act"
+        # Indented by six, its ninth byte is a brace, as that of safetensors.
+        path.write_text(json.dumps(content, indent=6))
         assert neurons(NeuronSets.load(path, ["UK"], 901, 1, site="attention.q")["UK"]) == [[900]]
 
 

@@ -1,0 +1,105 @@
+"""Resampling the shards of a record: weights in, probabilities out, a few resamples at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_checks import as_array
+from alignlab.neurons.probabilities import Floats
+
+Weights = NDArray[np.int64]
+Result = TypeVar("Result")
+
+# Resamples that are held together, G * L * N float64 each, and columns multiplied together, to stay in the cache.
+RESAMPLES, COLUMNS = 8, 8192
+
+
+def draw_weights(random: np.random.Generator, resamples: int, g: int, shards: int, parallel: bool) -> Weights:
+    """How often each shard is in each resample of `shards` of them with replacement, (resamples, g, shards).
+
+    parallel: the shards of all languages hold the same documents, so that one draw serves all.
+    """
+    draws = random.multinomial(shards, np.full(shards, 1 / shards), size=(resamples, 1 if parallel else g))
+    return np.broadcast_to(draws, (resamples, g, shards))
+
+
+def resampled(counts: ActivationCounts, weights: Weights) -> Iterator[Floats]:
+    """The (G, L * N) probabilities of each resample, numerators and denominators summed before the division.
+
+    weights: (resamples, G, S). What is yielded is overwritten some resamples later.
+    """
+    g, shards, layers, neurons = counts.shape
+    n = layers * neurons
+    firings = as_array(counts.firings).reshape(g, shards, n)
+    tokens = np.einsum("rgs,gs->rg", weights, counts.tokens.numpy())
+    p = np.empty((min(RESAMPLES, len(weights)), g, n))
+    for start in range(0, len(weights), RESAMPLES):
+        chunk = weights[start : start + RESAMPLES].astype(np.float64)
+        for language in range(g):
+            # Whole numbers below 2^53: the sums are exact in whatever order they are taken.
+            some, divisor = chunk[:, language], np.maximum(tokens[start : start + RESAMPLES, language, None], 1)
+            for column in range(0, n, COLUMNS):
+                block = firings[language, :, column : column + COLUMNS].astype(np.float64)
+                np.divide(some @ block, divisor, out=p[: len(chunk), language, column : column + COLUMNS])
+        yield from p[: len(chunk)]
+
+
+def over_resamples(work: Callable[[Floats], Result], resamples: Iterator[Floats]) -> Iterator[Result]:
+    """`work` on every resample, in order, on as many threads as torch may use: numpy frees them for each other."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(work, resamples)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # Only resamples of one chunk may be under way: the next chunk is written over it.
+        for some in _chunks(resamples):
+            yield from pool.map(work, some)
+
+
+def _chunks(resamples: Iterator[Floats]) -> Iterator[list[Floats]]:
+    some: list[Floats] = []
+    for p in resamples:
+        some.append(p)
+        if len(some) == RESAMPLES:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def check_shards(counts: ActivationCounts) -> None:
+    """Raises InputError, with the reason, for counts whose shards cannot tell how uncertain they are.
+
+    That is one shard, a language with tokens in fewer than two, and counters that are empty (no neuron ever fires) or
+    saturated (every neuron always does) in a language, and so would look certain.
+    """
+    problems = []
+    shards = counts.shape[1]
+    if shards < 2:
+        fix = "Count with shards=20."
+        raise InputError(Problem("counts", "one shard", "two or more: resamples of one are all the same", fix))
+    filled = (counts.tokens > 0).sum(dim=1).tolist()
+    totals, tokens = counts.totals().flatten(1), counts.language_tokens()
+    low, high = totals.amin(dim=1).tolist(), totals.amax(dim=1).tolist()
+    for language, name in enumerate(counts.languages):
+        where, of = f"counts of {name!r}", int(tokens[language])
+        if filled[language] < 2:
+            found = f"tokens in {filled[language]} of {shards} shards"
+            problems.append(Problem(where, found, "tokens in two shards or more", "Count more documents."))
+        elif high[language] == 0:
+            found = f"empty: no neuron is active on any of {of} tokens"
+            problems.append(Problem(where, found, "some activity", "Was it counted at the right site?"))
+        elif low[language] >= of:
+            found = f"saturated: every neuron is active on all {of} tokens, so the counter carries no information"
+            fix = "Count a neuron as active where its activation is > 0, not != 0."
+            problems.append(Problem(where, found, "shares of the tokens", fix))
+    if problems:
+        raise InputError(*problems)

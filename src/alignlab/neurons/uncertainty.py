@@ -1,0 +1,260 @@
+"""How certain counts of neurons are, given the documents that were counted; and what chance alone would count.
+
+The shards of documents are resampled with replacement and classified again. An interval is the estimate with
+t(S - 1, .975) * sqrt(S / (S - 1)) standard deviations of the resampled counts on either side. It covers the count that
+is expected at *this amount of text*: with more text neurons are counted with less noise, and counts change. How far
+noise moves them shows in `Interval.noise_bias`. So counts are compared at equal numbers of documents only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.kinds import Convention, Kind, kinds_of
+from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
+from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
+from alignlab.neurons.student import t_quantile
+from alignlab.neurons.summary import COUNTED_KINDS, CountRow, count_values, kind_counts
+
+# A neuron that keeps its kind in this share of the resamples is stable.
+STABLE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A count of neurons, or a difference of two, with its uncertainty.
+
+    row: the count, as `kind_counts` has it; `row.count` is the estimate. Of a difference, `row` is the second record's
+        and its count the second's less the first's.
+    low, high: the 95 % interval; a count cannot be negative, but `low` can.
+    sd: standard deviation of the resampled counts.
+    noise_bias: mean of the resampled counts less the estimate. Resampling adds as much noise as the text at hand has,
+        so about as much as the estimate itself is off from a count in endless text.
+    """
+
+    row: CountRow
+    low: float
+    high: float
+    sd: float
+    noise_bias: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """What resampling says of one record.
+
+    result: the classification of the record as it is.
+    intervals: one for each row of `kind_counts`.
+    kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
+    stable: (L, N) bool, of the same kind in at least 95 % of them.
+    resamples, shards: R and S.
+    """
+
+    result: Identified
+    intervals: list[Interval]
+    kept: Tensor
+    stable: Tensor
+    resamples: int
+    shards: int
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What resampling says of the change from one record to another.
+
+    first, second: the classifications.
+    intervals: one for each row of `kind_counts`, of the second's count less the first's.
+    anchored: the second was classified at the tau and lambda of the first. Else each at its own: such differences are
+        compositional, since tau is a quantile of all probabilities.
+    """
+
+    first: Identified
+    second: Identified
+    intervals: list[Interval]
+    anchored: bool
+    resamples: int
+    shards: int
+
+
+def bootstrap(
+    counts: ActivationCounts,
+    identifier: Identifier,
+    trained: Collection[str] = (),
+    kinds: Convention = "paper",
+    *,
+    anchor: Identified | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+    parallel: bool = True,
+) -> Bootstrap:
+    """Resample the shards of a record and classify each resample.
+
+    identifier, trained, kinds: as for `kind_counts`.
+    anchor: a classification at whose tau and lambda this one is made. Without, tau is taken anew from each resample;
+        lambda is held at the record's own either way.
+    parallel: the shards of all languages hold the same documents and are drawn together.
+
+    Raises InputError for counts whose shards cannot tell: see `alignlab.neurons.resampling.check_shards`.
+    """
+    _check(counts, resamples)
+    g, shards, layers, neurons = counts.shape
+    held = identifier.identify(counts, anchor)
+    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
+    again = _Classification(identifier, held, anchor is not None, kinds, _members(counts, trained))
+    kept = np.zeros(layers * neurons, dtype=np.int32)
+    observed = held.kinds(kinds).numpy().ravel()
+    values = []
+    for counted, codes in over_resamples(again.classified, resampled(counts, weights)):
+        values.append(counted)
+        kept += codes == observed
+    rows = kind_counts(held, trained, kinds, counts.step)
+    share = torch.from_numpy(kept / resamples).view(layers, neurons)
+    return Bootstrap(held, _intervals(rows, np.stack(values), shards), share, share >= STABLE, resamples, shards)
+
+
+def bootstrap_difference(
+    first: ActivationCounts,
+    second: ActivationCounts,
+    identifier: Identifier,
+    trained: Collection[str] = (),
+    kinds: Convention = "paper",
+    *,
+    anchored: bool = True,
+    resamples: int = 200,
+    seed: int = 0,
+    parallel: bool = True,
+) -> Difference:
+    """Resample the shards of two records of the same documents with the same draws, and compare each pair.
+
+    anchored: classify both at the tau and lambda of the first as it is; else each at its own lambda and with its own
+        tau, taken anew from each resample.
+
+    The rest is as for `bootstrap`. Raises InputError also where the records differ in languages, shards or documents.
+    """
+    _check_pair(first, second)
+    _check(first, resamples)
+    _check(second, resamples)
+    g, shards, *_ = first.shape
+    before = identifier.identify(first)
+    after = identifier.identify(second, before if anchored else None)
+    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
+    values = []
+    for counts, held in ((first, before), (second, after)):
+        again = _Classification(identifier, held, anchored, kinds, _members(counts, trained))
+        values.append(
+            np.stack([counted for counted, _ in over_resamples(again.classified, resampled(counts, weights))])
+        )
+    tables = [kind_counts(held, trained, kinds, second.step) for held in (before, after)]
+    rows = [replace(after, count=after.count - before.count) for before, after in zip(*tables, strict=True)]
+    return Difference(before, after, _intervals(rows, values[1] - values[0], shards), anchored, resamples, shards)
+
+
+def chance_level(
+    counts: ActivationCounts,
+    identifier: Identifier,
+    kinds: Convention = "paper",
+    *,
+    anchor: Identified | None = None,
+    draws: int = 20,
+    seed: int = 0,
+) -> dict[Kind, float]:
+    """How many neurons of each kind would be counted if all languages were one, and only their texts differed.
+
+    For each language G independent resamples of its own shards stand in for G languages; their neurons are counted at
+    the tau and lambda of the record, or of `anchor`. Mean over `draws` times G languages.
+
+    Raises InputError as `bootstrap` does.
+    """
+    _check(counts, draws)
+    g, shards, *_ = counts.shape
+    held = identifier.identify(counts, anchor)
+    again = _Classification(identifier, held, True, kinds, np.zeros(g, dtype=np.bool_))
+    random = np.random.default_rng(seed)
+    values = []
+    for language in range(g):
+        one = _repeated(counts, language)
+        weights = draw_weights(random, draws, g, shards, parallel=False)
+        values += [counted for counted, _ in over_resamples(again.classified, resampled(one, weights))]
+    mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
+    return dict(zip(COUNTED_KINDS, mean.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Classification:
+    """Classifies resamples as the record was: `held`."""
+
+    identifier: Identifier
+    held: Identified
+    tau_held: bool
+    kinds: Convention
+    trained: Bools
+
+    def classified(self, p: Floats) -> tuple[Floats, NDArray[np.int8]]:
+        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
+        tau = self.held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, self.held.threshold)
+        above = p > tau
+        degree = degree_of(above)
+        selected = self.identifier.select(p, degree, self.held)
+        grid = self.held.degree.shape
+        degrees, chosen = degree.reshape(grid), selected.reshape(grid)
+        codes = kinds_of(torch.from_numpy(degrees), torch.from_numpy(chosen), len(p), self.kinds).numpy()
+        values = count_values(codes, above.reshape(len(p), *grid), degrees, chosen, self.trained)
+        return values, codes.ravel()
+
+
+def _intervals(rows: list[CountRow], values: Floats, shards: int) -> list[Interval]:
+    """The interval of each row, from the (R, rows) values of the resamples."""
+    sd = values.std(axis=0, ddof=1)
+    # A resample of S shards varies by (S - 1) / S of what S new shards would; t, as S shards are few.
+    half = t_quantile(0.975, shards - 1) * math.sqrt(shards / (shards - 1)) * sd
+    bias = values.mean(axis=0) - np.array([row.count for row in rows])
+    return [
+        Interval(row, row.count - width, row.count + width, deviation, moved)
+        for row, width, deviation, moved in zip(rows, half.tolist(), sd.tolist(), bias.tolist(), strict=True)
+    ]
+
+
+def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
+    """A record in which one language has the place of every language; a view."""
+    g = len(counts.languages)
+    names = ("firings", "tokens", "documents")
+    tensors = {name: getattr(counts, name)[language].expand(g, *getattr(counts, name).shape[1:]) for name in names}
+    return ActivationCounts(
+        counts.languages, **tensors, site=counts.site, scope=counts.scope, subtracted=counts.subtracted
+    )
+
+
+def _members(counts: ActivationCounts, trained: Collection[str]) -> Bools:
+    return np.array([name in trained for name in counts.languages])
+
+
+def _check(counts: ActivationCounts, resamples: int) -> None:
+    if resamples < 2:
+        raise InputError(Problem("resamples", f"{resamples}", "2 or more; 200 is usual"))
+    check_shards(counts)
+
+
+def _check_pair(first: ActivationCounts, second: ActivationCounts) -> None:
+    problems = []
+    if first.languages != second.languages:
+        found, expected = ", ".join(second.languages), ", ".join(first.languages)
+        problems.append(Problem("languages of the second record", found, f"{expected}, as in the first"))
+    if first.shape[1:] != second.shape[1:]:
+        found, expected = f"{second.shape[1:]} shards, layers, neurons", f"{first.shape[1:]}, as in the first"
+        problems.append(Problem("shape of the second record", found, expected))
+    if not problems and not torch.equal(first.documents, second.documents):
+        found = "other numbers of documents in the shards than in the first"
+        fix = "Counts depend on the amount of text: count both records on the same probe."
+        problems.append(Problem("documents of the second record", found, "the same documents", fix))
+    if problems:
+        raise InputError(*problems)
