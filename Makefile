@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/python -m alignlab.train config=configs/demo.yaml overwrite=true
 
 test: install
-	$(BIN)/python -m pytest $(if $(CI),,-m "not slow")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(if $(CI),,-m "not slow")
 
 check: lint test
 

@@ -92,7 +92,7 @@ def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tm
     assert [row["_step"] for row in run.history] == list(range(7))
     for row in run.history:
         assert without_own(row) == pytest.approx(expected[row["_step"]])
-    assert run.exit_code == 0
+    assert run.exit_codes == [0]
     assert run.values["trainer"]["max_steps"] == 6
     assert [artifact.metadata["step"] for artifact in server.artifacts] == [0, 2, 4, 6]
     for number, artifact in enumerate(server.artifacts):

@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.load import DEMO, DEMO_FOLDER, ModelConfig, embedding_rows, identity
+from alignlab.models.sites import find_sites
 
 
 @pytest.fixture
@@ -84,6 +85,16 @@ def test_the_meta_model_has_the_real_shapes(model_folder: Path) -> None:
     shapes = {name: value.shape for name, value in real.state_dict().items()}
     assert {name: value.shape for name, value in meta.state_dict().items()} == shapes
     assert all(parameter.is_meta for parameter in meta.parameters())
+
+
+def test_the_meta_model_runs_for_its_shapes(model_folder: Path) -> None:
+    """With eager attention: the others look at the values of the mask, of which the meta device has none."""
+    config = ModelConfig(source=str(model_folder), attention="sdpa")
+    meta = config.build_meta()
+    assert meta.config._attn_implementation == "eager"
+    with torch.device("meta"):
+        meta_sites = find_sites(meta)
+    assert meta_sites == find_sites(config.build())
 
 
 def test_the_meta_model_needs_no_weights(folder: Path) -> None:

@@ -172,6 +172,12 @@ def test_a_seed_gives_the_same_intervals_again() -> None:
     assert first.intervals != other.intervals
 
 
+def test_a_neuron_that_changes_in_one_resample_of_twenty_is_stable() -> None:
+    found = bootstrap(sample(1), CONFIGS[0], resamples=20)
+    assert bool((found.kept == 19 / 20).any())
+    assert torch.equal(found.stable, found.kept >= 19 / 20)
+
+
 # Differences
 
 

@@ -63,6 +63,7 @@ def work(job, process):
     started = time.monotonic()
     wandb.finish()
     print("finished", time.monotonic() - started)
+    print("left", time.monotonic(), flush=True)
 """
 
 Start = Callable[..., Job]
@@ -153,7 +154,7 @@ def test_an_online_run_delivers_history_config_axes_and_artifact(
     assert done.complaints == ""
     assert_each_step_once(server, 6)
     (run,) = server.runs.values()
-    assert run.exit_code == 0
+    assert run.exit_codes == [0]
     assert run.display_name == "mine"
     assert run.values == {"seed": 3, "nested": {"rank": 16}}
     assert run.upserts[0]["tags"] == ["first"]
@@ -242,9 +243,8 @@ def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
         server.denies = kind == "wrong key"
         url = {"refuses": "http://127.0.0.1:9", "hangs": silent, "wrong key": server.url}[kind]
         environment = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY}
-        begun = time.monotonic()
         done = start(tmp_path, environment, (0, 4, "finish"), init_timeout=3, finish_timeout=3).end()
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - done.seconds("left") < 8  # nothing of W&B is waited for when Python ends
     assert done.seconds("built") < 20
     assert done.seconds("finished") < 5
     assert f"W&B at {url.removeprefix('http://')} cannot be used" in done.complaints
@@ -312,21 +312,29 @@ folder = RunFolder(Path("run"))
 logger = WandbConfig().build(folder, "mine", {})
 trainer = lightning.Trainer(max_steps=6, logger=logger, accelerator="cpu", enable_checkpointing=False,
     enable_progress_bar=False, default_root_dir="run")
-trainer.fit(Failing(), torch.utils.data.DataLoader(torch.ones(9, 1)))
+try:
+    trainer.fit(Failing(), torch.utils.data.DataLoader(torch.ones(9, 1)))
+except RuntimeError as error:
+    print(error)
+again = WandbConfig().build(folder, "mine", {}, done=2)
+for step in (3, 4):
+    again.log_metrics({"train/loss": 1.5}, step)
+again.finish()
 """
 
 
-def test_a_training_that_fails_ends_its_run_without_the_unfinished_step(
-    start: Start, tmp_path: Path, server: WandbServer
+def test_a_training_that_fails_ends_its_run_without_the_unfinished_step_and_may_go_on(
+    tmp_path: Path, server: WandbServer
 ) -> None:
     environment = bare_environment() | server.environment | {"HOME": str(tmp_path)}
     failed = subprocess.run(
-        [sys.executable, "-c", FAILING], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", FAILING], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert "RuntimeError: in the fourth step" in failed.stderr
+    assert "in the fourth step" in failed.stdout
+    assert "cannot be used" not in failed.stderr
     (run,) = server.runs.values()
-    assert run.exit_code == 1
-    assert [row["trainer/global_step"] for row in run.history] == [1, 2, 3]
+    assert run.exit_codes == [1, 0]
+    assert [row["trainer/global_step"] for row in run.history] == [1, 2, 3, 4]
 
 
 def test_neither_key_nor_command_line_nor_machine_reaches_the_run_folder_or_the_server(
@@ -334,14 +342,27 @@ def test_neither_key_nor_command_line_nor_machine_reaches_the_run_folder_or_the_
 ) -> None:
     counts_file(tmp_path)
     environment = server.environment | {"SLURM_JOB_USER": "a-user-of-slurm"}
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "https://me:hunter2@example.org/x"], check=True)
+    (tmp_path / "notes").write_text("first")
+    for command in (
+        "init -q", "remote add origin https://me:hunter2@git.example.org/private", "add notes",
+        "-c user.name=me -c user.email=me@example.org commit -q -m first",
+    ):  # fmt: skip
+        subprocess.run(["git", "-C", tmp_path, *command.split()], check=True)
+    (tmp_path / "notes").write_text("changed-but-private")
     start(tmp_path, environment, (0, 2, "finish"), arguments=("--token", "typed-secret")).end()
     held = {str(path): path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert any(path.endswith(".wandb") for path in held)
     told = b"\n".join(server.heard)
     assert b"train/loss" in told
-    for secret in (KEY, "typed-secret", "hunter2", "a-user-of-slurm", os.uname().nodename + '"'):
+    for secret in (
+        KEY,
+        "typed-secret",
+        "git.example.org",
+        "hunter2",
+        "changed-but-private",
+        "a-user-of-slurm",
+        os.uname().nodename + '"',
+    ):
         assert secret.encode() not in told, secret
         assert [path for path, content in held.items() if secret.encode() in content] == [], secret
     # All that W&B writes lies in the run folder.

@@ -39,7 +39,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     streams: dict[str, list[str]] = field(default_factory=dict)
     upserts: list[dict[str, Any]] = field(default_factory=list)
-    exit_code: int | None = None
+    exit_codes: list[int] = field(default_factory=list)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ class WandbServer:
             assert chunk["offset"] <= len(lines), f"{name} begins at {chunk['offset']}, {len(lines)} lines have come"
             lines[chunk["offset"] : chunk["offset"] + len(chunk["content"])] = chunk["content"]
         if message.get("complete"):
-            run.exit_code = message["exitcode"]
+            run.exit_codes.append(message["exitcode"])
 
     def _Viewer(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"viewer": {"id": "u", "entity": ENTITY, "username": "someone", "email": "someone@example.org",
