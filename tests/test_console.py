@@ -74,17 +74,30 @@ def test_tables_hold_text(screen: io.StringIO) -> None:
     ]
 
 
-def test_progress_descriptions_and_notes_are_text(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10_000, 20))
-    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
-    with console.progress("[red]zh[/] \x1b[2J", total=4, done=1) as advance:
+def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, soft_wrap=True, highlight=False))
+    clock = iter([0.0, 9.0, 20.0, 25.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress("[red]zh[/] \x1b[2J", total=6, done=1) as advance:
+        advance()
+        advance(note="[bold]x\x07")
+        advance()
+    # At 20 s two of the five that were left are done, so the other three take 30 s.
+    assert output.getvalue() == "[red]zh[/] \\x1b[2J: 3 of 6 (50%), about 30 s left, [bold]x\\x07\n"
+
+
+def test_progress_on_a_terminal_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, color_system=None, width=200))
+    with console.progress("[red]zh[/] \x07", total=4, done=1) as advance:
         advance(2, note="[bold]x\x07")
-    shown = screen.getvalue()
-    if not console._console.is_terminal:
-        # One of three that were left is now done after 20 s ... two in 20 s, so one in 10 s.
-        assert shown == "[red]zh[/] \\x1b[2J: 3 of 4 (75%), about 10 s left, [bold]x\\x07\n"
-    assert "\x1b[2J:" not in shown.replace("\\x1b", "")
-    assert console._display.progress is None
+        assert console._display.progress is not None
+        console._display.progress.refresh()
+    assert "[red]zh[/] \\x07" in output.getvalue()
+    assert "75%" in output.getvalue()
+    assert "[bold]x\\x07" in output.getvalue()
+    assert "\x07" not in output.getvalue()
 
 
 def test_two_tasks_share_one_display(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,17 @@ def test_not_even_a_crash_of_wandb_stops_the_run(start: Start, tmp_path: Path, s
     assert "Traceback" not in done.complaints
 
 
+def test_an_artifact_that_the_server_does_not_take_is_said(start: Start, tmp_path: Path, server: WandbServer) -> None:
+    counts_file(tmp_path)
+    server.full = True
+    done = start(tmp_path, server.environment, (0, 5, "finish")).end()
+    assert done.statuses == [0]
+    assert_each_step_once(server, 5)
+    assert "W&B failed, training goes on" in done.complaints
+    assert "W&B did not get all of the run" in done.complaints
+    assert "Traceback" not in done.complaints
+
+
 FAILING = """
 import lightning, torch
 from pathlib import Path
@@ -354,17 +365,11 @@ def test_neither_key_nor_command_line_nor_machine_reaches_the_run_folder_or_the_
     assert any(path.endswith(".wandb") for path in held)
     told = b"\n".join(server.heard)
     assert b"train/loss" in told
-    for secret in (
-        KEY,
-        "typed-secret",
-        "git.example.org",
-        "hunter2",
-        "changed-but-private",
-        "a-user-of-slurm",
-        os.uname().nodename + '"',
-    ):
-        assert secret.encode() not in told, secret
-        assert [path for path, content in held.items() if secret.encode() in content] == [], secret
+    machine = f'"{os.uname().nodename}"'
+    secrets = (KEY, "typed-secret", "git.example.org", "hunter2", "changed-but-private", "a-user-of-slurm", machine)
+    assert [secret for secret in secrets if secret.encode() in told] == []
+    found = [(secret, path) for secret in secrets for path, content in held.items() if secret.encode() in content]
+    assert found == []
     # All that W&B writes lies in the run folder.
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 

@@ -74,6 +74,7 @@ class WandbServer:
         self.unknown: list[str] = []
         self.crashes_clients = False
         self.denies = False
+        self.full = False
         self.heard: list[bytes] = []
         self.lines = threading.Condition()
         self._hanging = False
@@ -274,8 +275,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(self.server.wandb.answer(self.path, self._body()))
 
     def do_PUT(self) -> None:
-        self.server.wandb.uploads[self.path] = self._body()
-        self._reply({})
+        wandb = self.server.wandb
+        wandb.uploads[self.path] = self._body()
+        self._reply({}, 403 if wandb.full and self.path.startswith("/storage/artifacts/") else 200)
 
     def _body(self) -> bytes:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -283,11 +285,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.wandb.heard.append(body)
         return body
 
-    def _reply(self, answer: dict[str, Any]) -> None:
+    def _reply(self, answer: dict[str, Any], status: int = 200) -> None:
         while self.server.wandb._hanging:
             time.sleep(0.1)
         text = json.dumps(answer).encode()
-        self.send_response(401 if self.server.wandb.denies else 200)
+        self.send_response(401 if self.server.wandb.denies else status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from alignlab import console
 from alignlab.runs import RunFolder
 
@@ -27,10 +29,13 @@ def show_closing(folder: RunFolder) -> None:
         )
     offline = sorted((folder.path / "wandb").glob("offline-run-*"))
     if offline:
-        rows.append(("W&B", f"offline; after `wandb login`: wandb sync {offline[-1]}"))
+        rows.append(("W&B", f"offline in {folder.path / 'wandb'}"))
     console.say()
     console.heading("Written")
     console.table(rows)
+    if offline:
+        console.say("\nTo see it on W&B, log in with `wandb login`, then:")
+        console.say(f"    wandb sync {shlex.quote(str(offline[-1]))}")
     console.say(
         f"\nNext: try another setting, e.g. python -m alignlab.train config={folder.config} "
         f"run.folder={folder.path}-2 method.lora.rank=4"
