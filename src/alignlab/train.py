@@ -43,8 +43,8 @@ def run(config: TrainConfig) -> None:
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
-    config.model.check()
     check_fits(planned, experiment.folder.path, on_gpu=experiment.on_gpu)
+    config.model.check()
     with experiment.folder.locked() if is_first() else nullcontext():
         train(experiment, start, document)
 
