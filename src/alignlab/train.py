@@ -30,8 +30,7 @@ def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     experiment = Experiment(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
-    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"))
-    document = hide_secrets({"document": document})["document"]
+    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_secrets)
     experiment.check_trainer()
     join()
     start = decide(experiment, document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -29,9 +29,12 @@ def to_plain(config: Any) -> dict[str, Any]:
     return values
 
 
-def to_yaml(config: Any) -> str:
-    """A document that loads back to an equal config, whatever other YAML reader looks at it too."""
-    plain = _escaped(to_plain(config))
+def to_yaml(config: Any, change: Callable[[dict[str, Any]], dict[str, Any]] = lambda plain: plain) -> str:
+    """A document that loads back to an equal config, whatever other YAML reader looks at it too.
+
+    change: made to the plain containers before they become text, such as hiding secrets, which YAML may quote or fold.
+    """
+    plain = _escaped(change(to_plain(config)))
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
 
 
