@@ -246,3 +246,15 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for code in ("bn", "de", "en", "sw", "te", "zh"):
         (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
     return root
+
+
+def test_a_secret_of_the_environment_is_not_stored(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that YAML quotes and folds."""
+    secret = "it's ${a \\secret} " + "word " * 40 + "end"
+    monkeypatch.setenv("MY_API_KEY", secret)
+    assert command(*SMALL, "trainer.max_steps=1", "data.prompts.system=${oc.env:MY_API_KEY}")[0] == 0
+    stored = (tmp_path / "runs/demo/config.yaml").read_text(encoding="utf-8")
+    assert "<MY_API_KEY hidden>" in stored
+    assert "word word" not in stored
