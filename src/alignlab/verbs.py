@@ -14,6 +14,7 @@ from typing import TypeVar
 from alignlab import console
 from alignlab.config import asks_for_help, help_text, load
 from alignlab.errors import InputError, Problem
+from alignlab.models.distributed import leave
 
 Config = TypeVar("Config")
 
@@ -41,8 +42,10 @@ def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, in
     try:
         config, origins = load(root, argv)
         run(config)
+        leave()
     except InputError as error:
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
+        leave()
         return 2
     except KeyboardInterrupt:
         console.complain("\nStopped. The same command continues from the last checkpoint.")

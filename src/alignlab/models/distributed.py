@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -17,6 +19,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, distributed
 
 _INHERITED = "ALIGNLAB_DECIDED"
+
+# How long a rank waits for the others before it ends.
+_PARTING_TIME = timedelta(seconds=30)
+# The ranks that `join` has connected, for `leave`; on GPUs the default group's barrier would be NCCL's, without a limit.
+_joined: list[distributed.ProcessGroup] = []
 
 
 def world_size() -> int:
@@ -66,7 +73,22 @@ def join() -> None:
                     rank=environment.global_rank(),
                     world_size=environment.world_size(),
                 )
+                _joined.append(distributed.new_group(backend="gloo"))
             return
+
+
+def leave() -> None:
+    """Part from the ranks that `join` connected, before the process ends; else nothing.
+
+    A process that ends while connected may be aborted by its own threads. And torchrun ends all ranks with the first:
+    so they wait for each other, lest rank zero, who says why, is cut short by one who does not.
+    """
+    if not _joined or not distributed.is_initialized():
+        return
+    # A rank that does not come has ended in its own way, with its own message.
+    with suppress(RuntimeError):
+        distributed.monitored_barrier(_joined.pop(), timeout=_PARTING_TIME)
+    distributed.destroy_process_group()
 
 
 def broadcast(value: Any) -> Any:
