@@ -22,7 +22,7 @@ _INHERITED = "ALIGNLAB_DECIDED"
 
 # How long a rank waits for the others before it ends.
 _PARTING_TIME = timedelta(seconds=30)
-# The ranks that `join` has connected, for `leave`; on GPUs the default group's barrier would be NCCL's, without a limit.
+# The ranks that `join` has connected, for `leave`: on GPUs the default group's barrier would be NCCL's, without limit.
 _joined: list[distributed.ProcessGroup] = []
 
 
