@@ -18,7 +18,7 @@ import alignlab.train
 from alignlab.config import shipped_configs
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.load import DEMO_FOLDER
-from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons import ActivationCounts, lape, ternary
 
 SMALL = (
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "probe.max_texts=8", "probe.source.count=8",
@@ -95,6 +95,25 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
     assert last.loss_tokens is not None
     for index, code in enumerate(last.languages):
         assert logged[f"neurons/loss/{code}"] == float(last.loss_sum[index] / last.loss_tokens[index])
+
+
+def test_another_identifier_by_name(command: Command, tmp_path: Path) -> None:
+    status, printed, _ = command(*SMALL, "identifier.name=lape")
+    assert status == 0
+    first, last = (
+        ActivationCounts.load(tmp_path / f"runs/demo/neurons/step-{step:06d}.safetensors") for step in (0, 6)
+    )
+    anchor = lape(first, top_rate=0.1)
+    result = lape(last, top_rate=0.1, threshold=anchor.threshold)
+    assert f"{int(result.selected.sum())} selected, tau {anchor.threshold:.4f}\n" in printed
+    assert "since step 0, at its tau;" in printed
+    found = [
+        float(row["count"])
+        for row in rows(tmp_path / "runs/demo/neurons.csv")
+        if (row["step"], row["thresholds"], row["language"], row["kind"]) == ("6", "anchored", "sw", "specific")
+    ]
+    assert found == [int((result.sets["sw"] & (result.degree == 1)).sum())]
+    assert found[0] > 0
 
 
 def test_a_checkpoint_reloads_through_peft_to_identical_logits(

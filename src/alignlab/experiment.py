@@ -29,7 +29,7 @@ from alignlab.methods import METHODS, QuestionTranslation
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
-from alignlab.neurons.identifiers import IDENTIFIERS, TernaryConfig
+from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.recording.probes import Probe, ProbeConfig
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
@@ -99,7 +99,7 @@ class TrainConfig:
     method: QuestionTranslation = variant(METHODS, "how it is trained", "question_translation")
     probe: ProbeConfig = section(ProbeConfig, "on which text neurons are counted")
     tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
-    identifier: TernaryConfig = variant(IDENTIFIERS, "how neurons are classified", "ternary")
+    identifier: Identifier = variant(IDENTIFIERS, "how neurons are classified", "ternary")
     checkpoints: CheckpointConfig = section(CheckpointConfig, "when the weights are saved")
     wandb: WandbConfig = section(WandbConfig, "Weights & Biases")
     trainer: dict[str, Any] = option({"max_epochs": 1}, "any argument of lightning.Trainer", keys=trainer_keys)

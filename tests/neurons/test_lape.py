@@ -248,7 +248,7 @@ def test_the_table_serves_both_identifiers() -> None:
     totals = {row.kind: row.count for row in rows if row.group == "all" and row.layer is None and row.kind}
     assert sum(totals.values()) == round(0.2 * LAYERS * NEURONS)
     assert totals["unassigned"] == 0
-    assert result.lambda_ == 0
+    assert result.thresholds == {"tau": result.threshold}
     other = kind_counts(ternary(counts, 0.2, 0.8), ["language-0"], "selection")
     assert [(row.group, row.language, row.layer, row.kind, row.degree) for row in rows] == [
         (row.group, row.language, row.layer, row.kind, row.degree) for row in other

@@ -103,13 +103,13 @@ def random_counts() -> ActivationCounts:
 
 def test_the_sets_of_a_classification() -> None:
     counts = random_counts()
-    for result in (ternary(counts, 0.3, 0.7), lape(counts, 0.3, 0.7)):
+    for result, beside in ((ternary(counts, 0.3, 0.7, 0.02), {"lambda": 0.02}), (lape(counts, 0.3, 0.7), {})):
         sets = NeuronSets.of(result, counts=counts)
         assert sets.names == counts.languages
         assert all(torch.equal(sets[name], result.sets[name]) for name in sets)
         assert (sets.site, sets.scope, sets.model, sets.data_fingerprint) == ("mlp.up", "all", "m", "f")
         assert sets.tokens == dict.fromkeys(counts.languages, 100)
-        assert sets.thresholds == {"tau": result.threshold, "lambda": result.lambda_}
+        assert sets.thresholds == {"tau": result.threshold, **beside}
         assert NeuronSets.of(result).model == ""
 
 

@@ -42,7 +42,7 @@ def test_scalars_are_the_counts_by_hand() -> None:
     # tau is the value of rank round(0.7 * 30) = 21 of the thirty probabilities: 0.10. Above it by hand:
     # neurons 0, 1 in a; 2 in b; 3 in a and b; 4 in all. The four lowest entropies are those of neurons 0 to 3.
     values = scalars(summarise(counts(0), IDENTIFIER, ["a"], None))
-    assert values["neurons/threshold"] == pytest.approx(0.10)
+    assert values["neurons/tau"] == pytest.approx(0.10)
     assert values["neurons/step"] == 0
     expected = {
         "specific": 3, "related": 1, "general": 1, "unassigned": 0,

@@ -18,8 +18,7 @@ from alignlab.errors import InputError, Problem, UnsupportedModelError
 from alignlab.models.load import identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.neurons.ternary import Ternary
+from alignlab.neurons.identifiers import Identified, Identifier, TernaryConfig
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, build_probe
 from alignlab.reporting.snapshots import (
@@ -67,7 +66,7 @@ class SnapshotTaker:
         folder: Path | str,
         every_n_steps: int | None = None,
         trained: Sequence[str] = (),
-        identifier: TernaryConfig | None = None,
+        identifier: Identifier | None = None,
         loss: bool = True,
         model: Callable[[Any], nn.Module] | None = None,
         show: bool = True,
@@ -76,7 +75,7 @@ class SnapshotTaker:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.trained = tuple(trained)
-        self.identifier = identifier or TernaryConfig()
+        self.identifier: Identifier = identifier or TernaryConfig()
         self.loss = loss
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model
         self.show = show
@@ -155,7 +154,7 @@ class SnapshotTaker:
             self._keep(counts)
 
     def _keep(self, counts: ActivationCounts) -> Snapshot:
-        anchor: Ternary | None = self.first.result if self.first else None
+        anchor: Identified | None = self.first.result if self.first else None
         self.last = summarise(counts, self.identifier, self.trained, anchor)
         self.first = self.first or self.last
         return self.last

@@ -18,7 +18,10 @@ from alignlab.neurons.ternary import Ternary, score_terms, ternary
 
 
 class Identified(Protocol):
-    """What every identifier returns, whatever else it does: the fields are those of `Ternary`."""
+    """What every identifier returns, whatever else it does: the fields are those of `Ternary`.
+
+    thresholds: by name, in the order in which people read them; `threshold`, tau, is one of them.
+    """
 
     @property
     def languages(self) -> tuple[str, ...]: ...
@@ -35,7 +38,7 @@ class Identified(Protocol):
     @property
     def threshold(self) -> float: ...
     @property
-    def lambda_(self) -> float: ...
+    def thresholds(self) -> dict[str, float]: ...
     @property
     def reason(self) -> str: ...
     def kinds(self, convention: Convention = "paper") -> Tensor: ...
@@ -47,8 +50,7 @@ class Identifier(Protocol):
     bar: tau is the probability of rank round(bar * G * L * N) of all.
     """
 
-    @property
-    def bar(self) -> float: ...
+    bar: float
 
     def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Identified:
         """Classify; with `anchor`, at the thresholds of that classification."""
@@ -85,6 +87,7 @@ class TernaryConfig:
 
     def select(self, p: Floats, degree: Integers, held: Identified) -> Bools:
         """See `Identifier.select`."""
+        assert isinstance(held, Ternary)
         g, n = p.shape
         entropy, peak = score_terms(p)
         return lowest(entropy - held.lambda_ * peak, selection_size(self.top_rate, n), later=degree == g)

@@ -55,9 +55,9 @@ class Lape:
     score: Tensor
 
     @property
-    def lambda_(self) -> float:
-        """0: the entropy alone decides, its peak has no weight. There so that one column serves every identifier."""
-        return 0.0
+    def thresholds(self) -> dict[str, float]:
+        """What another selection can be anchored to."""
+        return {"tau": self.threshold}
 
     def kinds(self, convention: Convention = "paper") -> Tensor:
         """The Kind of every neuron, (L, N) int8; the conventions are those of `alignlab.neurons.kinds.kinds_of`.

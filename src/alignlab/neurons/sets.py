@@ -81,7 +81,7 @@ class NeuronSets(Mapping[str, Tensor]):
             codes = result.kinds(convention)
             among = torch.stack([codes == kind for kind in kinds]).any(dim=0) if kinds else torch.zeros_like(codes) > 0
             sets = {name: above & among for name, above in result.above.items()}
-        thresholds = {"tau": result.threshold, "lambda": result.lambda_}
+        thresholds = result.thresholds
         if counts is None:
             return cls(dict(sets), thresholds=thresholds)
         return cls(

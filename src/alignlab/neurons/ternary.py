@@ -65,6 +65,11 @@ class Ternary:
     normalised_entropy: Tensor
     normalised_peak: Tensor
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """What another classification can be anchored to."""
+        return {"tau": self.threshold, "lambda": self.lambda_}
+
     def kinds(self, convention: Convention = "paper") -> Tensor:
         """The Kind of every neuron, (L, N) int8; the conventions are those of `alignlab.neurons.kinds.kinds_of`."""
         return kinds_of(self.degree, self.selected, len(self.languages), convention)

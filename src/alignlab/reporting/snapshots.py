@@ -10,10 +10,9 @@ from pathlib import Path
 
 from alignlab.atomic import whole_file
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE, CountRow, kind_counts
-from alignlab.neurons.ternary import Ternary
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
 
@@ -22,8 +21,8 @@ ANCHORED, REESTIMATED = "anchored", "reestimated"
 class Snapshot:
     """A snapshot's counts with their classification.
 
-    anchored: rows at the tau and lambda of the run's first snapshot, by which differences are meant.
-    reestimated: rows at tau and lambda of this snapshot; their differences are compositional: tau is a quantile of all
+    anchored: rows at the thresholds of the run's first snapshot, by which differences are meant.
+    reestimated: rows at those of this snapshot; their differences are compositional: tau is a quantile of all
         probabilities, so more neurons of one degree leave fewer of the others.
     losses: mean negative log-likelihood of each language's counted tokens, in nats a token.
     """
@@ -31,7 +30,7 @@ class Snapshot:
     step: int
     trained: tuple[str, ...]
     unseen: tuple[str, ...]
-    result: Ternary
+    result: Identified
     anchored: list[CountRow]
     reestimated: list[CountRow]
     losses: dict[str, float]
@@ -39,7 +38,7 @@ class Snapshot:
 
 
 def summarise(
-    counts: ActivationCounts, identifier: TernaryConfig, trained: Collection[str], anchor: Ternary | None
+    counts: ActivationCounts, identifier: Identifier, trained: Collection[str], anchor: Identified | None
 ) -> Snapshot:
     """Classify a snapshot, at its own thresholds and at those of `anchor`, the run's first (None where this is it)."""
     step = counts.step or 0
@@ -76,8 +75,7 @@ def scalars(snapshot: Snapshot) -> dict[str, float]:
     for group, languages in (("trained", snapshot.trained), ("unseen", snapshot.unseen)):
         if snapshot.losses and languages:
             values[f"neurons/{group}/loss"] = _mean_loss(snapshot, languages)
-    values |= {"neurons/threshold": snapshot.result.threshold, "neurons/lambda": snapshot.result.lambda_}
-    return values
+    return values | {f"neurons/{name}": value for name, value in snapshot.result.thresholds.items()}
 
 
 def write_csv(path: Path, snapshot: Snapshot) -> None:
@@ -139,9 +137,10 @@ def table_title(snapshot: Snapshot) -> str:
     """What the table's numbers are: sites, convention, thresholds."""
     layers, width = snapshot.shape
     result = snapshot.result
+    thresholds = ", ".join(f"{name} {value:.4f}" for name, value in result.thresholds.items())
     return (
         f"Neurons at step {snapshot.step}: {layers} x {width} = {layers * width}, "
-        f"{int(result.selected.sum())} selected, tau {result.threshold:.4f}, lambda {result.lambda_:.4f}"
+        f"{int(result.selected.sum())} selected, {thresholds}"
     )
 
 
@@ -151,7 +150,7 @@ def table_note(snapshot: Snapshot) -> str:
     unseen = " ".join(snapshot.unseen) or "none"
     return (
         f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
-        "change: since step 0, at its tau and lambda; loss: nats a token"
+        f"change: since step 0, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
     )
 
 
