@@ -213,6 +213,23 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     assert (tmp_path / "step-1" / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
 
 
+def test_a_link_stays_and_what_it_points_to_is_emptied(tmp_path: Path) -> None:
+    """Runs and checkpoints are often on another disk, behind a link."""
+    (tmp_path / "scratch").mkdir()
+    fill(tmp_path / "scratch", "x")
+    (tmp_path / "others").mkdir()
+    fill(tmp_path / "others", "kept")
+    (tmp_path / "scratch" / "link").symlink_to(tmp_path / "others")
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "scratch")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    before = names(tmp_path / "others")
+    remove(tmp_path / "checkpoints")
+    remove(tmp_path / "dangling")
+    assert (tmp_path / "checkpoints").is_symlink()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert names(tmp_path / "others") == before != []
+
+
 def test_removing_what_is_not_there_is_nothing(tmp_path: Path) -> None:
     remove(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()

@@ -136,6 +136,7 @@ CASES = {
     "missing column number": Case([*FILES, "probe.source.prompt=2"], r"texts/en\.tsv:1: there is no column 2; expected one of: 0, 1\.", write("texts/en.tsv", "a\tb\n")),
     "no files named by a code": Case(FILES, r"texts: 1 text files, none named by a code; expected .*", write("texts/english.txt", "a\n")),
     "missing file of a language": Case([*FILES, "probe.source.languages=[en,de]"], r"texts: there is no file de\.\*; expected one of: en\.", write("texts/en.txt", "a\n")),
+    "two files of a language": Case(FILES, r"texts: en\.txt lies beside en\.jsonl; expected one file a language\. Move one away, .*texts/\{language\}\.txt", lambda f: (write("texts/en.jsonl", '{"q": "a"}\n')(f), write("texts/en.txt", "a\n")(f))),
     "one file, no language": Case([*FILES, "probe.source.path=texts/all.txt"], r"texts/all\.txt: one file, but not which language it is in; .*", write("texts/all.txt", "a\n")),
     "nothing to count": Case(FILES[:3], r".*probe \(scope response\): language 'en' has no token to count in 1 documents; expected one or more\. Give answers, or set probe\.scope=all\.", write("texts/en.txt", "a\n")),
     "one probe language": Case(["probe.source.languages=[en]"], r"command line: probe: one language \(en\); expected two or more: kinds compare languages\."),
@@ -150,6 +151,7 @@ CASES = {
     "Hub not reached": Case(["model.source=nobody/nothing"], r"command line: model\.source: nobody/nothing .*"),
     "experts without sites": Case(["model.source=./moe"], r".*model\.source.*", model("moe", transformers.MixtralConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=2000, num_local_experts=2))),
     "tokenizer of another model": Case(["model.source=./small"], r".*model\.source: the tokenizer gives token id \d+, the model has 40 embeddings; expected ids below 40\. .*", model("small", transformers.LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=40))),
+    "a damaged tokenizer": Case(["model.source=./torn"], r"command line: model\.source: torn/tokenizer\.json cannot be read \(.*\); expected a tokenizer\. Download or copy it again\.", lambda f: (only_config("torn")(f), write("torn/tokenizer.json", "{}")(f))),
     "adapter targets": Case(["method.lora.targets=[q_prj]"], r"command line: method\.lora\.targets: the model has no module 'q_prj'; expected some of: all-linear, .*Did you mean 'q_proj'\?"),
     "too large a model": Case(["model.source=./huge"], r"memory: this machine has .* of memory, weights, gradients and Adam take .*; expected room for them\. .*", only_config("huge", intermediate_size=4_000_000, hidden_size=4096, num_attention_heads=32, num_key_value_heads=32, head_dim=128)),
     # the machine and the trainer

@@ -60,9 +60,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, if it is there."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder with all that is in it, if it is there.
+
+    A link to a folder stays, and what it points to is emptied: who put it there wants the files on that disk.
+    """
+    if not folder.is_symlink():
+        if folder.exists():
+            shutil.rmtree(folder)
+        return
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def _sync(path: Path) -> None:

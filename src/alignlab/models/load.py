@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
 from torch import nn
 
 from alignlab.config import option
@@ -64,6 +65,7 @@ class ModelConfig:
     def build_tokenizer(self) -> Any:
         """The model's tokenizer."""
         self._check_folder(weights=False)
+        _check_tokenizer_file(Path(self._path()) / "tokenizer.json")
         with _refusing(self.source):
             return transformers.AutoTokenizer.from_pretrained(
                 self._path(), revision=self._revision(), trust_remote_code=False
@@ -125,6 +127,17 @@ class ModelConfig:
             found = f"{self.source} holds no model.safetensors" + (f", only {', '.join(others)}" if others else "")
             fix = "Pickles can execute code and are not loaded; convert them with save_pretrained." if others else ""
             raise InputError(Problem("model.source", found, "weights as safetensors", fix))
+
+
+def _check_tokenizer_file(path: Path) -> None:
+    """Refuse a damaged tokenizer.json, on which transformers fails in ways of its own for each kind of damage."""
+    if not path.is_file():
+        return
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing more special
+        found = f"{path} cannot be read ({error})"
+        raise InputError(Problem("model.source", found, "a tokenizer", "Download or copy it again.")) from error
 
 
 @contextmanager

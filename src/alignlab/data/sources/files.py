@@ -68,7 +68,18 @@ class Files:
         return [(None, path)]
 
     def _folder(self, folder: Path) -> list[tuple[str | None, Path]]:
-        by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
+        by_name: dict[str, Path] = {}
+        problems = []
+        for path in sorted(folder.iterdir()):
+            if path.suffix not in SUFFIXES:
+                continue
+            other = by_name.setdefault(path.stem, path)
+            if other is not path and (is_code(path.stem) or path.stem in self.spelled.values()):
+                fix = f"Move one away, or give the path with its suffix: {folder}/{{language}}{path.suffix}"
+                found = f"{path.name} lies beside {other.name}"
+                problems.append(Problem(str(folder), found, "one file a language", fix))
+        if problems:
+            raise InputError(*problems)
         if self.languages is None:
             found: list[tuple[str | None, Path]] = [(name, path) for name, path in by_name.items() if is_code(name)]
             found += [(code, by_name[name]) for code, name in self.spelled.items() if name in by_name]

@@ -1,0 +1,234 @@
+"""How neurons move between two classifications of one model's neurons, and how languages stand to each other in one.
+
+Two snapshots of a model in training are compared neuron by neuron (Zhang et al. 2025). The second should be classified
+at the tau and lambda of the first (`anchor` of `alignlab.neurons.identifiers`): where tau is taken anew, more general
+neurons force fewer others, and moves are compositional.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.identifiers import Identified
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.probabilities import Bools
+from alignlab.neurons.summary import KINDS_OF_A_LANGUAGE
+
+
+def transitions(before: Tensor, after: Tensor, layers: bool = False) -> Tensor:
+    """How many neurons went from each kind to each, NONE included: (5, 5) int64, row = kind before, column = after.
+
+    before, after: (L, N) int8 codes of `Kind`, as `Identified.kinds` gives them, both by the same convention.
+    layers: the table of each layer instead, (L, 5, 5).
+
+    Rows add up to the counts before, columns to those after. Raises InputError for other types, shapes that differ, and
+    numbers that are no code of a Kind.
+    """
+    _check_kinds(before, after)
+    depth, kinds = len(before), len(Kind)
+    place = before.numpy().astype(np.int32) * kinds + after.numpy()
+    place += kinds * kinds * np.arange(depth, dtype=np.int32)[:, None]
+    table = np.bincount(place.ravel(), minlength=depth * kinds * kinds).reshape(depth, kinds, kinds)
+    return torch.from_numpy((table if layers else table.sum(axis=0)).astype(np.int64))
+
+
+def survival(before: Tensor, after: Tensor) -> dict[Kind, float]:
+    """Of the neurons of each kind before, the share that is of the same kind after; NaN where there were none.
+
+    before, after: as for `transitions`, and refused as there. A snapshot against itself gives 1.
+    """
+    table = transitions(before, after)
+    return {kind: _share(int(table[kind, kind]), int(table[kind].sum())) for kind in Kind}
+
+
+def survival_by_language(
+    before: Identified, after: Identified, convention: Convention = "paper"
+) -> dict[str, dict[Kind, float]]:
+    """Of the neurons that a language owns of a kind before, the share that it owns after, and that kind they are then.
+
+    By language, for the kinds specific and related; to own is to be above tau. So a specific neuron that went from one
+    language to another has survived as specific in `survival`, but in neither language here. NaN where there were none.
+
+    Raises InputError for classifications of other languages or other L, N. The order of the languages may differ.
+    """
+    _check_pair(before, after)
+    first, second = _owned(before, before.languages, convention), _owned(after, before.languages, convention)
+    shares: dict[str, dict[Kind, float]] = {name: {} for name in before.languages}
+    for kind in KINDS_OF_A_LANGUAGE:
+        had = np.count_nonzero(first[kind], axis=(1, 2)).tolist()
+        kept = np.count_nonzero(first[kind] & second[kind], axis=(1, 2)).tolist()
+        for name, part, whole in zip(before.languages, kept, had, strict=True):
+            shares[name][kind] = _share(part, whole)
+    return shares
+
+
+def overlap_ratio(a: Tensor, b: Tensor) -> float:
+    """|A and B| / |A| of two sets, (L, N) bool; NaN where A is empty. Raises InputError for other shapes and types."""
+    return overlap(a, b).ratio
+
+
+def overlap_ratios(before: Identified, after: Identified) -> dict[str, float]:
+    """By language, the share of its set (selected and above tau) before that is in its set after; see `overlap_ratio`.
+
+    Raises InputError for classifications of other languages or other L, N.
+    """
+    _check_pair(before, after)
+    return {name: overlap_ratio(before.sets[name], after.sets[name]) for name in before.languages}
+
+
+@dataclass(frozen=True)
+class EnglishUniqueness:
+    """English beside the other languages, in all layers together.
+
+    convention: by which specific and related neurons were counted; paper and selection count the same here, in the
+        selection. English can look unusual in the selection and not over all neurons, so no number stands without it.
+    english: its name.
+    counts: by language, its numbers of neurons that are "specific", "related" (of that kind and above tau) and
+        "selected" (selected and above tau, of whatever kind, by every convention).
+    ratios: English's number over the mean of all other languages', for each of the three; NaN where that mean is 0.
+    means: the mean number of each of the three over the languages "trained", "unseen" and "unseen without " English. A
+        group without languages is left out; where English was trained, the last two are the same.
+    """
+
+    convention: Convention
+    english: str
+    counts: dict[str, dict[str, int]]
+    ratios: dict[str, float]
+    means: dict[str, dict[str, float]]
+
+
+def english_uniqueness(
+    result: Identified, trained: Collection[str], convention: Convention = "paper", english: str = "en"
+) -> EnglishUniqueness:
+    """How far English stands out, as Zhang et al. 2025 found; and the unseen languages with and without it.
+
+    trained: names of the languages in training; all others in the result are unseen.
+    english: its name in the result. Raises InputError where the result has no such language.
+    """
+    names = result.languages
+    if english not in names:
+        fix = "Count English too, or name it as this record does."
+        raise InputError(Problem("languages", ", ".join(names), f"{english!r} among them", fix))
+    owned = _owned(result, names, convention)
+    numbers = {kind.label: np.count_nonzero(owned[kind], axis=(1, 2)).tolist() for kind in KINDS_OF_A_LANGUAGE}
+    numbers["selected"] = [int(np.count_nonzero(result.sets[name].numpy())) for name in names]
+    counts = {name: {label: column[i] for label, column in numbers.items()} for i, name in enumerate(names)}
+
+    def mean(members: Collection[str]) -> dict[str, float]:
+        return {label: fmean(counts[name][label] for name in members) for label in numbers}
+
+    unseen = [name for name in names if name not in trained]
+    groups = {
+        "trained": [name for name in names if name in trained],
+        "unseen": unseen,
+        f"unseen without {english}": [name for name in unseen if name != english],
+    }
+    others = mean([name for name in names if name != english])
+    ratios = {label: _share(counts[english][label], others[label]) for label in numbers}
+    means = {group: mean(members) for group, members in groups.items() if members}
+    return EnglishUniqueness(convention, english, counts, ratios, means)
+
+
+@dataclass(frozen=True)
+class PairMean:
+    """Means over pairs of languages; NaN without pairs.
+
+    pairs: how many. Pairs of two empty sets share nothing and lack nothing: they are left out.
+    jaccard: mean of `Overlap.jaccard`.
+    beyond_chance: mean of `Overlap.jaccard` less `Overlap.chance`, so 0 for sets drawn at random.
+    """
+
+    pairs: int
+    jaccard: float
+    beyond_chance: float
+
+
+@dataclass(frozen=True)
+class FamilyOverlap:
+    """Pairs `within` a family of languages, and pairs `between` two."""
+
+    within: PairMean
+    between: PairMean
+
+
+def family_overlap(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> FamilyOverlap:
+    """Whether kindred languages share more neurons than others.
+
+    overlaps: by pair of languages, each pair once in either order, what `alignlab.neurons.overlap` says of their sets.
+        Not of kind specific: those are disjoint by definition.
+    family_of: the family of each language.
+
+    Raises InputError for a language without a family, of itself paired with itself, and for a pair that is there twice.
+    """
+    _check_families(overlaps, family_of)
+    found: dict[bool, list[Overlap]] = {True: [], False: []}
+    for (a, b), shared in overlaps.items():
+        if not math.isnan(shared.jaccard):
+            found[family_of[a] == family_of[b]].append(shared)
+    return FamilyOverlap(_pair_mean(found[True]), _pair_mean(found[False]))
+
+
+def _pair_mean(shared: list[Overlap]) -> PairMean:
+    if not shared:
+        return PairMean(0, math.nan, math.nan)
+    return PairMean(
+        len(shared), fmean(one.jaccard for one in shared), fmean(one.jaccard - one.chance for one in shared)
+    )
+
+
+def _owned(result: Identified, names: Collection[str], convention: Convention) -> dict[Kind, Bools]:
+    """By kind that languages own, the neurons that each owns, (G, L, N) in the order of `names`."""
+    codes = result.kinds(convention).numpy()
+    above = np.stack([result.above[name].numpy() for name in names])
+    return {kind: above & (codes == kind) for kind in KINDS_OF_A_LANGUAGE}
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _check_kinds(before: Tensor, after: Tensor) -> None:
+    problems = []
+    for name, codes in (("before", before), ("after", after)):
+        shape, expected = tuple(codes.shape), tuple(before.shape) if before.ndim == 2 else "two axes"
+        if codes.ndim != 2 or shape != tuple(before.shape) or codes.dtype != torch.int8:
+            found = f"shape {shape} of {codes.dtype}"
+            problems.append(Problem(name, found, f"{expected} of torch.int8, (layers, neurons), kinds of one model"))
+        elif codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < len(Kind):
+            found = f"codes from {int(codes.min())} to {int(codes.max())}"
+            problems.append(Problem(name, found, f"codes of Kind, 0 to {len(Kind) - 1}"))
+    if problems:
+        raise InputError(*problems)
+
+
+def _check_pair(before: Identified, after: Identified) -> None:
+    problems = []
+    if set(before.languages) != set(after.languages):
+        found, expected = ", ".join(after.languages), ", ".join(before.languages)
+        problems.append(Problem("languages of the second classification", found, f"{expected}, as in the first"))
+    if before.degree.shape != after.degree.shape:
+        found, expected = (f"{tuple(result.degree.shape)} layers, neurons" for result in (after, before))
+        problems.append(Problem("shape of the second classification", found, f"{expected}, as in the first"))
+    if problems:
+        raise InputError(*problems)
+
+
+def _check_families(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> None:
+    names = dict.fromkeys(name for pair in overlaps for name in pair)
+    problems = [Problem(f"family of {name!r}", "none", "one") for name in names if name not in family_of]
+    for a, b in overlaps:
+        if a == b:
+            problems.append(Problem(f"pair {a!r}, {b!r}", "a language and itself", "two languages"))
+        elif a > b and (b, a) in overlaps:
+            problems.append(Problem(f"pair {b!r}, {a!r}", "there twice, in both orders", "each pair once"))
+    if problems:
+        raise InputError(*problems)
