@@ -135,7 +135,7 @@ def _check_tokenizer_file(path: Path) -> None:
         return
     try:
         Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing more special
+    except Exception as error:  # tokenizers raises nothing more special
         found = f"{path} cannot be read ({error})"
         raise InputError(Problem("model.source", found, "a tokenizer", "Download or copy it again.")) from error
 
