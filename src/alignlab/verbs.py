@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from alignlab import console
-from alignlab.config import asks_for_help, help_text, load
+from alignlab.config import Beneath, asks_for_help, help_text, load
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import leave
 
@@ -28,8 +28,16 @@ _EXPECTED = (
 )
 
 
-def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, intro: str, argv: Sequence[str]) -> int:
-    """Load the config that `argv` asks for and run the verb with it.
+def run_verb(
+    root: type[Config],
+    run: Callable[[Config], None],
+    *,
+    verb: str,
+    intro: str,
+    argv: Sequence[str],
+    beneath: Beneath = lambda tree: None,
+) -> int:
+    """Load the config that `argv` asks for (see `alignlab.config.load`) and run the verb with it.
 
     Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
     raised is our own bug and keeps its traceback.
@@ -40,7 +48,7 @@ def run_verb(root: type[Config], run: Callable[[Config], None], *, verb: str, in
     _quieten()
     origins: dict[str, str] = {}
     try:
-        config, origins = load(root, argv)
+        config, origins = load(root, argv, beneath)
         run(config)
         leave()
     except InputError as error:

@@ -52,7 +52,7 @@ SECTIONS = "dry_run, resume, top, run, data, method, trainer"
         # types and ranges
         ("dry_run=yes", "dry_run is 'yes'; expected true or false."),
         ("dry_run=1", "dry_run is 1; expected true or false."),
-        ("resume=atuo", "resume is 'atuo'; expected one of 'auto', 'never'."),
+        ("resume=atuo", "resume is 'atuo'; expected one of 'auto', 'never'. Did you mean 'auto'?"),
         ("top=small", "top is 'small'; expected 'largest' or a number, at least 0."),
         ("top=-1", "top is -1.0; expected 'largest' or a number, at least 0."),
         ("top=true", "top is true; expected 'largest' or a number, at least 0."),

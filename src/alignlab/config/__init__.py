@@ -8,11 +8,12 @@ from .arguments import asks_for_help
 from .declare import REQUIRED, option, section, variant
 from .files import shipped_configs
 from .help_text import help_text
-from .loading import load
+from .loading import Beneath, load
 from .writing import differences, to_plain, to_yaml
 
 __all__ = [
     "REQUIRED",
+    "Beneath",
     "asks_for_help",
     "differences",
     "help_text",

@@ -22,13 +22,14 @@ def shipped_configs() -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*" + SUFFIX))}
 
 
-def read_files(config: str) -> tuple[list[Branch], list[Problem]]:
-    """The layers a `config=` on the command line stands for, lowest first, and what is wrong with them.
+def read_files(*configs: str) -> tuple[list[Branch], list[Problem]]:
+    """The layers that `config=` on the command line stands for, lowest first, and what is wrong with them.
 
     A file that several `base:` entries lead to is merged once, at its first place.
     """
     reader = _Reader()
-    reader.follow(config, Path.cwd(), f"command line: config={config}", ())
+    for config in configs:
+        reader.follow(config, Path.cwd(), f"command line: config={config}", ())
     return reader.layers, reader.problems
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from alignlab.errors import InputError, Problem
@@ -15,26 +16,38 @@ from .completion import Absent, Chosen, Completion, Member, Setting
 from .files import read_files
 from .interpolation import interpolate
 from .schema import NAME, schema_of
+from .suggestions import suggest_choice
 from .tree import Branch, leaves, merge_branches, plain
 from .values import MismatchError, convert, expectation, show, unmet
 
 T = TypeVar("T")
 
+# From all that is set, a config file to lie beneath it, and which of that file's keys count; None for no file.
+Beneath = Callable[[Mapping[str, Any]], tuple[Path, Collection[str]] | None]
 
-def load(root: type[T], argv: Sequence[str]) -> tuple[T, dict[str, str]]:
+
+def load(root: type[T], argv: Sequence[str], beneath: Beneath = lambda tree: None) -> tuple[T, dict[str, str]]:
     """The config that `argv` (`config=FILE`, `key.sub=value`) asks for, and where each of its keys was set.
 
     Where: `configs/demo.yaml:12`, `command line` or `default`. Raises one InputError with everything that is wrong:
     first what cannot be read, and once all can, what does not fit.
+
+    beneath: for verbs on a run, whose config gives them defaults.
     """
     config, overrides, problems = read_arguments(argv)
-    layers: list[Branch] = []
-    if config is not None:
-        layers, faults = read_files(config)
-        problems += faults
-    if problems:
-        raise InputError(*problems)
+    files = () if config is None else (config,)
+    layers, faults = read_files(*files)
+    if problems + faults:
+        raise InputError(*problems, *faults)
     tree = functools.reduce(merge_branches, (*layers, overrides))
+    lower = beneath(plain(tree))
+    if lower is not None:
+        path, keys = lower
+        layers, faults = read_files(str(path), *files)
+        if faults:
+            raise InputError(*faults)
+        some = {key: child for key, child in layers[0].children.items() if key in keys}
+        tree = functools.reduce(merge_branches, (replace(layers[0], children=some), *layers[1:], overrides))
 
     schema = schema_of(root)
     completion = Completion(schema)
@@ -93,10 +106,12 @@ class _Builder:
         except MismatchError as mismatch:
             fault = "" if isinstance(mismatch.tree, Branch) else mismatch.tree.fault
             found = f"{setting.key}{mismatch.key} is {show(plain(mismatch.tree))}" + (f" ({fault})" if fault else "")
-            self.problems.append(Problem(mismatch.tree.origin.where, found, expectation(option)))
+            fix = suggest_choice(option, plain(mismatch.tree))
+            self.problems.append(Problem(mismatch.tree.origin.where, found, expectation(option), fix))
             return _UNFIT
         expected = unmet(option, value)
         if expected is None:
             return value
-        self.problems.append(Problem(tree.origin.where, f"{setting.key} is {show(value)}", expected))
+        fix = suggest_choice(option, value)
+        self.problems.append(Problem(tree.origin.where, f"{setting.key} is {show(value)}", expected, fix))
         return _UNFIT

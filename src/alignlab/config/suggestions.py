@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any, Literal
 
 from .declare import Option
-from .hints import origin_of
+from .hints import arguments_of, origin_of
 from .schema import Field, Section, child, child_names, keys_of
 
 _NEAR = 0.7
@@ -18,6 +19,15 @@ def suggest(schema: Section, key: str) -> str:
     whole = bool(mended) and mended.count(".") == key.count(".")
     near = mended if whole else _elsewhere(schema, key) or mended
     return f"Did you mean {near!r}?" if near and not key.startswith(f"{near}.") else ""
+
+
+def suggest_choice(option: Option, value: Any) -> str:
+    """The same for a value, or an item of it, that is none of those an option takes."""
+    choices = option.choices or (arguments_of(option.hint) if origin_of(option.hint) is Literal else ())
+    names = [choice for choice in choices if isinstance(choice, str)]
+    wrong = [item for item in (value if isinstance(value, list) else [value]) if item not in choices]
+    near = [nearest(item, names) for item in wrong if isinstance(item, str)]
+    return next((f"Did you mean {name!r}?" for name in near if name), "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

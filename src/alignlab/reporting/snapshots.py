@@ -11,7 +11,7 @@ from pathlib import Path
 from alignlab.atomic import whole_file
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identified, Identifier
-from alignlab.neurons.kinds import Kind
+from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE, CountRow, kind_counts
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
@@ -21,6 +21,8 @@ ANCHORED, REESTIMATED = "anchored", "reestimated"
 class Snapshot:
     """A snapshot's counts with their classification.
 
+    label: what people call it, such as `step 100`.
+
     anchored: rows at the thresholds of the run's first snapshot, by which differences are meant.
     reestimated: rows at those of this snapshot; their differences are compositional: tau is a quantile of all
         probabilities, so more neurons of one degree leave fewer of the others.
@@ -28,6 +30,7 @@ class Snapshot:
     """
 
     step: int
+    label: str
     trained: tuple[str, ...]
     unseen: tuple[str, ...]
     result: Identified
@@ -38,9 +41,17 @@ class Snapshot:
 
 
 def summarise(
-    counts: ActivationCounts, identifier: Identifier, trained: Collection[str], anchor: Identified | None
+    counts: ActivationCounts,
+    identifier: Identifier,
+    trained: Collection[str],
+    anchor: Identified | None,
+    kinds: Convention = "paper",
+    label: str = "",
 ) -> Snapshot:
-    """Classify a snapshot, at its own thresholds and at those of `anchor`, the run's first (None where this is it)."""
+    """Classify a snapshot, at its own thresholds and at those of `anchor`, the run's first (None where this is it).
+
+    kinds: which neurons count as of a kind.  label: by default the step.
+    """
     step = counts.step or 0
     own = identifier.identify(counts)
     result = own if anchor is None else identifier.identify(counts, anchor)
@@ -50,11 +61,12 @@ def summarise(
             losses[language] = float(total / tokens) if tokens else float("nan")
     return Snapshot(
         step=step,
+        label=label or f"step {step}",
         trained=tuple(language for language in counts.languages if language in trained),
         unseen=tuple(language for language in counts.languages if language not in trained),
         result=result,
-        anchored=kind_counts(result, trained, step=step),
-        reestimated=kind_counts(own, trained, step=step),
+        anchored=kind_counts(result, trained, kinds, counts.step),
+        reestimated=kind_counts(own, trained, kinds, counts.step),
         losses=losses,
         shape=(counts.shape[2], counts.shape[3]),
     )
@@ -74,7 +86,7 @@ def scalars(snapshot: Snapshot) -> dict[str, float]:
         values[f"neurons/loss/{language}"] = loss
     for group, languages in (("trained", snapshot.trained), ("unseen", snapshot.unseen)):
         if snapshot.losses and languages:
-            values[f"neurons/{group}/loss"] = _mean_loss(snapshot, languages)
+            values[f"neurons/{group}/loss"] = mean_loss(snapshot, languages)
     return values | {f"neurons/{name}": value for name, value in snapshot.result.thresholds.items()}
 
 
@@ -122,8 +134,8 @@ def table_rows(snapshot: Snapshot, first: Snapshot | None) -> list[list[str]]:
     if snapshot.losses:
         cells = ["loss", "", ""]
         for languages in (snapshot.trained, snapshot.unseen):
-            value = _mean_loss(snapshot, languages)
-            before = _mean_loss(first, languages) if first else None
+            value = mean_loss(snapshot, languages)
+            before = mean_loss(first, languages) if first else None
             cells += [_number(value, 3), _change(value, before, 3)]
         rows.append(cells)
     return rows
@@ -139,7 +151,7 @@ def table_title(snapshot: Snapshot) -> str:
     result = snapshot.result
     thresholds = ", ".join(f"{name} {value:.4f}" for name, value in result.thresholds.items())
     return (
-        f"Neurons at step {snapshot.step}: {layers} x {width} = {layers * width}, "
+        f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}, "
         f"{int(result.selected.sum())} selected, {thresholds}"
     )
 
@@ -177,7 +189,7 @@ def _find(snapshot: Snapshot, group: str, kind: Kind) -> float:
     )
 
 
-def _mean_loss(snapshot: Snapshot, languages: Sequence[str]) -> float:
+def mean_loss(snapshot: Snapshot, languages: Sequence[str]) -> float:
     """The mean over the languages, each of one weight; not a number where there is none."""
     return sum(snapshot.losses[language] for language in languages) / len(languages) if languages else float("nan")
 

@@ -76,8 +76,8 @@ class Files:
             other = by_name.setdefault(path.stem, path)
             if other is not path and (is_code(path.stem) or path.stem in self.spelled.values()):
                 fix = f"Move one away, or give the path with its suffix: {folder}/{{language}}{path.suffix}"
-                found = f"{path.name} lies beside {other.name}"
-                problems.append(Problem(str(folder), found, "one file a language", fix))
+                beside = f"{path.name} lies beside {other.name}"
+                problems.append(Problem(str(folder), beside, "one file a language", fix))
         if problems:
             raise InputError(*problems)
         if self.languages is None:

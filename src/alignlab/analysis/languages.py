@@ -1,0 +1,79 @@
+"""Analyses by language: trained against unseen ones, English beside the others, and what pairs have in common."""
+
+from __future__ import annotations
+
+from alignlab.analysis.rows import Row
+from alignlab.analysis.view import View
+from alignlab.languages import LANGUAGES
+from alignlab.neurons.dynamics import english_uniqueness, family_overlap, overlap_ratios
+
+ENGLISH = "en"
+
+
+def trained_vs_unseen(view: View) -> list[Row]:
+    """Mean neurons of a trained and of an unseen language, and the change since the first record."""
+    rows = []
+    for thresholds, table, old in view.tables():
+        rows += [view.of_count(row, thresholds) for row in table if row.group in {"trained", "unseen"}]
+        if view.first is not None:
+            rows += [
+                view.change(row, before, view.first.label, thresholds)
+                for row, before in zip(table, old, strict=True)
+                if row.group in {"trained", "unseen"}
+            ]
+    return rows
+
+
+def uniqueness(view: View) -> list[Row]:
+    """English over the mean of all other languages, and the unseen ones with and without it."""
+    result = view.now.result
+    if ENGLISH not in result.languages:
+        return []
+    found = english_uniqueness(result, view.now.trained, view.convention, ENGLISH)
+    rows = [
+        view.row(ratio, group="language", language=ENGLISH, kind=kind, unit="ratio", label="over the others")
+        for kind, ratio in found.ratios.items()
+    ]
+    for name, counts in found.counts.items():
+        rows += [view.row(count, group="language", language=name, kind=kind) for kind, count in counts.items()]
+    for group, means in found.means.items():
+        rows += [view.row(mean, group=group, kind=kind) for kind, mean in means.items()]
+    return rows
+
+
+def ratios(view: View) -> list[Row]:
+    """Of each language's neurons in the first record, the share that it still has."""
+    if view.first is None:
+        return []
+    found = overlap_ratios(view.first.result, view.now.result)
+    since = view.first.label
+    return [
+        view.row(ratio, since=since, group="language", language=name, unit="share") for name, ratio in found.items()
+    ]
+
+
+def language_overlap(view: View) -> list[Row]:
+    """What each pair of languages has in common within the selection, beside chance."""
+    return [
+        view.row(value, group="pair", language=a, other=b, label=label, unit=unit)
+        for (a, b), shared in view.overlaps.items()
+        for label, value, unit in (
+            ("jaccard", shared.jaccard, "share"),
+            ("chance", shared.chance, "share"),
+            ("z", shared.z, "z"),
+            ("common", shared.common, "neurons"),
+        )
+    ]
+
+
+def families(view: View) -> list[Row]:
+    """Whether languages of one family have more in common than others: mean Jaccard, and what is beyond chance."""
+    names = view.now.result.languages
+    if not all(name in LANGUAGES for name in names):
+        return []
+    found = family_overlap(view.overlaps, {name: LANGUAGES[name].family for name in names})
+    return [
+        view.row(value, group=group, label=label, unit="share", denominator=mean.pairs)
+        for group, mean in (("within", found.within), ("between", found.between))
+        for label, value in (("jaccard", mean.jaccard), ("beyond chance", mean.beyond_chance))
+    ]

@@ -1,0 +1,79 @@
+"""Analyses of single neurons and of their moves: degrees, kinds that changed, what stayed, and profiles."""
+
+from __future__ import annotations
+
+from alignlab.analysis.rows import Row
+from alignlab.analysis.view import View
+from alignlab.neurons.dynamics import survival, survival_by_language, transitions
+from alignlab.neurons.kinds import Kind
+
+
+def kinds(view: View) -> list[Row]:
+    """Neurons by kind, language, layer and degree, and their change since the first record; the losses."""
+    rows = []
+    for thresholds, table, old in view.tables():
+        rows += [view.of_count(row, thresholds) for row in table]
+        if view.first is not None:
+            since = view.first.label
+            rows += [view.change(row, before, since, thresholds) for row, before in zip(table, old, strict=True)]
+    for language, loss in view.now.losses.items():
+        rows.append(
+            view.row(loss, thresholds="", group="language", language=language, label="loss", unit="nats a token")
+        )
+    return rows
+
+
+def sharing_histogram(view: View) -> list[Row]:
+    """How many languages share a neuron: neurons by degree, over all and within the selection."""
+    return [view.of_count(row) for row in view.now.anchored if row.degree is not None]
+
+
+def moves(view: View) -> list[Row]:
+    """How many neurons went from each kind to each, since the first record."""
+    if view.first is None:
+        return []
+    before, after = (shot.result.kinds(view.convention) for shot in (view.first, view.now))
+    columns = {"since": view.first.label, "convention": view.convention}
+    return [
+        view.row(number, kind=old.label, to_kind=new.label, denominator=sum(line), **columns)
+        for old, line in zip(Kind, transitions(before, after).tolist(), strict=True)
+        for new, number in zip(Kind, line, strict=True)
+    ]
+
+
+def survivors(view: View) -> list[Row]:
+    """Of the neurons of each kind in the first record, the share that is still of it; by language too."""
+    if view.first is None:
+        return []
+    first, now = view.first.result, view.now.result
+    columns = {"since": view.first.label, "convention": view.convention, "unit": "share"}
+    kept = survival(first.kinds(view.convention), now.kinds(view.convention))
+    rows = [view.row(share, kind=kind.label, **columns) for kind, share in kept.items()]
+    for name, shares in survival_by_language(first, now, view.convention).items():
+        rows += [
+            view.row(share, group="language", language=name, kind=kind.label, **columns)
+            for kind, share in shares.items()
+        ]
+    return rows
+
+
+def profile(view: View) -> list[Row]:
+    """The activation probability of single neurons in each language."""
+    if not view.neurons:
+        return []
+    result = view.now.result
+    p, codes = view.counts.probabilities(), result.kinds(view.convention)
+    return [
+        view.row(
+            float(p[index, layer, neuron]),
+            group="language",
+            language=name,
+            layer=layer,
+            kind=Kind(int(codes[layer, neuron])).label,
+            degree=int(result.degree[layer, neuron]),
+            label=f"{layer}.{neuron}",
+            unit="probability",
+        )
+        for layer, neuron in view.neurons
+        for index, name in enumerate(result.languages)
+    ]

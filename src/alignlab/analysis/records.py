@@ -1,0 +1,80 @@
+"""Where the counts come from that are analysed: the snapshots of a run, or a folder of published counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from alignlab.data.text_files import nearest
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.formats import COUNT_FORMATS
+from alignlab.neurons.subset import subset
+from alignlab.runs import RunFolder, step_of
+
+CountsFormat = Literal["alignlab", "lape", "ternary", "arithmetic"]
+
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """A record that is read when it is asked for, and not kept: a run may have hundreds of them.
+
+    label: what people call it, such as `step 100`.
+    """
+
+    label: str
+    path: Path
+    load: Callable[[], ActivationCounts]
+
+
+def snapshots_of(folder: Path) -> list[StoredCounts]:
+    """The snapshots of a run, in the order of their steps. Raises InputError where there are none."""
+    run = RunFolder(folder)
+    if not folder.is_dir():
+        raise InputError(Problem(f"run ({folder})", "there is no such folder", "the folder of a run", nearest(folder)))
+    paths = sorted(run.neurons.glob("step-*.safetensors"), key=step_of)
+    if not paths:
+        expected = f"snapshots as {run.neurons}/step-000000.safetensors"
+        fix = "Give the folder of a run that alignlab.train or a tracker wrote."
+        raise InputError(Problem(f"run ({folder})", "the folder holds no snapshot", expected, fix))
+    return [StoredCounts(f"step {step_of(path)}", path, _loader(path)) for path in paths]
+
+
+def stored_counts(
+    path: Path,
+    written_by: CountsFormat,
+    languages: Sequence[str] | None,
+    tag: str | None,
+) -> list[StoredCounts]:
+    """One record of counts in alignlab's own format (a file) or a published one (a folder, with its languages)."""
+    if not path.exists():
+        raise InputError(Problem(f"counts ({path})", "there is no such file or folder", "counts", nearest(path)))
+    if written_by == "alignlab":
+        if path.is_dir():
+            fix = "Give one file, or the run's folder as run=... for all its snapshots."
+            raise InputError(Problem(f"counts ({path})", "a folder", "a file that ActivationCounts.save wrote", fix))
+        return [StoredCounts(path.name, path, _loader(path))]
+    if not languages:
+        fix = "The files have no list of them: pass languages=[en,zh,...], the codes in the names of the files."
+        raise InputError(Problem("languages", "not given", "the languages of the counts", fix))
+    chosen = list(languages)
+    return [StoredCounts(path.name, path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
+
+
+def parts(
+    records: Sequence[StoredCounts], languages: Sequence[str] | None, shards: Sequence[int] | None
+) -> list[StoredCounts]:
+    """The same records with some languages and shards only."""
+    return [replace(record, load=_part(record.load, languages, shards)) for record in records]
+
+
+def _loader(path: Path) -> Callable[[], ActivationCounts]:
+    return lambda: ActivationCounts.load(path)
+
+
+def _part(
+    load: Callable[[], ActivationCounts], languages: Sequence[str] | None, shards: Sequence[int] | None
+) -> Callable[[], ActivationCounts]:
+    return lambda: subset(load(), languages, shards)

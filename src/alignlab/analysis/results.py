@@ -1,0 +1,108 @@
+"""What an analysis leaves: tables, sets and what people read on the terminal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from alignlab import console
+from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.rows import csv_text
+from alignlab.atomic import whole_folder
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.sets import NeuronSets
+from alignlab.reporting.snapshots import (
+    TABLE_ALIGN,
+    TABLE_HEADER,
+    Snapshot,
+    mean_loss,
+    scalars,
+    table_note,
+    table_rows,
+    table_title,
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """folder: where they are.  first, last: the first and the last record; the same where there is one.
+
+    lines: for each record the cells of a table.
+    """
+
+    folder: Path
+    first: Snapshot
+    last: Snapshot
+    lines: list[list[str]]
+
+
+def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
+    """Ask all records and write `table.csv`, `sets.safetensors` (of the last record) and `config.yaml`, whole or not.
+
+    sets: by language, the selected neurons above tau.
+    """
+    folder = config.results
+    if folder.exists() and not (folder / "config.yaml").is_file():
+        fix = "Set folder to another."
+        raise InputError(Problem(f"folder ({folder})", "it holds something else than an analysis", "a new folder", fix))
+    first: Snapshot | None = None
+    lines = []
+    with whole_folder(folder) as partial, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        with (
+            (partial / "table.csv").open("w", encoding="utf-8", newline="") as table,
+            console.progress("Analysing", len(records)) as advance,
+        ):
+            for counts, now, rows in config.study().over(records):
+                text = csv_text(rows)
+                table.write(text if first is None else text.partition("\n")[2])
+                first, last, last_counts = first or now, now, counts
+                lines.append(_line(now))
+                advance()
+        (partial / "config.yaml").write_text(config.document, encoding="utf-8")
+        assert first is not None
+        NeuronSets.of(last.result, counts=last_counts).save(partial / "sets.safetensors")
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        console.say(f"note: {message}")
+    return Results(folder, first, last, lines)
+
+
+def show_results(config: AnalyzeConfig, results: Results) -> None:
+    """Print the tables, the paths and the next command."""
+    first, last = results.first, results.last
+    if first is not last:
+        console.say()
+        console.heading("Neurons by kind at each record, at the thresholds of the first")
+        console.table(results.lines, ("record", "specific", "related", "general", "unassigned", *_LOSSES), "lrrrrrr")
+    console.say()
+    console.heading(table_title(last))
+    console.table(table_rows(last, first if first is not last else None), TABLE_HEADER, TABLE_ALIGN)
+    console.say(table_note(last))
+    if last.result.reason:
+        console.say(f"note: {last.result.reason}")
+    console.say()
+    console.heading("Written")
+    console.table(
+        [
+            ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
+            ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
+            ("question", str(results.folder / "config.yaml")),
+        ]
+    )
+    source = f"run={config.run}" if config.run else f"config={results.folder / 'config.yaml'}"
+    other = "lape" if "lambda" in last.result.thresholds else "ternary"
+    console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze {source} identifier.name={other}")
+
+
+_LOSSES = ("loss trained", "loss unseen")
+
+
+def _line(now: Snapshot) -> list[str]:
+    values = scalars(now)
+    counts = [f"{values[f'neurons/{kind}']:,.0f}" for kind in ("specific", "related", "general", "unassigned")]
+    losses = [f"{mean_loss(now, group):.3f}" if now.losses and group else "" for group in (now.trained, now.unseen)]
+    return [now.label, *chain(counts, losses)]

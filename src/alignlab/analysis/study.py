@@ -1,0 +1,83 @@
+"""Records one after another through the analyses that are asked for; memory stays that of a few records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.rows import Row
+from alignlab.analysis.view import View
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.kinds import Convention
+from alignlab.reporting.snapshots import Snapshot, summarise
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked of the records.
+
+    trained: languages in training; None takes those that each record names.
+    neurons: (layer, neuron) pairs to look at singly.
+    """
+
+    identifier: Identifier
+    analyses: Sequence[str]
+    convention: Convention = "paper"
+    trained: Sequence[str] | None = None
+    neurons: tuple[tuple[int, int], ...] = ()
+
+    def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[ActivationCounts, Snapshot, list[Row]]]:
+        """Each record with its classification, anchored to the first, and its rows.
+
+        Raises InputError for a record that cannot be compared with the first.
+        """
+        first: tuple[ActivationCounts, Snapshot] | None = None
+        before: Snapshot | None = None
+        for record in records:
+            counts = record.load()
+            if first is not None:
+                _check_comparable(record, counts, first[0])
+            trained = counts.trained_languages if self.trained is None else self.trained
+            anchor = first[1] if first else None
+            now = summarise(
+                counts, self.identifier, trained, anchor.result if anchor else None, self.convention, record.label
+            )
+            self._check_neurons(now)
+            view = View(counts, now, anchor, before, self.convention, self.neurons)
+            yield (
+                counts,
+                now,
+                [replace(row, analysis=name) for name in self.analyses for row in ANALYSES[name].rows(view)],
+            )
+            first, before = first or (counts, now), now
+
+    def _check_neurons(self, now: Snapshot) -> None:
+        layers, width = now.shape
+        problems = [
+            Problem("neurons", f"there is no neuron {neuron} in layer {layer}", f"{layers} layers of {width} from 0")
+            for layer, neuron in self.neurons
+            if not (0 <= layer < layers and 0 <= neuron < width)
+        ]
+        if problems:
+            raise InputError(*problems)
+
+
+def _check_comparable(record: StoredCounts, counts: ActivationCounts, first: ActivationCounts) -> None:
+    where = f"{record.path}"
+    problems = []
+    if counts.languages != first.languages:
+        found, expected = " ".join(counts.languages), " ".join(first.languages)
+        problems.append(Problem(where, f"languages {found}", f"those of the first record, {expected}"))
+    if counts.shape[2:] != first.shape[2:]:
+        found, expected = ("{} layers of {}".format(*shape[2:]) for shape in (counts.shape, first.shape))
+        problems.append(Problem(where, found, f"{expected}, as in the first record"))
+    for name in ("site", "scope"):
+        mine, its = getattr(first, name), getattr(counts, name)
+        if mine != its:
+            problems.append(Problem(where, f"{name} {its!r}", f"{mine!r}, as in the first record"))
+    if problems:
+        raise InputError(*problems)

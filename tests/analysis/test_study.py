@@ -1,0 +1,247 @@
+"""The analyses of a study, each against loops over neurons from its definition."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.rows import Row, csv_text
+from alignlab.analysis.study import Study
+from alignlab.errors import InputError
+from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons.identifiers import TernaryConfig
+
+NAMES = ("en", "de", "sw", "bn")
+LAYERS, WIDTH, TOKENS = 3, 40, 200
+IDENTIFIER = TernaryConfig(top_rate=0.4, bar=0.6)
+LABELS = ("none", "specific", "related", "general", "unassigned")
+
+
+def record(step: int, layers: int = LAYERS) -> ActivationCounts:
+    random = torch.Generator().manual_seed(step)
+    firings = torch.randint(0, TOKENS // 4, (4, 4, layers, WIDTH), generator=random)
+    return ActivationCounts(
+        NAMES, firings, torch.full((4, 4), TOKENS // 4), torch.full((4, 4), 3), "mlp.act", "all", step=step,
+        trained_languages=("de", "sw"), loss_sum=torch.arange(4).double() + step, loss_tokens=torch.full((4,), 10),
+    )  # fmt: skip
+
+
+def stored(*counts: ActivationCounts) -> list[StoredCounts]:
+    return [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda one=one: one) for one in counts]
+
+
+def rows_of(analysis: str, *counts: ActivationCounts, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
+    """The rows of the last record."""
+    return list(Study(IDENTIFIER, [analysis], neurons=neurons).over(stored(*counts)))[-1][2]
+
+
+def pick(rows: Sequence[Row], **columns: object) -> Row:
+    """The one row with these columns."""
+    (found,) = [row for row in rows if all(getattr(row, key) == value for key, value in columns.items())]
+    return found
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[list[list[str]], list[list[str]], list[list[list[bool]]], list[list[list[bool]]]]:
+    """Kinds (by the paper's convention) and owners of every neuron in two records, the second anchored; by loops."""
+    first = ternary(record(0), 0.4, 0.6)
+    second = ternary(record(5), 0.4, 0.6, first.lambda_, threshold=first.threshold)
+    kinds, owned = [], []
+    for result in (first, second):
+        table = []
+        for layer in range(LAYERS):
+            line = []
+            for neuron in range(WIDTH):
+                degree = sum(bool(result.above[name][layer, neuron]) for name in NAMES)
+                if degree == len(NAMES):
+                    line.append("general")
+                elif not result.selected[layer, neuron]:
+                    line.append("none")
+                else:
+                    line.append("unassigned" if degree == 0 else "specific" if degree == 1 else "related")
+            table.append(line)
+        kinds.append(table)
+        owned.append([[[bool(x) for x in line] for line in result.above[name].tolist()] for name in NAMES])
+    return kinds[0], kinds[1], owned[0], owned[1]
+
+
+def number(kinds: list[list[str]], kind: str, layer: int | None = None, owner: list[list[bool]] | None = None) -> int:
+    return sum(
+        kinds[i][n] == kind and (owner is None or owner[i][n])
+        for i in range(LAYERS) for n in range(WIDTH) if layer in (None, i)
+    )  # fmt: skip
+
+
+def test_kinds_and_their_changes(pair) -> None:
+    before, after, owned_before, owned_after = pair
+    rows = rows_of("kinds", record(0), record(5))
+    for kind in LABELS[1:]:
+        columns = {"thresholds": "anchored", "group": "all", "layer": None, "kind": kind}
+        assert pick(rows, since="", **columns).value == number(after, kind)
+        assert pick(rows, since="step 0", **columns).value == number(after, kind) - number(before, kind)
+    columns = {"thresholds": "anchored", "group": "language", "language": "sw", "kind": "related"}
+    mine = number(after, "related", owner=owned_after[2])
+    assert pick(rows, since="", **columns).value == mine > 0
+    assert pick(rows, since="step 0", **columns).value == mine - number(before, "related", owner=owned_before[2])
+    own = ternary(record(5), 0.4, 0.6)
+    again = pick(rows, thresholds="reestimated", since="", group="all", layer=None, kind="general")
+    assert again.value == int(own.general.sum())
+    loss = pick(rows, label="loss", language="bn")
+    assert (loss.value, loss.unit, loss.step) == (pytest.approx((3 + 5) / 10), "nats a token", 5)
+
+
+def test_by_layer(pair) -> None:
+    before, after, *_ = pair
+    distribution = rows_of("layer_distribution", record(0), record(5))
+    delta = rows_of("layer_delta", record(0), record(9), record(5))
+    steps = rows_of("checkpoint_layer_delta", record(0), record(5))
+    for layer in range(LAYERS):
+        for kind in LABELS[1:]:
+            found = pick(distribution, thresholds="anchored", layer=layer, kind=kind)
+            assert (found.value, found.denominator) == (number(after, kind, layer), WIDTH)
+            change = number(after, kind, layer) - number(before, kind, layer)
+            assert pick(delta, layer=layer, kind=kind).value == change
+            assert pick(steps, layer=layer, kind=kind).value == change
+    assert {row.since for row in delta} == {"step 0"}
+    assert {row.since for row in rows_of("checkpoint_layer_delta", record(0), record(9), record(5))} == {"step 9"}
+
+
+def test_the_first_record_has_no_changes() -> None:
+    for name in ("layer_delta", "checkpoint_layer_delta", "transitions", "survival", "overlap_ratio"):
+        assert rows_of(name, record(0)) == []
+    assert {row.since for row in rows_of("kinds", record(0)) + rows_of("trained_vs_unseen", record(0))} == {""}
+
+
+def test_degrees(pair) -> None:
+    *_, owned_after = pair
+    rows = rows_of("sharing_histogram", record(0), record(5))
+    degrees = [sum(owned[i][n] for owned in owned_after) for i in range(LAYERS) for n in range(WIDTH)]
+    for degree in range(5):
+        assert pick(rows, convention="all", degree=degree).value == degrees.count(degree)
+    assert sum(row.value for row in rows if row.convention == "selection") == round(0.4 * LAYERS * WIDTH)
+
+
+def test_moves(pair) -> None:
+    before, after, owned_before, owned_after = pair
+    rows = rows_of("transitions", record(0), record(5))
+    for old in LABELS:
+        for new in LABELS:
+            expected = sum(
+                before[i][n] == old and after[i][n] == new for i in range(LAYERS) for n in range(WIDTH)
+            )  # fmt: skip
+            assert pick(rows, kind=old, to_kind=new).value == expected
+    assert sum(row.value for row in rows) == LAYERS * WIDTH
+    kept = rows_of("survival", record(0), record(5))
+    stays = sum(before[i][n] == after[i][n] == "related" for i in range(LAYERS) for n in range(WIDTH))
+    assert pick(kept, group="all", kind="related").value == pytest.approx(stays / number(before, "related"))
+    mine = [(i, n) for i in range(LAYERS) for n in range(WIDTH) if before[i][n] == "related" and owned_before[1][i][n]]
+    still = [1 for i, n in mine if after[i][n] == "related" and owned_after[1][i][n]]
+    assert pick(kept, language="de", kind="related").value == pytest.approx(len(still) / len(mine))
+
+
+def test_groups_of_languages(pair) -> None:
+    before, after, owned_before, owned_after = pair
+    rows = rows_of("trained_vs_unseen", record(0), record(5))
+    for group, members in (("trained", (1, 2)), ("unseen", (0, 3))):
+        for kind in ("specific", "related"):
+            now, then = (
+                sum(number(kinds, kind, owner=owned[g]) for g in members) / 2
+                for kinds, owned in ((after, owned_after), (before, owned_before))
+            )
+            columns = {"thresholds": "anchored", "group": group, "kind": kind}
+            assert pick(rows, since="", **columns).value == now
+            assert pick(rows, since="step 0", **columns).value == now - then
+
+
+def test_english_beside_the_others(pair) -> None:
+    _, after, _, owned_after = pair
+    rows = rows_of("english_uniqueness", record(0), record(5))
+    counts = [number(after, "related", owner=owned_after[g]) for g in range(4)]
+    assert pick(rows, label="over the others", kind="related").value == pytest.approx(counts[0] / (sum(counts[1:]) / 3))
+    assert pick(rows, group="unseen", kind="related").value == (counts[0] + counts[3]) / 2
+    assert pick(rows, group="unseen without en", kind="related").value == counts[3]
+
+
+def test_pairs_of_languages() -> None:
+    first = ternary(record(0), 0.4, 0.6)
+    second = ternary(record(5), 0.4, 0.6, first.lambda_, threshold=first.threshold)
+    rows = rows_of("language_overlap", record(0), record(5))
+    a, b = second.sets["de"].flatten().tolist(), second.sets["bn"].flatten().tolist()
+    both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(x or y for x, y in zip(a, b, strict=True))
+    assert pick(rows, language="de", other="bn", label="jaccard").value == pytest.approx(both / either)
+    assert len(rows) == 4 * 6
+    ratio = pick(rows_of("overlap_ratio", record(0), record(5)), language="de").value
+    old = first.sets["de"].flatten().tolist()
+    assert ratio == pytest.approx(sum(x and y for x, y in zip(old, a, strict=True)) / sum(old))
+    family = rows_of("family_overlap", record(0), record(5))
+    jaccard = {(row.language, row.other): row.value for row in rows if row.label == "jaccard"}
+    assert pick(family, group="within", label="jaccard").value == pytest.approx(jaccard["en", "de"])
+    others = [value for key, value in jaccard.items() if key != ("en", "de")]
+    assert pick(family, group="between", label="jaccard").value == pytest.approx(sum(others) / 5)
+
+
+def test_a_neuron_by_itself() -> None:
+    counts = record(5)
+    rows = rows_of("single_neuron_profile", record(0), counts, neurons=((2, 7), (0, 0)))
+    for g, name in enumerate(NAMES):
+        expected = sum(int(counts.firings[g, s, 2, 7]) for s in range(4)) / TOKENS
+        assert pick(rows, label="2.7", language=name).value == pytest.approx(expected)
+    with pytest.raises(InputError, match="there is no neuron 40 in layer 0; expected 3 layers of 40"):
+        rows_of("single_neuron_profile", counts, neurons=((0, 40),))
+
+
+def test_parts_of_the_layers_need_layers() -> None:
+    assert rows_of("layer_parts", record(0)) == []
+    rows = rows_of("layer_parts", record(0, layers=12))
+    starts = [row.value for row in rows if row.unit == "layers"]
+    assert starts[0] == 0
+    assert starts == sorted(set(starts))
+    assert len(starts) == 4
+    errors = [row.value for row in rows if row.unit == "error"]
+    assert len(errors) == 6
+    assert all(later <= earlier for earlier, later in itertools.pairwise(errors))
+
+
+def test_records_that_do_not_compare_are_refused() -> None:
+    with pytest.raises(InputError, match="4 layers of 40; expected 3 layers of 40, as in the first record"):
+        rows_of("kinds", record(0), record(1, layers=4))
+
+
+def test_all_rows_name_their_analysis_and_are_one_table() -> None:
+    study = Study(IDENTIFIER, list(ANALYSES), neurons=((0, 1),))
+    rows = [row for _, _, some in study.over(stored(record(0, 12), record(5, 12))) for row in some]
+    assert {row.analysis for row in rows} == set(ANALYSES)
+    read = list(csv.DictReader(io.StringIO(csv_text(rows))))
+    assert len(read) == len(rows)
+    for row, line in zip(rows, read, strict=True):
+        same = math.isnan(float(line["value"])) if math.isnan(row.value) else float(line["value"]) == row.value
+        assert same
+        assert line["layer"] == ("" if row.layer is None else str(row.layer))
+
+
+def test_records_are_let_go() -> None:
+    """Of a hundred snapshots a few are held at a time."""
+    alive: list[int] = []
+
+    def load(step: int) -> ActivationCounts:
+        counts = record(step)
+
+        alive.append(step)
+        weakref.finalize(counts, alive.remove, step)
+        return counts
+
+    most = 0
+    many = [StoredCounts(f"step {step}", Path(), lambda step=step: load(step)) for step in range(8)]
+    for _ in Study(IDENTIFIER, ["kinds", "transitions"]).over(many):
+        most = max(most, len(alive))
+    assert most <= 3

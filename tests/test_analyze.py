@@ -1,0 +1,185 @@
+"""The verb: a run's snapshots and published counts, asked again without a model."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from alignlab.analyze import main
+from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
+from alignlab.neurons.formats import save_ternary_counts
+from alignlab.train import main as train
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = [
+    "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.source.count=6", "probe.max_texts=6",
+    "probe.source.languages=[en,zh,de,sw]", "data.train.count=24", "data.examples_per_step=6", "wandb.mode=disabled",
+    "probe.shards=3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with three snapshots."""
+    folder = tmp_path_factory.mktemp("analyze") / "run"
+    assert train([*SMALL, f"run.folder={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command, where nothing may be loaded but counts."""
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoConfig, transformers.AutoTokenizer):
+        monkeypatch.setattr(kind, "from_pretrained", refuse)
+    monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(argv)
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def rows(path: Path, **columns: str) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if all(row[key] == value for key, value in columns.items())]
+
+
+def test_with_its_own_settings_a_run_gives_the_trackers_numbers(command: Command, run: Path, tmp_path: Path) -> None:
+    status, printed, _ = command(f"run={run}", "folder=out")
+    assert status == 0
+    again = rows(tmp_path / "out/table.csv", analysis="kinds", since="")
+    tracked = rows(run / "neurons.csv")
+    shared = ("thresholds", "step", "group", "language", "layer", "degree", "convention", "denominator")
+    key = [*shared, "kind"]
+    losses = {("", row["step"], row["language"]): float(row["count"]) for row in tracked if row["kind"] == "loss"}
+    counts = {tuple(row[name] for name in key): float(row["count"]) for row in tracked if row["kind"] != "loss"}
+    assert len(counts) > 100
+    assert {tuple(row[name] for name in key): float(row["value"]) for row in again if row["label"] != "loss"} == counts
+    assert {
+        (row["thresholds"], row["step"], row["language"]): float(row["value"])
+        for row in again
+        if row["label"] == "loss"
+    } == losses
+    assert len(losses) == 12
+    for text in ("3, ", "ternary (top_rate 0.1, bar 0.95", "step 4: 4 x 640", "out/table.csv", "Next: ask otherwise"):
+        assert text in printed, text
+
+
+def test_another_identifier_and_the_same_folder_for_the_same_question(command: Command, run: Path) -> None:
+    for _ in range(2):
+        assert command(f"run={run}", "identifier.name=lape", "languages=[sw,en,de]", "shards=[0,2]")[0] == 0
+    assert command(f"run={run}", "identifier.name=lape", "identifier.bar=0.9")[0] == 0
+    folders = sorted((run / "analysis").iterdir())
+    assert len(folders) == 2
+    (folder,) = [path for path in folders if "shards: [0, 2]" in (path / "config.yaml").read_text()]
+    first, last = (
+        ActivationCounts.load(run / f"neurons/step-{step:06d}.safetensors") for step in (0, 4)
+    )  # fmt: skip
+    p = []
+    for counts in (first, last):
+        some = [counts.languages.index(name) for name in ("sw", "en", "de")]
+        firings = counts.firings.long()[some][:, [0, 2]].sum(1).double()
+        p.append(firings / counts.tokens[some][:, [0, 2]].sum(1).double()[:, None, None])
+    names = ("sw", "en", "de")
+    anchor = lape(p[0], 0.1, languages=names)
+    result = lape(p[1], 0.1, languages=names, threshold=anchor.threshold)
+    sets = NeuronSets.load(folder / "sets.safetensors")
+    assert sets.names == names
+    assert all(torch.equal(sets[name], result.sets[name]) for name in names)
+    (row,) = rows(
+        folder / "table.csv", analysis="kinds", step="4", since="", thresholds="anchored", language="sw", kind="related"
+    )
+    owned = result.sets["sw"] & (result.degree == 2)
+    assert float(row["value"]) == int(owned.sum())
+
+
+def test_published_counts_need_no_model_and_no_run(command: Command, run: Path, tmp_path: Path) -> None:
+    counts = ActivationCounts.load(run / "neurons/step-000004.safetensors")
+    save_ternary_counts(counts, tmp_path / "published", "train.mistral-7b")
+    status, printed, _ = command(
+        "counts=published", "counts_format=ternary", "languages=[en,zh,de,sw]", "trained=[zh,de]",
+        "identifier.top_rate=0.05", "folder=out",
+    )  # fmt: skip
+    assert status == 0
+    result = ternary(counts, top_rate=0.05)
+    table = rows(tmp_path / "out/table.csv", analysis="kinds", thresholds="anchored", group="all", layer="")
+    found = {row["kind"]: float(row["value"]) for row in table if row["kind"]}
+    chosen = result.selected
+    assert found == {
+        "specific": int((chosen & (result.degree == 1)).sum()),
+        "related": int((chosen & (result.degree > 1) & (result.degree < 4)).sum()),
+        "general": int((result.degree == 4).sum()),
+        "unassigned": int((chosen & (result.degree == 0)).sum()),
+    }
+    assert f"Neurons at published: 4 x 640 = 2560, 128 selected, tau {result.threshold:.4f}" in printed
+    sets = NeuronSets.load(tmp_path / "out/sets.safetensors")
+    assert all(torch.equal(sets[name], result.sets[name]) for name in counts.languages)
+    # The question, asked again from its file, has the same answer.
+    before = (tmp_path / "out/table.csv").read_bytes()
+    assert command("config=out/config.yaml", "folder=again")[0] == 0
+    assert (tmp_path / "again/table.csv").read_bytes() == before
+
+
+def test_the_noise_of_published_differences_is_told_in_a_line(command: Command, tmp_path: Path) -> None:
+    for name, full, prefix in (("en", [5, 9], [1, 2]), ("de", [4, 3], [4, 4])):
+        for start, over in (("", full), ("prefix.", prefix)):
+            content = {"total_tokens": 10 if start == "" else 2, "over_zero": torch.tensor([over])}
+            torch.save(content, tmp_path / f"{start}activation.{name}.x.pt")
+    status, printed, errors = command(
+        "counts=.", "counts_format=ternary", "languages=[en,de]", "identifier.top_rate=0.5"
+    )
+    assert (status, errors) == (0, "")
+    assert "note: .: of 4 counts of the response, full text minus prompt, 1 are negative and set to 0" in printed
+
+
+def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -> None:
+    status, printed, _ = command(f"run={run}", "dry_run=true", "folder=out")
+    assert status == 0
+    assert "Plan of the analysis" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "neither run nor counts is set; expected one of them. Write run=runs/demo"),
+        (["run=a", "counts=b"], "both run and counts are set; expected one of them."),
+        (["run=nothing"], "run (nothing): there is no such folder; expected the folder of a run."),
+        (["run=."], "run (.): the folder holds no snapshot; expected snapshots as neurons/step-000000.safetensors."),
+        (["counts=nothing"], "counts (nothing): there is no such file or folder; expected counts."),
+        (["counts=."], "counts (.): a folder; expected a file that ActivationCounts.save wrote. Give one file"),
+        (["counts=.", "counts_format=lape"], "languages: not given; expected the languages of the counts."),
+        (["counts=.", "counts_format=lapse"], "Did you mean 'lape'?"),
+        (["run=.", "analyses=[kind]"], "Did you mean 'kinds'?"),
+        (["run=.", "neurons=[3-4]"], "layers and neurons from 0, such as ['3.127', '0.5']"),
+        (["run={run}", "languages=[en,xx]"], "languages: 'xx' is not among the languages counted; expected some of: "),
+        (["run={run}", "shards=[3]"], "shards: there is no shard 3; expected numbers from 0 to 2."),
+        (["run={run}", "identifier.top_rat=0.1"], "Did you mean 'identifier.top_rate'?"),
+        (
+            ["run={run}", "folder=mine"],
+            "folder (mine): it holds something else than an analysis; expected a new folder.",
+        ),
+    ],
+)
+def test_refusals(command: Command, run: Path, tmp_path: Path, argv: list[str], message: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").touch()
+    before = sorted(path for folder in (tmp_path, run) for path in folder.rglob("*"))
+    status, _, errors = command(*(argument.replace("{run}", str(run)) for argument in argv))
+    assert status == 2
+    assert message in errors
+    assert "Traceback" not in errors
+    assert sorted(path for folder in (tmp_path, run) for path in folder.rglob("*")) == before
