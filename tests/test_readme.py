@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import alignlab.analyze
 import alignlab.train
+from alignlab.neurons import ActivationCounts
+from alignlab.neurons.formats import save_ternary_counts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +48,13 @@ def test_the_command_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     _, _, module, *arguments = shlex.split(command)
+    if module == "alignlab.analyze":
+        make_counts(tmp_path)
+        arguments = [argument.replace("FOLDER", "published") for argument in arguments]
+        capsys.readouterr()
+        assert alignlab.analyze.main(arguments) == 0
+        assert "Written" in capsys.readouterr().out
+        return
     assert module == "alignlab.train"
     if "data.root=../shared/data" in arguments:
         make_texts(tmp_path / "data")
@@ -93,3 +104,14 @@ def make_texts(root: Path) -> None:
         (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n" * 20, encoding="utf-8")
     for code in ("de", "en", "sw", "te"):
         (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+
+
+def make_counts(folder: Path) -> None:
+    """The counts that the commands of `alignlab.analyze` read: a run of two snapshots, and published files."""
+    languages = ("en", "de", "zh", "sw")
+    for step in (0, 100):
+        firings = torch.randint(0, 50, (4, 2, 3, 200), generator=torch.Generator().manual_seed(step))
+        tokens = torch.full((4, 2), 50)
+        counts = ActivationCounts(languages, firings, tokens, tokens, "mlp.act", "response", step=step)
+        counts.save(folder / f"runs/demo/neurons/step-{step:06d}.safetensors")
+    save_ternary_counts(counts, folder / "published", "train.demo")

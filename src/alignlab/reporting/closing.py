@@ -37,6 +37,6 @@ def show_closing(folder: RunFolder) -> None:
         console.say("\nTo see it on W&B, log in with `wandb login`, then:")
         console.say(f"    wandb sync {shlex.quote(str(offline[-1]))}")
     console.say(
-        f"\nNext: try another setting, e.g. python -m alignlab.train config={folder.config} "
-        f"run.folder={folder.path}-2 method.lora.rank=4"
+        f"\nNext: ask the snapshots again, e.g. python -m alignlab.analyze run={shlex.quote(str(folder.path))} "
+        "identifier.name=lape"
     )
