@@ -50,6 +50,33 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
+class Resamples:
+    """The counts of a record in each of its resamples.
+
+    result: the classification of the record as it is.
+    rows: its `kind_counts`.
+    values: (R, rows) float64, the same counts in each resample.
+    kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
+    shards: S.
+    """
+
+    result: Identified
+    rows: list[CountRow]
+    values: Floats
+    kept: Tensor
+    shards: int
+
+    def intervals(self) -> list[Interval]:
+        """The interval of each row."""
+        return _intervals(self.rows, self.values, self.shards)
+
+    def since(self, first: Resamples) -> list[Interval]:
+        """The interval of the change of each row from `first`, whose resamples are of the same draws."""
+        rows = [replace(row, count=row.count - old.count) for row, old in zip(self.rows, first.rows, strict=True)]
+        return _intervals(rows, self.values - first.values, self.shards)
+
+
+@dataclass(frozen=True, eq=False)
 class Bootstrap:
     """What resampling says of one record.
 
@@ -86,7 +113,7 @@ class Difference:
     shards: int
 
 
-def bootstrap(
+def resample(
     counts: ActivationCounts,
     identifier: Identifier,
     trained: Collection[str] = (),
@@ -96,7 +123,7 @@ def bootstrap(
     resamples: int = 200,
     seed: int = 0,
     parallel: bool = True,
-) -> Bootstrap:
+) -> Resamples:
     """Resample the shards of a record and classify each resample.
 
     identifier, trained, kinds: as for `kind_counts`.
@@ -104,7 +131,8 @@ def bootstrap(
         lambda is held at the record's own either way.
     parallel: the shards of all languages hold the same documents and are drawn together.
 
-    Raises InputError for counts whose shards cannot tell: see `alignlab.neurons.resampling.check_shards`.
+    Records of the same documents, resampled with the same seed, are of the same draws. Raises InputError for counts
+    whose shards cannot tell: see `alignlab.neurons.resampling.check_shards`.
     """
     _check(counts, resamples)
     g, shards, layers, neurons = counts.shape
@@ -117,9 +145,26 @@ def bootstrap(
     for counted, codes in over_resamples(again.classified, resampled(counts, weights)):
         values.append(counted)
         kept += codes == observed
-    rows = kind_counts(held, trained, kinds, counts.step)
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
-    return Bootstrap(held, _intervals(rows, np.stack(values), shards), share, share >= STABLE, resamples, shards)
+    return Resamples(held, kind_counts(held, trained, kinds, counts.step), np.stack(values), share, shards)
+
+
+def bootstrap(
+    counts: ActivationCounts,
+    identifier: Identifier,
+    trained: Collection[str] = (),
+    kinds: Convention = "paper",
+    *,
+    anchor: Identified | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+    parallel: bool = True,
+) -> Bootstrap:
+    """Every count of a record with its interval, and which neurons are stable; see `resample`."""
+    found = resample(
+        counts, identifier, trained, kinds, anchor=anchor, resamples=resamples, seed=seed, parallel=parallel
+    )
+    return Bootstrap(found.result, found.intervals(), found.kept, found.kept >= STABLE, resamples, found.shards)
 
 
 def bootstrap_difference(
@@ -139,24 +184,15 @@ def bootstrap_difference(
     anchored: classify both at the tau and lambda of the first as it is; else each at its own lambda and with its own
         tau, taken anew from each resample.
 
-    The rest is as for `bootstrap`. Raises InputError also where the records differ in languages, shards or documents.
+    The rest is as for `resample`. Raises InputError also where the records differ in languages, shards or documents.
     """
-    _check_pair(first, second)
-    _check(first, resamples)
-    _check(second, resamples)
-    g, shards, *_ = first.shape
-    before = identifier.identify(first)
-    after = identifier.identify(second, before if anchored else None)
-    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
-    values = []
-    for counts, held in ((first, before), (second, after)):
-        again = _Classification(identifier, held, anchored, kinds, _members(counts, trained))
-        values.append(
-            np.stack([counted for counted, _ in over_resamples(again.classified, resampled(counts, weights))])
-        )
-    tables = [kind_counts(held, trained, kinds, second.step) for held in (before, after)]
-    rows = [replace(after, count=after.count - before.count) for before, after in zip(*tables, strict=True)]
-    return Difference(before, after, _intervals(rows, values[1] - values[0], shards), anchored, resamples, shards)
+    check_pair(first, second)
+    before = identifier.identify(first) if anchored else None
+    old, new = (
+        resample(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
+        for counts in (first, second)
+    )
+    return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
 
 
 def chance_level(
@@ -244,7 +280,8 @@ def _check(counts: ActivationCounts, resamples: int) -> None:
     check_shards(counts)
 
 
-def _check_pair(first: ActivationCounts, second: ActivationCounts) -> None:
+def check_pair(first: ActivationCounts, second: ActivationCounts) -> None:
+    """Raises InputError unless two records are of the same languages, shards and documents."""
     problems = []
     if first.languages != second.languages:
         found, expected = ", ".join(second.languages), ", ".join(first.languages)
