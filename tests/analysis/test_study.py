@@ -218,9 +218,10 @@ def test_records_that_do_not_compare_are_refused() -> None:
 
 
 def test_all_rows_name_their_analysis_and_are_one_table() -> None:
-    study = Study(IDENTIFIER, list(ANALYSES), neurons=((0, 1),))
+    names = [name for name in ANALYSES if name != "stability"]  # without resamples it has no rows
+    study = Study(IDENTIFIER, names, neurons=((0, 1),))
     rows = [row for _, _, some in study.over(stored(record(0, 12), record(5, 12))) for row in some]
-    assert {row.analysis for row in rows} == set(ANALYSES)
+    assert {row.analysis for row in rows} == set(names)
     read = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert len(read) == len(rows)
     for row, line in zip(rows, read, strict=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.study import Study
 from alignlab.config import option, to_plain, to_yaml, variant
@@ -47,6 +48,9 @@ class AnalyzeConfig:
     )
     analyses: list[str] = option(USUAL, "what is asked", choices=list(ANALYSES))
     neurons: list[str] = option([], "neurons of single_neuron_profile, as layer.neuron from 0", check=_neurons)
+    intervals: bool = option(False, "also resample the shards of documents: an interval of every count and change")
+    resamples: int = option(200, "resamples of each record", ge=2)
+    seed: int = option(0, "of the resamples", ge=0)
     folder: str | None = option(
         None, "where tables and sets are written; null: analysis/<identifier>-<digest> in the run, else in runs/"
     )
@@ -69,7 +73,13 @@ class AnalyzeConfig:
     def study(self) -> Study:
         """What is asked of each record."""
         neurons = tuple((int(layer), int(neuron)) for layer, neuron in (name.split(".") for name in self.neurons))
-        return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons)
+        resampling = None
+        if self.intervals:
+            options = to_plain(self)["identifier"]
+            resampling = Resampling(
+                self.identifier, options, self.kinds, self.resamples, self.seed, self.results.parent / "cache"
+            )
+        return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons, resampling)
 
     @property
     def results(self) -> Path:

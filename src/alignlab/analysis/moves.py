@@ -6,6 +6,9 @@ from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.neurons.dynamics import survival, survival_by_language, transitions
 from alignlab.neurons.kinds import Kind
+from alignlab.neurons.summary import COUNTED_KINDS
+from alignlab.neurons.uncertainty import STABLE
+from alignlab.reporting.snapshots import ANCHORED
 
 
 def kinds(view: View) -> list[Row]:
@@ -55,6 +58,28 @@ def survivors(view: View) -> list[Row]:
             for kind, share in shares.items()
         ]
     return rows
+
+
+def stability(view: View) -> list[Row]:
+    """Neurons that keep their kind in 95 % of the resamples; and how many chance alone would give each kind."""
+    if view.noise is None:
+        return []
+    codes = view.now.result.kinds(view.convention)
+    stable = view.noise.at[ANCHORED].kept >= STABLE
+    columns = {"convention": view.convention}
+    rows = [
+        view.row(
+            int((stable & (codes == kind)).sum()),
+            kind=kind.label,
+            label="stable",
+            denominator=int((codes == kind).sum()),
+            **columns,
+        )
+        for kind in COUNTED_KINDS
+    ]
+    return rows + [
+        view.row(number, kind=kind.label, label="by chance", **columns) for kind, number in view.noise.chance.items()
+    ]
 
 
 def profile(view: View) -> list[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.noise import Intervals, Noise, Resampling, intervals
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
@@ -13,6 +14,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention
+from alignlab.neurons.uncertainty import check_pair
 from alignlab.reporting.snapshots import Snapshot, summarise
 
 
@@ -22,6 +24,7 @@ class Study:
 
     trained: languages in training; None takes those that each record names.
     neurons: (layer, neuron) pairs to look at singly.
+    resampling: how the intervals of all counts and changes are made; None makes none.
     """
 
     identifier: Identifier
@@ -29,6 +32,7 @@ class Study:
     convention: Convention = "paper"
     trained: Sequence[str] | None = None
     neurons: tuple[tuple[int, int], ...] = ()
+    resampling: Resampling | None = None
 
     def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[ActivationCounts, Snapshot, list[Row]]]:
         """Each record with its classification, anchored to the first, and its rows.
@@ -37,6 +41,8 @@ class Study:
         """
         first: tuple[ActivationCounts, Snapshot] | None = None
         before: Snapshot | None = None
+        noise_first: Noise | None = None
+        noise_before: Noise | None = None
         for record in records:
             counts = record.load()
             if first is not None:
@@ -47,13 +53,21 @@ class Study:
                 counts, self.identifier, trained, anchor.result if anchor else None, self.convention, record.label
             )
             self._check_neurons(now)
-            view = View(counts, now, anchor, before, self.convention, self.neurons)
+            noise: Noise | None = None
+            found: Intervals = {}
+            if self.resampling is not None:
+                if first is not None:
+                    check_pair(first[0], counts)
+                noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
+                found = intervals(noise, *(old for old in (noise_first, noise_before) if old is not None))
+            view = View(counts, now, anchor, before, self.convention, self.neurons, noise, found)
             yield (
                 counts,
                 now,
                 [replace(row, analysis=name) for name in self.analyses for row in ANALYSES[name].rows(view)],
             )
             first, before = first or (counts, now), now
+            noise_first, noise_before = noise_first or noise, noise
 
     def _check_neurons(self, now: Snapshot) -> None:
         layers, width = now.shape

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from alignlab.analysis.noise import Intervals, Noise
 from alignlab.analysis.rows import Row
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.summary import CountRow
+from alignlab.neurons.uncertainty import Interval
 from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
 
 
@@ -23,6 +25,7 @@ class View:
     first, before: the first record and the one before this, classified; None where this is the first.
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
+    noise, intervals: how sure its counts and changes are; None and empty where it was not asked.
     """
 
     counts: ActivationCounts
@@ -31,6 +34,8 @@ class View:
     before: Snapshot | None
     convention: Convention
     neurons: tuple[tuple[int, int], ...] = ()
+    noise: Noise | None = None
+    intervals: Intervals = field(default_factory=dict)
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
@@ -40,11 +45,15 @@ class View:
     def of_count(self, count: CountRow, thresholds: str = ANCHORED) -> Row:
         """The row of a count."""
         values = asdict(count)
-        return self.row(values.pop("count"), thresholds=thresholds, **values)
+        row = self.row(values.pop("count"), thresholds=thresholds, **values)
+        return _with_interval(row, self.intervals.get((thresholds, "", count)))
 
     def change(self, count: CountRow, before: CountRow, since: str, thresholds: str = ANCHORED) -> Row:
         """The row of the change from one count to another of the same kind."""
-        return replace(self.of_count(count, thresholds), value=count.count - before.count, since=since)
+        row = replace(self.of_count(count, thresholds), value=count.count - before.count, since=since)
+        interval = self.intervals.get((thresholds, since, count))
+        beyond = None if interval is None else not interval.low <= 0 <= interval.high
+        return replace(_with_interval(row, interval), beyond_noise=beyond)
 
     def tables(self) -> list[tuple[str, list[CountRow], list[CountRow]]]:
         """Both thresholds with the counts at them, of this record and of the first (none where this is it)."""
@@ -78,3 +87,9 @@ class Analysis:
     meaning: str
     figure: str
     rows: Callable[[View], list[Row]]
+
+
+def _with_interval(row: Row, interval: Interval | None) -> Row:
+    if interval is None:
+        return replace(row, low=None, high=None, noise_bias=None)
+    return replace(row, low=interval.low, high=interval.high, noise_bias=interval.noise_bias)

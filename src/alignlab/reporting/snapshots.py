@@ -23,6 +23,7 @@ class Snapshot:
 
     label: what people call it, such as `step 100`.
 
+    result, own: classified at the thresholds of the run's first snapshot, and at its own.
     anchored: rows at the thresholds of the run's first snapshot, by which differences are meant.
     reestimated: rows at those of this snapshot; their differences are compositional: tau is a quantile of all
         probabilities, so more neurons of one degree leave fewer of the others.
@@ -34,6 +35,7 @@ class Snapshot:
     trained: tuple[str, ...]
     unseen: tuple[str, ...]
     result: Identified
+    own: Identified
     anchored: list[CountRow]
     reestimated: list[CountRow]
     losses: dict[str, float]
@@ -65,6 +67,7 @@ def summarise(
         trained=tuple(language for language in counts.languages if language in trained),
         unseen=tuple(language for language in counts.languages if language not in trained),
         result=result,
+        own=own,
         anchored=kind_counts(result, trained, kinds, counts.step),
         reestimated=kind_counts(own, trained, kinds, counts.step),
         losses=losses,

@@ -1,0 +1,148 @@
+"""How sure the counts of records are: resamples of their shards, kept by content so that none is drawn twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from alignlab.atomic import whole_file
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_checks import as_array
+from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.summary import CountRow
+from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample
+from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
+
+# Part of every key: raise it when the numbers of a resample change.
+VERSION = 1
+
+# By thresholds, the record compared to ("" for the count itself) and the count.
+Intervals = dict[tuple[str, str, CountRow], Interval]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Resamples of one record at both thresholds, and how often chance alone would give each kind."""
+
+    label: str
+    at: Mapping[str, Resamples]
+    chance: Mapping[Kind, float]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How records are resampled, and where what was drawn is kept.
+
+    options: of the identifier, plain; they belong to the key.
+    """
+
+    identifier: Identifier
+    options: Mapping[str, Any]
+    convention: Convention
+    resamples: int
+    seed: int
+    cache: Path
+
+    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
+        """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
+        content = _content(counts)
+        at = {
+            ANCHORED: self._resamples(counts, content, now.result, now.anchored, now.trained, anchor),
+            REESTIMATED: self._resamples(counts, content, now.own, now.reestimated, now.trained, None),
+        }
+        return Noise(now.label, at, self._chance(counts, content, anchor))
+
+    def _resamples(
+        self,
+        counts: ActivationCounts,
+        content: str,
+        result: Identified,
+        rows: list[CountRow],
+        trained: tuple[str, ...],
+        anchor: Identified | None,
+    ) -> Resamples:
+        path = self._path(content, "counts", trained=trained, anchor=anchor.thresholds if anchor else None)
+        stored = _read(path)
+        if stored is None:
+            drawn = resample(
+                counts,
+                self.identifier,
+                trained,
+                self.convention,
+                anchor=anchor,
+                resamples=self.resamples,
+                seed=self.seed,
+            )
+            stored = {"values": torch.from_numpy(drawn.values), "kept": drawn.kept}
+            _write(path, stored)
+        return Resamples(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
+
+    def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
+        path = self._path(content, "chance", trained=(), anchor=anchor.thresholds)
+        stored = _read(path)
+        if stored is None:
+            found = chance_level(counts, self.identifier, self.convention, anchor=anchor, seed=self.seed)
+            stored = {kind.label: torch.tensor(number, dtype=torch.float64) for kind, number in found.items()}
+            _write(path, stored)
+        return {kind: float(stored[kind.label]) for kind in Kind if kind.label in stored}
+
+    def _path(self, content: str, what: str, *, trained: tuple[str, ...], anchor: Mapping[str, float] | None) -> Path:
+        key = [
+            VERSION,
+            what,
+            content,
+            self.options,
+            self.convention,
+            self.resamples,
+            self.seed,
+            sorted(trained),
+            anchor,
+        ]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.cache / f"{digest[:24]}.safetensors"
+
+
+def intervals(now: Noise, *earlier: Noise) -> Intervals:
+    """The interval of every count of a record, and of its change since each of the earlier ones."""
+    found: Intervals = {}
+    for thresholds, drawn in now.at.items():
+        for row, interval in zip(drawn.rows, drawn.intervals(), strict=True):
+            found[thresholds, "", row] = interval
+        for old in earlier:
+            for row, interval in zip(drawn.rows, drawn.since(old.at[thresholds]), strict=True):
+                found[thresholds, old.label, row] = interval
+    return found
+
+
+def _content(counts: ActivationCounts) -> str:
+    """A digest of all that resamples are drawn from."""
+    digest = hashlib.sha256(json.dumps([counts.languages, counts.shape, counts.site, counts.scope]).encode())
+    for tensor in (counts.firings, counts.tokens):
+        array = as_array(tensor)
+        digest.update(f"{array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """What was stored; None where nothing was, or it cannot be read: it is then drawn again."""
+    try:
+        return load_file(path) if path.is_file() else None
+    except SafetensorError:
+        return None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    with whole_file(path) as partial:
+        save_file(tensors, partial)

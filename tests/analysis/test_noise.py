@@ -1,0 +1,107 @@
+"""Intervals of an analysis: those of the bootstrap, drawn once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignlab.analysis import noise
+from alignlab.analysis.noise import Resampling
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.rows import Row
+from alignlab.analysis.study import Study
+from alignlab.config import to_plain
+from alignlab.errors import InputError
+from alignlab.neurons import ActivationCounts, bootstrap, bootstrap_difference, chance_level, ternary
+from alignlab.neurons.identifiers import TernaryConfig
+
+IDENTIFIER = TernaryConfig(top_rate=0.3, bar=0.6)
+NAMES = ("en", "de", "sw")
+
+
+def record(step: int, shards: int = 6) -> ActivationCounts:
+    random = torch.Generator().manual_seed(step)
+    rate = torch.rand(3, 1, 2, 30, generator=random)
+    tokens = torch.randint(40, 60, (3, shards), generator=random)
+    many = tokens[:, :, None, None].expand(3, shards, 2, 30).float()
+    firings = torch.binomial(many, rate.expand(3, shards, 2, 30), generator=random)
+    documents = torch.full((3, shards), 4)
+    return ActivationCounts(
+        NAMES, firings.long(), tokens, documents, "mlp.act", "all", step=step, trained_languages=("de",)
+    )
+
+
+def analyse(
+    folder: Path, *counts: ActivationCounts, seed: int = 3, analyses: tuple[str, ...] = ("kinds",)
+) -> list[Row]:
+    resampling = Resampling(IDENTIFIER, {"name": "ternary", **vars(IDENTIFIER)}, "paper", 40, seed, folder / "cache")
+    records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda one=one: one) for one in counts]
+    return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][2]
+
+
+def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
+    first, second = record(0), record(7)
+    rows = analyse(tmp_path, first, second)
+    anchor = ternary(first, 0.3, 0.6)
+    for thresholds, held in (("anchored", anchor), ("reestimated", None)):
+        expected = bootstrap(second, IDENTIFIER, ["de"], anchor=held, resamples=40, seed=3)
+        mine = [row for row in rows if row.thresholds == thresholds and not row.since]
+        assert [(row.value, row.low, row.high, row.noise_bias) for row in mine] == [
+            (interval.row.count, interval.low, interval.high, interval.noise_bias) for interval in expected.intervals
+        ]
+        change = bootstrap_difference(
+            first, second, IDENTIFIER, ["de"], anchored=thresholds == "anchored", resamples=40, seed=3
+        )
+        mine = [row for row in rows if row.thresholds == thresholds and row.since == "step 0"]
+        assert [(row.value, row.low, row.high) for row in mine] == [
+            (interval.row.count, interval.low, interval.high) for interval in change.intervals
+        ]
+        assert {row.beyond_noise for row in mine} == {True, False}
+        assert all(row.beyond_noise == (row.low > 0 or row.high < 0) for row in mine)
+
+
+def test_stable_neurons_and_chance(tmp_path: Path) -> None:
+    first, second = record(0), record(7)
+    rows = analyse(tmp_path, first, second, analyses=("stability",))
+    anchor = ternary(first, 0.3, 0.6)
+    drawn = bootstrap(second, IDENTIFIER, anchor=anchor, resamples=40, seed=3)
+    kinds = drawn.result.kinds()
+    by_hand = sum(
+        float(drawn.kept[layer, neuron]) >= 0.95 and int(kinds[layer, neuron]) == 2
+        for layer in range(2) for neuron in range(30)
+    )  # fmt: skip
+    assert [row.value for row in rows if (row.kind, row.label) == ("related", "stable")] == [by_hand]
+    chance = chance_level(second, IDENTIFIER, anchor=anchor, seed=3)
+    assert {row.kind: row.value for row in rows if row.label == "by chance"} == {
+        kind.label: number for kind, number in chance.items()
+    }
+
+
+def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability"))
+    stored = sorted((tmp_path / "cache").iterdir())
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("drawn again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(noise, "resample", refuse)
+        patch.setattr(noise, "chance_level", refuse)
+        assert analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability")) == rows
+        for other in ({"seed": 4}, {}):
+            with pytest.raises(AssertionError, match="drawn again"):
+                analyse(tmp_path, record(0), record(7 if other else 8), **other)
+    # What was torn is drawn again, to the same.
+    stored[0].write_bytes(stored[0].read_bytes()[:40])
+    assert analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability")) == rows
+
+
+def test_other_documents_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="shards, layers, neurons"):
+        analyse(tmp_path, record(0), record(7, shards=5))
+
+
+def test_the_key_holds_every_option() -> None:
+    assert set(to_plain(IDENTIFIER)) == set(vars(IDENTIFIER))
