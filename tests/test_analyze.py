@@ -155,8 +155,15 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "neither run nor counts is set; expected one of them. Write run=runs/demo"),
+        ([], "nothing is set to analyse; expected a run, models or counts. Write run=runs/demo"),
         (["run=a", "counts=b"], "both run and counts are set; expected one of them."),
+        (["models=[a]", "counts=b"], "both models and counts are set; expected one of them."),
+        (["recount=true", "counts=b"], "recount: true, but there is no run; expected run=FOLDER."),
+        (
+            ["run={run}", "models=[3]"],
+            "models: the run has no checkpoint of step 3; expected one of: 0 (the base), 2, 4.",
+        ),
+        (["models=[./nothing,./nowhere]"], "model.source: there is no folder ./nothing; expected a model folder."),
         (["run=nothing"], "run (nothing): there is no such folder; expected the folder of a run."),
         (["run=."], "run (.): the folder holds no snapshot; expected snapshots as neurons/step-000000.safetensors."),
         (["counts=nothing"], "counts (nothing): there is no such file or folder; expected counts."),

@@ -1,4 +1,4 @@
-"""Ask stored counts again: `python -m alignlab.analyze run=runs/demo identifier.name=lape` (no model is loaded)."""
+"""Ask a run, models or stored counts: `python -m alignlab.analyze run=runs/demo identifier.name=lape`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignlab import console
 from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analysis.results import show_results, write_results
+from alignlab.models.distributed import is_first, join
 from alignlab.runs import RunFolder
 from alignlab.verbs import run_verb
 
-INTRO = "Classify stored counts with any identifier, thresholds, languages and shards; no model is loaded."
-INHERITED = ("identifier",)
+INTRO = (
+    "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
+    "or count models and checkpoints again, and compare them."
+)
+INHERITED = ("identifier", "model", "probe")
 
 
 def run(config: AnalyzeConfig) -> None:
-    """Plan, then classify and compare, then say what was written."""
-    records = config.records()
-    config.show_plan(records)
+    """Plan, count what has to be counted, classify and compare, then say what was written."""
+    recount = config.recounting()
+    records = config.records(recount)
+    config.show_plan(records, recount)
     if config.dry_run:
+        console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
-    results = write_results(config, records)
-    show_results(config, results)
+    if recount is not None:
+        join()
+        recount.count()
+    if is_first():
+        show_results(config, write_results(config, records))
 
 
 def beneath(tree: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:

@@ -9,15 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
+
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
+from alignlab.analysis.recount import Counted, Recount
 from alignlab.analysis.study import Study
-from alignlab.config import option, to_plain, to_yaml, variant
+from alignlab.config import option, section, to_plain, to_yaml, variant
 from alignlab.errors import InputError, Problem
+from alignlab.models.distributed import local_rank
+from alignlab.models.load import ModelConfig
+from alignlab.models.precision import PrecisionName, precision_name
+from alignlab.models.shelf import Shelf
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
+from alignlab.recording.probes import ProbeConfig
+from alignlab.runs import RunFolder
 
 # Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.
 USUAL = [name for name in ANALYSES if name != "single_neuron_profile"]
@@ -34,6 +44,16 @@ class AnalyzeConfig:
 
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run, all of whose snapshots are analysed")
+    recount: bool = option(False, "count the checkpoints of the run again, on `probe`, instead of its snapshots")
+    models: list[str] = option(
+        [], "folders or Hub ids of models or PEFT adapters to count and compare, first to last; in a run also steps"
+    )
+    model: ModelConfig | None = section(
+        ModelConfig, "how models are loaded, and the base of adapters; by default as in the run, or as they say", None
+    )
+    probe: ProbeConfig = section(ProbeConfig, "on which text models are counted; by default as in the run")
+    against: ProbeConfig | None = section(ProbeConfig, "a second probe, on which every model is counted too", None)
+    precision: PrecisionName | None = option(None, "of counting; null: as the run was trained, else 32-true")
     counts: str | None = option(None, "file of counts, or folder of published ones")
     counts_format: CountsFormat = option("alignlab", "who wrote `counts`")
     counts_tag: str | None = option(None, "part of the names of published files after the code; null where all agree")
@@ -55,20 +75,80 @@ class AnalyzeConfig:
         None, "where tables and sets are written; null: analysis/<identifier>-<digest> in the run, else in runs/"
     )
 
-    def records(self) -> list[StoredCounts]:
-        """The counts that are asked. Raises InputError unless one source is given and is there."""
-        if (self.run is None) == (self.counts is None):
-            found = "neither run nor counts is set" if self.run is None else "both run and counts are set"
-            raise InputError(
-                Problem("command line", found, "one of them", "Write run=runs/demo, or counts=FOLDER counts_format=...")
-            )
-        if self.run is not None:
+    def recounting(self) -> Recount | None:
+        """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit."""
+        self._check_sources()
+        if not self.recount and not self.models:
+            return None
+        probes = {"": self.probe} if self.against is None else {"probe": self.probe, "against": self.against}
+        device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        shelf = Shelf(self.model or ModelConfig(), self.model is not None, self._precision(), device)
+        trained = self.trained
+        if trained is None and self.run is not None:
+            trained = list(snapshots_of(Path(self.run).expanduser())[0].load().trained_languages)
+        return Recount(self._counted(), probes, shelf, self.results.parent / "counts", tuple(trained or ()))
+
+    def records(self, recount: Recount | None) -> list[StoredCounts]:
+        """The counts that are asked; those of `recount` need not be there yet."""
+        if recount is not None:
+            records = recount.records()
+        elif self.run is not None:
             records = snapshots_of(Path(self.run).expanduser())
         else:
             assert self.counts is not None
             path = Path(self.counts).expanduser()
             records = stored_counts(path, self.counts_format, self.languages, self.counts_tag)
         return parts(records, self.languages, self.shards)
+
+    def _check_sources(self) -> None:
+        problems = []
+        given = [name for name in ("run", "counts") if getattr(self, name) is not None]
+        if len(given) > 1:
+            problems.append(Problem("command line", "both run and counts are set", "one of them"))
+        if not given and not self.models:
+            fix = "Write run=runs/demo, models=[FOLDER,FOLDER], or counts=FOLDER counts_format=..."
+            problems.append(Problem("command line", "nothing is set to analyse", "a run, models or counts", fix))
+        if self.counts is not None and self.models:
+            problems.append(Problem("command line", "both models and counts are set", "one of them"))
+        if self.recount and self.run is None:
+            problems.append(Problem("recount", "true, but there is no run", "run=FOLDER", "Or name models=[...]."))
+        if problems:
+            raise InputError(*problems)
+
+    def _counted(self) -> list[Counted]:
+        """The models to count: those named, or the base and every checkpoint of the run."""
+        if self.run is None:
+            return [Counted(Path(source).name, source) for source in self.models]
+        folder = RunFolder(Path(self.run).expanduser())
+        steps = {str(step): step for step in folder.checkpoint_steps()}
+        base = self.model.source if self.model else ""
+        found, problems = [], []
+        for name in self.models or ["0", *steps]:
+            if name == "0":
+                found.append(Counted("step 0", base, 0))
+            elif name in steps:
+                found.append(Counted(f"step {name}", str(folder.checkpoint(steps[name])), steps[name]))
+            elif name.isdigit():
+                expected = f"one of: 0 (the base), {', '.join(steps)}"
+                problems.append(Problem("models", f"the run has no checkpoint of step {name}", expected))
+            else:
+                found.append(Counted(Path(name).name, name))
+        if problems:
+            raise InputError(*problems)
+        return found
+
+    def _precision(self) -> PrecisionName:
+        if self.precision is not None or self.run is None:
+            return self.precision or "32-true"
+        config = yaml.safe_load(RunFolder(Path(self.run).expanduser()).config.read_text(encoding="utf-8"))
+        trained_in = config.get("trainer", {}).get("precision")
+        name = precision_name(trained_in)
+        if name is None:
+            expected = "one that analyze knows"
+            raise InputError(
+                Problem("precision", f"the run's is {trained_in!r}", expected, "Set precision=bf16-mixed.")
+            )
+        return name
 
     def study(self) -> Study:
         """What is asked of each record."""
@@ -95,25 +175,47 @@ class AnalyzeConfig:
         """The question as YAML."""
         return to_yaml(replace(self, dry_run=False, folder=None))
 
-    def show_plan(self, records: Sequence[StoredCounts]) -> None:
+    def show_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> None:
         """Print what will be asked of what."""
         identifier = to_plain(self)["identifier"]
         name = identifier.pop("name")
         options = ", ".join(f"{key} {value}" for key, value in identifier.items())
-        size = sum(file.stat().st_size for record in records for file in _files(record.path))
+        rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         console.heading("Plan of the analysis")
         console.table(
             [
-                (
-                    "records",
-                    f"{len(records)}, {console.size(size)}: {records[0].path}{' and so on' * (len(records) > 1)}",
-                ),
+                *rows,
                 ("identifier", f"{name} ({options})"),
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.analyses)),
+                (
+                    "intervals",
+                    f"{self.resamples} resamples of each record" if self.intervals else "none (intervals=true)",
+                ),
                 ("results", str(self.results)),
             ]
         )
+
+
+def _reading_rows(records: Sequence[StoredCounts]) -> list[tuple[str, str]]:
+    size = sum(file.stat().st_size for record in records for file in _files(record.path))
+    return [("records", f"{len(records)}, {console.size(size)}: {records[0].path}{' and so on' * (len(records) > 1)}")]
+
+
+def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tuple[str, str]]:
+    first = recount.models[0]
+    probes = [recount.probe(first, name) for name in recount.probes]
+    tokens = sum(len(d) for probe in probes for documents in probe.documents.values() for d in documents)
+    missing = len(recount.missing())
+    return [
+        ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
+        ("probe", f"{' '.join(probes[0].languages)}; scope {probes[0].scope}"),
+        (
+            "counting",
+            f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",
+        ),
+        ("device", f"{recount.shelf.device}, {recount.shelf.precision}"),
+    ]
 
 
 def _files(path: Path) -> list[Path]:

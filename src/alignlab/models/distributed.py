@@ -41,6 +41,11 @@ def is_first() -> bool:
     return (rank_zero_only.rank or 0) == 0
 
 
+def local_rank() -> int:
+    """This process's number on its machine, from 0, as launchers tell it."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+
+
 def wait_for_all() -> None:
     """Go on when every connected rank is here."""
     if world_size() > 1:

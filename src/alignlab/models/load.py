@@ -13,6 +13,8 @@ import transformers
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import nn
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
 from alignlab.config import option
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
@@ -70,6 +72,17 @@ class ModelConfig:
             return transformers.AutoTokenizer.from_pretrained(
                 self._path(), revision=self._revision(), trust_remote_code=False
             )
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the model lies; None for a Hub id."""
+        path = Path(self._path())
+        return path if path.is_dir() else None
+
+    def commit(self) -> str:
+        """The commit of a Hub id."""
+        with _refusing(self.source):
+            return str(extract_commit_hash(cached_file(self.source, "config.json", revision=self._revision()), None))
 
     def weights_at_hand(self) -> bool:
         """Whether a folder has its weights; true also for Hub ids, whose weights are fetched when needed."""

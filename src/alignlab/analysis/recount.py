@@ -1,0 +1,118 @@
+"""Counting again: checkpoints of a run, adapters and models, on any probe; nothing is counted twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignlab import console
+from alignlab.analysis.records import StoredCounts
+from alignlab.data.encoding import check_vocabulary
+from alignlab.errors import InputError
+from alignlab.models.distributed import is_first, wait_for_all
+from alignlab.models.load import embedding_rows
+from alignlab.models.precision import precision_of
+from alignlab.models.shelf import Shelf
+from alignlab.models.sites import find_sites
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.probes import Probe, ProbeConfig
+
+# Part of every key: raise it when the numbers of a count change.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model to count.
+
+    label: what people call it.  source: folder or Hub id.  step: its optimiser steps, None outside a run.
+    """
+
+    label: str
+    source: str
+    step: int | None = None
+
+
+@dataclass
+class Recount:
+    """Counts each model on each probe, and keeps the counts by what they are made from.
+
+    probes: by name; the name of the only one is "".
+    trained: languages in training, for the header.
+    """
+
+    models: Sequence[Counted]
+    probes: dict[str, ProbeConfig]
+    shelf: Shelf
+    folder: Path
+    trained: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._built: dict[tuple[str, str], Probe] = {}
+
+    def missing(self) -> list[StoredCounts]:
+        """Those that have yet to be counted."""
+        return [record for record in self.records() if not _is_whole(record.path)]
+
+    def records(self) -> list[StoredCounts]:
+        """Where the counts of each model and probe are, or will be, in order."""
+        records = []
+        for model in self.models:
+            for name in self.probes:
+                path = self.folder / f"{self._key(model, name)}.safetensors"
+                label = f"{model.label}, {name}" if name else model.label
+                records.append(StoredCounts(label, path, lambda path=path: ActivationCounts.load(path)))  # type: ignore[misc]
+        return records
+
+    def count(self) -> None:
+        """Count what is missing; every rank has to call it."""
+        todo = {record.path for record in self.missing()}
+        records = iter(self.records())
+        for model in self.models:
+            paths = {name: next(records).path for name in self.probes}
+            names = [name for name, path in paths.items() if path in todo]
+            if names:
+                loaded = self.shelf.load(model.source)
+                sites = find_sites(loaded)
+            for name in names:
+                probe = self.probe(model, name)
+                check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
+                total = sum(len(document) for documents in probe.documents.values() for document in documents)
+                with console.progress(f"Counting {model.label}", total) as advance:
+                    counts = count_firings(
+                        loaded,
+                        sites,
+                        probe,
+                        origin=Origin(model.source, self.shelf.digest(model.source), model.step, self.trained),
+                        context=precision_of(self.shelf.precision, self.shelf.device).forward_context,
+                        advance=advance,
+                    )
+                if is_first():
+                    counts.save(paths[name])
+                wait_for_all()
+
+    def probe(self, model: Counted, name: str) -> Probe:
+        """The probe with the model's own tokenizer."""
+        below = self.shelf.below(model.source)
+        key = (below.source, name)
+        if key not in self._built:
+            self._built[key] = self.probes[name].build(below.build_tokenizer())
+        return self._built[key]
+
+    def _key(self, model: Counted, name: str) -> str:
+        parts = [VERSION, self.shelf.digest(model.source), self.probe(model, name).fingerprint, model.step]
+        return hashlib.sha256(json.dumps([*parts, self.trained]).encode()).hexdigest()[:24]
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        ActivationCounts.load(path)
+    except InputError:  # torn, or of another version: it is counted again
+        return False
+    return True

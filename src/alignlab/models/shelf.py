@@ -1,0 +1,119 @@
+"""Models one after another: a base is loaded once, and the adapters on it are swapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from alignlab.errors import InputError, Problem
+from alignlab.models.load import DEMO, ModelConfig
+from alignlab.models.precision import PrecisionName, precision_of
+
+
+@dataclass
+class Shelf:
+    """Gives models by their source: a folder or Hub id of a full model, or of a PEFT adapter.
+
+    base: how models are loaded, and the model below every adapter; its source is ignored where `base_given` is false,
+        for the one that each adapter names.
+    precision: of the passes, as for `lightning.Trainer`.
+    """
+
+    base: ModelConfig
+    base_given: bool
+    precision: PrecisionName = "32-true"
+    device: torch.device = torch.device("cpu")
+    _source: str = ""  # what is loaded now, without its adapter
+    _model: Any = None
+    _digests: dict[str, str] = field(default_factory=dict)
+
+    def below(self, source: str) -> ModelConfig:
+        """The full model that `source` is, or that its adapter stands on. Raises InputError where it is neither."""
+        adapter = adapter_config(source)
+        if adapter is None:
+            return replace(self.base, source=source)
+        if self.base_given:
+            return self.base
+        named = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if not isinstance(named, str) or not named:
+            raise InputError(Problem(str(adapter), "it names no base model", "one", "Set model.source."))
+        return replace(self.base, source=named)
+
+    def load(self, source: str) -> nn.Module:
+        """The model in evaluation mode, converted to the precision, on the device. The one given before is changed."""
+        below = self.below(source)
+        if isinstance(self._model, peft.PeftModel):
+            self._model = self._model.unload()
+        if self._source != below.source:
+            self._model = None  # let go before the next is loaded
+            self._model, self._source = below.build(), below.source
+        if adapter_config(source) is not None:
+            self._model = _with_adapter(self._model, source)
+        self._model = precision_of(self.precision, self.device).convert_module(self._model).to(self.device).eval()
+        model: nn.Module = self._model
+        return model
+
+    def digest(self, source: str) -> str:
+        """Changes with any weight: of the files of a folder, or the commit of a Hub id."""
+        if source in self._digests:
+            return self._digests[source]
+        below = self.below(source)
+        below.check()
+        folder = below.folder
+        content = _digest(folder) if folder else f"{below.source}@{below.commit()}"
+        parts = [content, below.dtype, below.attention, self.precision]
+        if adapter_config(source) is not None:
+            parts.append(_digest(Path(source).expanduser()))
+        self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return self._digests[source]
+
+
+def adapter_config(source: str) -> Path | None:
+    """The adapter_config.json of a PEFT adapter; None for what is none."""
+    if source == DEMO:
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        file = path / "adapter_config.json"
+        return file if file.is_file() else None
+    try:
+        found = find_adapter_config_file(source)
+    except OSError:  # no such repository, or no network: loading it says so
+        return None
+    return Path(found) if found else None
+
+
+def _with_adapter(model: nn.Module, source: str) -> nn.Module:
+    try:
+        adapted: nn.Module = peft.PeftModel.from_pretrained(model, str(Path(source).expanduser()), use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            Problem("models", f"the adapter {source} cannot be loaded ({text[0]})", "an adapter of the base model")
+        ) from error
+    return adapted
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _files(folder):
+        digest.update(file.name.encode())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """What a model is loaded from."""
+    names = ("config.json", "adapter_config.json")
+    yield from sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name in names)

@@ -1,0 +1,135 @@
+"""Counting again: to the tracker's numbers, never twice, and on from where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+
+from alignlab.analysis import recount
+from alignlab.analyze import main
+from alignlab.models.load import DEMO_FOLDER
+from alignlab.neurons import ActivationCounts
+from alignlab.train import main as train
+
+SMALL = [
+    "config=demo", "trainer.max_steps=2", "tracker.every_n_steps=1", "probe.source.count=4", "probe.max_texts=4",
+    "probe.source.languages=[en,zh,de]", "data.train.count=12", "data.examples_per_step=4", "wandb.mode=disabled",
+    "probe.shards=2", "method.lora.dropout=0.3",
+]  # fmt: skip
+PROBE = ["probe.source.count=3", "probe.source.languages=[en,sw]", "probe.shards=3", "probe.scope=all"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recount") / "run"
+    assert train([*SMALL, f"run.folder={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def counted(folder: Path) -> dict[int | None, ActivationCounts]:
+    return {counts.step: counts for counts in map(ActivationCounts.load, folder.glob("*.safetensors"))}
+
+
+def same(one: ActivationCounts, other: ActivationCounts) -> bool:
+    assert one.loss_sum is not None
+    assert other.loss_sum is not None
+    return torch.equal(one.firings.long(), other.firings.long()) and torch.equal(one.loss_sum, other.loss_sum)
+
+
+def test_a_run_counted_again_gives_the_trackers_counts(run: Path) -> None:
+    assert main(["run=run", "recount=true"]) == 0
+    again = counted(run / "analysis/counts")
+    assert sorted(again) == [0, 1, 2]
+    for step, counts in again.items():
+        tracked = ActivationCounts.load(run / f"neurons/step-{step:06d}.safetensors")
+        assert same(counts, tracked)
+        assert counts.trained_languages == tracked.trained_languages == ("zh", "de")
+        assert counts.data_fingerprint == tracked.data_fingerprint
+    assert not same(again[1], again[2])
+
+
+def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["run=run", "recount=true", *PROBE]
+    real, models = recount.count_firings, []
+
+    def stops_at_the_second(model: Any, *args: Any, **options: Any) -> ActivationCounts:
+        models.append(options["origin"].step)
+        if len(models) == 2:
+            raise KeyboardInterrupt
+        return real(model, *args, **options)
+
+    monkeypatch.setattr(recount, "count_firings", stops_at_the_second)
+    assert main(argv) == 130
+    assert models == [0, 1]
+    assert list(counted(run / "analysis/counts")) == [0]
+    assert main(argv) == 0
+    assert models == [0, 1, 1, 2]
+    before = {path.name: path.read_bytes() for path in (run / "analysis/counts").iterdir()}
+    assert main([*argv, "identifier.name=lape"]) == 0
+    assert len(models) == 4
+    # Of a torn file and of a changed model the counts are made again.
+    torn = min(before)
+    (run / "analysis/counts" / torn).write_bytes(before[torn][:100])
+    assert main(argv) == 0
+    assert len(models) == 5
+    assert {path.name for path in (run / "analysis/counts").iterdir()} == set(before)
+    assert set(counted(run / "analysis/counts")) == {0, 1, 2}
+    shutil.copy(run / "checkpoints/step-000001/adapter_model.safetensors", run / "checkpoints/step-000002/")
+    assert main(argv) == 0
+    assert models[5:] == [2]
+
+
+def test_models_are_compared_without_a_run(run: Path, tmp_path: Path) -> None:
+    """An adapter, and the full model that it is merged into: the same neurons fire but for rounding."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
+    adapter = run / "checkpoints/step-000002"
+    merged = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(DEMO_FOLDER / name, tmp_path / "merged")
+    argv = [f"models=[builtin:demo,{adapter},./merged]", "trained=[de]", *PROBE]
+    assert main([*argv, "folder=out"]) == 0
+    records = [ActivationCounts.load(path) for path in (tmp_path / "counts").glob("*.safetensors")]
+    by_model = {Path(counts.model).name: counts for counts in records}
+    assert set(by_model) == {"builtin:demo", "step-000002", "merged"}
+    assert all(counts.trained_languages == ("de",) for counts in records)
+    assert len({counts.revision for counts in records}) == 3
+    base, lora, full = (by_model[name].totals() for name in ("builtin:demo", "step-000002", "merged"))
+    assert (lora - base).abs().sum() > 100
+    assert (lora - full).abs().sum() < 0.02 * (lora - base).abs().sum()
+
+
+def test_a_model_on_two_probes(run: Path, tmp_path: Path) -> None:
+    argv = ["models=[builtin:demo]", *PROBE, "against.source.count=3", "against.source.languages=[en,sw]"]
+    assert main([*argv, "against.shards=3", "against.scope=all", "against.source.split=test", "folder=out"]) == 0
+    records = [ActivationCounts.load(path) for path in (tmp_path / "counts").glob("*.safetensors")]
+    assert len({counts.data_fingerprint for counts in records}) == len(records) == 2
+    table = (tmp_path / "out/table.csv").read_text()
+    assert 'overlap_ratio,"builtin:demo, against"' in table
+
+
+def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = run / "checkpoints/step-000001"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    for base, message in ((None, "it names no base model"), ("./gone", "there is no folder ./gone")):
+        (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+        capsys.readouterr()
+        assert main([f"models=[{adapter}]", *PROBE]) == 2
+        assert message in capsys.readouterr().err
+    # With model.source it stands on that.
+    assert main([f"models=[{adapter}]", "model.source=builtin:demo", *PROBE, "dry_run=true"]) == 0
+    assert not (tmp_path / "runs").exists()
