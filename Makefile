@@ -23,6 +23,7 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/python -m alignlab.train config=configs/demo.yaml overwrite=true
+	$(BIN)/python -m alignlab.report run=runs/demo
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(if $(CI),,-m "not slow")
@@ -40,6 +41,7 @@ format: install
 	$(BIN)/ruff check --fix .
 
 bench: install
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python scripts/bench.py
 
 clean:

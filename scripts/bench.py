@@ -1,141 +1,103 @@
-"""Measure the speed that a user feels, side by side in one run, as ratios with the peer named: `make bench`.
+"""Measure the speed that a user feels, beside peers, in one run: `make bench`.
 
-Each pair is timed in turn, A B A B, so that a machine whose speed drifts slows both; medians are printed, and the
-lines are what BENCHMARKS.md holds. Nothing here is a test: no number fails.
+Each section is a process of its own, so that its peak memory is its own; a pair is timed in turn within one process.
+What is measured is in `scripts/bench/`; BENCHMARKS.md says what it means, and holds the table that this prints.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
-import resource
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
+from importlib.metadata import version
+from multiprocessing import get_context
 
-import numpy as np
-import torch
-import transformers
-from torch import Tensor
+from bench.measuring import Row, Scale, peak_gigabytes
 
-from alignlab.data.batching import pad
-from alignlab.data.encoding import Document
-from alignlab.models.output_rows import only_rows
-from alignlab.models.sites import find_sites
-from alignlab.neurons import ternary
-from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.probes import Probe
+SECTIONS = {
+    "a": ("bench.counting", "against_headless"),
+    "b": ("bench.counting", "against_two_passes"),
+    "c": ("bench.counting", "against_nnsight"),
+    "d": ("bench.neurons", "ternary_of_seven_billion"),
+    "e": ("bench.neurons", "ternary_of_fifty_languages"),
+    "f": ("bench.neurons", "bootstrap_of_seven_billion"),
+}
+COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 
 
 def main() -> None:
-    """Run all benchmarks and print their table."""
+    """Measure the sections asked for and print their rows."""
+    options = parse()
+    scale = Scale(rounds=options.rounds, device=options.device)
+    if options.quick:
+        scale = Scale(rounds=1, texts=20, hidden=128, part=16, device=options.device)
+    print(
+        f"{processor()}, {os.cpu_count()} CPUs, torch {version('torch')}, transformers {version('transformers')}, ",
+        end="",
+    )
+    print(f"medians of {scale.rounds}{', quick: figures mean nothing' if options.quick else ''}\n")
+    print_line(COLUMNS)
+    print_line("---" for _ in COLUMNS)
+    for section in options.only:
+        for row, peak in measured_apart(section, scale):
+            print_line(cells(row, peak))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="timed rounds of each pair, after one that is not counted"
-    )
-    parser.add_argument("--texts", type=int, default=60, help="documents of each of four languages")
-    options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    model, probe = make_model(), make_probe(options.texts)
-    sites = find_sites(model)
-    batches = [
-        pad([probe.documents[language][n] for n in numbers], 0)
-        for language in probe.languages
-        for numbers in probe.batches(language)
-    ]
-
-    def count() -> None:
-        count_firings(model, sites, probe, origin=Origin(), loss=False)
-
-    @torch.no_grad()
-    def headless() -> None:
-        for batch in batches:
-            with only_rows(model, torch.zeros(0, dtype=torch.int64)):
-                model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-
-    def two_passes() -> None:
-        count_two_passes(model, probe)
-
-    row("counting pass / plain headless forward, same batches", *paired(count, headless, options.rounds))
-    row("batch-1 two-pass counting / counting pass", *paired(two_passes, count, max(1, options.rounds // 2)))
-    counts = torch.from_numpy(np.random.default_rng(0).beta(0.6, 2.0, size=(10, 32, 14336)))
-    names = [f"l{i}" for i in range(10)]
-    seconds = median(lambda: ternary(counts, languages=names), options.rounds)
-    print(f"ternary with lambda*, 10 languages x 32 x 14,336: {seconds:.2f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory of the whole benchmark: {peak:.2f} GB")
+    parser.add_argument("--only", type=letters, default=list(SECTIONS), help="sections, such as a,c; default: all")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each section (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="a small scale, to see that everything runs")
+    parser.add_argument("--device", default="cpu", help="where models run; cuda: 7 B parameters (default: cpu)")
+    return parser.parse_args()
 
 
-def make_model() -> transformers.PreTrainedModel:
-    """A Llama of 20 M parameters with random weights: large enough for the matrix products to dominate."""
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=6, vocab_size=8000
-    )
-    return transformers.AutoModelForCausalLM.from_config(config).eval()
+def letters(text: str) -> list[str]:
+    """Sections of a list such as a,c."""
+    asked = text.split(",")
+    if not set(asked) <= set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"{text!r}; sections are {','.join(SECTIONS)}")
+    return asked
 
 
-def make_probe(texts: int) -> Probe:
-    """Random tokens in documents of 40 to 200 tokens, the second half of each the answer."""
-    rng = np.random.default_rng(0)
-
-    def document(number: int, language: str) -> Document:
-        length = int(rng.integers(40, 200))
-        tokens = rng.integers(0, 8000, size=length).astype(np.int32)
-        return Document(str(number), language, tokens, np.arange(length) >= length // 2, np.zeros(length, dtype=bool))
-
-    documents = {language: [document(n, language) for n in range(texts)] for language in ("en", "de", "sw", "zh")}
-    return Probe(documents, "response", shards=20, max_tokens_per_batch=4096)
+def measured_apart(section: str, scale: Scale) -> list[tuple[Row, float | None]]:
+    """The section's rows and its peak memory, from a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            rows, peak = pool.submit(measured, section, scale).result()
+        except BrokenProcessPool:
+            return [(Row(f"({section})", note="its process was ended; was there too little memory?"), None)]
+    return [(row, peak) for row in rows]
 
 
-@torch.no_grad()
-def count_two_passes(model: transformers.PreTrainedModel, probe: Probe) -> Tensor:
-    """How the public code counts: text by text, the whole text and then its prompt alone, subtracted."""
-    layers = model.model.layers
-    counts = torch.zeros(2, len(layers), model.config.intermediate_size, dtype=torch.int64)
-    passing = 0
-
-    def hook(layer: int) -> Callable[..., None]:
-        def see(_module: object, _inputs: object, output: Tensor) -> None:
-            counts[passing, layer] += (output > 0).flatten(0, 1).sum(dim=0)
-
-        return see
-
-    handles = [layer.mlp.act_fn.register_forward_hook(hook(index)) for index, layer in enumerate(layers)]
-    for documents in probe.documents.values():
-        for document in documents:
-            for passing, tokens in enumerate((document.tokens, document.tokens[~document.answer])):  # noqa: B007
-                model.model(input_ids=torch.from_numpy(tokens).long().unsqueeze(0), use_cache=False)
-    for handle in handles:
-        handle.remove()
-    return counts[0] - counts[1]
+def measured(section: str, scale: Scale) -> tuple[list[Row], float]:
+    """The section's rows and the peak memory of this process. Runs there, so that only it imports torch."""
+    module, function = SECTIONS[section]
+    rows: list[Row] = getattr(import_module(module), function)(scale)
+    return rows, peak_gigabytes()
 
 
-def paired(one: Callable[[], object], other: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of each, and the median of their ratios round by round."""
-    pairs = [(timed(one), timed(other)) for _ in range(rounds + 1)][1:]
-    return (
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        statistics.median(a / b for a, b in pairs),
-    )
+def cells(row: Row, peak: float | None) -> tuple[str, ...]:
+    """A row as text; a figure that there is none of stays empty."""
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    times = ["" if value is None else f"{value:.2f}" for value in (row.ours, row.theirs)]
+    memory = "" if peak is None or row.ours is None else f"{peak:.2f}"
+    return (row.what, times[0], row.peer, times[1], ratio, row.goal, memory, row.note)
 
 
-def median(work: Callable[[], object], rounds: int) -> float:
-    """Median seconds after one round that is not counted."""
-    return statistics.median([timed(work) for _ in range(rounds + 1)][1:])
+def print_line(values: Iterable[str]) -> None:
+    """A line of a Markdown table."""
+    print("|", " | ".join(values), "|", flush=True)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def row(name: str, one: float, other: float, ratio: float) -> None:
-    """Print a pair."""
-    print(f"{name}: {ratio:.3f}x ({one:.2f} s / {other:.2f} s)")
+def processor() -> str:
+    """What the machine computes with."""
+    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

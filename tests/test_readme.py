@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-import alignlab.analyze
 import alignlab.train
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.formats import save_ternary_counts
@@ -23,6 +23,10 @@ SMALL = [
     "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
     "data.examples_per_step=2", "wandb.mode=disabled",
 ]  # fmt: skip
+# What makes a command of the README small enough for a test.
+FEW = {
+    "models=[builtin:demo,runs/demo/checkpoints/step-000200]": ["probe.max_texts=2", "probe.source.count=2"],
+}
 
 
 def starting(with_: str) -> list[str]:
@@ -48,11 +52,11 @@ def test_the_command_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     _, _, module, *arguments = shlex.split(command)
-    if module == "alignlab.analyze":
-        make_counts(tmp_path)
+    if module in ("alignlab.analyze", "alignlab.report"):
+        make_run(tmp_path)
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
-        assert alignlab.analyze.main(arguments) == 0
+        assert importlib.import_module(module).main([*arguments, *FEW.get(" ".join(arguments), [])]) == 0
         assert "Written" in capsys.readouterr().out
         return
     assert module == "alignlab.train"
@@ -106,12 +110,12 @@ def make_texts(root: Path) -> None:
         (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
 
 
-def make_counts(folder: Path) -> None:
-    """The counts that the commands of `alignlab.analyze` read: a run of two snapshots, and published files."""
-    languages = ("en", "de", "zh", "sw")
-    for step in (0, 100):
-        firings = torch.randint(0, 50, (4, 2, 3, 200), generator=torch.Generator().manual_seed(step))
-        tokens = torch.full((4, 2), 50)
-        counts = ActivationCounts(languages, firings, tokens, tokens, "mlp.act", "response", step=step)
-        counts.save(folder / f"runs/demo/neurons/step-{step:06d}.safetensors")
+def make_run(folder: Path) -> None:
+    """What the commands that ask again read: two runs of two snapshots, and published files."""
+    for name in ("demo", "other"):
+        argv = ["config=demo", f"run.name={name}", *SMALL, "probe.shards=2", "trainer.max_steps=1"]
+        assert alignlab.train.main(argv) == 0
+    checkpoints = folder / "runs/demo/checkpoints"
+    shutil.copytree(checkpoints / "step-000001", checkpoints / "step-000200")
+    counts = ActivationCounts.load(folder / "runs/demo/neurons/step-000001.safetensors")
     save_ternary_counts(counts, folder / "published", "train.demo")

@@ -25,7 +25,8 @@ def test_the_installed_wheel_runs_the_demo_outside_the_repository(tmp_path: Path
     )
     (wheel,) = built.glob("alignlab-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("configs/demo.yaml", "configs/base/question_translation.yaml", "assets/demo_model/model.safetensors"):
+    for name in ("configs/demo.yaml", "configs/base/question_translation.yaml", "assets/demo_model/model.safetensors",
+        "reporting/page/page.html", "reporting/page/page.css", "reporting/page/page.js"):  # fmt: skip
         assert f"alignlab/{name}" in names
     assert not [name for name in names if "test" in name.lower() or name.endswith(".pyc")]
     site = tmp_path / "site"

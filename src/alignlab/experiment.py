@@ -31,6 +31,7 @@ from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.recording.tallies import STATISTICS
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
 from alignlab.runs import RunFolder
@@ -71,6 +72,12 @@ class TrackerConfig:
         ge=1,
     )
     loss: bool = option(True, "also measure the loss of the counted tokens of each language")
+    statistics: list[str] = option(
+        ["documents"],
+        "counted beside the firings of each neuron: documents, those with a firing; moments, sum and sum of squares of "
+        "its activations; maximum, the highest of them",
+        choices=tuple(STATISTICS),
+    )
 
 
 @dataclass
@@ -263,6 +270,7 @@ class Experiment:
             trained=self.trained_languages,
             identifier=self.config.identifier,
             loss=self.config.tracker.loss,
+            statistics=self.config.tracker.statistics,
         )
 
     def build_trainer(self, done_steps: int) -> L.Trainer:
@@ -273,12 +281,13 @@ class Experiment:
             wandb_logger = self.config.wandb.build(self.folder, self.config.run.name, shown, done_steps)
             if wandb_logger is not None:
                 loggers.append(wandb_logger)
+        tracker = self.build_tracker()
         return self._trainer(
             self.total_steps,
             logger=loggers,
             callbacks=[
-                self.build_tracker(),
-                WandbNeurons(self.folder.path, self.config.wandb.artifact),
+                tracker,
+                WandbNeurons(tracker, self.config.wandb.artifact),
                 # Behind the tracker: the first snapshot is no part of the time that steps take.
                 TrainingProgress(self.total_steps),
                 PretrainedCheckpoint(

@@ -38,7 +38,7 @@ def analyse(
 ) -> list[Row]:
     resampling = Resampling(IDENTIFIER, {"name": "ternary", **vars(IDENTIFIER)}, "paper", 40, seed, folder / "cache")
     records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda one=one: one) for one in counts]
-    return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][2]
+    return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][1]
 
 
 def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:

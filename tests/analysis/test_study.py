@@ -42,7 +42,7 @@ def stored(*counts: ActivationCounts) -> list[StoredCounts]:
 
 def rows_of(analysis: str, *counts: ActivationCounts, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
     """The rows of the last record."""
-    return list(Study(IDENTIFIER, [analysis], neurons=neurons).over(stored(*counts)))[-1][2]
+    return list(Study(IDENTIFIER, [analysis], neurons=neurons).over(stored(*counts)))[-1][1]
 
 
 def pick(rows: Sequence[Row], **columns: object) -> Row:
@@ -220,7 +220,7 @@ def test_records_that_do_not_compare_are_refused() -> None:
 def test_all_rows_name_their_analysis_and_are_one_table() -> None:
     names = [name for name in ANALYSES if name != "stability"]  # without resamples it has no rows
     study = Study(IDENTIFIER, names, neurons=((0, 1),))
-    rows = [row for _, _, some in study.over(stored(record(0, 12), record(5, 12))) for row in some]
+    rows = [row for _, some in study.over(stored(record(0, 12), record(5, 12))) for row in some]
     assert {row.analysis for row in rows} == set(names)
     read = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert len(read) == len(rows)

@@ -20,10 +20,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from alignlab.callbacks import NeuronTracker, NeuronTrackerCallback
 from alignlab.callbacks.hf_trainer import precision
+from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts, ternary
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.probes import build_probe
 
 README = Path(__file__).parents[2] / "README.md"
 ENGLISH = ["seven birds sing at night", "the fox is old", "12 hills", "nobody counts them", "run"]
@@ -230,6 +232,26 @@ def test_gradient_checkpointing_does_not_double_the_counts(
     for step in (0, 4, 8, 10):
         one, other = (snapshot(tmp_path / name / "tracked", step) for name in ("plain", "checkpointed"))
         assert same(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:.*checkpointing.* is deprecated and will be removed in v6:FutureWarning")
+def test_a_model_that_answers_the_probe_itself_trains_as_one_that_does_not(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path
+) -> None:
+    """In half precision, with gradient checkpointing, which turns the cache off that answering uses."""
+    records = [Record(str(n), code, line) for code, lines in TEXTS.items() for n, line in enumerate(lines)]
+    probe = build_probe(records, tokenizer, responses="regenerated", max_new_tokens=6)
+    options: dict[str, Any] = {"bf16": True, "gradient_checkpointing": True}
+    watched, alone = with_dropout(tiny_llama), with_dropout(tiny_llama)
+    trainer = a_trainer(watched, tmp_path / "trainer", **options)
+    trainer.add_callback(NeuronTrackerCallback(probe, folder=tmp_path / "tracked", every_n_steps=4))
+    trainer.train()
+    a_trainer(alone, tmp_path / "alone", **options).train()
+    for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert steps(tmp_path / "tracked") == [0, 4, 8, 10]
+    assert len({snapshot(tmp_path / "tracked", step).data_fingerprint for step in (0, 4, 8, 10)}) > 1
+    assert snapshot(tmp_path / "tracked", 0).document_firings is not None
 
 
 def test_the_trainers_autocast_is_that_of_the_counting_pass(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:

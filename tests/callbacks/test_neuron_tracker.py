@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from alignlab.callbacks import NeuronTracker
 from alignlab.callbacks.neuron_tracker import find_model
+from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.neurons import ActivationCounts, ternary
+from alignlab.recording.probes import build_probe
 
 README = Path(__file__).parents[2] / "README.md"
 ENGLISH = ["seven birds sing at night", "the fox is old", "12 hills", "nobody counts them", "run"]
@@ -134,6 +136,40 @@ def test_tracking_does_not_change_the_training(tokenizer: Any, tiny_llama: Any, 
     Trainer(max_steps=5, **trainer_options()).fit(SomebodysModule(alone))
     for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("responses", ["generated_once", "regenerated"])
+def test_a_model_that_answers_the_probe_itself_trains_as_one_that_does_not(
+    responses: Any, tokenizer: Any, tiny_llama: Any, tmp_path: Path
+) -> None:
+    import copy
+
+    texts = [
+        Record(str(n), code, line) for code, lines in (("en", ENGLISH), ("de", GERMAN)) for n, line in enumerate(lines)
+    ]
+    probe = build_probe(texts, tokenizer, responses=responses, max_new_tokens=6)
+    for layer in tiny_llama.model.layers:
+        layer.self_attn.attention_dropout = 0.3
+    watched, alone = copy.deepcopy(tiny_llama).train(), copy.deepcopy(tiny_llama).train()
+    torch.manual_seed(3)
+    tracker = NeuronTracker(probe, folder=tmp_path, every_n_steps=2, statistics=("documents", "maximum"))
+    Trainer(max_steps=5, callbacks=[tracker], **trainer_options()).fit(SomebodysModule(watched))
+    torch.manual_seed(3)
+    Trainer(max_steps=5, **trainer_options()).fit(SomebodysModule(alone))
+    for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    counts = [ActivationCounts.load(path) for path in sorted((tmp_path / "neurons").glob("*.safetensors"))]
+    assert [count.step for count in counts] == [0, 2, 4, 5]
+    assert len({count.data_fingerprint for count in counts}) == (1 if responses == "generated_once" else 4)
+    assert all(count.maximum is not None and count.activation_sum is None for count in counts)
+    names = sorted(path.name for path in (tmp_path / "neurons").glob("*.jsonl"))
+    once = responses == "generated_once"
+    assert names == (["responses.jsonl"] if once else [f"step-00000{step}.responses.jsonl" for step in (0, 2, 4, 5)])
+
+
+def test_an_unknown_statistic_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="statistics: 'mean'; expected among documents, moments, maximum"):
+        NeuronTracker({"en": ENGLISH, "de": GERMAN}, tokenizer, folder=tmp_path, statistics=("mean",))
 
 
 def test_the_logged_counts_are_those_of_the_stored_file(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.reporting.snapshots import scalars, summarise
+from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS, MEDIA, TABLE
+from alignlab.reporting.wandb_run import ARTIFACT_TYPE
 
 from ..reporting.wandb_server import Forks, WandbServer
 
@@ -77,8 +81,56 @@ def documented(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def without_own(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of history without what W&B adds."""
-    return {key: value for key, value in row.items() if key not in ("_step", "_timestamp", "_runtime")}
+    """A row of history without what W&B adds, and without figures and tables."""
+    own = ("_step", "_timestamp", "_runtime", *MEDIA)
+    return {key: value for key, value in row.items() if key.partition(".")[0] not in own}
+
+
+def path_of(row: dict[str, Any], key: str) -> str:
+    """Of a figure or table, in a row as the server has it or as W&B's own reader flattens it."""
+    return str(row[key]["path"] if key in row else row[f"{key}.path"])
+
+
+def artifacts_of_counts(server: WandbServer) -> dict[int, Any]:
+    """By their number; W&B makes artifacts of tables too."""
+    return {number: item for number, item in enumerate(server.artifacts) if item.type == ARTIFACT_TYPE}
+
+
+def check_media(row: dict[str, Any], read: Callable[[str], bytes], folder: Path, step: int) -> None:
+    """The figures and the table of a snapshot, as W&B holds them, against the run's own table."""
+    with (folder / f"neurons/step-{step:06d}.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    table = json.loads(read(path_of(row, TABLE)))
+    assert table["columns"] == list(lines[0])
+    assert [["" if cell is None else str(cell) for cell in line] for line in table["data"]] == [
+        list(line.values()) for line in lines
+    ]
+    at = {
+        (line["kind"], int(line["layer"])): float(line["count"])
+        for line in lines
+        if line["layer"] and line["thresholds"] == "anchored"
+    }
+    bars = json.loads(read(path_of(row, LAYERS)))["data"]
+    specific = next(bar for bar in bars if bar["type"] == "bar" and bar["meta"]["kind"] == "specific")
+    assert numbers(specific["y"]) == [at["specific", layer] for layer in range(4)]
+    heat = json.loads(read(path_of(row, LAYERS_OVER_STEPS)))["data"]
+    assert [numbers(line)[-1] for line in heat[0]["z"]] == [at["specific", layer] for layer in range(4)]
+    assert len(heat[0]["x"]) == step // 2 + 1
+    degrees = {
+        int(line["degree"]): float(line["count"])
+        for line in lines
+        if line["degree"] not in ("", "0") and (line["convention"], line["thresholds"]) == ("selection", "anchored")
+    }
+    shown = json.loads(read(path_of(row, DEGREES)))["data"]
+    now = next(bar for bar in shown if bar["name"] == f"step {step}")
+    assert dict(zip(numbers(now["x"]), numbers(now["y"]), strict=True)) == degrees
+
+
+def numbers(values: Any) -> list[float]:
+    """A list of a figure; plotly may have packed it."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).tolist()
+    return [float(value) for value in values]
 
 
 def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tmp_path: Path, reference: Path) -> None:
@@ -92,10 +144,15 @@ def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tm
     assert [row["_step"] for row in run.history] == list(range(7))
     for row in run.history:
         assert without_own(row) == pytest.approx(expected[row["_step"]])
+    for step in (0, 2, 4, 6):
+        row = run.history[step]
+        check_media(row, lambda path: server.uploads[f"/storage/{run.name}/{path}"], folder, step)
+    assert not set(MEDIA) & set(run.history[1])
     assert run.exit_codes == [0]
     assert run.values["trainer"]["max_steps"] == 6
-    assert [artifact.metadata["step"] for artifact in server.artifacts] == [0, 2, 4, 6]
-    for number, artifact in enumerate(server.artifacts):
+    counts = artifacts_of_counts(server)
+    assert [artifact.metadata["step"] for artifact in counts.values()] == [0, 2, 4, 6]
+    for number, artifact in counts.items():
         name = f"step-{artifact.metadata['step']:06d}"
         assert artifact.committed
         assert name in artifact.aliases
@@ -117,10 +174,16 @@ def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: 
     assert len(rows) == 7
     for step, row in enumerate(rows):
         assert without_own(row) == pytest.approx(expected[step])
+    for step in (0, 2, 4, 6):
+        check_media(rows[step], lambda path: (run / "files" / path).read_bytes(), tmp_path / "run", step)
     metrics = [record["metric"] for record in records if record["type"] == "metric"]
     axes = {metric["glob_name"]: metric["step_metric"] for metric in metrics if "glob_name" in metric}
     assert axes == {"train/*": "trainer/global_step", "neurons/*": "neurons/step"}
-    artifacts = [record["artifact"] for record in records if record["type"] == "artifact"]
+    artifacts = [
+        record["artifact"]
+        for record in records
+        if record["type"] == "artifact" and record["artifact"]["type"] == ARTIFACT_TYPE
+    ]
     assert [json.loads(artifact["metadata"])["step"] for artifact in artifacts] == [6]  # the last by default
 
 
@@ -155,7 +218,8 @@ def test_a_killed_training_goes_on_as_the_same_run(artifact: str, forks: Forks, 
     assert [row["_step"] for row in run.history] == list(range(7))
     for row in run.history:
         assert without_own(row) == pytest.approx(expected[row["_step"]])
-    steps = [item.metadata["step"] for item in server.artifacts]
+    counts = artifacts_of_counts(server).values()
+    steps = [item.metadata["step"] for item in counts]
     assert set(steps) == {"last": {6}, "all": {0, 2, 4, 6}, "none": set()}[artifact]
     # The first process was killed while it sent that of step 0; the second sent it again.
-    assert {item.metadata["step"] for item in server.artifacts if item.committed} == set(steps)
+    assert {item.metadata["step"] for item in counts if item.committed} == set(steps)

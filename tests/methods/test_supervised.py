@@ -86,7 +86,6 @@ def fit(model: nn.Module, batches: MicroBatches, accumulation: int, **options: A
     return recorder
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_accumulation_gives_the_gradient_of_the_whole_step(tokenizer: Any, tiny_llama: Any) -> None:
     docs, start = documents(tokenizer), tiny_llama.double()
     runs = {
@@ -107,7 +106,6 @@ def test_accumulation_gives_the_gradient_of_the_whole_step(tokenizer: Any, tiny_
         assert run.losses == pytest.approx(runs[1].losses, rel=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_dropout_is_on_and_repeats_by_step_not_by_history(tokenizer: Any, tiny_llama: Any) -> None:
     docs = documents(tokenizer)
     method = QuestionTranslation(lora=Lora(rank=4, dropout=0.5, targets=["q_proj", "down_proj"]))
@@ -127,7 +125,6 @@ def test_dropout_is_on_and_repeats_by_step_not_by_history(tokenizer: Any, tiny_l
     assert abs(first.losses[0] - without.item()) > 1e-4
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(tokenizer: Any, tiny_llama: Any) -> None:
     with torch.no_grad():
         tiny_llama.lm_head.weight.fill_(float("nan"))

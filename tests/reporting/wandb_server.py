@@ -185,7 +185,7 @@ class WandbServer:
             Artifact(
                 name=(given.get("artifactCollectionNames") or [given.get("artifactCollectionName")])[0],
                 type=given["artifactTypeName"],
-                metadata=json.loads(given["metadata"]),
+                metadata=json.loads(given.get("metadata") or "{}"),
                 aliases=[alias["alias"] for alias in given["aliases"]],
                 run=given["runName"],
                 digest=given["digest"],

@@ -47,7 +47,7 @@ ANALYSES: dict[str, Analysis] = {
     "transitions": Analysis("neurons from each kind to each", "", moves.moves),
     "survival": Analysis("share of the neurons of each kind that are still of it", "", moves.survivors),
     "stability": Analysis(
-        "neurons that keep their kind in 95 % of the resamples, and chance (with intervals=true)", "", moves.stability
+        "neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", "", moves.stability
     ),
     "language_overlap": Analysis("what each pair of languages shares, beside chance", "", languages.language_overlap),
     "family_overlap": Analysis("pairs within a language family against others", "", languages.families),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -68,7 +68,9 @@ class AnalyzeConfig:
     )
     analyses: list[str] = option(USUAL, "what is asked", choices=list(ANALYSES))
     neurons: list[str] = option([], "neurons of single_neuron_profile, as layer.neuron from 0", check=_neurons)
-    intervals: bool = option(False, "also resample the shards of documents: an interval of every count and change")
+    intervals: Literal["none", "ends", "all"] = option(
+        "none", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
+    )
     resamples: int = option(200, "resamples of each record", ge=2)
     seed: int = option(0, "of the resamples", ge=0)
     folder: str | None = option(
@@ -154,12 +156,13 @@ class AnalyzeConfig:
         """What is asked of each record."""
         neurons = tuple((int(layer), int(neuron)) for layer, neuron in (name.split(".") for name in self.neurons))
         resampling = None
-        if self.intervals:
+        if self.intervals != "none":
             options = to_plain(self)["identifier"]
             resampling = Resampling(
                 self.identifier, options, self.kinds, self.resamples, self.seed, self.results.parent / "cache"
             )
-        return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons, resampling)
+        resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
+        return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons, resampling, resampled)
 
     @property
     def results(self) -> Path:
@@ -175,6 +178,12 @@ class AnalyzeConfig:
         """The question as YAML."""
         return to_yaml(replace(self, dry_run=False, folder=None))
 
+    def _intervals(self, records: Sequence[StoredCounts]) -> str:
+        if self.intervals == "none":
+            return "none (intervals=ends for those of the first and the last record)"
+        number = len(records) if self.intervals == "all" else min(len(records), 2)
+        return f"{self.resamples} resamples of {number} records at two thresholds; what was drawn before is kept"
+
     def show_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> None:
         """Print what will be asked of what."""
         identifier = to_plain(self)["identifier"]
@@ -188,10 +197,7 @@ class AnalyzeConfig:
                 ("identifier", f"{name} ({options})"),
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.analyses)),
-                (
-                    "intervals",
-                    f"{self.resamples} resamples of each record" if self.intervals else "none (intervals=true)",
-                ),
+                ("intervals", self._intervals(records)),
                 ("results", str(self.results)),
             ]
         )

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from alignlab import console
 from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analysis.page_run import PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.rows import csv_text
 from alignlab.atomic import whole_folder
+from alignlab.config import to_plain
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.sets import NeuronSets
+from alignlab.reporting.page import write_page
 from alignlab.reporting.snapshots import (
     TABLE_ALIGN,
     TABLE_HEADER,
@@ -41,7 +44,7 @@ class Results:
 
 
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
-    """Ask all records and write `table.csv`, `sets.safetensors` (of the last record) and `config.yaml`, whole or not.
+    """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`.
 
     sets: by language, the selected neurons above tau.
     """
@@ -51,24 +54,42 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
         raise InputError(Problem(f"folder ({folder})", "it holds something else than an analysis", "a new folder", fix))
     first: Snapshot | None = None
     lines = []
+    page = page_of(config)
     with whole_folder(folder) as partial, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with (
             (partial / "table.csv").open("w", encoding="utf-8", newline="") as table,
             console.progress("Analysing", len(records)) as advance,
         ):
-            for counts, now, rows in config.study().over(records):
+            for view, rows in config.study().over(records):
                 text = csv_text(rows)
                 table.write(text if first is None else text.partition("\n")[2])
-                first, last, last_counts = first or now, now, counts
-                lines.append(_line(now))
+                first, last, last_counts = first or view.now, view.now, view.counts
+                lines.append(_line(view.now))
+                page.add(view)
                 advance()
         (partial / "config.yaml").write_text(config.document, encoding="utf-8")
         assert first is not None
         NeuronSets.of(last.result, counts=last_counts).save(partial / "sets.safetensors")
+        write_page([page.page()], partial / "report.html")
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
     return Results(folder, first, last, lines)
+
+
+def page_of(config: AnalyzeConfig) -> PageOf:
+    """The page to be filled with the records that `config` asks."""
+    source = config.run or config.counts or "models"
+    name = Path(source).name if config.run or config.counts else " and ".join(map(_short, config.models))
+    options = to_plain(config)["identifier"]
+    identifier = options.pop("name")
+    folder = config.results if config.run is None else Path(config.run).expanduser()
+    how_to = {"intervals": f"python -m alignlab.report run={config.run} intervals=all"} if config.run else {}
+    return PageOf(name, folder, identifier, options, how_to)
+
+
+def _short(source: str) -> str:
+    return Path(source).name
 
 
 def show_results(config: AnalyzeConfig, results: Results) -> None:
@@ -90,6 +111,7 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
+            ("page", f"{results.folder / 'report.html'} (opens in a browser, offline)"),
             ("question", str(results.folder / "config.yaml")),
         ]
     )

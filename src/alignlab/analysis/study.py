@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Intervals, Noise, Resampling, intervals
@@ -25,6 +26,7 @@ class Study:
     trained: languages in training; None takes those that each record names.
     neurons: (layer, neuron) pairs to look at singly.
     resampling: how the intervals of all counts and changes are made; None makes none.
+    resampled: which records have intervals: the first and the last, or all.
     """
 
     identifier: Identifier
@@ -33,9 +35,10 @@ class Study:
     trained: Sequence[str] | None = None
     neurons: tuple[tuple[int, int], ...] = ()
     resampling: Resampling | None = None
+    resampled: Literal["ends", "all"] = "all"
 
-    def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[ActivationCounts, Snapshot, list[Row]]]:
-        """Each record with its classification, anchored to the first, and its rows.
+    def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[Row]]]:
+        """Each record, classified and anchored to the first, with its rows.
 
         Raises InputError for a record that cannot be compared with the first.
         """
@@ -55,17 +58,13 @@ class Study:
             self._check_neurons(now)
             noise: Noise | None = None
             found: Intervals = {}
-            if self.resampling is not None:
+            if self.resampling is not None and (self.resampled == "all" or record in (records[0], records[-1])):
                 if first is not None:
                     check_pair(first[0], counts)
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
                 found = intervals(noise, *(old for old in (noise_first, noise_before) if old is not None))
             view = View(counts, now, anchor, before, self.convention, self.neurons, noise, found)
-            yield (
-                counts,
-                now,
-                [replace(row, analysis=name) for name in self.analyses for row in ANALYSES[name].rows(view)],
-            )
+            yield view, [replace(row, analysis=name) for name in self.analyses for row in ANALYSES[name].rows(view)]
             first, before = first or (counts, now), now
             noise_first, noise_before = noise_first or noise, noise
 

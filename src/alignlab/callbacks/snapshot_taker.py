@@ -21,6 +21,9 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identified, Identifier, TernaryConfig
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, build_probe
+from alignlab.recording.responses import check_can_answer, recall, respond
+from alignlab.recording.tallies import check_statistics
+from alignlab.recording.writing import refusing
 from alignlab.reporting.snapshots import (
     TABLE_ALIGN,
     TABLE_HEADER,
@@ -40,7 +43,7 @@ class SnapshotTaker:
 
     A snapshot is a counting pass of its own over the probe; it changes neither the model nor the random numbers of the
     training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, the
-    tables of all snapshots to `<folder>/neurons.csv`.
+    tables of all snapshots to `<folder>/neurons.csv`, and responses that the model gives itself into `neurons` too.
 
     probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the
         same in every language.
@@ -50,10 +53,12 @@ class SnapshotTaker:
     trained: languages in training; all others of the probe are unseen.
     identifier: how neurons are classified.
     loss: also measure the loss over the counted tokens.
+    statistics: what is counted beside the firings of each neuron: `documents` with a firing; `moments`, sum and sum of
+        squares of its activations; their `maximum`.
     model: gives the Hugging Face model of a module that holds several; by default the one it holds.
     show: print a table at every snapshot.
 
-    Raises `InputError` for texts without a tokenizer or a language without a token to count.
+    Raises `InputError` for texts without a tokenizer, a language without a token to count, or another statistic.
     """
 
     example: ClassVar[str] = "module.student"  # how a user of the callback may reach one of several models
@@ -68,6 +73,7 @@ class SnapshotTaker:
         trained: Sequence[str] = (),
         identifier: Identifier | None = None,
         loss: bool = True,
+        statistics: Sequence[str] = ("documents",),
         model: Callable[[Any], nn.Module] | None = None,
         show: bool = True,
     ) -> None:
@@ -77,6 +83,7 @@ class SnapshotTaker:
         self.trained = tuple(trained)
         self.identifier: Identifier = identifier or TernaryConfig()
         self.loss = loss
+        self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model
         self.show = show
         self.first: Snapshot | None = None
@@ -86,9 +93,11 @@ class SnapshotTaker:
     def prepare(self, model: nn.Module) -> None:
         """Find the neurons of a model whose training begins; every rank has to call it.
 
-        Raises `UnsupportedModelError` when they cannot be counted exactly.
+        Raises `UnsupportedModelError` when they cannot be counted exactly, `InputError` for a model that cannot answer
+        the prompts of the probe where it is to.
         """
         self.first = self.last = None
+        check_can_answer(self.probe, model)
         with _uncompiled():
             self._sites = find_sites(model)
 
@@ -113,30 +122,34 @@ class SnapshotTaker:
         context: entered around each forward, such as an autocast.
         """
         name, revision = identity(model)
-        total = sum(len(document) for documents in self.probe.documents.values() for document in documents)
-        with console.progress(f"Counting at step {step}", total) as advance, _uncompiled():
-            counts = count_firings(
-                model,
-                self._sites,
-                self.probe,
-                origin=Origin(name, revision, step, self.trained),
-                loss=self.loss,
-                context=context,
-                advance=advance,
-            )
+        with _uncompiled():
+            probe = respond(self.probe, model, folder=self._neurons, step=step, context=context, main=main)
+            total = sum(len(document) for documents in probe.documents.values() for document in documents)
+            with console.progress(f"Counting at step {step}", total) as advance:
+                counts = count_firings(
+                    model,
+                    self._sites,
+                    probe,
+                    origin=Origin(name, revision, step, self.trained),
+                    loss=self.loss,
+                    statistics=self.statistics,
+                    context=context,
+                    advance=advance,
+                )
         snapshot = self._keep(counts)
         if main:
             self._write(counts, snapshot)
             if self.show:
-                self._print(snapshot)
+                self._print(snapshot, counts)
         return snapshot
 
     def pick_up(self, step: int) -> None:
         """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone.
 
-        Raises `InputError` where the first is missing or damaged, or was counted on another probe.
+        Raises `InputError` where the first is missing or damaged, or was counted on another probe; where the model
+        answers the probe itself, its responses of then have to be there too.
         """
-        folder = self.folder / "neurons"
+        folder = self._neurons
         first = folder / f"{step_name(0)}.safetensors"
         if not first.is_file():
             fix = "Give the folder in which the run has been tracked from its start."
@@ -148,7 +161,7 @@ class SnapshotTaker:
         for done in steps:
             path = folder / f"{step_name(done)}.safetensors"
             counts = ActivationCounts.load(path)
-            if counts.data_fingerprint != self.probe.fingerprint:
+            if counts.data_fingerprint != recall(self.probe, folder, done).fingerprint:
                 fix = "Counts on different text cannot be compared: give the same texts, or another folder."
                 raise InputError(Problem(f"{path}", "counted on another probe", "the probe of this run", fix))
             self._keep(counts)
@@ -159,24 +172,27 @@ class SnapshotTaker:
         self.first = self.first or self.last
         return self.last
 
-    def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
-        folder = self.folder / "neurons"
-        try:
-            counts.save(folder / f"{step_name(snapshot.step)}.safetensors")
-            write_csv(folder / f"{step_name(snapshot.step)}.csv", snapshot)
-            collect_csv(folder, self.folder / "neurons.csv")
-        except OSError as error:
-            fix = "Make room and give the same command again: it continues from the last checkpoint."
-            found = f"the snapshot of step {snapshot.step} could not be written ({error})"
-            raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error
+    @property
+    def _neurons(self) -> Path:
+        return self.folder / "neurons"
 
-    def _print(self, snapshot: Snapshot) -> None:
+    def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
+        with refusing(self._neurons, f"the snapshot of step {snapshot.step}"):
+            counts.save(self._neurons / f"{step_name(snapshot.step)}.safetensors")
+            write_csv(self._neurons / f"{step_name(snapshot.step)}.csv", snapshot)
+            collect_csv(self._neurons, self.folder / "neurons.csv")
+
+    def _print(self, snapshot: Snapshot, counts: ActivationCounts) -> None:
         console.say()
         console.heading(table_title(snapshot))
         console.table(table_rows(snapshot, self.first), TABLE_HEADER, TABLE_ALIGN)
         console.say(table_note(snapshot))
         if snapshot.result.reason:
             console.say(f"note: {snapshot.result.reason}")
+        tokens = zip(counts.languages, counts.language_tokens().tolist(), strict=True)
+        silent = [language for language, count in tokens if count == 0]
+        if silent:
+            console.say(f"note: the model answers nothing in {' '.join(silent)}: all probabilities there are 0")
 
     def _find_model(self, module: nn.Module) -> nn.Module:
         return find_model(module, f"{type(self).__name__}(..., model=lambda module: {self.example})")

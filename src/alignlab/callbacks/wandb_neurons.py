@@ -1,30 +1,40 @@
-"""Counts of neurons as W&B artifacts."""
+"""Counts of neurons in W&B: their files as artifacts, figures and the table of each snapshot."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 
+from alignlab.callbacks.snapshot_taker import SnapshotTaker
+from alignlab.reporting.snapshots import Snapshot, read_anchored
+from alignlab.reporting.wandb_media import media
 from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import step_name, step_of
 
 
 class WandbNeurons(L.Callback):
-    """Give the files of `NeuronTracker` to the W&B run; it has to stand behind the tracker among the callbacks.
+    """Give what `NeuronTracker` finds to the W&B run; it has to stand behind the tracker among the callbacks.
 
-    folder: that of the tracker; the files lie in its folder `neurons`.
+    tracker: whose snapshots are shown; the files lie in its folder `neurons`.
     which: `last` takes the file of the last step, `all` each as it appears, and those that a continued run finds
         there: of a file that W&B has it makes no new version. `none` takes none.
     """
 
-    def __init__(self, folder: Path, which: Literal["none", "last", "all"]) -> None:
-        self.folder = folder / "neurons"
+    def __init__(self, tracker: SnapshotTaker, which: Literal["none", "last", "all"]) -> None:
+        self.tracker = tracker
+        self.folder = tracker.folder / "neurons"
         self.which = which
         self._given: set[int] = set()
+        self._shown: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._show(trainer)
+        else:
+            self._shown = trainer.global_step
         if self.which == "all":
             for path in sorted(self.folder.glob("step-*.safetensors")):
                 if step_of(path) <= trainer.global_step:
@@ -33,13 +43,28 @@ class WandbNeurons(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._show(trainer)
         if self.which == "all":
             self._give(trainer, trainer.global_step)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._show(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not at the end of the training: a run that was killed after its last step has none when it is continued.
         if self.which != "none":
             self._give(trainer, trainer.global_step)
+
+    def _show(self, trainer: L.Trainer) -> None:
+        """The figures of the last snapshot, unless they are shown."""
+        snapshot = self.tracker.last
+        if snapshot is None or snapshot.step == self._shown:
+            return
+        self._shown = snapshot.step
+        tables = [path for path in sorted(self.folder.glob("step-*.csv")) if step_of(path) <= snapshot.step]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.log_media(partial(_media, snapshot, tables))
 
     def _give(self, trainer: L.Trainer, step: int) -> None:
         path = self.folder / f"{step_name(step)}.safetensors"
@@ -49,3 +74,7 @@ class WandbNeurons(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbRun):
                 logger.log_counts(path)
+
+
+def _media(snapshot: Snapshot, tables: list[Path]) -> dict[str, Any]:
+    return media(snapshot, [row for path in tables for row in read_anchored(path)])

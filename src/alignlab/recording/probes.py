@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,20 @@ from alignlab.data.sources import SOURCES, Source
 from alignlab.errors import InputError, Problem
 
 Scope = Literal["response", "all"]
+Responses = Literal["reference", "generated_once", "regenerated"]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How a model is to answer the prompts of a probe itself.
+
+    responses: `generated_once`, by the model at step 0, or `regenerated`, at every snapshot by the model of then.
+    max_new_tokens: at which a response is cut.
+    """
+
+    responses: Literal["generated_once", "regenerated"]
+    max_new_tokens: int
+    tokenizer: Any = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,7 @@ class Probe:
     shards: S; document i of a language is in shard i mod S.
     count_special_tokens: count BOS, EOS and the special tokens of templates too.
     truncated: documents that lost tokens at the end.
+    answering: given where the documents are prompts, which a model is still to answer (`responses.respond`).
     """
 
     documents: Mapping[str, Sequence[Document]]
@@ -37,6 +52,7 @@ class Probe:
     max_tokens_per_batch: int
     count_special_tokens: bool = False
     truncated: int = 0
+    answering: Answering | None = None
     _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -47,6 +63,8 @@ class Probe:
     def fingerprint(self) -> str:
         """Changes with any token, mask, scope or language."""
         parts = f"{self.scope} {self.shards} {self.count_special_tokens}"
+        if self.answering is not None:
+            parts += f" {self.answering.responses} {self.answering.max_new_tokens}"
         texts = "".join(fingerprint(documents) for documents in self.documents.values())
         return hashlib.sha256(f"{parts} {texts}".encode()).hexdigest()[:16]
 
@@ -69,17 +87,29 @@ class Probe:
             tokens[index % self.shards] += int(self.counted(document).sum())
         return tokens
 
+    def most_tokens(self, language: str) -> npt.NDArray[np.int64]:
+        """The counted tokens by shard if all responses that are still to come were as long as they may: (S,) int64."""
+        new = self.answering.max_new_tokens if self.answering is not None else 0
+        return self.tokens(language) + new * self.shard_documents(language)
+
+    def shard_documents(self, language: str) -> npt.NDArray[np.int64]:
+        """Documents by shard: (S,) int64."""
+        return np.bincount(np.arange(len(self.documents[language])) % self.shards, minlength=self.shards)
+
     def check(self) -> None:
-        """Refuse a probe in which a language has nothing to count."""
+        """Refuse a probe in which a language has nothing to count, or an empty prompt that a model is to answer."""
         problems = []
         if len(self.languages) < 2:
             found = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
             problems.append(Problem("probe", found, "two or more: kinds compare languages"))
         for language in self.languages:
-            if self.tokens(language).sum() == 0:
+            if self.most_tokens(language).sum() == 0:
                 fix = "Give answers, or set probe.scope=all." if self.scope == "response" else ""
                 found = f"language {language!r} has no token to count in {len(self.documents[language])} documents"
                 problems.append(Problem(f"probe (scope {self.scope})", found, "one or more", fix))
+            if self.answering is not None and not all(len(prompt) for prompt in self.documents[language]):
+                found = f"language {language!r} has empty prompts"
+                problems.append(Problem(f"probe (responses {self.answering.responses})", found, "text to answer"))
         if problems:
             raise InputError(*problems)
 
@@ -91,6 +121,12 @@ class ProbeConfig:
     source: Source = variant(SOURCES, "where the documents come from", "builtin:wordproblems")
     prompts: Prompts = section(Prompts, "how a record becomes text")
     scope: Scope = option("response", "tokens counted: those of the answer, or all")
+    responses: Responses = option(
+        "reference",
+        "the answers: reference takes those of the source; the model's own, greedy, are generated_once, at step 0, or "
+        "regenerated at every snapshot",
+    )
+    max_new_tokens: int = option(256, "at which a response of the model's own is cut", unit="tokens", ge=1)
     max_texts: int = option(250, "documents of each language", unit="documents", ge=1)
     max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
     max_tokens_per_batch: int = option(8192, "size of a batch, padding included", unit="tokens", ge=1)
@@ -107,6 +143,8 @@ class ProbeConfig:
             tokenizer,
             prompts=self.prompts,
             scope=self.scope,
+            responses=self.responses,
+            max_new_tokens=self.max_new_tokens,
             max_texts=self.max_texts,
             max_length=self.max_length,
             max_tokens_per_batch=self.max_tokens_per_batch,
@@ -122,6 +160,8 @@ def build_probe(
     *,
     prompts: Prompts | None = None,
     scope: Scope = "response",
+    responses: Responses = "reference",
+    max_new_tokens: int = 256,
     max_texts: int = 250,
     max_length: int = 1024,
     max_tokens_per_batch: int = 8192,
@@ -133,11 +173,15 @@ def build_probe(
 
     Documents are taken, and dealt to shards, in the order of a seeded hash of their id: parallel documents, which share
     an id, are taken or left together and are in the same shard in every language.
+    responses: with other than `reference` ones the answers of the records are left out, for the model to give its own.
     Raises `InputError` where a language has no token to count.
     """
+    answering = None if responses == "reference" else Answering(responses, max_new_tokens, tokenizer)
+    closing = tokenizer.eos_token_id if answering is not None else None
     by_language: dict[str, list[Record]] = {}
     for record in records:
-        by_language.setdefault(record.language, []).append(record)
+        given = record if answering is None else replace(record, answer="")
+        by_language.setdefault(record.language, []).append(given)
     documents: dict[str, list[Document]] = {}
     truncated = 0
     for language, all_records in by_language.items():
@@ -145,11 +189,19 @@ def build_probe(
         encoded = encode(
             chosen, tokenizer, prompts or Prompts(), max_length=max_length, append_eos=False, needs_answer=False
         )
-        documents[language] = encoded.documents
+        documents[language] = [_without_last(document, closing) for document in encoded.documents]
         truncated += encoded.truncated
-    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated)
+    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, answering)
     probe.check()
     return probe
+
+
+def _without_last(document: Document, token: int | None) -> Document:
+    """The document without its last token if that is `token`: behind an EOS that a tokenizer adds comes no answer."""
+    if token is None or len(document) < 2 or document.tokens[-1] != token:
+        return document
+    tokens, answer, special = document.tokens[:-1], document.answer[:-1], document.special[:-1]
+    return replace(document, tokens=tokens, answer=answer, special=special)
 
 
 def _order(seed: int, name: str) -> bytes:

@@ -40,6 +40,7 @@ class Planned:
     ranks: int
     gradient_checkpointing: bool
     weights_at_hand: bool
+    statistics: Sequence[str] = ("documents",)
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,23 @@ def memory(planned: Planned) -> Memory:
 
 
 def snapshot_bytes(planned: Planned) -> int:
-    """Size of a snapshot's firings in bytes."""
+    """Size of a snapshot in bytes: what is counted of each neuron, at its largest where responses are to come."""
     probe, sites = planned.probe, planned.sites
-    most = max(int(probe.tokens(language).max()) for language in probe.languages)
-    return len(probe.languages) * probe.shards * len(sites) * sites[0].width * smallest_dtype(most).itemsize
+    neurons = len(probe.languages) * len(sites) * sites[0].width
+    tokens = max(int(probe.most_tokens(language).max()) for language in probe.languages)
+    documents = max(int(probe.shard_documents(language).max()) for language in probe.languages)
+    bytes_a_neuron = {
+        "firings": probe.shards * smallest_dtype(tokens).itemsize,
+        "documents": probe.shards * smallest_dtype(documents).itemsize,
+        "moments": 2 * torch.float64.itemsize,
+        "maximum": torch.float32.itemsize,
+    }
+    return neurons * sum(bytes_a_neuron[name] for name in ("firings", *planned.statistics))
+
+
+def response_tokens(probe: Probe) -> int:
+    """The tokens that a model may write when it answers the probe; 0 where it is not to."""
+    return sum(int((probe.most_tokens(language) - probe.tokens(language)).sum()) for language in probe.languages)
 
 
 def checkpoint_bytes(planned: Planned) -> int:

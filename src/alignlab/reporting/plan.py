@@ -10,13 +10,25 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.languages import get
-from alignlab.recording.probes import Probe
-from alignlab.reporting.estimates import Planned, checkpoint_bytes, memory, snapshot_bytes, weight_bytes
+from alignlab.recording.probes import Answering, Probe
+from alignlab.recording.responses import check_can_answer
+from alignlab.reporting.estimates import (
+    Planned,
+    checkpoint_bytes,
+    memory,
+    response_tokens,
+    snapshot_bytes,
+    weight_bytes,
+)
 
 
 def plan_rows(planned: Planned) -> list[tuple[str, str]]:
-    """What the plan says, as (subject, text) rows."""
+    """What the plan says, as (subject, text) rows.
+
+    Raises `InputError` for a model that is to answer the probe itself and cannot.
+    """
     model, probe = planned.model, planned.probe
+    check_can_answer(probe, model)
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     total = sum(p.numel() for p in parameters)
@@ -29,6 +41,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
+        *(_responses(probe, probe.answering, len(planned.snapshot_steps)) if probe.answering else ()),
         ("snapshots", _snapshots(planned)),
         (
             "checkpoints",
@@ -63,11 +76,20 @@ def _steps(planned: Planned) -> str:
 
 def _probe_text(probe: Probe) -> str:
     documents = sum(len(texts) for texts in probe.documents.values())
-    counted = sum(int(probe.tokens(language).sum()) for language in probe.languages)
-    text = (
-        f"{documents:,} documents in {len(probe.languages)} languages, {counted:,} tokens counted (scope {probe.scope})"
-    )
+    counted = sum(int(probe.most_tokens(language).sum()) for language in probe.languages)
+    most = "up to " if probe.answering else ""
+    text = f"{documents:,} documents in {len(probe.languages)} languages, "
+    text += f"{most}{counted:,} tokens counted (scope {probe.scope})"
     return text + (f"; {probe.truncated:,} documents cut at probe.max_length" if probe.truncated else "")
+
+
+def _responses(probe: Probe, answering: Answering, snapshots: int) -> list[tuple[str, str]]:
+    tokens, new = response_tokens(probe), f"{answering.max_new_tokens:,} a prompt"
+    when = {
+        "generated_once": f"generated once, at step 0: up to {tokens:,} tokens ({new})",
+        "regenerated": f"generated at every snapshot: up to {tokens:,} tokens ({new}), {snapshots} times",
+    }
+    return [("responses", when[answering.responses])]
 
 
 def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:
@@ -78,7 +100,12 @@ def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:
 
 def _snapshots(planned: Planned) -> str:
     count, each = len(planned.snapshot_steps), snapshot_bytes(planned)
-    return f"{count}, {size(each)} each, {size(count * each)} in all ({planned.probe.shards} shards a language)"
+    most = "up to " if planned.probe.answering else ""
+    beside = "".join(f", {name}" for name in planned.statistics)
+    return (
+        f"{count}, {most}{size(each)} each, {size(count * each)} in all "
+        f"(firings{beside}; {planned.probe.shards} shards a language)"
+    )
 
 
 def _memory(planned: Planned) -> str:

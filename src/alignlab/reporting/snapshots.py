@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from alignlab.atomic import whole_file
 from alignlab.neurons.counts import ActivationCounts
@@ -105,14 +106,40 @@ def write_csv(path: Path, snapshot: Snapshot) -> None:
 def csv_text(snapshot: Snapshot) -> str:
     """The text of `write_csv`."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, ["thresholds", *(field.name for field in fields(CountRow))], lineterminator="\n")
-    writer.writeheader()
-    for thresholds, rows in ((ANCHORED, snapshot.anchored), (REESTIMATED, snapshot.reestimated)):
-        writer.writerows({"thresholds": thresholds, **asdict(row)} for row in rows)
-    for language, loss in snapshot.losses.items():
-        row = CountRow(snapshot.step, "language", language, None, "loss", None, "", loss, 0)
-        writer.writerow({"thresholds": "", **asdict(row)})
+    header, lines = table_of(snapshot)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
     return out.getvalue()
+
+
+def table_of(snapshot: Snapshot) -> tuple[list[str], list[list[Any]]]:
+    """The header and the lines of `write_csv`."""
+    rows = [(ANCHORED, row) for row in snapshot.anchored] + [(REESTIMATED, row) for row in snapshot.reestimated]
+    for language, loss in snapshot.losses.items():
+        rows.append(("", CountRow(snapshot.step, "language", language, None, "loss", None, "", loss, 0)))
+    header = ["thresholds", *(field.name for field in fields(CountRow))]
+    return header, [[thresholds, *asdict(row).values()] for thresholds, row in rows]
+
+
+def read_anchored(path: Path) -> list[CountRow]:
+    """The counts at anchored thresholds of a table that `write_csv` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            CountRow(
+                step=int(line["step"]),
+                group=line["group"],
+                language=line["language"],
+                layer=int(line["layer"]) if line["layer"] else None,
+                kind=line["kind"],
+                degree=int(line["degree"]) if line["degree"] else None,
+                convention=line["convention"],
+                count=float(line["count"]),
+                denominator=int(line["denominator"]),
+            )
+            for line in csv.DictReader(file)
+            if line["thresholds"] == ANCHORED
+        ]
 
 
 def collect_csv(folder: Path, path: Path) -> None:

@@ -162,6 +162,7 @@ class WandbRun(WandbLogger):
         self._finish_timeout = finish_timeout
         self._step = -1
         self._row: dict[str, Any] = {}
+        self._media: list[Callable[[], dict[str, Any]]] = []
         self._rows = _Worker()
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
@@ -180,6 +181,10 @@ class WandbRun(WandbLogger):
             self._step = step
             self._row[STEP] = step
         self._row |= metrics
+
+    def log_media(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Add pictures and tables to the row; they are made when it is sent, while the training goes on."""
+        self._media.append(make)
 
     def log_counts(self, path: Path) -> None:
         """Make a file of counts a version of the run's artifact, described by its header.
@@ -216,8 +221,14 @@ class WandbRun(WandbLogger):
 
     def _send_row(self) -> None:
         row, self._row = self._row, {}
+        media, self._media = self._media, []
         if row and self._step >= self._first:
-            self._rows.do(partial(self.experiment.log, row, step=self._step, commit=True))
+            self._rows.do(partial(self._log_row, row, media, self._step))
+
+    def _log_row(self, row: dict[str, Any], media: list[Callable[[], dict[str, Any]]], step: int) -> None:
+        for make in media:
+            row |= make()
+        self.experiment.log(row, step=step, commit=True)
 
     def _log_counts(self, path: Path) -> None:
         import wandb

@@ -1,0 +1,150 @@
+"""What a model answers to prompts: greedily, in batches, by the model's own `generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, GenerationMixin
+
+from alignlab.data.batching import token_budget_batches
+from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.models.distributed import rank, sum_over_ranks, world_size
+from alignlab.models.modes import evaluating
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a model answered.
+
+    tokens: (R,) int32 token ids, the EOS included.
+    ended: the last of them is an EOS; where none came, the response has as many tokens as were allowed.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    ended: bool
+
+
+def generate(
+    model: nn.Module,
+    prompts: Sequence[npt.NDArray[np.int32]],
+    *,
+    max_new_tokens: int,
+    max_tokens_per_batch: int,
+    eos_ids: Sequence[int] = (),
+    context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    advance: Callable[[int], None] = lambda prompts: None,
+) -> list[Response]:
+    """The greedy responses to prompts, each of one token or more; a collective call where there are several ranks.
+
+    Always the likeliest token, whatever sampling or penalties the model's generation config asks for, until one of
+    its EOS tokens. Batches are of similar length and dealt to the ranks; every rank gets all responses. Modes,
+    gradients, random numbers and the generation config are left as they were.
+
+    max_tokens_per_batch: padding and new tokens included.  eos_ids: EOS tokens beside those of the model.
+    context: entered around each batch, such as an autocast.  advance: told the prompts of each batch done.
+    """
+    stops = sorted({*eos_ids, *_stops_of(_generator(model))})
+    device = next(model.parameters()).device
+    # Ids plus one, so that what the ranks have done adds up: 0 is where there is no token.
+    written = torch.zeros((len(prompts), max_new_tokens), dtype=torch.int64, device=device)
+    with _greedy(model, max_new_tokens, stops) as config, evaluating(model), torch.no_grad():
+        for numbers in _batches(model, prompts, max_new_tokens, max_tokens_per_batch)[rank() :: world_size()]:
+            input_ids, mask = _pad_left([prompts[number] for number in numbers])
+            with context():
+                output = model.generate(  # type: ignore[operator]
+                    input_ids=input_ids.to(device), attention_mask=mask.to(device), generation_config=config
+                )
+            new = output[:, input_ids.shape[1] :]
+            written[torch.tensor(numbers, device=device), : new.shape[1]] = new + 1
+            advance(len(numbers))
+    return [_response(row, set(stops)) for row in (sum_over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
+
+
+def check_generates(model: nn.Module) -> None:
+    """Refuse a model that cannot generate with `UnsupportedModelError`."""
+    _generator(model)
+
+
+def _generator(model: nn.Module) -> Any:
+    """The model of transformers that generates, inside of its PEFT wrapper if it has one."""
+    for module in model.modules():
+        if isinstance(module, GenerationMixin):
+            return module
+    found = f"{type(model).__name__} cannot generate"
+    expected = "a causal language model (AutoModelForCausalLM)"
+    raise UnsupportedModelError(Problem("probe.responses", found, expected, "Set probe.responses=reference."))
+
+
+def _stops_of(generator: Any) -> list[int]:
+    stops = generator.generation_config.eos_token_id
+    return stops if isinstance(stops, list) else [] if stops is None else [stops]
+
+
+@contextmanager
+def _greedy(model: nn.Module, max_new_tokens: int, stops: list[int]) -> Iterator[GenerationConfig]:
+    """A generation config of nothing but greed, which is the model's own within the block.
+
+    `generate` takes from the model's config whatever the one that it is given leaves open: a penalty for repetition,
+    for instance, which many models ship, and which is no answer of the model's own.
+    """
+    generator = _generator(model)
+    own = generator.generation_config
+    pad = stops[0] if stops else 0  # behind the end of a response, where nobody looks
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stops or None,
+        pad_token_id=pad,
+        use_cache=True,
+        disable_compile=True,
+    )
+    generator.generation_config = config
+    try:
+        yield config
+    finally:
+        generator.generation_config = own
+
+
+def _batches(
+    model: nn.Module, prompts: Sequence[npt.NDArray[np.int32]], max_new_tokens: int, max_tokens: int
+) -> list[list[int]]:
+    """Prompts by number, in batches of similar length: in double precision of one length, without padding.
+
+    There transformers' eager attention makes -inf of the lowest number, with which it masks, so that what stands for
+    padding becomes NaN, and with it the whole row.
+    """
+    groups: dict[int, list[int]] = {}
+    padded = next(model.parameters()).dtype != torch.float64
+    for number, prompt in enumerate(prompts):
+        groups.setdefault(0 if padded else len(prompt), []).append(number)
+    return [
+        [group[index] for index in batch]
+        for group in groups.values()
+        for batch in token_budget_batches([len(prompts[number]) + max_new_tokens for number in group], max_tokens)
+    ]
+
+
+def _pad_left(prompts: Sequence[npt.NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
+    """Token ids and mask of prompts that end together: (B, T) int64 each."""
+    shape = (len(prompts), max(len(prompt) for prompt in prompts))
+    input_ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for row, prompt in enumerate(prompts):
+        input_ids[row, shape[1] - len(prompt) :] = prompt
+        mask[row, shape[1] - len(prompt) :] = 1
+    return torch.from_numpy(input_ids), torch.from_numpy(mask)
+
+
+def _response(row: npt.NDArray[np.int32], stops: set[int]) -> Response:
+    """A response from its row of ids, in which -1 or padding follows the end."""
+    ends = np.flatnonzero(np.isin(row, list(stops)))
+    if len(ends):
+        return Response(row[: ends[0] + 1], ended=True)
+    return Response(row[row >= 0], ended=False)

@@ -1,0 +1,20 @@
+"""What happens when a record cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alignlab.errors import InputError, Problem
+
+
+@contextmanager
+def refusing(folder: Path, what: str) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a refusal that names `what` was to be written into the folder."""
+    try:
+        yield
+    except OSError as error:
+        fix = "Make room and give the same command again: it continues from the last checkpoint."
+        found = f"{what} could not be written ({error})"
+        raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error

@@ -1,0 +1,85 @@
+"""One offline page of a run, or of several side by side: `python -m alignlab.report run=runs/demo`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from alignlab import analyze, console
+from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analysis.results import page_of
+from alignlab.config import load, option
+from alignlab.errors import InputError, Problem
+from alignlab.reporting.page import PageRun, write_page
+from alignlab.verbs import run_verb
+
+INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
+MOST_RUNS = 4
+
+
+@dataclass
+class ReportConfig:
+    """What is reported."""
+
+    dry_run: bool = option(False, "print the plan and stop")
+    run: str | None = option(None, "folder of a run")
+    runs: list[str] = option([], "folders of up to four runs, side by side")
+    intervals: Literal["none", "ends", "all"] = option(
+        "ends", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
+    )
+    resamples: int = option(200, "resamples of each record", ge=2)
+    file: str | None = option(None, "where the page is written; null: report.html in the (first) run")
+
+    @property
+    def folders(self) -> list[str]:
+        """All runs. Raises InputError for none or too many."""
+        folders = [*([self.run] if self.run is not None else []), *self.runs]
+        if not 0 < len(folders) <= MOST_RUNS:
+            fix = "Write run=runs/demo, or runs=[runs/a,runs/b]."
+            raise InputError(Problem("run", f"{len(folders)} runs", f"1 to {MOST_RUNS}", fix))
+        return folders
+
+
+def run(config: ReportConfig) -> None:
+    """Plan, ask the snapshots of each run, write the page and say where it is."""
+    questions = [question(folder, config) for folder in config.folders]
+    asked = [(each, each.records(each.recounting())) for each in questions]
+    target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
+    console.heading("Plan of the report")
+    rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]
+    rows += [("intervals", f"{config.intervals}, {config.resamples} resamples"), ("page", str(target))]
+    console.table(rows)
+    if config.dry_run:
+        console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to write the page.")
+        return
+    pages: list[PageRun] = []
+    for each, records in asked:
+        page = page_of(each)
+        with console.progress(f"Reading {each.run}", len(records)) as advance:
+            for view, _ in each.study().over(records):
+                page.add(view)
+                advance()
+        pages.append(page.page())
+    write_page(pages, target)
+    console.say()
+    console.heading("Written")
+    console.table([("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")])
+    console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze run={config.folders[0]} identifier.name=lape")
+
+
+def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
+    """What `alignlab.analyze` would ask the run, by its own settings."""
+    argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
+    return load(AnalyzeConfig, argv, analyze.beneath)[0]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_verb(ReportConfig, run, verb="report", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The report: one HTML page of one to four runs, a pure function of `PageRun`."""
+
+from alignlab.reporting.page.data import (
+    LanguageOverlap,
+    LayerParts,
+    LossRow,
+    PageLanguage,
+    PageRow,
+    PageRun,
+    Thresholds,
+    Transition,
+)
+from alignlab.reporting.page.render import render, write_page
+
+__all__ = [
+    "LanguageOverlap",
+    "LayerParts",
+    "LossRow",
+    "PageLanguage",
+    "PageRow",
+    "PageRun",
+    "Thresholds",
+    "Transition",
+    "render",
+    "write_page",
+]

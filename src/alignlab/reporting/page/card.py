@@ -1,0 +1,56 @@
+"""A figure of the page with its captions: the form that all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alignlab.reporting.page.data import PageRow, PageRun
+from alignlab.reporting.page.payload import PageFigure, part_of
+from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
+
+THRESHOLDS = (ANCHORED, REESTIMATED)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A line under a figure, shown for a run and for thresholds (None: for any)."""
+
+    text: str
+    run: int | None = None
+    thresholds: str | None = None
+
+
+@dataclass
+class Card:
+    """A figure with its name, how to read it, what its numbers are, and what stands in place of what is missing."""
+
+    name: str
+    title: str
+    note: str
+    figure: PageFigure
+    captions: list[Caption] = field(default_factory=list)
+    missing: list[Caption] = field(default_factory=list)
+
+
+def letters(runs: Sequence[PageRun]) -> dict[str, PageRun]:
+    """The runs by the short labels that figures have: A, B ... for several, the name for one."""
+    return {runs[0].name: runs[0]} if len(runs) == 1 else dict(zip("ABCD", runs, strict=False))
+
+
+def grouped(texts: Mapping[str, str], runs: int) -> list[str]:
+    """Each text once, behind the labels of the runs that it holds for; without labels for a single run."""
+    if runs == 1:
+        return list(texts.values())
+    labels: dict[str, list[str]] = {}
+    for label, text in texts.items():
+        labels.setdefault(text, []).append(label)
+    return [f"{', '.join(found)}: {text}" for text, found in labels.items()]
+
+
+def rows_of(run: PageRun, thresholds: str, part: str) -> list[PageRow]:
+    return [row for row in run.rows if row.thresholds == thresholds and part_of(row) == part]
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,328 @@
+"use strict";
+// Draws the figures from the page's data and lets readers choose what they show. All words are in the HTML already.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const NARROW = 640; // pixels of a figure, under which its panels stand in fewer columns
+const MOST_ROWS = 1000; // rows of a table on the page; its file has all
+const root = document.documentElement;
+const slider = document.getElementById("step");
+const state = { all: "" };
+
+// --- choices --------------------------------------------------------------------------------------------------------
+
+// What belongs to one run, to one choice of thresholds or to one step shows with it only.
+const BELONGS = ["run", "thresholds", "until", "partsAt"];
+
+function showWhatBelongs() {
+  const selector = BELONGS.map((name) => `[data-${name.replace("A", "-a")}]`).join(",");
+  for (const element of all(selector)) {
+    element.hidden = BELONGS.some((name) => name in element.dataset && element.dataset[name] !== state[name]);
+  }
+}
+
+function readChoices() {
+  for (const name of ["until", "partsAt"]) delete state[name];
+  for (let pass = 0; pass < 2; pass++) {
+    // A control of another run is hidden, and says nothing: so the run is read first.
+    for (const control of all("[data-state]")) {
+      if (!control.closest("[hidden]") && (control.type !== "radio" || control.checked)) {
+        state[control.dataset.state] = control.value;
+      }
+    }
+    showWhatBelongs();
+  }
+}
+
+function update() {
+  const run = state.run;
+  readChoices();
+  if (state.run !== run) setSlider();
+  sayStep();
+  drawAll();
+}
+
+// --- rows -----------------------------------------------------------------------------------------------------------
+
+// The counts of a run at some thresholds, one object a row, in the columns of the tidy table.
+function rowsOf(run, thresholds, parts) {
+  const { name, rows } = data.runs[run];
+  const found = [];
+  for (const [step, tables] of Object.entries(rows.values[thresholds] ?? {})) {
+    for (const part of parts.filter((part) => part in tables)) {
+      rows.keys[part].forEach((key, place) => {
+        const value = (column) => tables[part][column]?.[place] ?? null;
+        if (value("count") === null) return;
+        const row = { run: name, thresholds, step: Number(step) };
+        data.keys.forEach((column, index) => { row[column] = key[index]; });
+        data.values.forEach((column) => { row[column] = value(column); });
+        row.denominator ??= rows.same[part][place];
+        found.push(row);
+      });
+    }
+  }
+  return found;
+}
+
+function tableOf(figure) {
+  if (!figure.parts.length) return figure.tables[state.run] ?? figure.tables[""] ?? { columns: [], rows: [] };
+  const runs = figure.everyRun ? data.runs.keys() : [Number(state.run)];
+  const columns = ["run", ...data.columns];
+  const rows = [...runs].flatMap((run) => rowsOf(run, state.thresholds, figure.parts));
+  return { columns, rows: rows.map((row) => columns.map((column) => row[column])) };
+}
+
+// --- figures --------------------------------------------------------------------------------------------------------
+
+const isDark = () => root.dataset.theme === "dark";
+
+// Figures come in light colours; every colour of the palette has its dark one.
+function themed(value) {
+  if (!isDark()) return value;
+  return JSON.parse(data.dark.reduce((text, [light, dark]) => text.replaceAll(light, dark), JSON.stringify(value)));
+}
+
+function keyOf(figure) {
+  return figure.by.map((name) => state[name]).join("|");
+}
+
+const sideOf = (card) => (card.clientWidth < NARROW ? 1 : 0);
+
+function specOf(card) {
+  const name = card.dataset.figure;
+  const figure = data.figures[name];
+  const own = figure.own[keyOf(figure)];
+  if (!own) return null;
+  const side = sideOf(card);
+  const spec = structuredClone({
+    data: own.traces.map((trace, place) => ({ ...figure.traces[place], ...trace })),
+    layout: { ...figure.layouts[side], ...own.layouts[side], template: data.template },
+  });
+  if (name === "layers") fillStep(spec);
+  if (name === "heatmaps") markStep(spec);
+  return { ...themed(spec), label: own.label };
+}
+
+// One figure after another, the nearest first, so that the page answers in between; a newer call takes over.
+let turn = 0;
+async function drawAll() {
+  const mine = ++turn;
+  root.dataset.drawn = "some";
+  const away = (card) => Math.abs(card.getBoundingClientRect().top - innerHeight / 3);
+  const cards = all("[data-figure]").map((card) => ({ card, at: away(card) })).sort((a, b) => a.at - b.at);
+  for (const { card } of cards) reserve(card);
+  for (const { card } of cards) {
+    draw(card);
+    await new Promise((resolve) => { setTimeout(resolve); });
+    if (mine !== turn) return;
+  }
+  root.dataset.drawn = "all";
+}
+
+// The height of a figure that is still to be drawn, so that nothing jumps when it is.
+function reserve(card) {
+  const figure = data.figures[card.dataset.figure];
+  const own = figure.own[keyOf(figure)];
+  const height = own?.layouts[sideOf(card)].height ?? figure.layouts[sideOf(card)].height ?? 0;
+  card.querySelector(".plot").style.minHeight = own ? `${height}px` : "";
+}
+
+function draw(card) {
+  const plot = card.querySelector(".plot");
+  const spec = specOf(card);
+  plot.hidden = !spec;
+  plot.style.minHeight = "";
+  card.querySelector(".tools").hidden = !spec;
+  if (spec) {
+    plot.setAttribute("aria-label", spec.label);
+    plot.removeAttribute("aria-labelledby");
+    Plotly.react(plot, spec.data, spec.layout, { displayModeBar: false, responsive: true, showTips: false });
+  }
+  const details = card.querySelector("details");
+  if (details.open) fillTable(card);
+}
+
+// --- the step slider ------------------------------------------------------------------------------------------------
+
+function layerRows() {
+  return rowsOf(state.run, state.thresholds, ["layer"]);
+}
+
+function stepsOf(rows) {
+  return [...new Set(rows.map((row) => row.step))].sort((a, b) => a - b);
+}
+
+function stepName(step) {
+  return data.runs[state.run].stepNames[step] ?? `step ${count(step)}`;
+}
+
+function setSlider() {
+  const steps = stepsOf(rowsOf(state.run, "anchored", ["layer"]));
+  slider.max = Math.max(0, steps.length - 1);
+  slider.value = slider.max;
+  slider.disabled = steps.length < 2;
+  slider.parentElement.hidden = !steps.length;
+}
+
+function chosenStep() {
+  return stepsOf(rowsOf(state.run, "anchored", ["layer"]))[Number(slider.value)];
+}
+
+// The bars of the chosen step come from its rows: a figure for every step would be too much for the page.
+function fillStep(spec) {
+  const rows = layerRows();
+  const at = (kind, step) =>
+    rows.filter((row) => row.kind === kind && row.step === step).sort((a, b) => a.layer - b.layer);
+  for (const trace of spec.data) {
+    const { kind, at: when } = trace.meta;
+    if (when === "first") continue; // the outline, the same at every step
+    const found = at(kind, chosenStep());
+    trace.x = found.map((row) => row.layer);
+    trace.y = found.map((row) => row.count);
+    if (!found.some((row) => row.low !== null && row.high !== null)) {
+      delete trace.error_y;
+      continue;
+    }
+    trace.error_y = {
+      type: "data", symmetric: false, thickness: 1, width: 0, color: data.text,
+      array: found.map((row) => (row.high ?? row.count) - row.count),
+      arrayminus: found.map((row) => row.count - Math.max(0, row.low ?? row.count)),
+    };
+  }
+}
+
+// A frame around the chosen step in every heat map.
+function markStep(spec) {
+  const place = stepsOf(layerRows()).indexOf(chosenStep());
+  if (place < 0) return;
+  spec.layout.shapes = spec.data.map((trace) => ({
+    type: "rect", xref: trace.xaxis, yref: `${trace.yaxis} domain`, x0: place - 0.5, x1: place + 0.5, y0: 0, y1: 1,
+    line: { color: data.text, width: 1.5 },
+  }));
+}
+
+function sayStep() {
+  const step = chosenStep();
+  const said = document.getElementById("step-said");
+  if (step === undefined) {
+    said.textContent = "";
+    return;
+  }
+  const rows = layerRows().filter((row) => row.step === step);
+  const words = data.kinds.map((kind) => {
+    const of = rows.filter((row) => row.kind === kind);
+    const total = of.reduce((sum, row) => sum + row.count, 0);
+    const most = of.reduce((best, row) => (row.count > (best?.count ?? 0) ? row : best), null);
+    return `${count(total)} ${kind}` + (most ? ` (most in layer ${most.layer}: ${count(most.count)})` : "");
+  });
+  slider.setAttribute("aria-valuetext", stepName(step));
+  said.textContent = `${stepName(step)}: ${words.join(", ")}`;
+}
+
+// --- tables and files -----------------------------------------------------------------------------------------------
+
+const count = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 4 });
+
+function shownCell(value, column) {
+  if (value === null || value === undefined || value === "") return "";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return typeof value === "number" && column !== "layer" && column !== "degree" ? count(value) : String(value);
+}
+
+function fillTable(card) {
+  const box = card.querySelector("details .scroll");
+  const { columns, rows } = tableOf(data.figures[card.dataset.figure]);
+  const used = columns.map((_, place) => rows.some((row) => row[place] !== null && row[place] !== ""));
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  const numeric = columns.map((_, place) => rows.some((row) => typeof row[place] === "number"));
+  columns.forEach((column, place) => {
+    if (!used[place]) return;
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = column.replaceAll("_", " ");
+    cell.className = numeric[place] ? "n" : "";
+    head.append(cell);
+  });
+  const body = table.createTBody();
+  for (const row of rows.slice(0, MOST_ROWS)) {
+    const line = body.insertRow();
+    row.forEach((value, place) => {
+      if (!used[place]) return;
+      const cell = line.insertCell();
+      cell.textContent = shownCell(value, columns[place]);
+      cell.className = numeric[place] ? "n" : "";
+    });
+  }
+  const empty = columns.filter((_, place) => !used[place]).map((column) => column.replaceAll("_", " "));
+  const caption = table.createCaption().appendChild(document.createElement("span"));
+  caption.textContent =
+    `${count(rows.length)} rows` +
+    (rows.length > MOST_ROWS ? `, the first ${count(MOST_ROWS)} here, all in the CSV` : "") +
+    (empty.length ? `; empty columns left out here: ${empty.join(", ")}` : "");
+  box.replaceChildren(table);
+}
+
+function csvOf({ columns, rows }) {
+  const quoted = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns, ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+}
+
+function save(text, type, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function saveFigure(card, kind) {
+  const figure = data.figures[card.dataset.figure];
+  const run = data.runs[state.run].name.replace(/[^\p{L}\p{N}._-]+/gu, "-") || "run";
+  const name = `${run}-${card.dataset.figure}.${kind}`;
+  if (kind === "csv") {
+    save(csvOf(tableOf(figure)), "text/csv;charset=utf-8", name);
+    return;
+  }
+  const spec = specOf(card);
+  const plot = card.querySelector(".plot");
+  spec.layout.paper_bgcolor = getComputedStyle(root).getPropertyValue("--page").trim();
+  const size = { width: plot.clientWidth, height: spec.layout.height };
+  const url = await Plotly.toImage({ data: spec.data, layout: { ...spec.layout, ...size } }, { format: "svg", ...size });
+  save(decodeURIComponent(url.slice(url.indexOf(",") + 1)), "image/svg+xml", name);
+}
+
+// --- theme ----------------------------------------------------------------------------------------------------------
+
+const button = document.getElementById("theme");
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function setTheme(dark) {
+  root.dataset.theme = dark ? "dark" : "light";
+  button.setAttribute("aria-pressed", String(dark));
+}
+
+// --- start ----------------------------------------------------------------------------------------------------------
+
+setTheme(system.matches);
+document.getElementById("no-script").remove();
+update();
+
+button.addEventListener("click", () => { setTheme(!isDark()); drawAll(); });
+system.addEventListener("change", () => { setTheme(system.matches); drawAll(); });
+for (const control of all("[data-state]")) control.addEventListener("change", update);
+slider.addEventListener("input", () => {
+  all('[data-figure="layers"], [data-figure="heatmaps"]').forEach(draw);
+  sayStep();
+});
+for (const card of all("[data-figure]")) {
+  card.querySelector("details").addEventListener("toggle", (event) => { if (event.target.open) fillTable(card); });
+  for (const saver of all("[data-save]", card)) saver.addEventListener("click", () => saveFigure(card, saver.dataset.save));
+}
+let narrow = innerWidth < NARROW;
+addEventListener("resize", () => {
+  if (narrow !== (narrow = innerWidth < NARROW)) drawAll();
+});

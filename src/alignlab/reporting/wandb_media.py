@@ -1,0 +1,41 @@
+"""What a snapshot shows in W&B beside its numbers: figures and its tidy table, under the same keys at every snapshot.
+
+W&B's step slider then moves through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alignlab.neurons.summary import CountRow
+from alignlab.reporting.page.data import PageRow
+from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
+from alignlab.reporting.snapshots import Snapshot, table_of
+
+LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = (
+    "neurons/layers",
+    "neurons/layers_over_steps",
+    "neurons/degrees",
+    "neurons/table",
+)
+MEDIA = (LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE)
+
+
+def media(snapshot: Snapshot, rows: Sequence[CountRow]) -> dict[str, Any]:
+    """Figures of a run up to a snapshot, and the snapshot's table.
+
+    rows: counts of all snapshots so far at anchored thresholds, the first's and this one's among them.
+    """
+    import wandb
+
+    shown = [PageRow.of(row) for row in rows]
+    first = min((row.step or 0 for row in shown), default=0)
+    ends = [row for row in shown if row.step in (first, snapshot.step)]
+    header, lines = table_of(snapshot)
+    return {
+        LAYERS: wandb.Plotly(layers_at_step(ends, snapshot.step).plotly()),
+        LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(shown).plotly()),
+        DEGREES: wandb.Plotly(degree_histogram(ends).plotly()),
+        TABLE: wandb.Table(columns=header, data=lines, allow_mixed_types=True),
+    }

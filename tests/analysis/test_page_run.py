@@ -1,0 +1,109 @@
+"""What the page is given is what the records hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignlab.analysis.noise import Resampling
+from alignlab.analysis.page_run import PageOf
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.study import Study
+from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
+from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.reporting.page import PageRun
+
+NAMES = ("en", "de", "xx")
+IDENTIFIER = TernaryConfig(top_rate=0.5, bar=0.5)
+
+
+def record(seed: int, step: int | None, layers: int) -> ActivationCounts:
+    random = torch.Generator().manual_seed(seed)
+    firings = torch.randint(0, 50, (3, 4, layers, 20), generator=random)
+    documents = torch.arange(12).reshape(3, 4) + 1
+    return ActivationCounts(
+        NAMES, firings, torch.full((3, 4), 50), documents, "mlp.act", "all", model="m", step=step,
+        loss_sum=torch.tensor([1.0, 2.0, 4.0]).double() + seed, loss_tokens=torch.full((3,), 2),
+    )  # fmt: skip
+
+
+def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 20)) -> PageRun:
+    records = [record(seed, step, layers) for seed, step in enumerate(steps)]
+    resampling = Resampling(IDENTIFIER, {}, "paper", 30, 0, folder / "cache")
+    study = Study(IDENTIFIER, [], trained=["de"], resampling=resampling, resampled="ends")
+    stored = [StoredCounts(f"record {seed}", Path(), lambda one=one: one) for seed, one in enumerate(records)]
+    collected = PageOf("mine", folder, "ternary", {"bar": 0.5})
+    for view, _ in study.over(stored):
+        collected.add(view)
+    return collected.page()
+
+
+def test_rows_and_changes(tmp_path: Path) -> None:
+    shown = page(tmp_path)
+    first, last = record(0, 0, 3), record(2, 20, 3)
+    anchor = ternary(first, 0.5, 0.5)
+    held = ternary(last, 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
+    expected = kind_counts(held, ["de"], step=20)
+    mine = [row for row in shown.rows if (row.step, row.thresholds) == (20, "anchored")]
+    assert [{name: getattr(row, name) for name in vars(expected[0])} for row in mine] == [
+        dataclasses.asdict(row) for row in expected
+    ]
+    change = bootstrap_difference(first, last, IDENTIFIER, ["de"], resamples=30)
+    assert [(row.change, row.change_low, row.change_high) for row in mine] == [
+        (interval.row.count, interval.low, interval.high) for interval in change.intervals
+    ]
+    # Of the ends alone there are intervals.
+    assert {row.low is None for row in shown.rows if row.step == 10} == {True}
+    assert {row.low is None for row in shown.rows if row.step != 10} == {False}
+    assert {row.change for row in shown.rows if row.step == 0} == {None}
+
+
+def test_the_rest_of_it(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,key,value\n1,train/loss,2.5\n1,train/lr,9\n2,train/loss,1.5\n")
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "environment.json").write_text(json.dumps({"packages": {"torch": "2"}}))
+    shown = page(tmp_path)
+    assert shown.steps == [0, 10, 20]
+    assert shown.training_loss == [(1, 2.5), (2, 1.5)]
+    assert (shown.config, shown.environment) == ("seed: 0\n", {"packages": {"torch": "2"}})
+    assert [(one.code, one.name, one.family, one.trained) for one in shown.languages] == [
+        ("en", "English", "Germanic", False), ("de", "German", "Germanic", True), ("xx", "xx", "", False),
+    ]  # fmt: skip
+    assert [one.documents for one in shown.languages] == [1 + 2 + 3 + 4, 5 + 6 + 7 + 8, 9 + 10 + 11 + 12]
+    assert {one.tokens for one in shown.languages} == {200}
+    assert [(row.step, row.language, row.loss) for row in shown.losses or ()][-1] == (20, "xx", (4 + 2) / 2)
+    # Kind by kind, from the records.
+    anchor = ternary(record(0, 0, 3), 0.5, 0.5)
+    last = ternary(record(2, 20, 3), 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
+    before, after = (result.kinds().flatten().tolist() for result in (anchor, last))
+    table = [[sum((x, y) == (i, j) for x, y in zip(before, after, strict=True)) for j in range(5)] for i in range(5)]
+    assert shown.transitions is not None
+    assert [(move.step, move.table) for move in shown.transitions][-1] == (20, table)
+    assert [move.step for move in shown.transitions] == [10, 20]
+    assert shown.overlaps is not None
+    assert [one.step for one in shown.overlaps] == [0, 20]
+    related = last.kinds() == 2
+    a, b = (last.above[name] & related for name in ("en", "xx"))
+    assert shown.overlaps[1].jaccard[0][2] == pytest.approx(int((a & b).sum()) / int((a | b).sum()))
+    assert shown.overlaps[1].jaccard[1][1] is None
+    assert shown.parts is None
+    assert "3 layers; expected 12 or more" in shown.parts_refused
+
+
+def test_parts_where_there_are_layers_enough(tmp_path: Path) -> None:
+    shown = page(tmp_path, layers=12)
+    assert shown.parts is not None
+    assert [one.step for one in shown.parts] == [0, 10, 20]
+    assert all(len(one.cuts) == 3 and len(one.costs) == 6 for one in shown.parts)
+    assert shown.parts_refused == ""
+
+
+def test_records_without_steps_have_names(tmp_path: Path) -> None:
+    shown = page(tmp_path, steps=(None, None))
+    assert shown.steps == [0, 1]
+    assert shown.step_names == {0: "record 0", 1: "record 1"}
+    assert {row.step for row in shown.rows} == {0, 1}

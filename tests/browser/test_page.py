@@ -1,0 +1,367 @@
+"""The page in a real browser, opened from a file: what readers do to it, and that it asks nothing of any network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from alignlab.reporting.page import PageRow, PageRun, write_page
+
+from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ARGUMENTS = (
+    "--no-sandbox",  # as root in a container
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'><b onclick=hit>&lt;"
+
+pytestmark = pytest.mark.slow  # every test opens a page of 5 MB
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        why = f"none of {', '.join(BROWSERS)} is installed: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[PageRun]:
+    languages = [replace(language, trained=language.code in ("sw", "th")) for language in LANGUAGES]
+    return [page_run(), page_run("sw-th", seed=1, steps=(0, 100, 300), languages=languages)]
+
+
+@pytest.fixture(scope="module")
+def files(runs: list[PageRun], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pages of one run, of two, and of one that has hardly anything."""
+    folder = tmp_path_factory.mktemp("pages")
+    pages = {"one": runs[:1], "two": runs, "bare": [bare_run()]}
+    for name, shown in pages.items():
+        write_page(shown, folder / f"{name}.html")
+    return {name: folder / f"{name}.html" for name in pages}
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens a page; at the end of the test nothing may have been said on the console or asked of a network."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def opened(path: Path, viewport: dict[str, int] = DESKTOP, **options: Any) -> Page:
+        context = browser.new_context(viewport=viewport, accept_downloads=True, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.goto(path.as_uri())
+        if options.get("java_script_enabled", True):
+            settle(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == len(contexts)
+
+
+def settle(page: Page) -> None:
+    """Waits until all figures are drawn."""
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+
+
+def drawn(page: Page, figure: str) -> list[dict[str, Any]]:
+    """The traces that plotly has drawn in a figure."""
+    settle(page)
+    traces: list[dict[str, Any]] = page.evaluate(
+        "name => document.querySelector(`#figure-${name} .plot`)"
+        ".data.map(({x, y, z, marker, meta, line}) => ({x, y, z, marker, meta, line}))",
+        figure,
+    )
+    return traces
+
+
+def downloaded(page: Page, figure: str, kind: str) -> str:
+    with page.expect_download() as download:
+        page.locator(f"#figure-{figure} [data-save={kind}]").click()
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_every_figure_is_drawn(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"])
+    figures = page.locator("figure").count()
+    assert figures == 12
+    assert page.locator("figure .plot .main-svg").first.is_visible()
+    assert page.locator("figure:has(.plot .main-svg)").count() == figures
+    for plot in page.locator(".plot").all():
+        assert plot.get_attribute("role") == "img"
+        assert len(plot.get_attribute("aria-label") or "") > 20
+    assert page.locator(".missing:visible").count() == 0
+
+
+def test_the_slider_moves_through_the_steps(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
+    page = open_page(files["one"])
+    at = random_neurons(runs[0].steps)
+    slider, said = page.get_by_label("Step", exact=True), page.locator("#step-said")
+    assert said.get_attribute("aria-live") == "polite"
+    slider.focus()
+    for key, step in (("Home", 0), ("ArrowRight", 50), ("ArrowRight", 100), ("End", 200), ("ArrowLeft", 150)):
+        page.keyboard.press(key)
+        codes = at[step].codes
+        for code in (1, 2, 3, 4):
+            assert f"{int((codes == code).sum()):,} {KINDS[code]}" in said.inner_text()
+        assert said.inner_text().startswith(f"step {step}: ")
+        assert slider.get_attribute("aria-valuetext") == f"step {step}"
+        bars = [trace for trace in drawn(page, "layers") if (trace["meta"] or {}).get("at") == "step"]
+        assert [trace["y"] for trace in bars] == [(codes == code).sum(axis=1).tolist() for code in (1, 2, 3, 4)]
+
+
+def test_filters_choose_thresholds_run_and_step(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
+    page = open_page(files["two"])
+    at = random_neurons(runs[0].steps)
+    other = random_neurons(runs[1].steps, seed=1)
+
+    def last_degrees() -> list[int]:
+        counts: list[int] = drawn(page, "degrees")[3]["y"]
+        return counts
+
+    def degrees(neurons: Any) -> list[int]:
+        return [int((neurons.owned.sum(axis=0) == degree).sum()) for degree in range(1, 11)]
+
+    assert last_degrees() == degrees(at[200])
+    page.get_by_role("radio", name="re-estimated").check()
+    assert last_degrees() == degrees(reestimated(at)[200])
+    assert "compositional" in page.locator("#figure-degrees .basis:visible").first.inner_text()
+    page.get_by_label("Run", exact=True).select_option(label="B sw-th")
+    assert last_degrees() == degrees(reestimated(other)[300])
+    page.get_by_role("radio", name="anchored").check()
+    assert last_degrees() == degrees(other[300])
+    assert page.locator("#step").get_attribute("max") == "2"
+
+    page.get_by_label("From the first snapshot to").locator("visible=true").select_option(label="step 100")
+    moved = int(((other[0].codes == 1) & (other[100].codes == 2)).sum())
+    (table,) = page.locator("[data-until]:visible").all()
+    assert table.locator("tbody tr").first.locator("td").nth(1).inner_text() == f"{moved:,}"
+    before = drawn(page, "overlap")[0]["z"]
+    page.get_by_label("Show").select_option(label="Jaccard")
+    assert drawn(page, "overlap")[0]["z"] != before
+    page.get_by_label("At", exact=True).locator("visible=true").select_option(label="step 0")
+    assert page.locator("[data-parts-at]:visible").count() == 1
+
+
+def test_themes_change_by_button_and_by_system(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"], color_scheme="light")
+    button = page.get_by_role("button", name="Dark theme")
+    seen = []
+    for pressed in ("false", "true", "false"):
+        assert button.get_attribute("aria-pressed") == pressed
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        seen.append((background, drawn(page, "kinds")[1]["line"]["color"]))
+        button.press("Enter")
+    assert seen == [("rgb(255, 255, 255)", "#1584cc"), ("rgb(20, 23, 28)", "#3f8fe8"), seen[0]]
+    dark = open_page(files["one"], color_scheme="dark")
+    assert dark.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@pytest.mark.parametrize("name", ["one", "two", "bare"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_overflows(open_page: Open, files: dict[str, Path], name: str, viewport: dict[str, int]) -> None:
+    page = open_page(files[name], viewport)
+    for details in page.locator("details:visible").all():
+        details.locator("summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    wide = page.evaluate(
+        "() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()"
+        " && !e.closest('.scroll, .plot, .hidden') && e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert wide == []
+
+
+def test_a_page_that_is_made_narrow_is_laid_out_anew(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"])
+    height = page.locator("#figure-kinds .plot").bounding_box()
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.wait_for_function("() => document.querySelector('#figure-kinds .plot').clientHeight > 800")
+    assert height
+    assert height["height"] < 600
+
+
+def test_the_page_can_be_worked_by_keyboard(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["two"])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+    reached = set()
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement === document.body")
+    assert {"run", "theme", "step", "measure", "until-0", "SUMMARY", "BUTTON"} <= reached
+
+
+def test_controls_and_regions_have_names(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["two"])
+    for role in ("button", "combobox", "radio", "slider", "region", "navigation", "table", "figure", "img"):
+        unnamed = page.evaluate(
+            """role => {
+                const selectors = {button: "button", combobox: "select", radio: "input[type=radio]",
+                    slider: "input[type=range]", region: "[role=region]", navigation: "nav", table: "table",
+                    figure: "figure", img: "[role=img]"};
+                return [...document.querySelectorAll(selectors[role])].filter(e => e.checkVisibility()
+                    && !(e.labels?.length || e.ariaLabel || e.textContent.trim()
+                         || e.getAttribute("aria-labelledby") || e.caption)).map(e => e.outerHTML.slice(0, 90));
+            }""",
+            role,
+        )
+        assert unnamed == [], role
+    assert page.locator("main").count() == page.locator("header").count() == page.locator("h1").count() == 1
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(e => Number(e.tagName[1]))")
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_scripts_of_the_world_are_shown_as_they_are(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"])
+    for language in LANGUAGES:
+        cell = page.locator(f"td[lang={language.code}]")
+        assert cell.inner_text() == language.own_name
+        assert cell.get_attribute("dir") == ("rtl" if language.code == "ar" else "ltr")
+
+
+def test_markup_in_the_data_does_nothing(open_page: Open, tmp_path: Path) -> None:
+    run = replace(
+        page_run(HOSTILE, steps=(0, 10), shape=(12, 40)),
+        folder=HOSTILE,
+        model=HOSTILE,
+        languages=[replace(language, name=HOSTILE, own_name=HOSTILE, family=HOSTILE) for language in LANGUAGES],
+        config=HOSTILE,
+        environment={HOSTILE: HOSTILE},
+        notes=[HOSTILE],
+        step_names={0: HOSTILE, 10: "after"},
+        parts_refused=HOSTILE,
+        parts=None,
+    )
+    write_page([run, bare_run(HOSTILE)], tmp_path / "hostile.html")
+    page = open_page(tmp_path / "hostile.html", PHONE)
+    for details in page.locator("details:visible").all():
+        details.locator("summary").click()
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img, b:not(svg b)").count() == 0
+    assert HOSTILE in page.locator("h1").inner_text()
+    assert HOSTILE in page.locator("#figure-languages .plot").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def csv_rows(rows: Sequence[PageRow], run: str) -> list[dict[str, str]]:
+    """The rows as the page writes them; counts, means over eight languages among them, are given in full."""
+    columns = ["thresholds", *(name for name in PageRow.__dataclass_fields__ if name != "thresholds")]
+    return [
+        {"run": run} | {name: cell(getattr(row, name), 17 if name == "count" else 4) for name in columns}
+        for row in rows
+    ]
+
+
+def place(line: dict[str, str]) -> tuple[str, ...]:
+    return tuple(line[name] for name in ("step", "group", "language", "layer", "kind", "degree", "convention"))
+
+
+def cell(value: object, digits: int = 4) -> str:
+    """As the page writes it: whole numbers without a fraction, ends of intervals to 4 decimals."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        value = round(value, digits)
+        return str(int(value)) if value == int(value) else str(value)
+    return str(value)
+
+
+def test_the_csv_holds_the_rows(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
+    page = open_page(files["one"])
+    figures: dict[str, Callable[[PageRow], bool]] = {
+        "kinds": lambda row: bool(row.kind) and row.group == "all" and row.layer is None,
+        "groups": lambda row: row.group in ("trained", "unseen"),
+        "heatmaps": lambda row: row.layer is not None,
+        "languages": lambda row: row.group == "language",
+        "degrees": lambda row: row.degree is not None,
+    }
+    for thresholds, label in (("anchored", "anchored"), ("reestimated", "re-estimated")):
+        page.get_by_role("radio", name=label).check()
+        for figure, wanted in figures.items():
+            found = list(csv.DictReader(io.StringIO(downloaded(page, figure, "csv"))))
+            rows = [row for row in runs[0].rows if row.thresholds == thresholds and wanted(row)]
+            assert sorted(found, key=place) == sorted(csv_rows(rows, runs[0].name), key=place)
+
+
+def test_other_tables_are_those_given(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
+    page = open_page(files["one"])
+    losses = list(csv.reader(io.StringIO(downloaded(page, "losses", "csv"))))
+    assert losses[1:] == [[runs[0].name, str(row.step), row.language, cell(row.loss)] for row in runs[0].losses or ()]
+    moves = list(csv.DictReader(io.StringIO(downloaded(page, "transitions", "csv"))))
+    neurons = sum(int(line["count"]) for line in moves if (line["step"], line["thresholds"]) == ("200", "anchored"))
+    assert neurons == runs[0].neurons
+    page.locator("#figure-losses summary").click()
+    assert page.locator("#figure-losses tbody tr").count() == len(runs[0].losses or ())
+
+
+def test_figures_are_saved_as_svg(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"], color_scheme="dark")
+    for figure in ("kinds", "heatmaps", "transitions"):
+        image = ElementTree.fromstring(downloaded(page, figure, "svg"))  # noqa: S314 (ours)
+        assert image.tag.endswith("svg")
+        said = "".join(image.itertext())
+        assert "specific" in said
+        assert "related" in said
+
+
+def test_missing_parts_are_named(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["bare"])
+    for figure in ("groups", "heatmaps", "layers", "languages", "degrees", "overlap", "transitions", "parts", "losses"):
+        assert "Not computed. To have it: " in page.locator(f"#figure-{figure} .missing:visible").first.inner_text()
+        assert not page.locator(f"#figure-{figure} .plot").is_visible()
+        assert not page.locator(f"#figure-{figure} .tools").is_visible()
+    assert not page.locator("#step").is_visible()
+    page.get_by_role("radio", name="re-estimated").check()
+    settle(page)
+    assert not page.locator("#figure-kinds .plot").is_visible()
+    assert page.locator("#figure-kinds .missing:visible").count() == 1
+
+
+def test_the_answer_needs_no_script(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"], java_script_enabled=False)
+    assert page.locator(".lead").is_visible()
+    assert page.get_by_text("The figures need JavaScript.").is_visible()
+    assert page.locator("#transitions table").first.is_visible()

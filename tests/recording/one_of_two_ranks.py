@@ -1,0 +1,54 @@
+"""Answers and counts a probe as one of two ranks; used by test_ranks.
+
+Usage: python one_of_two_ranks.py RANK MODEL_FOLDER FOLDER BUDGET. Leaves FOLDER/rank-RANK.pt.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import distributed
+
+from alignlab.data.records import Record
+from alignlab.models.sites import find_sites
+from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.probes import build_probe
+from alignlab.recording.responses import respond
+
+NAMES = ("tokens", "firings", "document_firings", "activation_sum", "activation_squares", "maximum", "loss_sum")
+
+
+def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) -> dict[str, Any]:
+    """What there is of a probe that the model answers itself, by name."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float64).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    records = [
+        Record(str(n), code, f"question {'x' * (n * 5 % 7)} {n} in {code}") for code in ("en", "de") for n in range(7)
+    ]
+    probe = build_probe(
+        records, tokenizer, responses="regenerated", max_new_tokens=12, shards=3, max_tokens_per_batch=budget
+    )
+    answered = respond(probe, model, folder=folder / "responses", step=0, main=main)
+    counts = count_firings(
+        model, find_sites(model), answered, origin=Origin(), statistics=("documents", "moments", "maximum")
+    )
+    # torch.save stores no uint16 in older versions; nothing is lost in float64 here.
+    stored = {name: getattr(counts, name).to(torch.float64) for name in NAMES}
+    return {"fingerprint": answered.fingerprint, **stored}
+
+
+def main() -> None:
+    """Join the other rank, count, and store the result."""
+    rank, model_folder, folder, budget = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(answer_and_count(model_folder, folder, budget, main=rank == 0), folder / f"rank-{rank}.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

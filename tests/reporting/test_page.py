@@ -1,0 +1,370 @@
+"""The page against the neurons that its rows were counted from, read back as HTML and JSON; tests/browser uses it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from alignlab.errors import InputError
+from alignlab.neurons.summary import CountRow
+from alignlab.reporting import page as page_package
+from alignlab.reporting.page import PageRow, PageRun, render, write_page
+from alignlab.reporting.page.cards import cards
+from alignlab.reporting.page.data import HOW_TO
+from alignlab.reporting.page.figures import degree_histogram, kinds_over_steps, layer_heatmaps
+from alignlab.reporting.page.render import MAX_BYTES
+from alignlab.reporting.page.theme import DARK, LIGHT
+
+from .page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons
+
+VOID = {"meta", "link", "input", "br", "hr", "img"}
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'{{ 7 * 7 }}<!--"
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and text; raises where they are not closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[int] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[list[str]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.texts.append([])
+        if tag not in VOID:
+            self.open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.elements[self.open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        for place in self.open:
+            self.texts[place].append(data)
+
+    def all(self, tag: str, **wanted: str) -> list[str]:
+        """Texts of the elements of a tag with these attributes."""
+        found = zip(self.elements, self.texts, strict=True)
+        return [
+            " ".join((" " if tag != "script" else "").join(text).split())
+            for (name, attributes), text in found
+            if name == tag and wanted.items() <= attributes.items()
+        ]
+
+
+@pytest.fixture(scope="module")
+def run() -> PageRun:
+    return page_run()
+
+
+@pytest.fixture(scope="module")
+def text(run: PageRun) -> str:
+    return render([run])
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def data_of(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(page.all("script", id="data")[0])
+    return found
+
+
+def test_the_page_is_small_well_formed_and_asks_for_nothing(text: str, page: Page) -> None:
+    assert len(text.encode()) < MAX_BYTES == 6_000_000
+    for _, attributes in page.elements:
+        for name in ("src", "href", "action", "srcset", "data", "poster"):
+            assert attributes.get(name, "#").startswith(("#", "data:,"))
+    assert not re.search(r"url\(|@import", page.all("style")[0])
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.elements:
+        for name in ("for", "aria-labelledby"):
+            assert set(attributes.get(name, "").split()) <= set(ids)
+
+
+def test_only_the_two_scripts_of_the_page_may_run(text: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    allowed = policy[1].replace("&#39;", "'")
+    assert allowed.startswith("default-src 'none'; script-src 'sha256-")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert re.findall(r"'sha256-([^']*)'", allowed) == hashes
+    assert "unsafe" not in allowed.split("style-src")[0]
+
+
+def test_the_answer_has_the_counts_of_the_neurons(page: Page, run: PageRun) -> None:
+    at = random_neurons(run.steps)
+    first, last = at[0], at[200]
+    sentences = page.all("li")
+    cells = page.all("td")
+    for code in (1, 2, 3, 4):
+        before, after = (int((neurons.codes == code).sum()) for neurons in (first, last))
+        assert f"{KINDS[code]} neurons rose from {before} to {after} (+{after - before}; beyond noise)" in sentences[10]
+        at_row = cells.index(KINDS[code])
+        assert cells[at_row : at_row + 4] == [KINDS[code], str(before), str(after), f"+{after - before}"]
+    for group, trained in (("trained", True), ("unseen", False)):
+        members = [place for place, language in enumerate(LANGUAGES) if language.trained is trained]
+        sentence = next(text for text in sentences if f"{group} language (" in text)
+        for code in (1, 2):
+            owned = [np.mean([(n.owned[g] & (n.codes == code)).sum() for g in members]) for n in (first, last)]
+            assert f"its {KINDS[code]} neurons rose from {owned[0]:.1f} to {owned[1]:.1f} (+{owned[1] - owned[0]:.1f};"
+            assert f"{KINDS[code]} neurons rose from {owned[0]:.1f} to {owned[1]:.1f}" in sentence
+    assert page.all("p", **{"class": "lead"})[0].startswith("Changed beyond noise: specific (+")
+
+
+def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> None:
+    first, last = (random_neurons(run.steps)[step] for step in (0, 200))
+    rows = page.all("tr")
+    for g, language in enumerate(LANGUAGES):
+        counts = [[(n.owned[g] & (n.codes == code)).sum() for n in (first, last)] for code in (1, 2)]
+        courses = " ".join(f"{before} → {after}" for before, after in counts)
+        (found,) = (row for row in rows if row.startswith(f"{language.code} {language.name}"))
+        assert courses in " ".join(found.split())
+        assert f"{language.tokens:,}" in found
+        assert language.own_name in found
+    moved = ((first.codes == 1) & (last.codes == 2)).sum()
+    stayed = ((first.codes == 0) & (last.codes == 0)).sum()
+    table = next(text for text in page.all("table") if "step 200 (columns), anchored" in text)
+    cells = table.split("from / to")[1].split()
+    assert cells[cells.index("all") + 3] == f"{moved:,}"
+    assert f"{stayed:,}" in cells
+
+
+def test_the_embedded_rows_are_those_given(page: Page, run: PageRun) -> None:
+    data = data_of(page)
+    rows = data["runs"][0]["rows"]
+    found = set()
+    for thresholds, steps in rows["values"].items():
+        for step, tables in steps.items():
+            for part, columns in tables.items():
+                for place, key in enumerate(rows["keys"][part]):
+                    values = dict(zip(data["keys"], key, strict=True))
+                    values |= {name: column[place] for name, column in columns.items()}
+                    values["denominator"] = values.get("denominator") or rows["same"][part][place]
+                    if values["count"] is not None:  # null: the step has no such row
+                        found.add(PageRow(step=int(step), thresholds=thresholds, **values))
+    rounded = {
+        replace(
+            row,
+            change=row.change if row.change is None else round(row.change, 4),
+            **{
+                name: None if getattr(row, name) is None else round(getattr(row, name), 4)
+                for name in ("low", "high", "change_low", "change_high")
+            },
+        )
+        for row in run.rows
+    }
+    assert found == rounded
+    assert len(found) == len(run.rows)
+
+
+def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
+    runs = [run, replace(bare_run(), parts_refused="4 layers")]
+    made = cards(runs)
+    assert {name for name, card in made.items() if not card.figure.variants} == set()
+    for card in made.values():
+        for wide, narrow in list(card.figure.variants.values())[:2]:
+            for figure in (wide, narrow):
+                assert isinstance(figure.plotly(), go.Figure)  # raises for a property that plotly has not
+            assert narrow.data == wide.data  # one set of traces fits both layouts
+        assert all(card.figure.labels.values())
+
+
+def test_figures_for_wandb_are_made_of_the_trackers_rows(run: PageRun) -> None:
+    plain = [
+        CountRow(*(getattr(row, name) for name in CountRow.__dataclass_fields__))
+        for row in run.rows
+        if row.thresholds == "anchored"
+    ]
+    rows = [PageRow.of(row) for row in plain]
+    figure = layer_heatmaps(rows).plotly()
+    at = random_neurons(run.steps)
+    for code, trace in zip((1, 2, 3, 4), figure.data, strict=True):
+        counts = np.stack([(at[step].codes == code).sum(axis=1) for step in run.steps], axis=1)
+        assert np.array_equal(np.array(trace.z), counts)
+    degrees = degree_histogram(rows).plotly().data
+    last = at[200].owned.sum(axis=0)
+    assert list(degrees[3].y) == [int((last == degree).sum()) for degree in range(1, 11)]
+    lines = [trace for trace in kinds_over_steps({"": rows}).plotly().data if trace.mode == "lines+markers"]
+    assert list(lines[2].y) == [int((at[step].codes == 3).sum()) for step in run.steps]
+
+
+def test_what_is_missing_is_named() -> None:
+    run = replace(bare_run(), how_to={"overlaps": "python -m alignlab.analyze run=runs/bare"})
+    page = Page(render([run]))
+    said = " ".join(page.all("p") + page.all("li"))
+    for part, how in HOW_TO.items():
+        if part not in ("overlaps", "totals"):
+            assert how in said, part
+    assert "Not computed. To have it: python -m alignlab.analyze run=runs/bare." in said
+    assert "no interval computed" in said
+    assert page.all("p", **{"class": "lead"})[0].startswith("Not tested against noise: specific (")
+    refused = replace(run, parts_refused="4 layers, and parts need 12 or more")
+    assert "Refused: 4 layers, and parts need 12 or more" in Page(render([refused])).all("p")
+
+
+def test_text_of_data_stays_text(run: PageRun) -> None:
+    hostile = replace(
+        page_run(HOSTILE, steps=(0, 10), shape=(12, 40)),
+        folder=HOSTILE,
+        model=HOSTILE,
+        languages=[replace(language, name=HOSTILE, own_name=HOSTILE, family=HOSTILE) for language in LANGUAGES],
+        config=HOSTILE,
+        environment={HOSTILE: HOSTILE},
+        notes=[HOSTILE],
+        options={HOSTILE: HOSTILE},
+        how_to={"config": HOSTILE},
+        step_names={0: HOSTILE},
+        parts=None,
+        parts_refused=HOSTILE,
+    )
+    text = render([hostile])
+    page, ordinary = Page(text), Page(render([run]))
+    for tag in ("script", "img"):
+        assert len(page.all(tag)) == len(ordinary.all(tag))
+    assert "7 * 7" in text
+    assert HOSTILE in page.all("h1")[0]
+    embedded = text.split('id="data">')[1].split("</script>")[0]
+    assert "<" not in embedded
+    assert data_of(page)["runs"][0]["name"] == HOSTILE
+
+
+def test_within_noise_and_step_names_are_said() -> None:
+    run = page_run(steps=(0, 1), shape=(28, 300))
+    quiet = [replace(row, beyond_noise=None if row.beyond_noise is None else False) for row in run.rows]
+    text = render([replace(run, rows=quiet, step_names={0: "the base model", 1: "the tuned model"})])
+    page = Page(text)
+    assert page.all("p", **{"class": "lead"})[0].startswith("Not told from noise: specific (+")
+    assert "From the base model to the tuned model, of 8,400 neurons" in " ".join(page.all("li"))
+    assert "beyond noise" not in " ".join(page.all("li") + page.all("td"))
+
+
+def test_one_snapshot_has_nothing_to_compare(run: PageRun) -> None:
+    first = replace(
+        run, steps=(0,), rows=[row for row in run.rows if row.step == 0], transitions=None, overlaps=None, parts=None
+    )
+    page = Page(render([first]))
+    assert page.all("p", **{"class": "lead"}) == ["One snapshot: there is nothing yet to compare it with."]
+    specific = int((random_neurons((0,))[0].codes == 1).sum())
+    assert f"Step 0, of 12,800 neurons: {specific} specific," in " ".join(page.all("li"))
+
+
+def test_several_runs_stand_side_by_side(run: PageRun) -> None:
+    runs = [run, page_run("other", seed=1), page_run("third", seed=2), bare_run()]
+    text = render(runs)
+    page = Page(text)
+    assert len(text.encode()) < MAX_BYTES
+    assert len(page.all("p", **{"class": "lead"})) == 4
+    assert [name for name in page.all("option") if name[:1] in "ABCD"][:4] == [
+        "A zh-de",
+        "B other",
+        "C third",
+        "D bare",
+    ]
+    assert "D: Not computed. To have it: keep metrics.csv beside the run." in page.all("p")
+
+
+def test_very_many_snapshots_are_thinned_and_said_to_be() -> None:
+    run = page_run(steps=tuple(range(0, 600, 10)), shape=(32, 20))
+    text = render([run])
+    assert len(text.encode()) < MAX_BYTES
+    page = Page(text)
+    (note,) = [said for said in page.all("p") if said.startswith("Layers, degrees and transitions are shown at")]
+    shown = int(note.split()[7])
+    values = data_of(page)["runs"][0]["rows"]
+    kept = [int(step) for step, tables in values["values"]["anchored"].items() if "layer" in tables]
+    assert len(kept) == shown
+    assert (kept[0], kept[-1]) == (0, 590)
+    assert len(values["values"]["anchored"]) == 60  # totals of all
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_other_numbers_of_runs_are_refused(number: int) -> None:
+    with pytest.raises(InputError, match="1 to 4"):
+        render([bare_run()] * number)
+
+
+def test_a_run_without_snapshots_is_refused() -> None:
+    with pytest.raises(InputError, match="no snapshots"):
+        render([replace(bare_run(), steps=())])
+
+
+def test_the_page_is_written_whole(tmp_path: Path, run: PageRun, text: str) -> None:
+    write_page([run], tmp_path / "deep" / "report.html")
+    assert (tmp_path / "deep" / "report.html").read_text(encoding="utf-8") == text
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report.html"]
+
+
+# --- colours --------------------------------------------------------------------------------------------------------
+
+# Machado et al. 2009, severity 1: what the red-, green- and blue-blind see of linear RGB.
+_BLIND = np.array(
+    [
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    ]
+)
+_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted(float(_XYZ[1] @ linear(colour)) for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    x, y, z = _XYZ @ np.clip(rgb, 0, 1) / _XYZ.sum(axis=1)
+    root = [np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z)]
+    return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_kinds_are_told_apart_with_any_colour_vision(theme: dict[str, str]) -> None:
+    for eye in _BLIND:
+        for a, b in combinations(KINDS[1:], 2):
+            assert np.linalg.norm(lab(eye @ linear(theme[a])) - lab(eye @ linear(theme[b]))) > 25, (a, b)
+    for kind in (*KINDS[1:], "more", "less"):
+        assert contrast(theme[kind], theme["page"]) > 3
+    for name in ("text", "muted"):
+        assert contrast(theme[name], theme["page"]) > 4.5
+
+
+def test_the_style_sheet_has_the_colours_of_the_figures() -> None:
+    css = (Path(page_package.__file__).parent / "page.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root[^{]*\{([^}]*)\}", css)
+    assert [sorted(theme.items()) for theme in map(dict, map(variables, blocks))] == [
+        sorted(theme.items()) for theme in (LIGHT, DARK, DARK)
+    ]
+
+
+def variables(block: str) -> Iterator[tuple[str, str]]:
+    for name, value in re.findall(r"--(\w+): (#[0-9a-f]{6})", block):
+        if name in LIGHT:
+            yield name, value
