@@ -85,6 +85,7 @@ def show_plan(experiment: Experiment) -> Planned:
         ranks=experiment.ranks,
         gradient_checkpointing=config.model.gradient_checkpointing,
         weights_at_hand=config.model.weights_at_hand(),
+        statistics=tuple(config.tracker.statistics),
     )
     console.heading(f"Plan of {config.run.name}")
     console.table([*plan_rows(planned), ("run folder", str(experiment.folder.path))])

@@ -66,7 +66,7 @@ def with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:
 
     origins: where each key was set, as `alignlab.config.load` gives it.
     """
-    match = re.match(r"[\w.]+", problem.where)
+    match = re.match(r"[\w.]+(?![\w./])", problem.where)
     origin = origins.get(match[0], "default") if match else "default"
     return problem if origin == "default" else replace(problem, where=f"{origin}: {problem.where}")
 

@@ -133,3 +133,18 @@ def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.Cap
     # With model.source it stands on that.
     assert main([f"models=[{adapter}]", "model.source=builtin:demo", *PROBE, "dry_run=true"]) == 0
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("responses", ["generated_once", "regenerated"])
+def test_models_answer_the_probe_themselves(responses: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [f"probe.responses={responses}", "probe.max_new_tokens=6"]
+    assert train([*SMALL, *answer, "run.folder=answering"]) == 0
+    assert main(["run=answering", "recount=true"]) == 0
+    again = counted(Path("answering/analysis/counts"))
+    assert sorted(again) == [0, 1, 2]
+    for step, counts in again.items():
+        assert same(counts, ActivationCounts.load(Path(f"answering/neurons/step-{step:06d}.safetensors")))
+    kept = list(Path("answering/analysis/counts/responses").iterdir())
+    assert len(kept) == (1 if responses == "generated_once" else 3)
+    monkeypatch.setattr(recount, "count_firings", lambda *_args, **_options: pytest.fail("counted again"))
+    assert main(["run=answering", "recount=true"]) == 0

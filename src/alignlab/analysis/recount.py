@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alignlab import console
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError
-from alignlab.models.distributed import is_first, wait_for_all
+from alignlab.models.distributed import broadcast, is_first, wait_for_all
 from alignlab.models.load import embedding_rows
 from alignlab.models.precision import precision_of
 from alignlab.models.shelf import Shelf
@@ -20,6 +21,7 @@ from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
 # Part of every key: raise it when the numbers of a count change.
 VERSION = 1
@@ -70,30 +72,59 @@ class Recount:
 
     def count(self) -> None:
         """Count what is missing; every rank has to call it."""
-        todo = {record.path for record in self.missing()}
+        todo = broadcast([str(record.path) for record in self.missing()])
         records = iter(self.records())
         for model in self.models:
             paths = {name: next(records).path for name in self.probes}
-            names = [name for name, path in paths.items() if path in todo]
-            if names:
-                loaded = self.shelf.load(model.source)
-                sites = find_sites(loaded)
-            for name in names:
-                probe = self.probe(model, name)
-                check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
-                total = sum(len(document) for documents in probe.documents.values() for document in documents)
-                with console.progress(f"Counting {model.label}", total) as advance:
-                    counts = count_firings(
-                        loaded,
-                        sites,
-                        probe,
-                        origin=Origin(model.source, self.shelf.digest(model.source), model.step, self.trained),
-                        context=precision_of(self.shelf.precision, self.shelf.device).forward_context,
-                        advance=advance,
-                    )
-                if is_first():
-                    counts.save(paths[name])
-                wait_for_all()
+            for name, path in paths.items():
+                if str(path) in todo:
+                    counts = self._counts(model, self._answered(model, name))
+                    if is_first():
+                        counts.save(path)
+                    wait_for_all()
+
+    def _counts(self, model: Counted, probe: Probe) -> ActivationCounts:
+        loaded = self.shelf.load(model.source)
+        check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
+        total = sum(len(document) for documents in probe.documents.values() for document in documents)
+        with console.progress(f"Counting {model.label}", total) as advance:
+            return count_firings(
+                loaded,
+                find_sites(loaded),
+                probe,
+                origin=Origin(model.source, self.shelf.digest(model.source), model.step, self.trained),
+                context=self._context,
+                advance=advance,
+            )
+
+    def _answered(self, model: Counted, name: str) -> Probe:
+        """The probe with all its responses: those of the data, of the first model, or of this one."""
+        probe = self.probe(model, name)
+        answerer, folder = self._answerer(model, name)
+        if answerer is None or probe.answering is None:
+            return probe
+        if not responses_path(folder, probe.answering, 0).is_file():
+            loaded = self.shelf.load(answerer.source)
+            check_can_answer(probe, loaded)
+            check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
+            return respond(probe, loaded, folder=folder, step=0, context=self._context, main=is_first())
+        return recall(probe, folder, 0)
+
+    def _answerer(self, model: Counted, name: str) -> tuple[Counted | None, Path]:
+        """Which model answers the probe, if one is to, and where its responses are kept."""
+        probe = self.probe(model, name)
+        if probe.answering is None:
+            return None, self.folder
+        answerer = self.models[0] if probe.answering.responses == "generated_once" else model
+        made_from = f"{self.shelf.digest(answerer.source)} {probe.fingerprint}"
+        return answerer, self.folder / "responses" / hashlib.sha256(made_from.encode()).hexdigest()[:24]
+
+    @property
+    def _context(self) -> Callable[[], AbstractContextManager[object]]:
+        context: Callable[[], AbstractContextManager[object]] = precision_of(
+            self.shelf.precision, self.shelf.device
+        ).forward_context
+        return context
 
     def probe(self, model: Counted, name: str) -> Probe:
         """The probe with the model's own tokenizer."""
@@ -104,7 +135,9 @@ class Recount:
         return self._built[key]
 
     def _key(self, model: Counted, name: str) -> str:
+        answerer, responses = self._answerer(model, name)
         parts = [VERSION, self.shelf.digest(model.source), self.probe(model, name).fingerprint, model.step]
+        parts += [responses.name] if answerer is not None else []
         return hashlib.sha256(json.dumps([*parts, self.trained]).encode()).hexdigest()[:24]
 
 

@@ -64,6 +64,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
+def max_over_ranks(tensor: Tensor) -> Tensor:
+    """The maximum over all ranks, on every rank: a new tensor where there are several."""
+    if world_size() == 1:
+        return tensor
+    highest = tensor.clone()
+    distributed.all_reduce(highest, op=distributed.ReduceOp.MAX)
+    return highest
+
+
 def join() -> None:
     """Under torchrun or SLURM, connect the ranks now; Lightning finds them connected later. Else nothing."""
     for kind in (TorchElasticEnvironment, SLURMEnvironment):

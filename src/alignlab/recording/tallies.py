@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean
-from alignlab.models.distributed import sum_over_ranks
-from alignlab.recording.ranks import max_over_ranks
+from alignlab.models.distributed import max_over_ranks, sum_over_ranks
 
 # Activations that are looked at together: on a CPU they stay in its cache, a GPU wants enough for all its cores.
 _PIECE = {"cpu": 1 << 18}
