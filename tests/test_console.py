@@ -155,3 +155,10 @@ def test_durations(seconds: float, shown: str) -> None:
 )
 def test_sizes(number: float, shown: str) -> None:
     assert console.size(number) == shown
+
+
+def test_a_table_in_a_file_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths are copied from there; and no line ends in blanks."""
+    long = "/".join(["folder"] * 60)
+    console.table([("page", long), ("x", "short")])
+    assert capsys.readouterr().out.splitlines() == [f"page  {long}", "x     short"]

@@ -5,6 +5,7 @@ Text is never read as markup, and control characters in it are shown, not sent: 
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import time
@@ -20,6 +21,7 @@ from rich.text import Text
 # Surrogates too: they stand for bytes of file names that are not UTF-8, and no terminal takes them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SECONDS_BETWEEN_LINES = 10.0
+_WIDEST = 4000
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -41,7 +43,7 @@ def heading(text: str) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "") -> None:
-    """Print a table. align: one letter a column, `l` or `r`; the rest is left."""
+    """Print a table. align: one letter a column, `l` or `r`; the rest is left. In a file no line is folded."""
     if not _speaks():
         return
     grid = Table(show_header=bool(header), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -52,7 +54,13 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str 
         grid.add_column(Text(plain(name)), justify="right" if right else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(plain(cell)) for cell in row))
-    _console.print(grid)
+    if _console.is_terminal:
+        _console.print(grid)
+        return
+    wide = Console(file=io.StringIO(), width=_WIDEST)
+    wide.print(grid)
+    for line in wide.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        _console.print(Text(line.rstrip()))
 
 
 def complain(text: str) -> None:

@@ -131,10 +131,12 @@ def _count_language(
             pieces = cut(mask, [number % probe.shards for number in numbers], extent.shape[-1], device)
             losses.append(_forward(model, batch, mask if loss else torch.zeros_like(mask), device, context))
             advance(sum(len(document) for document in documents))
+    # Only where ranks meet on the device: not every one (MPS) has float64.
+    ranks = device if world_size() > 1 else torch.device("cpu")
     # Moved once a language: a transfer a batch would make the device wait.
     together = torch.cat(losses).cpu().double() if losses else torch.zeros(0, dtype=torch.float64)
     total = sum_over_ranks(
-        torch.stack([together.sum(), torch.tensor(float(len(together)), dtype=torch.float64)]).to(device)
+        torch.stack([together.sum(), torch.tensor(float(len(together)), dtype=torch.float64)]).to(ranks)
     )
     collected = {name: tensor for each in tallies for name, tensor in each.collect().items()}
     return _Language(collected, float(total[0]), int(total[1]))

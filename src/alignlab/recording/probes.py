@@ -129,7 +129,7 @@ class ProbeConfig:
     max_new_tokens: int = option(256, "at which a response of the model's own is cut", unit="tokens", ge=1)
     max_texts: int = option(250, "documents of each language", unit="documents", ge=1)
     max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
-    max_tokens_per_batch: int = option(8192, "size of a batch, padding included", unit="tokens", ge=1)
+    max_tokens_per_batch: int = option(2048, "size of a batch, padding included", unit="tokens", ge=1)
     shards: int = option(
         20, "groups of documents whose counts are kept apart, for intervals; 1 saves space", ge=1, le=1000
     )
@@ -164,7 +164,7 @@ def build_probe(
     max_new_tokens: int = 256,
     max_texts: int = 250,
     max_length: int = 1024,
-    max_tokens_per_batch: int = 8192,
+    max_tokens_per_batch: int = 2048,
     shards: int = 20,
     seed: int = 0,
     count_special_tokens: bool = False,

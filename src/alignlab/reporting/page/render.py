@@ -156,7 +156,7 @@ def _line(moved: Moved, starts: bool) -> _Line:
         number(moved.first.count, places),
         number(moved.last.count, places),
         signed(moved.change, places),
-        "" if low is None or high is None else f"{signed(low, places)} to {signed(high, places)}",
+        "" if low is None or high is None else f"{signed(low, 1)} to {signed(high, 1)}",
         moved.verdict,
         {True: "beyond", False: "", None: "unknown"}[moved.last.beyond_noise],
         starts,
