@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from alignlab import analyze, console
 from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
 from alignlab.reporting.page import PageRun, write_page
+from alignlab.reporting.workspace import save_workspace
+from alignlab.runs import RunFolder
 from alignlab.verbs import run_verb
 
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
@@ -31,6 +35,7 @@ class ReportConfig:
         "ends", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
     )
     resamples: int = option(200, "resamples of each record", ge=2)
+    workspace: bool = option(False, "also save a dashboard in the W&B project of the (first) run")
     file: str | None = option(None, "where the page is written; null: report.html in the (first) run")
 
     @property
@@ -67,6 +72,8 @@ def run(config: ReportConfig) -> None:
     console.say()
     console.heading("Written")
     console.table([("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")])
+    if config.workspace:
+        console.say(f"dashboard: {dashboard(config.folders[0], pages[0])}")
     console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze run={config.folders[0]} identifier.name=lape")
 
 
@@ -74,6 +81,16 @@ def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
     """What `alignlab.analyze` would ask the run, by its own settings."""
     argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
     return load(AnalyzeConfig, argv, analyze.beneath)[0]
+
+
+def dashboard(folder: str, page: PageRun) -> str:
+    """Save the dashboard of the run's W&B project; its address."""
+    stored = RunFolder(Path(folder).expanduser()).config
+    if not stored.is_file():
+        raise InputError(Problem("workspace", f"{stored} is not there", "the config of a run, with its W&B project"))
+    project = yaml.safe_load(stored.read_text(encoding="utf-8")).get("wandb", {})
+    codes = [language.code for language in page.languages]
+    return save_workspace(project.get("entity"), project.get("project", "alignlab"), codes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -71,6 +71,7 @@ class WandbServer:
         self.runs: dict[str, Run] = {}
         self.artifacts: list[Artifact] = []
         self.uploads: dict[str, bytes] = {}
+        self.views: list[dict[str, Any]] = []
         self.unknown: list[str] = []
         self.crashes_clients = False
         self.denies = False
@@ -141,6 +142,13 @@ class WandbServer:
     def _Viewer(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"viewer": {"id": "u", "entity": ENTITY, "username": "someone", "email": "someone@example.org",
                            "flags": "{}", "teams": {"edges": []}}}  # fmt: skip
+
+    def _GetDefaultEntity(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self._Viewer(given)
+
+    def _UpsertView2(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.views.append(given)
+        return {"upsertView": {"view": {"id": "v", "name": given["name"]}, "inserted": True}}
 
     def _ServerFeaturesQuery(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
