@@ -12,7 +12,7 @@ from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analysis.results import show_results, write_results
 from alignlab.models.distributed import is_first, join
 from alignlab.runs import RunFolder
-from alignlab.verbs import run_verb
+from alignlab.verbs import end, run_verb
 
 INTRO = (
     "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
@@ -51,4 +51,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

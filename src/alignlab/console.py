@@ -18,6 +18,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+# The name of threads that may be left at work when the process ends.
+BACKGROUND = "alignlab background"
+
 # Surrogates too: they stand for bytes of file names that are not UTF-8, and no terminal takes them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SECONDS_BETWEEN_LINES = 10.0

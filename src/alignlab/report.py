@@ -18,7 +18,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.reporting.page import PageRun, write_page
 from alignlab.reporting.workspace import save_workspace
 from alignlab.runs import RunFolder
-from alignlab.verbs import run_verb
+from alignlab.verbs import end, run_verb
 
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
 MOST_RUNS = 4
@@ -99,4 +99,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

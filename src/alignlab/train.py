@@ -21,7 +21,7 @@ from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.plan import plan_rows
 from alignlab.runs import Start, check_writable
-from alignlab.verbs import run_verb
+from alignlab.verbs import end, run_verb
 
 INTRO = "Fine-tune a language model on question translation and watch its neurons change."
 
@@ -121,4 +121,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

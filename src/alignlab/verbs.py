@@ -6,13 +6,15 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from alignlab import console
 from alignlab.config import Beneath, asks_for_help, help_text, load
+from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import leave
 
@@ -59,6 +61,19 @@ def run_verb(
         console.complain("\nStopped. The same command continues from the last checkpoint.")
         return 130
     return 0
+
+
+def end(status: int) -> NoReturn:
+    """End the process of a verb with its exit status.
+
+    At Python's own end a thread that is still at work (for a W&B server that does not answer, say) is torn out of
+    whatever C++ it is in, which aborts the process. By then all is written: so it ends at once.
+    """
+    if any(thread.name == BACKGROUND for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:

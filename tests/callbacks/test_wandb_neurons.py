@@ -34,6 +34,7 @@ SMALL = (
 TRAINING = """
 import os, signal
 import alignlab.train
+import alignlab.verbs
 from alignlab.methods.base import AlignmentModule
 
 def work(job, kill_at):
@@ -43,7 +44,7 @@ def work(job, kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, batch, batch_idx)
     AlignmentModule.training_step = training_step
-    return alignlab.train.main(job["arguments"])
+    alignlab.verbs.end(alignlab.train.main(job["arguments"]))  # as the command does
 """
 
 
@@ -196,7 +197,7 @@ def test_a_server_that_dies_changes_no_number_and_costs_seconds(forks: Forks, tm
         time.sleep(0.02)
     server.die()
     job.end()
-    assert job.statuses == [0]
+    assert job.statuses == [0], job.complaints
     assert "Traceback" not in job.complaints
     assert job.complaints.count("wandb sync --include-online") == 1
     assert (tmp_path / "run/finished.json").is_file()

@@ -248,7 +248,7 @@ class _Worker:
         self.quiet = quiet
         self.failed = False
         self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=console.BACKGROUND, daemon=True)
         self._thread.start()
 
     def do(self, task: Callable[[], object]) -> None:
