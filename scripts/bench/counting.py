@@ -34,6 +34,9 @@ SEVEN_BILLION: dict[str, Any] = {
 }
 
 
+IN_ORDER = 16  # texts that a plain loop hands over at a time
+
+
 @dataclass(frozen=True)
 class Workload:
     """A model and the texts of a language; `batches` are those in which our pass reads them, on the model's device."""
@@ -80,7 +83,7 @@ def against_two_passes(scale: Scale) -> list[Row]:
 
 
 def against_nnsight(scale: Scale) -> list[Row]:
-    """What a general library for looking into models costs, on the same padded batches."""
+    """What a general library for looking into models costs, on the same padded batches and on those of a plain loop."""
     what, peer = "(c) counting pass", "nnsight, same batches"
     try:
         import nnsight
@@ -92,8 +95,17 @@ def against_nnsight(scale: Scale) -> list[Row]:
     wrapped = nnsight.NNsight(make_model(scale).model)
     traced = partial(count_traced, wrapped, load.batches)
     check_equal(load.count(), traced(), 1e-6)
-    row = paired(what, load.count, f"{peer} ({nnsight.__version__})", traced, scale.rounds)
-    return [row]
+    # As its manual hands it texts: some at a time, in their order, padded to the longest.
+    in_order = [
+        moved(pad(load.documents[start : start + IN_ORDER], 0), scale.device)
+        for start in range(0, len(load.documents), IN_ORDER)
+    ]
+    plain = partial(count_traced, wrapped, in_order)
+    check_equal(load.count(), plain(), 1e-3 if scale.device == "cpu" else 2e-2)
+    return [
+        paired(what, load.count, f"{peer} ({nnsight.__version__})", traced, scale.rounds),
+        paired("(c') counting pass", load.count, f"nnsight, {IN_ORDER} texts at a time, unsorted", plain, scale.rounds),
+    ]
 
 
 @torch.no_grad()
