@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,7 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
         (["run=a", "counts=b"], "both run and counts are set; expected one of them."),
         (["models=[a]", "counts=b"], "both models and counts are set; expected one of them."),
         (["recount=true", "counts=b"], "recount: true, but there is no run; expected run=FOLDER."),
+        (["run=tracked", "recount=true"], "run: there is no tracked/config.yaml, which says the model and the probe;"),
         (
             ["run={run}", "models=[3]"],
             "models: the run has no checkpoint of step 3; expected one of: 0 (the base), 2, 4.",
@@ -184,6 +186,8 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
 def test_refusals(command: Command, run: Path, tmp_path: Path, argv: list[str], message: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").touch()
+    (tmp_path / "tracked").mkdir()  # by a callback in somebody's own script
+    shutil.copytree(run / "neurons", tmp_path / "tracked/neurons")
     before = sorted(path for folder in (tmp_path, run) for path in folder.rglob("*"))
     status, _, errors = command(*(argument.replace("{run}", str(run)) for argument in argv))
     assert status == 2

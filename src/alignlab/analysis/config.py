@@ -114,6 +114,12 @@ class AnalyzeConfig:
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
             problems.append(Problem("recount", "true, but there is no run", "run=FOLDER", "Or name models=[...]."))
+        if self.run is not None and (self.recount or self.models):
+            config = RunFolder(Path(self.run).expanduser()).config
+            if not config.is_file():
+                fix = "Name them instead: models=[BASE,CHECKPOINT,...] probe.source.path=..., without run."
+                found = f"there is no {config}, which says the model and the probe"
+                problems.append(Problem("run", found, "a run of alignlab.train", fix))
         if problems:
             raise InputError(*problems)
 
