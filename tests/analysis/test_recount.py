@@ -103,7 +103,7 @@ def test_models_are_compared_without_a_run(run: Path, tmp_path: Path) -> None:
         shutil.copy(DEMO_FOLDER / name, tmp_path / "merged")
     argv = [f"models=[builtin:demo,{adapter},./merged]", "trained=[de]", *PROBE]
     assert main([*argv, "folder=out"]) == 0
-    records = [ActivationCounts.load(path) for path in (tmp_path / "counts").glob("*.safetensors")]
+    records = [ActivationCounts.load(path) for path in (tmp_path / "runs/analysis/counts").glob("*.safetensors")]
     by_model = {Path(counts.model).name: counts for counts in records}
     assert set(by_model) == {"builtin:demo", "step-000002", "merged"}
     assert all(counts.trained_languages == ("de",) for counts in records)
@@ -116,10 +116,11 @@ def test_models_are_compared_without_a_run(run: Path, tmp_path: Path) -> None:
 def test_a_model_on_two_probes(run: Path, tmp_path: Path) -> None:
     argv = ["models=[builtin:demo]", *PROBE, "against.source.count=3", "against.source.languages=[en,sw]"]
     assert main([*argv, "against.shards=3", "against.scope=all", "against.source.split=test", "folder=out"]) == 0
-    records = [ActivationCounts.load(path) for path in (tmp_path / "counts").glob("*.safetensors")]
+    records = [ActivationCounts.load(path) for path in (tmp_path / "runs/analysis/counts").glob("*.safetensors")]
     assert len({counts.data_fingerprint for counts in records}) == len(records) == 2
     table = (tmp_path / "out/table.csv").read_text()
     assert 'overlap_ratio,"builtin:demo, against"' in table
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run", "runs"]  # nothing beside them
 
 
 def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

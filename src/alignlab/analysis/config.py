@@ -88,7 +88,7 @@ class AnalyzeConfig:
         trained = self.trained
         if trained is None and self.run is not None:
             trained = list(snapshots_of(Path(self.run).expanduser())[0].load().trained_languages)
-        return Recount(self._counted(), probes, shelf, self.results.parent / "counts", tuple(trained or ()))
+        return Recount(self._counted(), probes, shelf, self._kept / "counts", tuple(trained or ()))
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""
@@ -165,7 +165,7 @@ class AnalyzeConfig:
         if self.intervals != "none":
             options = to_plain(self)["identifier"]
             resampling = Resampling(
-                self.identifier, options, self.kinds, self.resamples, self.seed, self.results.parent / "cache"
+                self.identifier, options, self.kinds, self.resamples, self.seed, self._kept / "cache"
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
         return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons, resampling, resampled)
@@ -175,9 +175,13 @@ class AnalyzeConfig:
         """The folder of the results: the same question has the same folder."""
         if self.folder is not None:
             return Path(self.folder).expanduser()
-        base = Path("runs") if self.run is None else Path(self.run).expanduser()
         name = to_plain(self)["identifier"]["name"]
-        return base / "analysis" / f"{name}-{hashlib.sha256(self.document.encode()).hexdigest()[:8]}"
+        return self._kept / f"{name}-{hashlib.sha256(self.document.encode()).hexdigest()[:8]}"
+
+    @property
+    def _kept(self) -> Path:
+        """What serves other questions too, and results without a folder of their own: never beside a user's folder."""
+        return (Path("runs") if self.run is None else Path(self.run).expanduser()) / "analysis"
 
     @property
     def document(self) -> str:
