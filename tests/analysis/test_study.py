@@ -176,12 +176,21 @@ def test_pairs_of_languages() -> None:
     first = ternary(record(0), 0.4, 0.6)
     second = ternary(record(5), 0.4, 0.6, first.lambda_, threshold=first.threshold)
     rows = rows_of("language_overlap", record(0), record(5))
-    a, b = second.sets["de"].flatten().tolist(), second.sets["bn"].flatten().tolist()
+    shared = (second.degree > 1) & (second.degree < 4)
+    a, b = ((second.sets[name] & shared).flatten().tolist() for name in ("de", "bn"))
     both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(x or y for x, y in zip(a, b, strict=True))
     assert pick(rows, language="de", other="bn", label="jaccard").value == pytest.approx(both / either)
-    assert len(rows) == 4 * 6
+    assert len(rows) == 7 * 6
+    beyond, chance = (pick(rows, language="de", other="bn", label=label).value for label in ("beyond chance", "chance"))
+    assert beyond == pytest.approx(both / either - chance)
+    pool = [int(line.sum()) for line in second.selected]
+    for label, of in (("chance", pool), ("chance among all neurons", [WIDTH] * LAYERS)):
+        width = [slice(layer * WIDTH, (layer + 1) * WIDTH) for layer in range(LAYERS)]
+        expected = sum(sum(a[one]) * sum(b[one]) / n for one, n in zip(width, of, strict=True))
+        found = pick(rows, language="de", other="bn", label=label).value
+        assert found == pytest.approx(expected / (sum(a) + sum(b) - expected))
     ratio = pick(rows_of("overlap_ratio", record(0), record(5)), language="de").value
-    old = first.sets["de"].flatten().tolist()
+    old, a = first.sets["de"].flatten().tolist(), second.sets["de"].flatten().tolist()
     assert ratio == pytest.approx(sum(x and y for x, y in zip(old, a, strict=True)) / sum(old))
     family = rows_of("family_overlap", record(0), record(5))
     jaccard = {(row.language, row.other): row.value for row in rows if row.label == "jaccard"}

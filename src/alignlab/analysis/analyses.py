@@ -33,22 +33,38 @@ ANALYSES: dict[str, Analysis] = {
         languages.trained_vs_unseen,
     ),
     "english_uniqueness": Analysis(
-        "English beside the others", "its section on the uniqueness of English", languages.uniqueness
+        "English beside the others, unseen languages with and without it",
+        "its section on the uniqueness of English",
+        languages.uniqueness,
+        redrawn=True,
     ),
     "overlap_ratio": Analysis(
-        "share of a language's first neurons that it still has", "its overlap ratios of two sets", languages.ratios
+        "share of a language's first neurons that it still has",
+        "its overlap ratios of two sets",
+        languages.ratios,
+        redrawn=True,
     ),
     "layer_parts": Analysis(
         "four parts of the layers and their labels", "its four functional parts of the model", layers.parts
     ),
     "single_neuron_profile": Analysis(
-        "probability of the neurons named in `neurons`, by language", "its examples of single neurons", moves.profile
+        "probability of the neurons named in `neurons`, by language",
+        "its examples of single neurons",
+        moves.profile,
+        redrawn=True,
     ),
-    "transitions": Analysis("neurons from each kind to each", "", moves.moves),
-    "survival": Analysis("share of the neurons of each kind that are still of it", "", moves.survivors),
+    "transitions": Analysis("neurons from each kind to each", "", moves.moves, redrawn=True),
+    "survival": Analysis("share of the neurons of each kind that are still of it", "", moves.survivors, redrawn=True),
     "stability": Analysis(
         "neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", "", moves.stability
     ),
-    "language_overlap": Analysis("what each pair of languages shares, beside chance", "", languages.language_overlap),
-    "family_overlap": Analysis("pairs within a language family against others", "", languages.families),
+    "language_overlap": Analysis(
+        "what each pair of languages shares of its related neurons, beside chance",
+        "",
+        languages.language_overlap,
+        redrawn=True,
+    ),
+    "family_overlap": Analysis(
+        "pairs within a language family against others, beyond chance", "", languages.families, redrawn=True
+    ),
 }

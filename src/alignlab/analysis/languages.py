@@ -31,7 +31,9 @@ def uniqueness(view: View) -> list[Row]:
         return []
     found = english_uniqueness(result, view.now.trained, view.convention, ENGLISH)
     rows = [
-        view.row(ratio, group="language", language=ENGLISH, kind=kind, unit="ratio", label="over the others")
+        view.row(
+            ratio, group="language", language=ENGLISH, kind=kind, unit="ratio", label="over the others", reference=1.0
+        )
         for kind, ratio in found.ratios.items()
     ]
     for name, counts in found.counts.items():
@@ -53,15 +55,18 @@ def ratios(view: View) -> list[Row]:
 
 
 def language_overlap(view: View) -> list[Row]:
-    """What each pair of languages has in common within the selection, beside chance."""
+    """What each pair of languages shares of its related neurons, beside chance in the pool and among all neurons."""
     return [
-        view.row(value, group="pair", language=a, other=b, label=label, unit=unit)
+        view.row(value, group="pair", language=a, other=b, label=label, unit=unit, reference=reference)
         for (a, b), shared in view.overlaps.items()
-        for label, value, unit in (
-            ("jaccard", shared.jaccard, "share"),
-            ("chance", shared.chance, "share"),
-            ("z", shared.z, "z"),
-            ("common", shared.common, "neurons"),
+        for label, value, unit, reference in (
+            ("jaccard", shared.jaccard, "share", None),
+            ("chance", shared.chance, "share", None),
+            ("beyond chance", shared.jaccard - shared.chance, "share", 0.0),
+            ("z", shared.z, "z", None),
+            ("chance among all neurons", view.overlaps_among_all[a, b].chance, "share", None),
+            ("z among all neurons", view.overlaps_among_all[a, b].z, "z", None),
+            ("common", shared.common, "neurons", None),
         )
     ]
 
@@ -72,8 +77,10 @@ def families(view: View) -> list[Row]:
     if not all(name in LANGUAGES for name in names):
         return []
     found = family_overlap(view.overlaps, {name: LANGUAGES[name].family for name in names})
-    return [
-        view.row(value, group=group, label=label, unit="share", denominator=mean.pairs)
+    rows = [
+        view.row(value, group=group, label=label, unit="share", denominator=mean.pairs, reference=reference)
         for group, mean in (("within", found.within), ("between", found.between))
-        for label, value in (("jaccard", mean.jaccard), ("beyond chance", mean.beyond_chance))
+        for label, value, reference in (("jaccard", mean.jaccard, None), ("beyond chance", mean.beyond_chance, 0.0))
     ]
+    more = found.within.beyond_chance - found.between.beyond_chance
+    return [*rows, view.row(more, group="within less between", label="beyond chance", unit="share", reference=0.0)]

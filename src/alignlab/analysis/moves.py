@@ -87,10 +87,10 @@ def profile(view: View) -> list[Row]:
     if not view.neurons:
         return []
     result = view.now.result
-    p, codes = view.counts.probabilities(), result.kinds(view.convention)
+    codes = result.kinds(view.convention)
     return [
         view.row(
-            float(p[index, layer, neuron]),
+            probability,
             group="language",
             language=name,
             layer=layer,
@@ -100,5 +100,5 @@ def profile(view: View) -> list[Row]:
             unit="probability",
         )
         for layer, neuron in view.neurons
-        for index, name in enumerate(result.languages)
+        for name, probability in zip(result.languages, view.probability(layer, neuron), strict=True)
     ]

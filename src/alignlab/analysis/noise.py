@@ -25,7 +25,7 @@ from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resa
 from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
 
 # Part of every key: raise it when the numbers of a resample change.
-VERSION = 1
+VERSION = 2
 
 # By thresholds, the record compared to ("" for the count itself) and the count.
 Intervals = dict[tuple[str, str, CountRow], Interval]
@@ -33,11 +33,33 @@ Intervals = dict[tuple[str, str, CountRow], Interval]
 
 @dataclass(frozen=True)
 class Noise:
-    """Resamples of one record at both thresholds, and how often chance alone would give each kind."""
+    """Resamples of one record at both thresholds, and how often chance alone would give each kind.
+
+    content: a digest of all that they are drawn from.
+    """
 
     label: str
+    content: str
     at: Mapping[str, Resamples]
     chance: Mapping[Kind, float]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Tensors in a file whose name tells what they were made from."""
+
+    path: Path
+
+    def read(self) -> dict[str, Tensor] | None:
+        """What was stored; None where nothing was, or it cannot be read: it is then made again."""
+        try:
+            return load_file(self.path) if self.path.is_file() else None
+        except SafetensorError:
+            return None
+
+    def write(self, tensors: dict[str, Tensor]) -> None:
+        with whole_file(self.path) as partial:
+            save_file(tensors, partial)
 
 
 @dataclass(frozen=True)
@@ -54,6 +76,12 @@ class Resampling:
     seed: int
     cache: Path
 
+    def kept(self, key: Mapping[str, Any]) -> Kept:
+        """Where what these resamples say is kept; the key has all that it depends on beside the resampling itself."""
+        own = [VERSION, self.options, self.convention, self.resamples, self.seed]
+        digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
+        return Kept(self.cache / f"{digest[:24]}.safetensors")
+
     def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
@@ -61,7 +89,7 @@ class Resampling:
             ANCHORED: self._resamples(counts, content, now.result, now.anchored, now.trained, anchor),
             REESTIMATED: self._resamples(counts, content, now.own, now.reestimated, now.trained, None),
         }
-        return Noise(now.label, at, self._chance(counts, content, anchor))
+        return Noise(now.label, content, at, self._chance(counts, content, anchor))
 
     def _resamples(
         self,
@@ -72,8 +100,9 @@ class Resampling:
         trained: tuple[str, ...],
         anchor: Identified | None,
     ) -> Resamples:
-        path = self._path(content, "counts", trained=trained, anchor=anchor.thresholds if anchor else None)
-        stored = _read(path)
+        held = anchor.thresholds if anchor else None
+        kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
+        stored = kept.read()
         if stored is None:
             drawn = resample(
                 counts,
@@ -85,32 +114,17 @@ class Resampling:
                 seed=self.seed,
             )
             stored = {"values": torch.from_numpy(drawn.values), "kept": drawn.kept}
-            _write(path, stored)
+            kept.write(stored)
         return Resamples(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
 
     def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
-        path = self._path(content, "chance", trained=(), anchor=anchor.thresholds)
-        stored = _read(path)
+        kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
+        stored = kept.read()
         if stored is None:
             found = chance_level(counts, self.identifier, self.convention, anchor=anchor, seed=self.seed)
             stored = {kind.label: torch.tensor(number, dtype=torch.float64) for kind, number in found.items()}
-            _write(path, stored)
+            kept.write(stored)
         return {kind: float(stored[kind.label]) for kind in Kind if kind.label in stored}
-
-    def _path(self, content: str, what: str, *, trained: tuple[str, ...], anchor: Mapping[str, float] | None) -> Path:
-        key = [
-            VERSION,
-            what,
-            content,
-            self.options,
-            self.convention,
-            self.resamples,
-            self.seed,
-            sorted(trained),
-            anchor,
-        ]
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return self.cache / f"{digest[:24]}.safetensors"
 
 
 def intervals(now: Noise, *earlier: Noise) -> Intervals:
@@ -133,16 +147,3 @@ def _content(counts: ActivationCounts) -> str:
         digest.update(f"{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    """What was stored; None where nothing was, or it cannot be read: it is then drawn again."""
-    try:
-        return load_file(path) if path.is_file() else None
-    except SafetensorError:
-        return None
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    with whole_file(path) as partial:
-        save_file(tensors, partial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,12 @@ class Row:
     label: the part of the layers, the measure, or the neuron (`layer.neuron`).
     value, unit: the number; `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
     denominator: how many could have been counted; None for what is no count.
-    low, high: its 95 % interval over shards of documents; None where none was computed.
+    low, high: its 95 % interval over shards of documents; None where none was computed, or where some resample has no
+        such number. Losses have none: they are stored over all shards.
     noise_bias: mean of the resamples less the value.
-    beyond_noise: of a difference, whether its interval leaves out 0; None without an interval.
+    reference: what the number would be without an effect: 0 of a difference, 1 of English over the others. None where
+        nothing is to be expected.
+    beyond_noise: whether the interval leaves out the reference; None without either.
     """
 
     analysis: str
@@ -51,7 +54,15 @@ class Row:
     low: float | None = None
     high: float | None = None
     noise_bias: float | None = None
+    reference: float | None = None
     beyond_noise: bool | None = None
+
+    def within(self, low: float, high: float, noise_bias: float) -> Row:
+        """The row with its interval; with none where an end is not a number."""
+        if low != low or high != high:
+            return self
+        beyond = None if self.reference is None else not low <= self.reference <= high
+        return replace(self, low=low, high=high, noise_bias=noise_bias, beyond_noise=beyond)
 
 
 def csv_text(rows: Iterable[Row]) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Intervals, Noise, Resampling, intervals
 from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.redraw import with_intervals
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.errors import InputError, Problem
@@ -64,7 +65,11 @@ class Study:
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
                 found = intervals(noise, *(old for old in (noise_first, noise_before) if old is not None))
             view = View(counts, now, anchor, before, self.convention, self.neurons, noise, found)
-            yield view, [replace(row, analysis=name) for name in self.analyses for row in ANALYSES[name].rows(view)]
+            rows = {name: ANALYSES[name].rows(view) for name in self.analyses}
+            if self.resampling is not None and noise is not None:
+                start = (first[0], noise_first) if first is not None and noise_first is not None else None
+                rows = with_intervals(rows, view, self.resampling, start)
+            yield view, [replace(row, analysis=name) for name, some in rows.items() for row in some]
             first, before = first or (counts, now), now
             noise_first, noise_before = noise_first or noise, noise
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
+
+from torch import Tensor
 
 from alignlab.analysis.noise import Intervals, Noise
 from alignlab.analysis.rows import Row
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.kinds import Convention
-from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.kinds import Convention, Kind
+from alignlab.neurons.overlaps import Overlap, overlaps
+from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.summary import CountRow
-from alignlab.neurons.uncertainty import Interval
 from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
 
 
@@ -26,6 +28,7 @@ class View:
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
     noise, intervals: how sure its counts and changes are; None and empty where it was not asked.
+    drawn: (G, L, N) probabilities of the resample that stands in for the record, if one does.
     """
 
     counts: ActivationCounts
@@ -36,6 +39,7 @@ class View:
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
     intervals: Intervals = field(default_factory=dict)
+    drawn: Floats | None = None
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
@@ -46,14 +50,14 @@ class View:
         """The row of a count."""
         values = asdict(count)
         row = self.row(values.pop("count"), thresholds=thresholds, **values)
-        return _with_interval(row, self.intervals.get((thresholds, "", count)))
+        return self._with_interval(row, count)
 
     def change(self, count: CountRow, before: CountRow, since: str, thresholds: str = ANCHORED) -> Row:
         """The row of the change from one count to another of the same kind."""
-        row = replace(self.of_count(count, thresholds), value=count.count - before.count, since=since)
-        interval = self.intervals.get((thresholds, since, count))
-        beyond = None if interval is None else not interval.low <= 0 <= interval.high
-        return replace(_with_interval(row, interval), beyond_noise=beyond)
+        values = asdict(count)
+        difference = values.pop("count") - before.count
+        row = self.row(difference, since=since, reference=0.0, thresholds=thresholds, **values)
+        return self._with_interval(row, count)
 
     def tables(self) -> list[tuple[str, list[CountRow], list[CountRow]]]:
         """Both thresholds with the counts at them, of this record and of the first (none where this is it)."""
@@ -63,16 +67,37 @@ class View:
             (REESTIMATED, now.reestimated, first.reestimated if first else []),
         ]
 
+    def probability(self, layer: int, neuron: int) -> list[float]:
+        """Of one neuron, in every language."""
+        p = self.counts.probabilities().numpy() if self.drawn is None else self.drawn
+        return [float(value) for value in p[:, layer, neuron]]
+
+    @property
+    def related(self) -> dict[str, Tensor]:
+        """By language, the related neurons that it owns, (L, N) bool."""
+        result = self.now.result
+        related = result.kinds(self.convention) == Kind.RELATED
+        return {name: above & related for name, above in result.above.items()}
+
+    @property
+    def pool(self) -> Tensor:
+        """From which neurons those of a language are: the selection, or those above tau where all have a kind."""
+        result = self.now.result
+        return result.degree > 0 if self.convention == "all" else result.selected
+
     @cached_property
     def overlaps(self) -> dict[tuple[str, str], Overlap]:
-        """Of each pair of languages, how many selected neurons they share; the pool is the selection."""
-        result = self.now.result
-        names = result.languages
-        return {
-            (a, b): overlap(result.sets[a], result.sets[b], pool=result.selected)
-            for index, a in enumerate(names)
-            for b in names[index + 1 :]
-        }
+        """Of each pair of languages, what they share of their related neurons; specific ones are disjoint anyway."""
+        return overlaps(self.related, self.pool)
+
+    @cached_property
+    def overlaps_among_all(self) -> dict[tuple[str, str], Overlap]:
+        """The same, beside chance among all neurons."""
+        return overlaps(self.related)
+
+    def _with_interval(self, row: Row, count: CountRow) -> Row:
+        interval = self.intervals.get((row.thresholds, row.since, count))
+        return row if interval is None else row.within(interval.low, interval.high, interval.noise_bias)
 
 
 @dataclass(frozen=True)
@@ -82,14 +107,12 @@ class Analysis:
     meaning: what it shows.
     figure: what it corresponds to in Zhang et al. 2025, or "".
     rows: the numbers of one record; none where it needs an earlier record and there is none.
+    redrawn: its numbers follow from the classifications (and `View.drawn`) alone, and it gives as many rows in the same
+        order whatever they are: so it can be asked of every resample, and its numbers have intervals. Numbers that are
+        counts, or changes of counts, have theirs by `View.of_count` and `View.change`.
     """
 
     meaning: str
     figure: str
     rows: Callable[[View], list[Row]]
-
-
-def _with_interval(row: Row, interval: Interval | None) -> Row:
-    if interval is None:
-        return replace(row, low=None, high=None, noise_bias=None)
-    return replace(row, low=interval.low, high=interval.high, noise_bias=interval.noise_bias)
+    redrawn: bool = False

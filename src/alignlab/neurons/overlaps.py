@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.probabilities import Integers
 
 
 @dataclass(frozen=True)
@@ -42,28 +47,32 @@ def overlap(a: Tensor, b: Tensor, pool: Tensor | None = None) -> Overlap:
     For sets of the kind specific it says nothing: they are disjoint by definition. Raises InputError for other shapes
     and types, and for neurons outside the pool.
     """
-    masks = {"a": a, "b": b} | ({} if pool is None else {"pool": pool})
-    arrays = {name: np.asarray(mask) for name, mask in masks.items()}
-    problems = [
-        Problem(name, f"shape {array.shape} of {array.dtype}", f"{arrays['a'].shape} of bool, (layers, neurons)")
-        for name, array in arrays.items()
-        if array.dtype != np.bool_ or array.ndim != 2 or array.shape != arrays["a"].shape
-    ]
-    for name in ("a", "b") if pool is not None and not problems else ():
-        outside = int((arrays[name] & ~arrays["pool"]).sum())
-        if outside:
-            problems.append(Problem(name, f"{outside} neurons outside the pool", "neurons of the pool only"))
-    if problems:
-        raise InputError(*problems)
+    return overlaps({"a": a, "b": b}, pool)["a", "b"]
 
-    of_a, of_b = arrays["a"].sum(axis=1), arrays["b"].sum(axis=1)
-    n = arrays["pool"].sum(axis=1) if pool is not None else np.full(len(of_a), arrays["a"].shape[1])
+
+def overlaps(sets: Mapping[str, Tensor], pool: Tensor | None = None) -> dict[tuple[str, str], Overlap]:
+    """Compare every pair of some sets, each pair once in the order of the sets; see `overlap`."""
+    arrays = {name: np.asarray(mask) for name, mask in sets.items()}
+    among = None if pool is None else np.asarray(pool)
+    _check(arrays, among)
+    names = list(arrays)
+    masks = np.stack(list(arrays.values()))
+    of = masks.sum(axis=2)
+    n = among.sum(axis=1) if among is not None else np.full(masks.shape[1], masks.shape[2])
+    # Neurons in no set have nothing in common: a product of matrices over the others counts all pairs, exactly.
+    members = masks[:, masks.any(axis=0)].astype(np.float64)
+    common = (members @ members.T).astype(np.int64).tolist()
+    sizes = of.sum(axis=1).tolist()
+    pairs = combinations(range(len(names)), 2)
+    return {(names[a], names[b]): _overlap(of[a], of[b], n, sizes[a], sizes[b], common[a][b]) for a, b in pairs}
+
+
+def _overlap(of_a: Integers, of_b: Integers, n: Integers, size_a: int, size_b: int, common: int) -> Overlap:
+    """From the numbers in every layer, (L,), and over all layers."""
     # An empty layer has nothing in common; a layer of one neuron leaves no freedom.
     n, several = np.maximum(n, 1), np.maximum(n - 1, 1)
     expected = float((of_a * of_b / n).sum())
     variance = float((of_a / n * (of_b / n) * (n - of_a) * ((n - of_b) / several)).sum())
-    common = int((arrays["a"] & arrays["b"]).sum())
-    size_a, size_b = int(of_a.sum()), int(of_b.sum())
     return Overlap(
         size_a=size_a,
         size_b=size_b,
@@ -74,6 +83,24 @@ def overlap(a: Tensor, b: Tensor, pool: Tensor | None = None) -> Overlap:
         z=_share(common - expected, math.sqrt(variance)),
         ratio=_share(common, size_a),
     )
+
+
+def _check(arrays: Mapping[str, NDArray[Any]], pool: NDArray[Any] | None) -> None:
+    shape = next(iter(arrays.values())).shape
+    problems = [
+        Problem(name, f"shape {array.shape} of {array.dtype}", f"{shape} of bool, (layers, neurons)")
+        for name, array in [*arrays.items(), *([] if pool is None else [("pool", pool)])]
+        if array.dtype != np.bool_ or array.ndim != 2 or array.shape != shape
+    ]
+    if pool is not None and not problems:
+        outside = {name: int((array & ~pool).sum()) for name, array in arrays.items()}
+        problems = [
+            Problem(name, f"{number} neurons outside the pool", "neurons of the pool only")
+            for name, number in outside.items()
+            if number
+        ]
+    if problems:
+        raise InputError(*problems)
 
 
 def _share(part: float, whole: float) -> float:

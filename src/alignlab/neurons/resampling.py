@@ -17,6 +17,7 @@ from alignlab.neurons.probabilities import Floats
 
 Weights = NDArray[np.int64]
 Result = TypeVar("Result")
+Resample = TypeVar("Resample")
 
 # Resamples that are held together, G * L * N float64 each, and columns multiplied together, to stay in the cache.
 RESAMPLES, COLUMNS = 8, 8192
@@ -52,7 +53,7 @@ def resampled(counts: ActivationCounts, weights: Weights) -> Iterator[Floats]:
         yield from p[: len(chunk)]
 
 
-def over_resamples(work: Callable[[Floats], Result], resamples: Iterator[Floats]) -> Iterator[Result]:
+def over_resamples(work: Callable[[Resample], Result], resamples: Iterator[Resample]) -> Iterator[Result]:
     """`work` on every resample, in order, on as many threads as torch may use: numpy frees them for each other."""
     threads = torch.get_num_threads()
     if threads == 1:
@@ -64,8 +65,8 @@ def over_resamples(work: Callable[[Floats], Result], resamples: Iterator[Floats]
             yield from pool.map(work, some)
 
 
-def _chunks(resamples: Iterator[Floats]) -> Iterator[list[Floats]]:
-    some: list[Floats] = []
+def _chunks(resamples: Iterator[Resample]) -> Iterator[list[Resample]]:
+    some: list[Resample] = []
     for p in resamples:
         some.append(p)
         if len(some) == RESAMPLES:

@@ -9,8 +9,9 @@ noise moves them shows in `Interval.noise_bias`. So counts are compared at equal
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.drawn import Drawn
 from alignlab.neurons.identifiers import Identified, Identifier
-from alignlab.neurons.kinds import Convention, Kind, kinds_of
+from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
 from alignlab.neurons.student import t_quantile
@@ -28,6 +30,8 @@ from alignlab.neurons.summary import COUNTED_KINDS, CountRow, count_values, kind
 
 # A neuron that keeps its kind in this share of the resamples is stable.
 STABLE = 0.95
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,51 @@ def bootstrap_difference(
     return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
 
 
+def over_drawn(
+    records: Sequence[ActivationCounts],
+    identifier: Identifier,
+    work: Callable[[Sequence[Drawn]], Found],
+    *,
+    anchor: Identified,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Iterator[Found]:
+    """`work` on each resample of records of the same documents, drawn alike: what it says of them, in order.
+
+    anchor: every record is classified at its tau and lambda. `work` may run on several threads; it may not keep the
+        probabilities of a resample, whose memory is used again.
+
+    Raises InputError as `resample` does, and for records of other documents.
+    """
+    first = records[0]
+    for counts in records:
+        _check(counts, resamples)
+        check_pair(first, counts)
+    g, shards, *_ = first.shape
+    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
+    again = [
+        _Classification(identifier, identifier.identify(counts, anchor), True, "paper", _members(counts, ()))
+        for counts in records
+    ]
+
+    def asked(probabilities: Sequence[Floats]) -> Found:
+        return work([one.drawn(p) for one, p in zip(again, probabilities, strict=True)])
+
+    together = zip(*(resampled(counts, weights) for counts in records), strict=True)
+    yield from over_resamples(asked, together)
+
+
+def interval_of(values: Floats, estimates: Floats, shards: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Low and high end, standard deviation and noise bias, each (n,), from the (R, n) values of the resamples.
+
+    Not a number where the estimate or the value of any resample is none.
+    """
+    sd = values.std(axis=0, ddof=1)
+    # A resample of S shards varies by (S - 1) / S of what S new shards would; t, as S shards are few.
+    half = t_quantile(0.975, shards - 1) * math.sqrt(shards / (shards - 1)) * sd
+    return estimates - half, estimates + half, sd, values.mean(axis=0) - estimates
+
+
 def chance_level(
     counts: ActivationCounts,
     identifier: Identifier,
@@ -237,27 +286,32 @@ class _Classification:
 
     def classified(self, p: Floats) -> tuple[Floats, NDArray[np.int8]]:
         """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
+        drawn = self.drawn(p)
+        degree, selected = drawn.degree.numpy(), drawn.selected.numpy()
+        codes = drawn.kinds(self.kinds).numpy()
+        return count_values(codes, drawn.owned, degree, selected, self.trained), codes.ravel()
+
+    def drawn(self, p: Floats) -> Drawn:
+        """The classification of (G, n) probabilities."""
         tau = self.held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, self.held.threshold)
         above = p > tau
         degree = degree_of(above)
         selected = self.identifier.select(p, degree, self.held)
         grid = self.held.degree.shape
-        degrees, chosen = degree.reshape(grid), selected.reshape(grid)
-        codes = kinds_of(torch.from_numpy(degrees), torch.from_numpy(chosen), len(p), self.kinds).numpy()
-        values = count_values(codes, above.reshape(len(p), *grid), degrees, chosen, self.trained)
-        return values, codes.ravel()
+        return Drawn(
+            self.held.languages,
+            p.reshape(len(p), *grid),
+            above.reshape(len(p), *grid),
+            torch.from_numpy(selected.reshape(grid)),
+            torch.from_numpy(degree.reshape(grid)),
+            {**self.held.thresholds, "tau": tau},
+        )
 
 
 def _intervals(rows: list[CountRow], values: Floats, shards: int) -> list[Interval]:
     """The interval of each row, from the (R, rows) values of the resamples."""
-    sd = values.std(axis=0, ddof=1)
-    # A resample of S shards varies by (S - 1) / S of what S new shards would; t, as S shards are few.
-    half = t_quantile(0.975, shards - 1) * math.sqrt(shards / (shards - 1)) * sd
-    bias = values.mean(axis=0) - np.array([row.count for row in rows])
-    return [
-        Interval(row, row.count - width, row.count + width, deviation, moved)
-        for row, width, deviation, moved in zip(rows, half.tolist(), sd.tolist(), bias.tolist(), strict=True)
-    ]
+    found = interval_of(values, np.array([row.count for row in rows]), shards)
+    return [Interval(row, *ends) for row, *ends in zip(rows, *(column.tolist() for column in found), strict=True)]
 
 
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:

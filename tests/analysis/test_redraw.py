@@ -1,0 +1,197 @@
+"""Intervals of numbers that are no counts, against resamples that are really put together and looked at in loops."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alignlab.analysis import redraw
+from alignlab.analysis.noise import Resampling
+from alignlab.analysis.records import StoredCounts
+from alignlab.analysis.rows import Row
+from alignlab.analysis.study import Study
+from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons.identifiers import TernaryConfig
+
+IDENTIFIER = TernaryConfig(top_rate=0.4, bar=0.6)
+NAMES = ("en", "de", "sw", "sv")
+LAYERS, WIDTH, SHARDS, RESAMPLES, SEED = 12, 15, 6, 25, 3
+T_OF_5 = 2.570582  # two-sided 95 % of Student's t with 5 degrees of freedom, from a table
+
+
+def record(step: int) -> ActivationCounts:
+    random = torch.Generator().manual_seed(step)
+    rate = torch.rand(4, 1, LAYERS, WIDTH, generator=torch.Generator().manual_seed(0))
+    rate = 0.7 * rate + 0.3 * torch.rand(4, 1, LAYERS, WIDTH, generator=random)
+    tokens = torch.randint(40, 60, (4, SHARDS), generator=random)
+    shape = (4, SHARDS, LAYERS, WIDTH)
+    firings = torch.binomial(tokens[:, :, None, None].expand(shape).float(), rate.expand(shape), generator=random)
+    documents = torch.full((4, SHARDS), 4)
+    return ActivationCounts(
+        NAMES, firings.long(), tokens, documents, "mlp.act", "all", step=step, trained_languages=("de",)
+    )
+
+
+def drawn(counts: ActivationCounts, shards: list[int]) -> ActivationCounts:
+    """A record of these shards, each as often as it is named."""
+    return ActivationCounts(
+        NAMES, counts.firings[:, shards], counts.tokens[:, shards], counts.documents[:, shards], "mlp.act", "all"
+    )
+
+
+def rows_of(folder: Path, analysis: str, *, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
+    """The rows of the second record."""
+    resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, folder)
+    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in (0, 5)]
+    return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
+
+
+class Slow:
+    """What a user would count by hand in two classifications, kind by kind and neuron by neuron."""
+
+    def __init__(self, first: ActivationCounts, second: ActivationCounts, tau: float, lambda_: float) -> None:
+        results = [ternary(counts, 0.4, 0.6, lambda_, threshold=tau) for counts in (first, second)]
+        places = list(itertools.product(range(LAYERS), range(WIDTH)))
+        self.p = second.firings.sum(dim=1).double() / second.tokens.sum(dim=1)[:, None, None]
+        self.owned = [[[bool(one.above[name][place]) for name in NAMES] for place in places] for one in results]
+        self.kinds = [
+            [
+                "general" if sum(owners) == 4
+                else "none" if not one.selected[place]
+                else ("unassigned", "specific", "related", "related")[sum(owners)]
+                for place, owners in zip(places, owned, strict=True)
+            ]
+            for one, owned in zip(results, self.owned, strict=True)
+        ]  # fmt: skip
+        self.selected = [[bool(one.selected[place]) for place in places] for one in results]
+
+    def moved(self, old: str, new: str) -> float:
+        return sum(pair == (old, new) for pair in zip(*self.kinds, strict=True))
+
+    def survived(self, kind: str) -> float:
+        return self.moved(kind, kind) / self.kinds[0].count(kind)
+
+    def still(self, g: int) -> float:
+        before, after = ([c and o[g] for c, o in zip(self.selected[i], self.owned[i], strict=True)] for i in (0, 1))
+        return sum(x and y for x, y in zip(before, after, strict=True)) / sum(before)
+
+    def english(self) -> float:
+        related = [
+            sum(k == "related" and o[g] for k, o in zip(self.kinds[1], self.owned[1], strict=True)) for g in range(4)
+        ]
+        return related[0] / (sum(related[1:]) / 3)
+
+    def beyond_chance(self, a: int, b: int) -> float:
+        mine = [[k == "related" and o[g] for k, o in zip(self.kinds[1], self.owned[1], strict=True)] for g in (a, b)]
+        both = sum(x and y for x, y in zip(*mine, strict=True))
+        sizes = [sum(one) for one in mine]
+        expected = 0.0
+        for layer in range(LAYERS):
+            part = slice(layer * WIDTH, (layer + 1) * WIDTH)
+            pool = sum(self.selected[1][part])
+            expected += sum(mine[0][part]) * sum(mine[1][part]) / pool if pool else 0
+        return both / (sum(sizes) - both) - expected / (sum(sizes) - expected)
+
+    def more_within(self) -> float:
+        """English, German and Swedish are Germanic; Swahili is not."""
+        within = [self.beyond_chance(a, b) for a, b in ((0, 1), (0, 3), (1, 3))]
+        between = [self.beyond_chance(a, 2) for a in (0, 1, 3)]
+        return sum(within) / 3 - sum(between) / 3
+
+
+QUESTIONS = [
+    ("transitions", {"kind": "related", "to_kind": "none"}, lambda one: one.moved("related", "none"), None),
+    ("transitions", {"kind": "specific", "to_kind": "specific"}, lambda one: one.moved("specific", "specific"), None),
+    ("survival", {"kind": "related", "group": "all"}, lambda one: one.survived("related"), None),
+    ("overlap_ratio", {"language": "sw"}, lambda one: one.still(2), None),
+    ("english_uniqueness", {"kind": "related", "label": "over the others"}, lambda one: one.english(), 1.0),
+    (
+        "language_overlap", {"language": "de", "other": "sw", "label": "beyond chance"},
+        lambda one: one.beyond_chance(1, 2), 0.0,
+    ),
+    ("family_overlap", {"group": "within less between"}, lambda one: one.more_within(), 0.0),
+    ("single_neuron_profile", {"language": "en", "label": "7.3"}, lambda one: float(one.p[0, 7, 3]), None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def resamples() -> list[Slow]:
+    """The records as they are, then every resample."""
+    first, second = record(0), record(5)
+    held = ternary(first, 0.4, 0.6)
+    random = np.random.default_rng(SEED)
+    draws = random.multinomial(SHARDS, np.full(SHARDS, 1 / SHARDS), size=(RESAMPLES, 1))[:, 0]
+    chosen = [list(range(SHARDS)), *([s for s in range(SHARDS) for _ in range(draw[s])] for draw in draws)]
+    return [Slow(drawn(first, one), drawn(second, one), held.threshold, held.lambda_) for one in chosen]
+
+
+@pytest.mark.parametrize(("analysis", "columns", "ask", "reference"), QUESTIONS)
+def test_intervals_are_those_of_resamples_put_together(
+    tmp_path: Path, resamples: list[Slow], analysis: str, columns: dict, ask, reference: float | None
+) -> None:
+    rows = rows_of(tmp_path, analysis, neurons=((7, 3),))
+    (row,) = [row for row in rows if all(getattr(row, key) == value for key, value in columns.items())]
+    value, *again = [ask(one) for one in resamples]
+    assert row.value == pytest.approx(value)
+    assert len(set(again)) > 3
+    mean = sum(again) / RESAMPLES
+    deviation = math.sqrt(sum((one - mean) ** 2 for one in again) / (RESAMPLES - 1))
+    half = T_OF_5 * math.sqrt(6 / 5) * deviation
+    assert (row.low, row.high) == (pytest.approx(value - half, abs=1e-6), pytest.approx(value + half, abs=1e-6))
+    assert row.noise_bias == pytest.approx(mean - value, abs=1e-9)
+    assert row.reference == reference
+    expected = None if reference is None else not value - half <= reference <= value + half
+    assert row.beyond_noise == expected
+
+
+def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resamples: list[Slow]) -> None:
+    rows = rows_of(tmp_path, "layer_parts")
+    cuts = [row.layer for row in rows if row.unit == "layers"][1:]
+
+    def best(one: Slow) -> tuple[int, ...]:
+        """The three cuts of the least squared error, of all that there are."""
+        curves = [
+            [one.kinds[1][layer * WIDTH : (layer + 1) * WIDTH].count(kind) for layer in range(LAYERS)]
+            for kind in ("specific", "related", "general")
+        ]
+        scaled = [(np.array(curve) - np.mean(curve)) / (np.std(curve) or 1) for curve in curves]
+
+        def error(at: tuple[int, ...]) -> float:
+            parts = itertools.pairwise((0, *at, LAYERS))
+            return sum(float(((z[a:b] - z[a:b].mean()) ** 2).sum()) for a, b in parts for z in scaled)
+
+        return min(itertools.combinations(range(1, LAYERS), 3), key=lambda at: (round(error(at), 9), at))
+
+    assert tuple(cuts) == best(resamples[0])
+    found = [best(one) for one in resamples[1:]]
+    shares = [row.value for row in rows if row.label == "resamples with this cut within one layer"]
+    assert shares == [
+        pytest.approx(sum(abs(one[i] - cut) <= 1 for one in found) / RESAMPLES) for i, cut in enumerate(cuts)
+    ]
+    assert 0 < min(shares) < 1
+
+
+def test_a_number_that_some_resample_lacks_has_no_interval() -> None:
+    row = Row(analysis="", record="", value=1.0, reference=0.0)
+    assert row.within(math.nan, math.nan, math.nan) == row
+    assert row.within(0.5, 1.5, 0.1).beyond_noise
+    assert row.within(-0.5, 1.5, 0.1).beyond_noise is False
+
+
+def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(tmp_path, "survival")
+    stored = set(tmp_path.iterdir())
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(redraw, "over_drawn", refuse)
+    assert rows_of(tmp_path, "survival") == rows
+    assert set(tmp_path.iterdir()) == stored
+    with pytest.raises(AssertionError, match="drawn again"):
+        rows_of(tmp_path, "transitions")
