@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from babel import Locale
 
 from alignlab.errors import InputError
 from alignlab.languages import _INSTEAD, LANGUAGES, check_codes, get, is_code
@@ -28,6 +29,11 @@ def test_the_table():
         assert re.fullmatch("[A-Z][a-z]+(-[A-Z][a-z]+)?", language.family), language
     assert len({language.name for language in LANGUAGES.values()}) == len(LANGUAGES)
     assert list(LANGUAGES) == sorted(LANGUAGES)
+
+
+def test_own_names_are_those_of_cldr():
+    for code, language in LANGUAGES.items():
+        assert language.own_name == Locale.parse(code).get_language_name(code)
 
 
 @pytest.mark.parametrize(

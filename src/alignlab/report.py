@@ -12,6 +12,7 @@ import yaml
 
 from alignlab import analyze, console
 from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analysis.page_run import SHOWN
 from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
@@ -64,8 +65,8 @@ def run(config: ReportConfig) -> None:
     for each, records in asked:
         page = page_of(each)
         with console.progress(f"Reading {each.run}", len(records)) as advance:
-            for view, _ in each.study().over(records):
-                page.add(view)
+            for view, found in each.study(SHOWN).over(records):
+                page.add(view, found)
                 advance()
         pages.append(page.page())
     write_page(pages, target)

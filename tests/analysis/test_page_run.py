@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alignlab.analysis.noise import Resampling
-from alignlab.analysis.page_run import PageOf
+from alignlab.analysis.page_run import SHOWN, PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
@@ -34,11 +34,11 @@ def record(seed: int, step: int | None, layers: int) -> ActivationCounts:
 def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 20)) -> PageRun:
     records = [record(seed, step, layers) for seed, step in enumerate(steps)]
     resampling = Resampling(IDENTIFIER, {}, "paper", 30, 0, folder / "cache")
-    study = Study(IDENTIFIER, [], trained=["de"], resampling=resampling, resampled="ends")
+    study = Study(IDENTIFIER, SHOWN, trained=["de"], resampling=resampling, resampled="ends")
     stored = [StoredCounts(f"record {seed}", Path(), lambda one=one: one) for seed, one in enumerate(records)]
     collected = PageOf("mine", folder, "ternary", {"bar": 0.5})
-    for view, _ in study.over(stored):
-        collected.add(view)
+    for view, rows in study.over(stored):
+        collected.add(view, rows)
     return collected.page()
 
 

@@ -13,6 +13,7 @@ from alignlab.reporting.page.data import (
     LayerParts,
     LossRow,
     PageLanguage,
+    PageNumber,
     PageRow,
     PageRun,
     Thresholds,
@@ -190,10 +191,28 @@ def page_run(
             )
             for step in (steps[0], steps[-1])
         ],
+        numbers=page_numbers(steps) if intervals else None,
         config=f"run:\n  name: {name}\nmodel:\n  source: models/some-model\n",
         environment={"python": "3.11.7", "packages": {"torch": "2.13.0"}, "data_fingerprint": "49d091c3ed565a59"},
         notes=("Made of random neurons.",),
     )
+
+
+def page_numbers(steps: Sequence[int]) -> list[PageNumber]:
+    """Some of each table; the middle one of English is beyond noise, the last is not defined."""
+    found, english = [], "English over the mean of the others"
+    family = "Jaccard less chance, within a family"
+    for step, shift in ((steps[0], 0.0), (steps[-1], 0.25)):
+        found += [
+            PageNumber(step, "english", f"{english}: specific", 1.1, "ratio", 0.8, 1.4, 1.0),
+            PageNumber(step, "english", f"{english}: related", 1.5 + shift, "ratio", 1.2, 2.3, 1),
+            PageNumber(step, "english", "unseen without en, mean a language: related", 31.5, "neurons", 20.25, 41.25),
+            PageNumber(step, "english", f"{english}: selected", float("nan"), "ratio", None, None, 1),
+            PageNumber(step, "family", f"{family}, 1 pairs", shift - 0.125, "share", -0.25, 0.5, 0),
+        ]  # fmt: skip
+    found.append(PageNumber(steps[-1], "survival", "related, all", 0.825, "share", 0.75, 0.875))
+    found.append(PageNumber(steps[-1], "ratio", "de", 0.9, "share"))
+    return found
 
 
 def transition_table(before: Neurons, after: Neurons) -> list[list[int]]:

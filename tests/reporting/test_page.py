@@ -150,6 +150,46 @@ def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> 
     assert f"{stayed:,}" in cells
 
 
+def test_tables_of_numbers(page: Page) -> None:
+    rows = [" ".join(row.split()) for row in page.all("tr")]
+
+    def row(what: str) -> str:
+        (found,) = (text[len(what) :].strip() for text in rows if text.startswith(what))
+        return found
+
+    assert row("English over the mean of the others: specific") == "1.10 1.10 0.80 to 1.40 within noise"
+    assert row("English over the mean of the others: related") == "1.50 1.75 1.20 to 2.30 beyond noise"
+    assert row("unseen without en, mean a language: related") == "31.5 31.5 20.2 to 41.2"
+    missing = row("English over the mean of the others: selected")
+    assert missing == "not defined not defined not computed no interval computed"
+    assert row("Jaccard less chance, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
+    assert row("related, all") == "0.825 0.750 to 0.875"
+    captions = " ".join(page.all("caption"))
+    assert "Against noise: whether the interval at step 200 leaves out 1." in captions
+    assert "Against noise: whether the interval at step 200 leaves out 0." in captions
+
+
+def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
+    moves = [replace(move, low=[[1.25] * 5] * 5, high=[[9.5] * 5] * 5) for move in run.transitions or ()]
+    codes = [language.code for language in LANGUAGES]
+    flat = [[None if a == b else 0.0 for b in codes] for a in codes]
+    low, high = [list(line) for line in flat], [list(line) for line in flat]
+    for a, b, value in ((0, 1, 0.1), (2, 5, 0.2), (3, 4, -0.1)):
+        for ends in (low, high):
+            ends[a][b] = ends[b][a] = value
+    low[0][2] = low[2][0] = high[0][2] = high[2][0] = None  # a pair without an interval
+    overlaps = [replace(found, low=low, high=high) for found in run.overlaps or ()]
+    page = Page(render([replace(run, transitions=moves, overlaps=overlaps)]))
+    assert page.all("small", **{"class": "interval"})[0] == "1.2 to 9.5"
+    assert "small: 95 % intervals" in " ".join(page.all("caption"))
+    said = [text for text in page.all("p") if "Step 200: beyond noise" in text]
+    assert "Step 200: beyond noise, 2 of 44 pairs share more than chance and 1 less." in said[0]
+    table = data_of(page)["figures"]["chance"]["tables"]["0"]
+    place = [table["columns"].index(name) for name in ("a", "b", "beyond_chance_low")]
+    ends = {(row[place[0]], row[place[1]]): row[place[2]] for row in table["rows"] if row[1] == 200}
+    assert (ends["en", "zh"], ends["bn", "ar"], ends["en", "de"]) == (0.1, -0.1, None)
+
+
 def test_the_embedded_rows_are_those_given(page: Page, run: PageRun) -> None:
     data = data_of(page)
     rows = data["runs"][0]["rows"]
@@ -252,7 +292,7 @@ def test_text_of_data_stays_text(run: PageRun) -> None:
 def test_within_noise_and_step_names_are_said() -> None:
     run = page_run(steps=(0, 1), shape=(28, 300))
     quiet = [replace(row, beyond_noise=None if row.beyond_noise is None else False) for row in run.rows]
-    text = render([replace(run, rows=quiet, step_names={0: "the base model", 1: "the tuned model"})])
+    text = render([replace(run, rows=quiet, numbers=None, step_names={0: "the base model", 1: "the tuned model"})])
     page = Page(text)
     assert page.all("p", **{"class": "lead"})[0].startswith("Not told from noise: specific (+")
     assert "From the base model to the tuned model, of 8,400 neurons" in " ".join(page.all("li"))

@@ -158,8 +158,8 @@ class AnalyzeConfig:
             )
         return name
 
-    def study(self) -> Study:
-        """What is asked of each record."""
+    def study(self, also: Sequence[str] = ()) -> Study:
+        """What is asked of each record, and `also` these analyses."""
         neurons = tuple((int(layer), int(neuron)) for layer, neuron in (name.split(".") for name in self.neurons))
         resampling = None
         if self.intervals != "none":
@@ -168,7 +168,8 @@ class AnalyzeConfig:
                 self.identifier, options, self.kinds, self.resamples, self.seed, self._kept / "cache"
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
-        return Study(self.identifier, self.analyses, self.kinds, self.trained, neurons, resampling, resampled)
+        asked = list(dict.fromkeys([*self.analyses, *also]))
+        return Study(self.identifier, asked, self.kinds, self.trained, neurons, resampling, resampled)
 
     @property
     def results(self) -> Path:

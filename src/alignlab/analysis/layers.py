@@ -13,6 +13,7 @@ from alignlab.neurons.layer_parts import FEWEST_LAYERS, layer_parts, stability
 from alignlab.neurons.summary import CountRow
 from alignlab.reporting.snapshots import ANCHORED, Snapshot
 
+NO_SIGNATURE = "no signature"
 WITHIN_ONE = "resamples with this cut within one layer"
 
 
@@ -38,7 +39,7 @@ def parts(view: View) -> list[Row]:
     curves = _curves(view.now.anchored)
     found = layer_parts(np.array([[view.now.anchored[place].count for place in curve] for curve in curves]))
     starts = [
-        view.row(segment.start, layer=segment.start, unit="layers", label=label or "no signature")
+        view.row(segment.start, layer=segment.start, unit="layers", label=label or NO_SIGNATURE)
         for segment, label in zip(found.segments, found.labels, strict=True)
     ]
     errors = [view.row(cost, unit="error", label=f"{number} parts") for number, cost in enumerate(found.costs, start=1)]

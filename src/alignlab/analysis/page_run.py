@@ -5,31 +5,41 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from alignlab import languages
+from alignlab.analysis.layers import NO_SIGNATURE, WITHIN_ONE
+from alignlab.analysis.page_numbers import numbers
+from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
-from alignlab.errors import InputError
-from alignlab.neurons.dynamics import transitions
 from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Kind
-from alignlab.neurons.layer_parts import layer_parts
-from alignlab.neurons.overlaps import overlap
+from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.summary import CountRow
 from alignlab.reporting.page import (
     LanguageOverlap,
     LayerParts,
     LossRow,
     PageLanguage,
+    PageNumber,
     PageRow,
     PageRun,
     Thresholds,
     Transition,
+)
+
+# The analyses whose rows the page shows, beside the counts.
+SHOWN = (
+    "transitions",
+    "survival",
+    "overlap_ratio",
+    "english_uniqueness",
+    "language_overlap",
+    "family_overlap",
+    "layer_parts",
 )
 
 
@@ -53,16 +63,21 @@ class PageOf:
     _parts: list[LayerParts] = field(default_factory=list)
     _refused: str = ""
     _overlaps: list[LanguageOverlap] = field(default_factory=list)
-    _last: View | None = None
+    _numbers: list[PageNumber] = field(default_factory=list)
+    _last: tuple[View, dict[str, list[Row]]] | None = None
     _anchored: Thresholds | None = None
     _languages: list[PageLanguage] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
 
-    def add(self, view: View) -> None:
-        """Take what the page shows of one record; records come in order."""
+    def add(self, view: View, rows: Sequence[Row]) -> None:
+        """Take what the page shows of one record; records come in order.
+
+        rows: of the analyses in `SHOWN`; others are left alone.
+        """
         now = view.now
         step = view.counts.step if view.counts.step is not None else len(self._steps)
         self._steps[step] = now.label
+        of = {name: [row for row in rows if row.analysis == name] for name in SHOWN}
         for thresholds, table, _ in view.tables():
             self._rows += [self._row(view, step, thresholds, row) for row in table]
         self._losses += [LossRow(step, name, loss) for name, loss in now.losses.items()]
@@ -70,21 +85,26 @@ class PageOf:
         if view.first is None:
             self._anchored = _thresholds(now.result)
             self._languages = _languages(view)
-            self._overlaps.append(_overlaps(view, step))
+            self._overlaps.append(_overlaps(view, of["language_overlap"], step))
+            self._numbers += numbers(of, step)
         else:
-            before, after = (shot.result.kinds(view.convention) for shot in (view.first, now))
-            self._transitions.append(Transition(step, transitions(before, after).tolist()))
+            self._transitions.append(_transition(of["transitions"], step))
         if now.result.reason and now.result.reason not in self._notes:
             self._notes.append(f"{now.label}: {now.result.reason}")
-        self._segment(view, step)
-        self._last = view
+        if refused := too_few(now.shape[0]):
+            self._refused = str(refused[0])
+        else:
+            self._parts.append(_parts(of["layer_parts"], step))
+        self._last = view, of
 
     def page(self) -> PageRun:
         """The page's data."""
-        last = self._last
-        assert last is not None
+        assert self._last is not None
+        last, of = self._last
         if last.first is not None:
-            self._overlaps.append(_overlaps(last, list(self._steps)[-1]))
+            step = list(self._steps)[-1]
+            self._overlaps.append(_overlaps(last, of["language_overlap"], step))
+            self._numbers += numbers(of, step)
         config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
@@ -108,6 +128,7 @@ class PageOf:
             overlaps=self._overlaps,
             parts=self._parts or None,
             parts_refused=self._refused,
+            numbers=self._numbers or None,
             config=config.read_text(encoding="utf-8") if config.is_file() else None,
             environment=json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else None,
             notes=self._notes,
@@ -131,19 +152,6 @@ class PageOf:
             }
         return PageRow(**columns)
 
-    def _segment(self, view: View, step: int) -> None:
-        curves = [
-            [row.count for row in view.now.anchored if row.layer is not None and row.kind == kind.label]
-            for kind in (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL)
-        ]
-        try:
-            found = layer_parts(torch.tensor(curves))
-        except InputError as error:  # too few layers: the page says so
-            self._refused = str(error)
-            return
-        costs = dict(enumerate(found.costs, start=1))
-        self._parts.append(LayerParts(step, found.cuts, [label or "" for label in found.labels], costs))
-
 
 def _thresholds(result: Identified) -> Thresholds:
     return Thresholds(result.threshold, result.thresholds.get("lambda"))
@@ -160,6 +168,7 @@ def _languages(view: View) -> list[PageLanguage]:
             PageLanguage(
                 code=code,
                 name=known.name if known else code,
+                own_name=known.own_name if known else "",
                 script=known.script if known else "",
                 family=known.family if known else "",
                 trained=code in view.now.trained,
@@ -170,20 +179,50 @@ def _languages(view: View) -> list[PageLanguage]:
     return found
 
 
-def _overlaps(view: View, step: int) -> LanguageOverlap:
-    """Of the related neurons that languages own: specific ones are disjoint by definition."""
-    result = view.now.result
-    related = result.kinds(view.convention) == Kind.RELATED
-    masks = [result.above[name] & related for name in result.languages]
-    pool = result.selected if view.convention != "all" else None
-    pairs = [[None if a is b else overlap(a, b, pool) for b in masks] for a in masks]
+def _transition(rows: Sequence[Row], step: int) -> Transition:
+    """The rows go from each kind to each, in the order of `Kind`."""
 
-    def table(name: str) -> list[list[float | None]]:
-        values = [[None if pair is None else getattr(pair, name) for pair in line] for line in pairs]
-        return [[None if value is None or math.isnan(value) else value for value in line] for line in values]
+    def table(values: Sequence[Any]) -> list[list[Any]]:
+        return [list(values[start : start + len(Kind)]) for start in range(0, len(values), len(Kind))]
 
-    of = "related neurons, among those selected" if pool is not None else "related neurons, among all"
-    return LanguageOverlap(step, of, result.languages, table("jaccard"), table("chance"), table("z"))
+    low, high = [row.low for row in rows], [row.high for row in rows]
+    counts = table([int(row.value) for row in rows])
+    if None in low or None in high:
+        return Transition(step, counts)
+    return Transition(step, counts, low=table(low), high=table(high))
+
+
+def _overlaps(view: View, rows: Sequence[Row], step: int) -> LanguageOverlap:
+    names = view.now.result.languages
+    place = {name: index for index, name in enumerate(names)}
+
+    def table(label: str, column: str = "value") -> list[list[float | None]]:
+        cells: list[list[float | None]] = [[None] * len(names) for _ in names]
+        for row in rows:
+            value = getattr(row, column)
+            if row.label == label and value is not None and not math.isnan(value):
+                a, b = place[row.language], place[row.other]
+                cells[a][b] = cells[b][a] = value
+        return cells
+
+    among = "those above tau in some language" if view.convention == "all" else "those selected"
+    overlap = LanguageOverlap(
+        step, f"related neurons, among {among}", names, table("jaccard"), table("chance"), table("z")
+    )
+    if view.noise is None:
+        return overlap
+    return replace(overlap, low=table("beyond chance", "low"), high=table("beyond chance", "high"))
+
+
+def _parts(rows: Sequence[Row], step: int) -> LayerParts:
+    starts = [row for row in rows if row.unit == "layers"]
+    return LayerParts(
+        step,
+        cuts=[int(row.value) for row in starts[1:]],
+        labels=["" if row.label == NO_SIGNATURE else row.label for row in starts],
+        costs=dict(enumerate((row.value for row in rows if row.unit == "error"), start=1)),
+        cut_shares=[row.value for row in rows if row.label == WITHIN_ONE] or None,
+    )
 
 
 def _training_loss(path: Path) -> list[tuple[int, float]] | None:

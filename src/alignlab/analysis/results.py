@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alignlab import console
 from alignlab.analysis.config import AnalyzeConfig
-from alignlab.analysis.page_run import PageOf
+from alignlab.analysis.page_run import SHOWN, PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.rows import csv_text
 from alignlab.atomic import whole_folder
@@ -61,12 +61,12 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
             (partial / "table.csv").open("w", encoding="utf-8", newline="") as table,
             console.progress("Analysing", len(records)) as advance,
         ):
-            for view, rows in config.study().over(records):
-                text = csv_text(rows)
+            for view, rows in config.study(SHOWN).over(records):
+                text = csv_text(row for row in rows if row.analysis in config.analyses)
                 table.write(text if first is None else text.partition("\n")[2])
                 first, last, last_counts = first or view.now, view.now, view.counts
                 lines.append(_line(view.now))
-                page.add(view)
+                page.add(view, rows)
                 advance()
         (partial / "config.yaml").write_text(config.document, encoding="utf-8")
         assert first is not None

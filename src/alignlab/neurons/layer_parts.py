@@ -91,6 +91,14 @@ def stability(curves_of_resamples: Floats | Integers | Tensor, parts: LayerParts
     return tuple(near.mean(axis=0).tolist())
 
 
+def too_few(layers: int) -> list[Problem]:
+    """Why a model of so many layers cannot be cut; empty where it can."""
+    if layers >= FEWEST_LAYERS:
+        return []
+    fix = "In so few layers a part is a layer or two, and some cut fits any curve: there is nothing to learn from it."
+    return [Problem("layer parts", f"{layers} layers", f"{FEWEST_LAYERS} or more", fix)]
+
+
 def _ranges(cuts: tuple[int, ...], layers: int) -> tuple[range, ...]:
     return tuple(itertools.starmap(range, itertools.pairwise((0, *cuts, layers))))
 
@@ -172,11 +180,8 @@ def _check(values: Floats, axes: int, segments: int, layers: int | None = None) 
         problems.append(Problem("curves", f"shape {shape}", f"{form}: specific, related, general"))
     elif not np.isfinite(values).all():
         problems.append(Problem("curves", "values that are not finite", "numbers of neurons"))
-    if not wrong and shape[-1] < FEWEST_LAYERS:
-        fix = (
-            "In so few layers a part is a layer or two, and some cut fits any curve: there is nothing to learn from it."
-        )
-        problems.append(Problem("layer parts", f"{shape[-1]} layers", f"{FEWEST_LAYERS} or more", fix))
+    if not wrong:
+        problems += too_few(shape[-1])
     if not 1 <= segments <= MOST_SEGMENTS:
         problems.append(Problem("segments", f"{segments}", f"1 to {MOST_SEGMENTS}"))
     if problems:

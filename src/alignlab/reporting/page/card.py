@@ -52,5 +52,9 @@ def rows_of(run: PageRun, thresholds: str, part: str) -> list[PageRow]:
     return [row for row in run.rows if row.thresholds == thresholds and part_of(row) == part]
 
 
+def lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]

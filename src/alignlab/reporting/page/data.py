@@ -14,6 +14,7 @@ TRANSITION_KINDS = tuple(kind.label for kind in Kind)
 
 # Of a part that is None: what would compute it. `PageRun.how_to` puts the exact command in its place.
 HOW_TO = {
+    "numbers": "compare the sets of every snapshot",
     "intervals": "resample the shards of the stored counts",
     "reestimated": "reclassify every snapshot at thresholds of its own",
     "totals": "give rows over all layers",
@@ -95,11 +96,14 @@ class Transition:
     """Neurons by their kind at the run's first snapshot (rows) and at `step` (columns), in the order of `Kind`.
 
     table: 5 x 5. thresholds: at which the later snapshot was classified.
+    low, high: 95 % intervals, 5 x 5; None where none were computed.
     """
 
     step: int
     table: Sequence[Sequence[int]]
     thresholds: str = ANCHORED
+    low: Sequence[Sequence[float]] | None = None
+    high: Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class LanguageOverlap:
 
     of: what the sets are, and the pool chance draws from, such as "related neurons, among those selected".
     languages: codes, the order of rows and columns. jaccard, chance, z: G x G; None or NaN where not defined.
+    low, high: 95 % intervals of jaccard - chance, G x G; None where none were computed.
     """
 
     step: int
@@ -116,6 +121,21 @@ class LanguageOverlap:
     jaccard: Sequence[Sequence[float | None]]
     chance: Sequence[Sequence[float | None]]
     z: Sequence[Sequence[float | None]]
+    low: Sequence[Sequence[float | None]] | None = None
+    high: Sequence[Sequence[float | None]] | None = None
+
+    @property
+    def against_noise(self) -> tuple[int, int, int] | None:
+        """Pairs that share more than chance, beyond noise; that share less; and all with an interval."""
+        if self.low is None or self.high is None:
+            return None
+        ends = [
+            (low, high)
+            for a in range(len(self.languages))
+            for b in range(a)
+            if (low := self.low[a][b]) is not None and (high := self.high[a][b]) is not None
+        ]
+        return sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends), len(ends)
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,24 @@ class LayerParts:
 
 
 @dataclass(frozen=True)
+class PageNumber:
+    """A number that stands in a table beside the figures.
+
+    table: which, a key of `alignlab.reporting.page.numbers.TABLES`. what: its row, in words.
+    value, unit: the number. low, high: its 95 % interval. reference: its value without an effect; None where unknown.
+    """
+
+    step: int
+    table: str
+    what: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
 class PageRun:
     """One run. Whatever is None is named on the page as not computed, with `how_to` (see HOW_TO) or why it was refused.
 
@@ -141,7 +179,8 @@ class PageRun:
     options: of the identifier. anchored: thresholds of the first snapshot. reestimated: by step.
     rows: of every step, at anchored and, if computed, at re-estimated thresholds; totals at anchored ones at least.
     training_loss: (step, loss) in nats a token. overlaps: before and after. parts: of any steps.
-    parts_refused: why there are none, such as too few layers. config: YAML. environment: what the run was made with.
+    parts_refused: why there are none, such as too few layers. numbers: for the tables, of the first and last step.
+    config: YAML. environment: what the run was made with.
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
     """
 
@@ -165,6 +204,7 @@ class PageRun:
     overlaps: Sequence[LanguageOverlap] | None = None
     parts: Sequence[LayerParts] | None = None
     parts_refused: str = ""
+    numbers: Sequence[PageNumber] | None = None
     config: str | None = None
     environment: Mapping[str, object] | None = None
     notes: Sequence[str] = ()

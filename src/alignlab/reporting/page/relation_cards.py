@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from alignlab.reporting.page.answer import basis, number
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, rows_of
+from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, lower, rows_of
 from alignlab.reporting.page.data import TRANSITION_KINDS, LanguageOverlap, LayerParts, PageRun
 from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
 from alignlab.reporting.page.payload import PageFigure, Table
@@ -56,16 +56,34 @@ def _overlapping(
         what = "; ".join(dict.fromkeys(found.of for found in overlaps))
         text = f"Site {run.site}, scope {run.scope}; {what}; thresholds anchored to {run.step_name(min(run.steps))}."
         card.captions.append(Caption(text, place))
+        said = [_against_noise(run, found) for found in overlaps if found.against_noise]
+        card.captions.append(Caption(" ".join(said) or f"Intervals: {lower(run.missing('intervals'))}", place))
         yield place, run, overlaps, [capital(run.step_name(found.step)) for found in overlaps]
+
+
+def _against_noise(run: PageRun, found: LanguageOverlap) -> str:
+    assert found.against_noise is not None
+    more, fewer, pairs = found.against_noise
+    return (
+        f"{capital(run.step_name(found.step))}: beyond noise, {more} of {pairs} pairs share more than chance and "
+        f"{fewer} less."
+    )
 
 
 def _pairs_table(run: PageRun, overlaps: Sequence[LanguageOverlap]) -> Table:
     """Every pair of languages at every step."""
     measures = ("jaccard", "chance", "z")
     return {
-        "columns": ["run", "step", "a", "b", *measures],
+        "columns": ["run", "step", "a", "b", *measures, "beyond_chance_low", "beyond_chance_high"],
         "rows": [
-            [run.name, found.step, a, b, *(measure_of(found, measure, i, j) for measure in measures)]
+            [
+                run.name,
+                found.step,
+                a,
+                b,
+                *(measure_of(found, measure, i, j) for measure in measures),
+                *(ends[i][j] if ends else None for ends in (found.low, found.high)),
+            ]
             for found in overlaps
             for i, a in enumerate(found.languages)
             for j, b in enumerate(found.languages)
@@ -87,12 +105,20 @@ def transitions(runs: Sequence[PageRun]) -> Card:
             figure = transition_flow(found, capital(first), capital(run.step_name(found.step)))
             card.figure.variants[key], card.figure.labels[key] = (figure, figure), label
             rows += [
-                [run.name, found.thresholds, found.step, before, after, found.table[i][j]]
+                [
+                    run.name,
+                    found.thresholds,
+                    found.step,
+                    before,
+                    after,
+                    found.table[i][j],
+                    *(ends[i][j] if ends else None for ends in (found.low, found.high)),
+                ]
                 for i, before in enumerate(TRANSITION_KINDS)
                 for j, after in enumerate(TRANSITION_KINDS)
             ]
         card.figure.tables[str(place)] = {
-            "columns": ["run", "thresholds", "step", "before", "after", "count"],
+            "columns": ["run", "thresholds", "step", "before", "after", "count", "low", "high"],
             "rows": rows,
         }
         for thresholds in THRESHOLDS:

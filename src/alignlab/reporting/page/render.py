@@ -21,8 +21,9 @@ from alignlab.errors import InputError, Problem
 from alignlab.reporting.page.answer import Answer, Moved, number, signed, with_changes
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
-from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun
+from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun, Transition
 from alignlab.reporting.page.figures import KINDS
+from alignlab.reporting.page.numbers import captions, number_tables
 from alignlab.reporting.page.panels import digits
 from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, script_json, thinned
 from alignlab.reporting.page.relation_cards import part_rows
@@ -101,6 +102,8 @@ def _render(runs: Sequence[PageRun]) -> str:
         language_tables=[{"run": place, **_languages(run)} for place, run in enumerate(runs)],
         transition_tables=[table for place, run in enumerate(runs) for table in _transitions(place, run)],
         transition_steps=lambda run: sorted({found.step for found in run.transitions or ()}),
+        number_tables=number_tables(runs),
+        section_tables=captions(),
         part_tables=[table for place, run in enumerate(runs) for table in _parts(place, run)],
         part_steps=lambda run: sorted({found.step for found in run.parts or ()}),
         facts=[_facts(run) for run in runs],
@@ -209,8 +212,10 @@ def _transitions(place: int, run: PageRun) -> list[dict[str, Any]]:
     tables = []
     for found in run.transitions or ():
         cells = [[found.table[i][j] for j in order] for i in order]
+        ends = [[*(_ends(found, i, j) for j in order), ""] for i in order]
         lines = [(kind, [*line, sum(line)]) for kind, line in zip(kinds, cells, strict=True)]
         lines.append(("all", [sum(line[place] for _, line in lines) for place in range(len(kinds) + 1)]))
+        ends.append([""] * (len(kinds) + 1))
         tables.append(
             {
                 "run": place,
@@ -219,10 +224,21 @@ def _transitions(place: int, run: PageRun) -> list[dict[str, Any]]:
                 "before": run.step_name(min(run.steps)),
                 "after": run.step_name(found.step),
                 "kinds": kinds,
-                "lines": [(kind, [number(cell) for cell in line]) for kind, line in lines],
+                "intervals": found.low is not None,
+                "lines": [
+                    (kind, list(zip(map(number, line), spans, strict=True)))
+                    for (kind, line), spans in zip(lines, ends, strict=True)
+                ],
             }
         )
     return tables
+
+
+def _ends(found: Transition, before: int, after: int) -> str:
+    """The interval of a cell, if it was computed."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{number(found.low[before][after], 1)} to {number(found.high[before][after], 1)}"
 
 
 def _parts(place: int, run: PageRun) -> list[dict[str, Any]]:

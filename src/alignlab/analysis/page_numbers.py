@@ -1,0 +1,47 @@
+"""From the rows of a study to the numbers that stand in tables of the page, said in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from alignlab.analysis.rows import Row
+from alignlab.reporting.page import PageNumber
+
+
+def numbers(rows: Mapping[str, Sequence[Row]], step: int) -> list[PageNumber]:
+    """By table of `alignlab.reporting.page.numbers.TABLES`; a row that has no words there is left out."""
+    return [
+        PageNumber(step, table, words, row.value, row.unit, row.low, row.high, row.reference)
+        for analysis, (table, said) in _SAID.items()
+        for row in rows.get(analysis, ())
+        if (words := said(row))
+    ]
+
+
+def _english(row: Row) -> str:
+    if row.unit == "ratio":
+        return f"English over the mean of the others: {row.kind}"
+    # The languages one by one stand in a table of their own.
+    return "" if row.group == "language" else f"{row.group}, mean a language: {row.kind}"
+
+
+def _survival(row: Row) -> str:
+    if row.kind == "none":
+        return ""
+    return f"{row.kind}, owned by {row.language}" if row.language else f"{row.kind}, all"
+
+
+def _family(row: Row) -> str:
+    if row.label != "beyond chance":
+        return ""
+    pairs = "" if row.denominator is None else f", {row.denominator} pairs"
+    words = {"within": "within a family", "between": "between families"}
+    return f"Jaccard less chance, {words.get(row.group, row.group)}{pairs}"
+
+
+_SAID: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "english_uniqueness": ("english", _english),
+    "survival": ("survival", _survival),
+    "overlap_ratio": ("ratio", lambda row: row.language),
+    "family_overlap": ("family", _family),
+}
