@@ -25,6 +25,7 @@ SECTIONS = {
     "d": ("bench.neurons", "ternary_of_seven_billion"),
     "e": ("bench.neurons", "ternary_of_fifty_languages"),
     "f": ("bench.neurons", "bootstrap_of_seven_billion"),
+    "g": ("bench.analysis", "hundred_snapshots"),
 }
 COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 
@@ -34,7 +35,7 @@ def main() -> None:
     options = parse()
     scale = Scale(rounds=options.rounds, device=options.device)
     if options.quick:
-        scale = Scale(rounds=1, texts=20, hidden=128, part=16, device=options.device)
+        scale = Scale(rounds=1, texts=20, hidden=128, part=16, snapshots=12, device=options.device)
     print(
         f"{processor()}, {os.cpu_count()} CPUs, torch {version('torch')}, transformers {version('transformers')}, ",
         end="",

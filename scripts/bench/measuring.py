@@ -18,6 +18,7 @@ class Scale:
     texts: documents that are counted; 250 is what a user's run takes of each language.
     hidden: width of the model whose neurons are counted on a processor; its MLP is four times as wide.
     part: the arrays of the classifications are this many times smaller.
+    snapshots: of a long run that is analysed.
     device: where models run, cpu or cuda.
     """
 
@@ -25,6 +26,7 @@ class Scale:
     texts: int = 250
     hidden: int = 384
     part: int = 1
+    snapshots: int = 100
     device: str = "cpu"
 
 
