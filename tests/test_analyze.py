@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 import transformers
 
+from alignlab.analysis.analyses import ANALYSES
 from alignlab.analyze import main
 from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
 from alignlab.neurons.formats import save_ternary_counts
@@ -146,6 +148,22 @@ def test_the_noise_of_published_differences_is_told_in_a_line(command: Command, 
     assert "note: .: of 4 counts of the response, full text minus prompt, 1 are negative and set to 0" in printed
 
 
+def test_the_help_says_what_each_analysis_is(command: Command) -> None:
+    status, printed, _ = command("--help")
+    assert status == 0
+    said = printed.partition("Analyses, and what they are in Zhang et al. 2025:")[2]
+    named = re.findall(r"^  (\w+) ", said, re.MULTILINE)
+    assert named == list(ANALYSES)
+    papers = (
+        "layer_distribution layer_delta sharing_histogram checkpoint_layer_delta english_uniqueness overlap_ratio "
+        "trained_vs_unseen layer_parts single_neuron_profile"
+    )
+    text = " ".join(said.split())
+    for name in papers.split():
+        assert f"(there: {ANALYSES[name].figure})" in text, name
+        assert ANALYSES[name].figure
+
+
 def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -> None:
     status, printed, _ = command(f"run={run}", "dry_run=true", "folder=out")
     assert status == 0
@@ -167,6 +185,7 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
         ),
         (["models=[./nothing,./nowhere]"], "model.source: there is no folder ./nothing; expected a model folder."),
         (["run=nothing"], "run (nothing): there is no such folder; expected the folder of a run."),
+        (["run={run}", "log=true"], "log: true, but wandb.mode is disabled; expected a mode that logs."),
         (["run=."], "run (.): the folder holds no snapshot; expected snapshots as neurons/step-000000.safetensors."),
         (["counts=nothing"], "counts (nothing): there is no such file or folder; expected counts."),
         (["counts=."], "counts (.): a folder; expected a file that ActivationCounts.save wrote. Give one file"),

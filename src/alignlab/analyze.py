@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignlab import console
+from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analysis.results import show_results, write_results
 from alignlab.models.distributed import is_first, join
@@ -18,7 +19,7 @@ INTRO = (
     "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
     "or count models and checkpoints again, and compare them."
 )
-INHERITED = ("identifier", "model", "probe")
+INHERITED = ("identifier", "model", "probe", "wandb")
 
 
 def run(config: AnalyzeConfig) -> None:
@@ -47,7 +48,8 @@ def beneath(tree: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
-    return run_verb(AnalyzeConfig, run, verb="analyze", intro=INTRO, argv=given, beneath=beneath)
+    words = {"Analyses, and what they are in Zhang et al. 2025": {name: one.words for name, one in ANALYSES.items()}}
+    return run_verb(AnalyzeConfig, run, verb="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
 
 
 if __name__ == "__main__":

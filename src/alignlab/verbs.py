@@ -38,14 +38,17 @@ def run_verb(
     intro: str,
     argv: Sequence[str],
     beneath: Beneath = lambda tree: None,
+    words: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
     """Load the config that `argv` asks for (see `alignlab.config.load`) and run the verb with it.
+
+    words: see `alignlab.config.help_text`.
 
     Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
     raised is our own bug and keeps its traceback.
     """
     if asks_for_help(argv):
-        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro))
+        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words))
         return 0
     _quieten()
     origins: dict[str, str] = {}

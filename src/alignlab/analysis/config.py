@@ -18,8 +18,10 @@ from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import Counted, Recount
 from alignlab.analysis.study import Study
+from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import option, section, to_plain, to_yaml, variant
 from alignlab.errors import InputError, Problem
+from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.precision import PrecisionName, precision_name
@@ -27,6 +29,7 @@ from alignlab.models.shelf import Shelf
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.recording.probes import ProbeConfig
+from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 
 # Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.
@@ -73,6 +76,8 @@ class AnalyzeConfig:
     )
     resamples: int = option(200, "resamples of each record", ge=2)
     seed: int = option(0, "of the resamples", ge=0)
+    log: bool = option(False, "also log to W&B, as a run of its own that names the run that is analysed")
+    wandb: WandbConfig = section(WandbConfig, "Weights & Biases, where log is true; by default as in the run")
     folder: str | None = option(
         None, "where tables and sets are written; null: analysis/<identifier>-<digest> in the run, else in runs/"
     )
@@ -110,6 +115,9 @@ class AnalyzeConfig:
         if not given and not self.models:
             fix = "Write run=runs/demo, models=[FOLDER,FOLDER], or counts=FOLDER counts_format=..."
             problems.append(Problem("command line", "nothing is set to analyse", "a run, models or counts", fix))
+        if self.log and self.wandb.resolved_mode() == "disabled":
+            expected, fix = "a mode that logs", "Set wandb.mode=auto; by default it is that of the run."
+            problems.append(Problem("log", "true, but wandb.mode is disabled", expected, fix))
         if self.counts is not None and self.models:
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
@@ -187,7 +195,19 @@ class AnalyzeConfig:
     @property
     def document(self) -> str:
         """The question as YAML."""
-        return to_yaml(replace(self, dry_run=False, folder=None))
+        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()))
+
+    def wandb_analysis(self) -> WandbAnalysis | None:
+        """The W&B run that this is logged to; None where it is not."""
+        if not self.log:
+            return None
+        run = None if self.run is None else RunFolder(Path(self.run).expanduser())
+        shown = hide_secrets(to_plain(replace(self, folder=str(self.results))))
+        name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
+        again = self.recount or bool(self.models)
+        logger = self.wandb.build_analysis(self._kept, name, shown, "recount" if again else "reclassify", run)
+        by_step = run is not None and not self.models and self.against is None
+        return None if logger is None else WandbAnalysis(logger, by_step)
 
     def _intervals(self, records: Sequence[StoredCounts]) -> str:
         if self.intervals == "none":
@@ -209,6 +229,7 @@ class AnalyzeConfig:
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.analyses)),
                 ("intervals", self._intervals(records)),
+                ("W&B", f"{self.wandb.resolved_mode()}, project {self.wandb.project}" if self.log else "no (log=true)"),
                 ("results", str(self.results)),
             ]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analysis.page_run import SHOWN, PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.rows import csv_text
+from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
 from alignlab.errors import InputError, Problem
@@ -35,12 +37,14 @@ class Results:
     """folder: where they are.  first, last: the first and the last record; the same where there is one.
 
     lines: for each record the cells of a table.
+    wandb: where the W&B run is; None without one.
     """
 
     folder: Path
     first: Snapshot
     last: Snapshot
     lines: list[list[str]]
+    wandb: str | None = None
 
 
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
@@ -52,29 +56,43 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
     if folder.exists() and not (folder / "config.yaml").is_file():
         fix = "Set folder to another."
         raise InputError(Problem(f"folder ({folder})", "it holds something else than an analysis", "a new folder", fix))
+    logged = config.wandb_analysis()
+    with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        with whole_folder(folder) as partial:
+            first, last, lines = _ask(config, records, partial, logged)
+        if logged is not None:
+            logged.end(folder)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        console.say(f"note: {message}")
+    return Results(folder, first, last, lines, logged.run.place if logged is not None else None)
+
+
+def _ask(
+    config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbAnalysis | None
+) -> tuple[Snapshot, Snapshot, list[list[str]]]:
+    """Ask one record after the other and write what `write_results` says; the first, the last and a line of each."""
     first: Snapshot | None = None
     lines = []
     page = page_of(config)
-    with whole_folder(folder) as partial, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        with (
-            (partial / "table.csv").open("w", encoding="utf-8", newline="") as table,
-            console.progress("Analysing", len(records)) as advance,
-        ):
-            for view, rows in config.study(SHOWN).over(records):
-                text = csv_text(row for row in rows if row.analysis in config.analyses)
-                table.write(text if first is None else text.partition("\n")[2])
-                first, last, last_counts = first or view.now, view.now, view.counts
-                lines.append(_line(view.now))
-                page.add(view, rows)
-                advance()
-        (partial / "config.yaml").write_text(config.document, encoding="utf-8")
-        assert first is not None
-        NeuronSets.of(last.result, counts=last_counts).save(partial / "sets.safetensors")
-        write_page([page.page()], partial / "report.html")
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        console.say(f"note: {message}")
-    return Results(folder, first, last, lines)
+    with (
+        (folder / "table.csv").open("w", encoding="utf-8", newline="") as table,
+        console.progress("Analysing", len(records)) as advance,
+    ):
+        for view, rows in config.study(SHOWN).over(records):
+            text = csv_text(row for row in rows if row.analysis in config.analyses)
+            table.write(text if first is None else text.partition("\n")[2])
+            first, last, last_counts = first or view.now, view.now, view.counts
+            lines.append(_line(view.now))
+            page.add(view, rows)
+            if logged is not None:
+                logged.add(view)
+            advance()
+    (folder / "config.yaml").write_text(config.document, encoding="utf-8")
+    assert first is not None
+    NeuronSets.of(last.result, counts=last_counts).save(folder / "sets.safetensors")
+    write_page([page.page()], folder / "report.html")
+    return first, last, lines
 
 
 def page_of(config: AnalyzeConfig) -> PageOf:
@@ -107,12 +125,14 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         console.say(f"note: {last.result.reason}")
     console.say()
     console.heading("Written")
+    wandb = [("W&B", results.wandb)] if results.wandb is not None else []
     console.table(
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
             ("page", f"{results.folder / 'report.html'} (opens in a browser, offline)"),
             ("question", str(results.folder / "config.yaml")),
+            *wandb,
         ]
     )
     source = f"run={config.run}" if config.run else f"config={results.folder / 'config.yaml'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def csv_text(rows: Iterable[Row]) -> str:
     writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        values = asdict(row)
+        values = vars(row)
         whole = float(row.value).is_integer() and row.unit == "neurons"
         writer.writerow(values | ({"value": int(row.value)} if whole else {}))
     return out.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -48,13 +48,13 @@ class View:
 
     def of_count(self, count: CountRow, thresholds: str = ANCHORED) -> Row:
         """The row of a count."""
-        values = asdict(count)
+        values = dict(vars(count))
         row = self.row(values.pop("count"), thresholds=thresholds, **values)
         return self._with_interval(row, count)
 
     def change(self, count: CountRow, before: CountRow, since: str, thresholds: str = ANCHORED) -> Row:
         """The row of the change from one count to another of the same kind."""
-        values = asdict(count)
+        values = dict(vars(count))
         difference = values.pop("count") - before.count
         row = self.row(difference, since=since, reference=0.0, thresholds=thresholds, **values)
         return self._with_interval(row, count)
@@ -116,3 +116,8 @@ class Analysis:
     figure: str
     rows: Callable[[View], list[Row]]
     redrawn: bool = False
+
+    @property
+    def words(self) -> str:
+        """For people: the meaning, and the paper's figure."""
+        return f"{self.meaning} (there: {self.figure})" if self.figure else self.meaning

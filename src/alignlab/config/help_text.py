@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from .declare import REQUIRED, Option
 from .files import shipped_configs
@@ -22,8 +22,11 @@ _USAGE = {
 }
 
 
-def help_text(root: type, prog: str, intro: str) -> str:
-    """The help of a verb, plain text."""
+def help_text(root: type, prog: str, intro: str, words: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """The help of a verb, plain text.
+
+    words: what choices mean, by a heading for each list of them; they stand at the end.
+    """
     schema = schema_of(root)
     shipped = ", ".join(shipped_configs())
     lines = [f"{prog} [config=FILE] [key=value ...]", "", textwrap.fill(intro, _WIDTH), ""]
@@ -35,6 +38,10 @@ def help_text(root: type, prog: str, intro: str) -> str:
     for name, field in schema.fields.items():
         if name not in own:
             lines += ["", *_field(name, field, "")]
+    for heading, meanings in (words or {}).items():
+        lines += ["", f"{heading}:"]
+        width = max(map(len, meanings)) + 4
+        lines += [_wrap(meaning, f"  {word:{width - 2}}", " " * width) for word, meaning in meanings.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,8 @@
 Training never waits for W&B and never fails by it: all that is sent goes through threads of its own, every wait has an
 end, and what fails is said once. `metrics.csv` has the same numbers.
 
+An analysis of what a run has stored is a W&B run of its own, which says whose it is.
+
 A row of the W&B history is an optimiser step, and its `_step` is the step's number. A continued run goes on as the same
 W&B run: steps that are done again are not sent again, and steps that an earlier process did not bring to the server, or
 to the disk, are sent from `metrics.csv`.
@@ -19,7 +21,7 @@ import shlex
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,7 +37,7 @@ from alignlab.neurons.counts_file import read_header
 from alignlab.reporting.metrics_csv import COLUMNS
 from alignlab.runs import RunFolder, step_name
 
-ARTIFACT_TYPE = "neuron-counts"
+ARTIFACT_TYPE, RESULTS_TYPE = "neuron-counts", "neuron-analysis"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
 
 
@@ -77,34 +79,57 @@ class WandbConfig:
         mode = self.resolved_mode()
         if mode == "disabled":
             return None
-        (folder.path / "wandb").mkdir(parents=True, exist_ok=True)
         earlier = _offline_folders(folder)
-        arguments = {
-            "id": run_id(folder),
-            "dir": folder.path,
-            "name": name,
-            "project": self.project,
-            "entity": self.entity,
-            "tags": self.tags,
-            "config": config,
-            "job_type": "train",
-        }
-        run, first = self._online(folder, arguments) if mode == "online" else (None, 0)
+        begun = self._begin(
+            mode, folder.path, {"id": run_id(folder), "name": name, "config": config, "job_type": "train"}
+        )
+        if begun is None:
+            return None
+        _set_aside(folder, earlier)
+        logger = WandbRun(*begun, self.finish_timeout)
+        for step, values in _logged_rows(folder.metrics, done).items():
+            logger.log_metrics(values, step)
+        return logger
+
+    def build_analysis(
+        self, path: Path, name: str, config: dict[str, Any], job_type: str, source: RunFolder | None
+    ) -> WandbRun | None:
+        """The logger of an analysis: a new W&B run at every call; None when disabled.
+
+        path: in whose folder `wandb` an offline run lies.  source: the run that is analysed; the new one names it.
+        """
+        mode = self.resolved_mode()
+        if mode == "disabled":
+            return None
+        known = known_id(source) if source is not None else None
+        config = config | {"source_run": known, "source_folder": str(source.path) if source is not None else None}
+        begun = self._begin(
+            mode, path, {"id": secrets.token_hex(4), "name": name, "config": config, "job_type": job_type}
+        )
+        if begun is None:
+            return None
+        run, first = begun
+        if known is not None:
+            address = f"{run.url.rpartition('/')[0]}/{known}" if run.url else known
+            run.notes = f"Of the run {address}"
+        return WandbRun(run, first, self.finish_timeout)
+
+    def _begin(self, mode: str, path: Path, arguments: dict[str, Any]) -> tuple[Any, int] | None:
+        """The run with the first step that W&B lacks: online where that is asked and can be had, else offline."""
+        (path / "wandb").mkdir(parents=True, exist_ok=True)
+        arguments = {"dir": path, "project": self.project, "entity": self.entity, "tags": self.tags, **arguments}
+        run, first = self._online(path, arguments) if mode == "online" else (None, 0)
         if run is None:
             try:
-                run, first = self._start("offline", folder, arguments), 0
+                run, first = self._start("offline", path, arguments), 0
             except Exception as error:  # noqa: BLE001 - nor may W&B's own troubles
                 console.complain(f"W&B cannot be used: {_first_line(error)}. The run goes on without it.")
                 return None
             if mode == "online":
                 console.complain(f"The run goes on with W&B offline. {_upload_line(run)}")
-        _set_aside(folder, earlier)
-        logger = WandbRun(run, first, self.finish_timeout)
-        for step, values in _logged_rows(folder.metrics, done).items():
-            logger.log_metrics(values, step)
-        return logger
+        return run, first
 
-    def _online(self, folder: RunFolder, arguments: dict[str, Any]) -> tuple[Any, int]:
+    def _online(self, path: Path, arguments: dict[str, Any]) -> tuple[Any, int]:
         """The online run with the first step that the server lacks; without a run where there can be none."""
         if not _logged_in():
             # wandb would ask on the terminal, and wait for ever where nobody sits.
@@ -112,20 +137,20 @@ class WandbConfig:
             return None, 0
         import wandb
 
-        before = set((folder.path / "wandb").glob("run-*"))
+        before = set((path / "wandb").glob("run-*"))
         try:
-            run = self._start("online", folder, {**arguments, "resume": "allow"})
+            run = self._start("online", path, {**arguments, "resume": "allow"})
         except Exception as error:  # noqa: BLE001 - an outage shows in many ways, none of which may stop the run
             console.complain(f"W&B at {_host()} cannot be used: {_first_line(error)}.")
             _quietly(partial(wandb.teardown, exit_code=1))  # wandb holds on to the id of a run that did not start
-            for left in set((folder.path / "wandb").glob("run-*")) - before:
+            for left in set((path / "wandb").glob("run-*")) - before:
                 remove(left)
             return None, 0
         return run, int(run.starting_step)
 
-    def _start(self, mode: str, folder: RunFolder, arguments: dict[str, Any]) -> Any:
+    def _start(self, mode: str, path: Path, arguments: dict[str, Any]) -> Any:
         # Else artifacts on their way, and logs, would lie in the home folder.
-        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(folder.path.absolute() / "wandb")
+        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(path.absolute() / "wandb")
         # wandb's reports of its own errors hold stack traces, and their sending outlasts every limit below.
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
@@ -194,6 +219,15 @@ class WandbRun(WandbLogger):
         """
         self._artifacts.do(partial(self._log_counts, path))
 
+    def log_results(self, name: str, paths: Sequence[Path]) -> None:
+        """Make files an artifact; they have to stay in place until they are uploaded."""
+        self._artifacts.do(partial(self._log_results, name, paths))
+
+    @property
+    def place(self) -> str:
+        """Where to look at the run, or how to upload it."""
+        return str(self.experiment.url) if not self.experiment.offline else f"offline; {_upload_line(self.experiment)}"
+
     def finalize(self, status: str) -> None:
         """Lightning's word that the training has ended; a failed one ends the W&B run too."""
         if status != "success":
@@ -236,8 +270,17 @@ class WandbRun(WandbLogger):
 
         header = dataclasses.asdict(read_header(path))
         artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=header)
-        artifact.add_file(str(path.absolute()), name=path.name, policy="immutable", skip_cache=True)
-        self.experiment.log_artifact(artifact, aliases=["latest", step_name(header["step"] or 0)])
+        self._send_artifact(artifact, [path], ["latest", step_name(header["step"] or 0)])
+
+    def _log_results(self, name: str, paths: Sequence[Path]) -> None:
+        import wandb
+
+        self._send_artifact(wandb.Artifact(name, RESULTS_TYPE), paths, ["latest"])
+
+    def _send_artifact(self, artifact: Any, paths: Sequence[Path], aliases: list[str]) -> None:
+        for path in paths:
+            artifact.add_file(str(path.absolute()), name=path.name, policy="immutable", skip_cache=True)
+        self.experiment.log_artifact(artifact, aliases=aliases)
         if not self.experiment.offline:
             self._arrivals.do(artifact.wait)  # raises what the upload failed of
 
@@ -273,12 +316,21 @@ class _Worker:
 
 def run_id(folder: RunFolder) -> str:
     """The id of the W&B run, one for all processes that continue the run: made once, kept in the run folder."""
-    path = folder.path / "wandb" / "run_id.txt"
-    if path.is_file() and (known := path.read_text(encoding="utf-8").strip()):
+    if known := known_id(folder):
         return known
     new = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-    write_text(path, f"{new}\n")
+    write_text(_id_file(folder), f"{new}\n")
     return new
+
+
+def known_id(folder: RunFolder) -> str | None:
+    """The id of the run's W&B run; None where it has none."""
+    path = _id_file(folder)
+    return (path.read_text(encoding="utf-8").strip() or None) if path.is_file() else None
+
+
+def _id_file(folder: RunFolder) -> Path:
+    return folder.path / "wandb" / "run_id.txt"
 
 
 def _logged_rows(path: Path, done: int) -> dict[int, dict[str, float]]:
