@@ -17,6 +17,7 @@ from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
 from alignlab.reporting.page import PageRun, write_page
+from alignlab.reporting.png import check_png, figures_of, write_png
 from alignlab.reporting.workspace import save_workspace
 from alignlab.runs import RunFolder
 from alignlab.verbs import end, run_verb
@@ -38,6 +39,7 @@ class ReportConfig:
     resamples: int = option(200, "resamples of each record", ge=2)
     workspace: bool = option(False, "also save a dashboard in the W&B project of the (first) run")
     file: str | None = option(None, "where the page is written; null: report.html in the (first) run")
+    png: str | None = option(None, "folder to which every figure is written as PNG too, with an installed Chromium")
 
     @property
     def folders(self) -> list[str]:
@@ -51,12 +53,16 @@ class ReportConfig:
 
 def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
+    target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
+    images = None if config.png is None else Path(config.png).expanduser()
+    if images is not None:
+        check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]
     asked = [(each, each.records(each.recounting())) for each in questions]
-    target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     console.heading("Plan of the report")
     rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]
     rows += [("intervals", f"{config.intervals}, {config.resamples} resamples"), ("page", str(target))]
+    rows += [("figures", f"{images} (PNG)")] if images is not None else []
     console.table(rows)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to write the page.")
@@ -70,9 +76,15 @@ def run(config: ReportConfig) -> None:
                 advance()
         pages.append(page.page())
     write_page(pages, target)
+    written = [("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")]
+    if images is not None:
+        figures = figures_of(pages)
+        with console.progress("Drawing figures", len(figures)) as advance:
+            write_png(images, figures, advance)
+        written.append(("figures", f"{images} ({len(figures)} PNG files)"))
     console.say()
     console.heading("Written")
-    console.table([("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")])
+    console.table(written)
     if config.workspace:
         console.say(f"dashboard: {dashboard(config.folders[0], pages[0])}")
     console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze run={config.folders[0]} identifier.name=lape")
