@@ -15,7 +15,7 @@ from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.page import PageRun
+from alignlab.reporting.page import PageRun, render
 
 NAMES = ("en", "de", "xx")
 IDENTIFIER = TernaryConfig(top_rate=0.5, bar=0.5)
@@ -92,6 +92,16 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
     assert shown.overlaps[1].jaccard[1][1] is None
     assert shown.parts is None
     assert "3 layers; expected 12 or more" in shown.parts_refused
+
+
+def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
+    counts = dataclasses.replace(record(0, 0, 3), loss_tokens=torch.tensor([2, 0, 2]))
+    collected = PageOf("mine", tmp_path, "ternary", {})
+    for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda: counts)]):
+        collected.add(view, rows)
+    shown = collected.page()
+    assert [row.language for row in shown.losses or ()] == ["en", "xx"]
+    assert "not computed" in render([shown])
 
 
 def test_parts_where_there_are_layers_enough(tmp_path: Path) -> None:

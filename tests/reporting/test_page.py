@@ -150,6 +150,17 @@ def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> 
     assert f"{stayed:,}" in cells
 
 
+def test_no_band_stands_between_steps_that_have_an_interval(run: PageRun) -> None:
+    mine = [row for row in run.rows if row.thresholds == "anchored" and row.layer is None]
+    ends = [row if row.step in (0, 200) else replace(row, low=None, high=None) for row in mine]
+    whole, partly = (kinds_over_steps({"": rows}).data[0] for rows in (mine, ends))
+    assert (whole["fill"], len(whole["x"])) == ("toself", 10)
+    assert partly["fill"] == "none"
+    assert partly["x"] == [0, 0, None, 200, 200, None]
+    at = {row.step: (row.low, row.high) for row in mine if row.kind == "specific" and row.group == "all"}
+    assert partly["y"] == pytest.approx([*at[0], None, *at[200], None], abs=0.05)
+
+
 def test_tables_of_numbers(page: Page) -> None:
     rows = [" ".join(row.split()) for row in page.all("tr")]
 

@@ -80,7 +80,8 @@ class PageOf:
         of = {name: [row for row in rows if row.analysis == name] for name in SHOWN}
         for thresholds, table, _ in view.tables():
             self._rows += [self._row(view, step, thresholds, row) for row in table]
-        self._losses += [LossRow(step, name, loss) for name, loss in now.losses.items()]
+        # A language without counted tokens, or a model that overflows, has none.
+        self._losses += [LossRow(step, name, loss) for name, loss in now.losses.items() if math.isfinite(loss)]
         self._reestimated[step] = _thresholds(now.own)
         if view.first is None:
             self._anchored = _thresholds(now.result)

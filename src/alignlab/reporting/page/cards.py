@@ -48,7 +48,7 @@ def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
 
 
 def _kinds(runs: Sequence[PageRun]) -> Card:
-    note = "Each panel has a scale of its own, so that small counts show; bands are 95 % intervals."
+    note = "Each panel has a scale of its own, so that small counts show; bands and bars are 95 % intervals."
     return _over_steps(runs, "kinds", "All neurons, by kind", note, "all", kinds_over_steps, "total", 2)
 
 

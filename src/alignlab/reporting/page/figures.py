@@ -249,21 +249,30 @@ def _line_with_band(
 ) -> None:
     """A line of counts over steps, and behind it the band of its intervals (empty where there are none).
 
+    Where only some steps have an interval each has a bar of its own: a band would tell of the steps between.
     Always two traces: then figures of the same layout have the same traces, and the page stores what they share once.
     Bands of unseen languages are outlines: two tints of one colour could not be told apart where they overlap.
     """
     colour, places = LIGHT[kind], digits(rows[0].group) if rows else 0
     banded = [row for row in rows if has_interval(row)]
-    filled = style["filled"]
-    gap = [] if filled else [None]  # an outline is two lines, not a ring
+    filled = style["filled"] and len(banded) == len(rows)
+    if len(banded) < len(rows):
+        x = [step for row in banded for step in (row.step, row.step, None)]
+        y = [end for row in banded for end in (drawn(row.low), drawn(row.high), None)]
+        line = {"width": 6 if style["filled"] else 3, "color": faded(colour, 0.4), "dash": "solid"}
+    else:
+        gap = [] if filled else [None]  # an outline is two lines, not a ring
+        x = [row.step for row in banded] + gap + [row.step for row in reversed(banded)]
+        y = [drawn(row.high) for row in banded] + gap + [drawn(row.low) for row in reversed(banded)]
+        line = {"width": 0} if filled else {"width": 1, "color": colour, "dash": "dot"}
     figure.add(
         "scatter",
         panel,
-        x=[row.step for row in banded] + gap + [row.step for row in reversed(banded)],
-        y=[drawn(row.high) for row in banded] + gap + [drawn(row.low) for row in reversed(banded)],
+        x=x,
+        y=y,
         fill="toself" if filled else "none",
         fillcolor=faded(colour, 0.16),
-        line={"width": 0} if filled else {"width": 1, "color": colour, "dash": "dot"},
+        line=line,
         mode="lines",
         hoverinfo="skip",
     )
