@@ -61,7 +61,8 @@ def run(config: ReportConfig) -> None:
     asked = [(each, each.records(each.recounting())) for each in questions]
     console.heading("Plan of the report")
     rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]
-    rows += [("intervals", f"{config.intervals}, {config.resamples} resamples"), ("page", str(target))]
+    rows += [("intervals", each.intervals_plan(records, None)) for each, records in asked]
+    rows += [("page", str(target))]
     rows += [("figures", f"{images} (PNG)")] if images is not None else []
     console.table(rows)
     if config.dry_run:

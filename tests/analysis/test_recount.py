@@ -13,7 +13,9 @@ import torch
 import transformers
 
 from alignlab.analysis import recount
-from alignlab.analyze import main
+from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analyze import beneath, main
+from alignlab.config import load
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
 from alignlab.train import main as train
@@ -60,6 +62,10 @@ def test_a_run_counted_again_gives_the_trackers_counts(run: Path) -> None:
         assert counts.trained_languages == tracked.trained_languages == ("zh", "de")
         assert counts.data_fingerprint == tracked.data_fingerprint
     assert not same(again[1], again[2])
+    config, _ = load(AnalyzeConfig, ["run=run", "recount=true"], beneath)
+    recount_ = config.recounting()
+    assert recount_ is not None
+    assert recount_.shape() == again[0].shape
 
 
 def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,40 @@ def test_kinds_and_their_changes(pair) -> None:
     assert (loss.value, loss.unit, loss.step) == (pytest.approx((3 + 5) / 10), "nats a token", 5)
 
 
+def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:
+    """Two neurons become general, all others keep their probabilities; only a threshold taken anew moves others."""
+    p = torch.arange(1, 81).reshape(2, 40)  # out of 100 tokens: en 1 to 40, de 41 to 80
+    later = p.clone()
+    later[:, :2] = 95
+    before, after = (
+        ActivationCounts(
+            ("en", "de"), values.reshape(2, 1, 1, 40), torch.full((2, 1), 100), torch.full((2, 1), 3), "mlp.act", "all",
+            step=step,
+        )
+        for step, values in ((0, p), (5, later))
+    )  # fmt: skip
+    bar = 0.75  # tau is the 60th of 80 values, 0.60: 20 lie above it, all of them German
+    study = Study(TernaryConfig(top_rate=0.5, bar=bar, lambda_=0.0), ["kinds"], "all")
+    rows = list(study.over(stored(before, after)))[-1][1]
+
+    def change(thresholds: str, kind: str) -> float:
+        columns = {"group": "all", "layer": None, "kind": kind, "since": "step 0"}
+        return pick(rows, thresholds=thresholds, **columns).value
+
+    assert [change("anchored", kind) for kind in ("specific", "related", "general")] == [0, 0, 2]
+    # Four values rose above the rest, so the four lowest of the 20 fall below the new threshold, of which none moved.
+    assert [change("reestimated", kind) for kind in ("specific", "related", "general")] == [-4, 0, 2]
+    fixed = [
+        sum(
+            row.degree * row.value
+            for row in step
+            if row.thresholds == "reestimated" and row.degree is not None and row.convention == "all" and not row.since
+        )
+        for _, step in study.over(stored(before, after))
+    ]
+    assert fixed == [80 - round(bar * 80)] * 2
+
+
 def test_by_layer(pair) -> None:
     before, after, *_ = pair
     distribution = rows_of("layer_distribution", record(0), record(5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ ARGUMENTS = [
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
-def run(folder: Path, *argv: str, torchrun: bool = False) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *argv: str, torchrun: bool = False, verb: str = "train") -> subprocess.CompletedProcess[str]:
     environment = {
         name: value for name, value in os.environ.items() if name not in {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
     }
@@ -31,7 +32,7 @@ def run(folder: Path, *argv: str, torchrun: bool = False) -> subprocess.Complete
     start = [sys.executable, "-m"]
     if torchrun:
         start += ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*start, "alignlab.train", *ARGUMENTS, *argv]
+    command = [*start, f"alignlab.{verb}", *(ARGUMENTS if verb == "train" else ()), *argv]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -68,6 +69,30 @@ def test_two_ranks_train_and_count_as_one(tmp_path: Path) -> None:
     again = run(tmp_path, "run.folder=torchrun", *TWO, torchrun=True)
     assert again.returncode == 0
     assert again.stdout.count("holds this run, finished") == 1
+
+
+@pytest.mark.slow
+def test_two_ranks_count_checkpoints_again_as_one(tmp_path: Path) -> None:
+    assert run(tmp_path, "run.folder=run").returncode == 0
+    asked = ["run=run", "recount=true", "probe.source.count=3", "probe.max_texts=3", "probe.scope=all"]
+    found = []
+    for torchrun in (False, True):
+        done = run(tmp_path, *asked, "folder=out", verb="analyze", torchrun=torchrun)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("Plan of the analysis") == 1
+        counts = {path.name: ActivationCounts.load(path) for path in (tmp_path / "run/analysis/counts").iterdir()}
+        assert sorted(one.step or 0 for one in counts.values()) == [0, 2, 4]
+        found.append((counts, (tmp_path / "out/table.csv").read_bytes()))
+        shutil.rmtree(tmp_path / "run/analysis")
+        shutil.rmtree(tmp_path / "out")
+    (one, table), (two, again) = found
+    assert one.keys() == two.keys()  # content-addressed: counted on one rank, they serve two
+    for name, counts in one.items():
+        assert int(counts.totals().sum()) > 0
+        assert torch.equal(counts.firings.long(), two[name].firings.long())
+        assert counts.loss_sum is not None
+        assert torch.allclose(counts.loss_sum, two[name].loss_sum, rtol=1e-12)
+    assert len(table.splitlines()) == len(again.splitlines())
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import yaml
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import Counted, Recount
@@ -209,11 +210,17 @@ class AnalyzeConfig:
         by_step = run is not None and not self.models and self.against is None
         return None if logger is None else WandbAnalysis(logger, by_step)
 
-    def _intervals(self, records: Sequence[StoredCounts]) -> str:
+    def intervals_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> str:
+        """What the intervals are made of, and about how long that takes here."""
         if self.intervals == "none":
             return "none (intervals=ends for those of the first and the last record)"
         number = len(records) if self.intervals == "all" else min(len(records), 2)
-        return f"{self.resamples} resamples of {number} records at two thresholds; what was drawn before is kept"
+        shape = records[0].load().shape if recount is None else recount.shape()
+        seconds = seconds_of_intervals(self.identifier, shape, self.resamples, number)
+        return (
+            f"{self.resamples} resamples of {number} record{'s' * (number > 1)}, about {console.duration(seconds)}; "
+            "what was drawn before is kept"
+        )
 
     def show_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> None:
         """Print what will be asked of what."""
@@ -228,7 +235,7 @@ class AnalyzeConfig:
                 ("identifier", f"{name} ({options})"),
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.analyses)),
-                ("intervals", self._intervals(records)),
+                ("intervals", self.intervals_plan(records, recount)),
                 ("W&B", f"{self.wandb.resolved_mode()}, project {self.wandb.project}" if self.log else "no (log=true)"),
                 ("results", str(self.results)),
             ]

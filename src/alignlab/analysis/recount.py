@@ -70,6 +70,13 @@ class Recount:
                 records.append(StoredCounts(label, path, lambda path=path: ActivationCounts.load(path)))  # type: ignore[misc]
         return records
 
+    def shape(self) -> tuple[int, int, int, int]:
+        """Languages, shards, layers and neurons a layer of the first record, without loading a model."""
+        first = self.models[0]
+        sites = find_sites(self.shelf.below(first.source).build_meta())
+        name = next(iter(self.probes))
+        return len(self.probe(first, name).languages), self.probes[name].shards, len(sites), sites[0].width
+
     def count(self) -> None:
         """Count what is missing; every rank has to call it."""
         todo = broadcast([str(record.path) for record in self.missing()])

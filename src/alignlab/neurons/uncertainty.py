@@ -30,6 +30,8 @@ from alignlab.neurons.summary import COUNTED_KINDS, CountRow, count_values, kind
 
 # A neuron that keeps its kind in this share of the resamples is stable.
 STABLE = 0.95
+# Of each language, to stand in for all.
+CHANCE_DRAWS = 20
 
 Found = TypeVar("Found")
 
@@ -250,7 +252,7 @@ def chance_level(
     kinds: Convention = "paper",
     *,
     anchor: Identified | None = None,
-    draws: int = 20,
+    draws: int = CHANCE_DRAWS,
     seed: int = 0,
 ) -> dict[Kind, float]:
     """How many neurons of each kind would be counted if all languages were one, and only their texts differed.

@@ -1,0 +1,51 @@
+"""What intervals cost on this machine, told before they are drawn."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.uncertainty import CHANCE_DRAWS, resample
+
+# A piece of a model that is quickly timed and large enough to stand for the rest; more resamples less few leave out
+# what is done once.
+_NEURONS, _FEW, _MORE = 1 << 16, 4, 16
+# A record is classified in each resample at both thresholds, and a third time, beside the first record, for what is no
+# count; reading those numbers off takes about a quarter as long as a classification.
+_FIRST, _LATER = 3.25, 4.25
+
+
+def seconds_of_intervals(
+    identifier: Identifier, shape: tuple[int, int, int, int], resamples: int, records: int
+) -> float:
+    """About how long the intervals of some records of this shape, (G, S, L, N), take, the first one among them."""
+    g, shards, layers, width = shape
+    neurons = min(layers * width, _NEURONS)
+    counts = _counts(g, shards, neurons)
+    few, more = (_seconds(counts, identifier, number) for number in (_FEW, _MORE))
+    one = max(0.0, more - few) / (_MORE - _FEW) * layers * width / neurons
+    passes = (_FIRST + _LATER * (records - 1)) * resamples + CHANCE_DRAWS * g * records
+    return one * passes
+
+
+def _seconds(counts: ActivationCounts, identifier: Identifier, resamples: int) -> float:
+    """The less of two, as something else may run beside."""
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        resample(counts, identifier, resamples=resamples)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def _counts(g: int, shards: int, neurons: int) -> ActivationCounts:
+    """Neurons of all rates, alike in all languages but for noise, in as many bytes as counts usually have."""
+    random = torch.Generator().manual_seed(0)
+    rate = torch.rand(neurons, generator=random).expand(g, shards, 1, neurons)
+    noise = 15 * torch.randn(rate.shape, generator=random)
+    firings = (1000 * rate + noise).clamp(0, 1000).to(torch.uint16)
+    tokens = torch.full((g, shards), 1000)
+    return ActivationCounts(tuple(f"language {n}" for n in range(g)), firings, tokens, tokens, "mlp.act", "all")
