@@ -94,7 +94,7 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
     assert last.loss_sum is not None
     assert last.loss_tokens is not None
     for index, code in enumerate(last.languages):
-        assert logged[f"neurons/loss/{code}"] == float(last.loss_sum[index] / last.loss_tokens[index])
+        assert logged[f"neurons/loss/{code}"] == float(last.losses()[index])
 
 
 def test_another_identifier_by_name(command: Command, tmp_path: Path) -> None:

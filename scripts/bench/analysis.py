@@ -120,6 +120,6 @@ def drifted(base: ActivationCounts, by_logit: float, loss: float, rng: np.random
         trained_languages=TRAINED,
         firings=torch.from_numpy(firings),
         document_firings=torch.from_numpy(in_documents),
-        loss_sum=base.language_tokens() * torch.tensor(loss, dtype=torch.float64),
-        loss_tokens=base.language_tokens(),
+        loss_sum=base.tokens * torch.tensor(loss, dtype=torch.float64),
+        loss_tokens=base.tokens,
     )

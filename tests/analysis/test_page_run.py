@@ -27,7 +27,8 @@ def record(seed: int, step: int | None, layers: int) -> ActivationCounts:
     documents = torch.arange(12).reshape(3, 4) + 1
     return ActivationCounts(
         NAMES, firings, torch.full((3, 4), 50), documents, "mlp.act", "all", model="m", step=step,
-        loss_sum=torch.tensor([1.0, 2.0, 4.0]).double() + seed, loss_tokens=torch.full((3,), 2),
+        loss_sum=(torch.tensor([[1.0], [2.0], [4.0]]).double() + seed) / 4 * torch.ones(4).double(),
+        loss_tokens=torch.tensor([[1, 1, 0, 0]] * 3),
     )  # fmt: skip
 
 
@@ -95,7 +96,9 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
 
 
 def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
-    counts = dataclasses.replace(record(0, 0, 3), loss_tokens=torch.tensor([2, 0, 2]))
+    counts = dataclasses.replace(
+        record(0, 0, 3), loss_tokens=torch.tensor([[2], [0], [2]]) * torch.tensor([1, 0, 0, 0])
+    )
     collected = PageOf("mine", tmp_path, "ternary", {})
     for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda: counts)]):
         collected.add(view, rows)

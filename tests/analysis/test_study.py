@@ -32,7 +32,8 @@ def record(step: int, layers: int = LAYERS) -> ActivationCounts:
     firings = torch.randint(0, TOKENS // 4, (4, 4, layers, WIDTH), generator=random)
     return ActivationCounts(
         NAMES, firings, torch.full((4, 4), TOKENS // 4), torch.full((4, 4), 3), "mlp.act", "all", step=step,
-        trained_languages=("de", "sw"), loss_sum=torch.arange(4).double() + step, loss_tokens=torch.full((4,), 10),
+        trained_languages=("de", "sw"), loss_sum=torch.arange(4).double()[:, None] + step,
+        loss_tokens=torch.full((4, 1), 10),
     )  # fmt: skip
 
 

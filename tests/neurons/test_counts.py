@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -39,8 +40,8 @@ def make(max_tokens: int = 100, seed: int = 0, **changes: Any) -> ActivationCoun
         "step": 20,
         "trained_languages": ("zh", "te"),
         "data_fingerprint": "f00d",
-        "loss_sum": torch.tensor([12.5, 1 / 3, 0.0], dtype=torch.float64),
-        "loss_tokens": torch.tensor([4, 2, 0]),
+        "loss_sum": torch.tensor([[4.5, 3.0, 2.5, 2.5], [1 / 3, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.float64),
+        "loss_tokens": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]),
     }
     return ActivationCounts(**fields | changes)
 
@@ -156,8 +157,13 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
         ({"documents": torch.full((3, 4), -1)}, "negative"),
         ({"loss_sum": torch.zeros(3)}, "loss_sum"),
         ({"loss_tokens": torch.zeros(2, dtype=torch.int64)}, "loss_tokens"),
-        ({"loss_tokens": torch.tensor([4, 2, 1])}, "loss_tokens of '日本'"),
-        ({"loss_tokens": torch.tensor([-4, 2, 0])}, "negative"),
+        ({"loss_tokens": torch.tensor([[4, 2, 1]] * 3)}, "loss_tokens"),
+        ({"loss_tokens": torch.tensor([[0, 0, 0, 0]] * 2 + [[0, 0, 1, 0]])}, "loss_tokens of '日本', shard 2"),
+        (
+            {"loss_tokens": torch.tensor([[0], [0], [1]]), "loss_sum": torch.zeros(3, 1).double()},
+            "loss_tokens of '日本': 1 of 0",
+        ),
+        ({"loss_tokens": torch.tensor([[-4, 0, 0, 0]] * 3)}, "negative"),
         ({"loss_tokens": None}, "both"),
         ({"loss_sum": None}, "both"),
         ({"document_firings": torch.zeros(3, 4, 2, 5)}, "document_firings"),
@@ -352,6 +358,34 @@ def test_merged_counts_are_the_sums_of_every_shard_by_name() -> None:
     assert both.data_fingerprint not in ("f00d", "beef", "")
     assert both.data_fingerprint == merge(other, first).data_fingerprint
     assert (both.site, both.step, both.trained_languages) == (first.site, first.step, first.trained_languages)
+
+
+def test_losses_over_all_shards_are_read_merged_and_divided() -> None:
+    """As files from before hold them: a number a language."""
+    whole = make(seed=3, data_fingerprint="beef")
+    sums = torch.tensor([[12.5], [1 / 3], [0.0]], dtype=torch.float64)
+    old = make(loss_sum=sums, loss_tokens=torch.tensor([[4], [2], [0]]))
+    assert old.losses().tolist()[:2] == [12.5 / 4, 1 / 3 / 2]
+    assert math.isnan(old.losses()[2])
+    assert make().losses().tolist()[:2] == pytest.approx([12.5 / 4, 1 / 3 / 2])
+    assert make(loss_sum=None, loss_tokens=None).losses() is None
+    for one, other in ((old, whole), (whole, old)):
+        both = merge(one, other)
+        assert both.loss_sum.tolist() == (2 * sums).tolist()
+        assert both.loss_tokens.tolist() == [[8], [4], [0]]
+
+
+def test_a_file_from_before_is_read(tmp_path: Path) -> None:
+    counts = make()
+    counts.save(tmp_path / "new.safetensors")
+    tensors = load_file(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    tensors |= {name: tensors[name].sum(dim=1) for name in ("loss_sum", "loss_tokens")}
+    save_file(tensors, tmp_path / "old.safetensors", metadata=metadata)
+    old = ActivationCounts.load(tmp_path / "old.safetensors")
+    assert old.loss_sum.shape == (3, 1)
+    assert old.losses().tolist()[:2] == counts.losses().tolist()[:2]
 
 
 def test_merging_one_or_without_fingerprints_changes_nothing() -> None:

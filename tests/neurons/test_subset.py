@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def record() -> ActivationCounts:
     return ActivationCounts(
         NAMES, draw(0, 300, G, S, L, N).to(torch.uint16), tokens, draw(5, 9, G, S), "mlp.act", "all",
         data_fingerprint="0123456789abcdef",
-        loss_sum=torch.rand(G, generator=random).double(), loss_tokens=draw(1, 50, G),
+        loss_sum=torch.rand(G, S, generator=random).double(), loss_tokens=draw(1, 50, G, S),
         document_firings=draw(0, 5, G, S, L, N).to(torch.uint8),
         activation_sum=torch.rand(G, L, N, generator=random).double(),
         activation_squares=torch.rand(G, L, N, generator=random).double(),
@@ -62,7 +64,13 @@ def test_shards_are_those_documents_alone() -> None:
     assert whole.document_firings is not None
     assert torch.equal(part.document_firings[:, 0], whole.document_firings[:, 4])
     # Over all shards together: of a part nobody knows them.
-    assert (part.loss_sum, part.loss_tokens, part.activation_sum, part.activation_squares, part.maximum) == (None,) * 5
+    assert (part.activation_sum, part.activation_squares, part.maximum) == (None,) * 3
+    assert part.loss_sum is not None
+    assert whole.loss_sum is not None
+    assert part.loss_sum.tolist() == whole.loss_sum[:, [4, 1]].tolist()
+    old = replace(whole, loss_sum=whole.loss_sum[:, :1], loss_tokens=whole.loss_tokens[:, :1])
+    assert subset(old, shards=[4, 1]).loss_sum is None
+    assert subset(old, ["th"]).loss_sum.tolist() == whole.loss_sum[3:, :1].tolist()
     assert part.data_fingerprint not in (whole.data_fingerprint, subset(whole, shards=[1]).data_fingerprint)
 
 

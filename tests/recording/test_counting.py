@@ -39,12 +39,13 @@ def make_probe(tokenizer: Any, **changes: Any) -> Probe:
 def slow_counts(
     model: Any, probe: Probe, batches: dict[str, list[list[int]]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Firings (G, S, L, N), loss sums and predicted tokens (G,), one text and one token at a time."""
+    """Firings (G, S, L, N), loss sums and predicted tokens (G, S), one text and one token at a time."""
     layers = model.model.layers
     firings = np.zeros(
         (len(probe.languages), probe.shards, len(layers), model.config.intermediate_size), dtype=np.int64
     )
-    losses, predicted = np.zeros(len(probe.languages)), np.zeros(len(probe.languages), dtype=np.int64)
+    losses = np.zeros((len(probe.languages), probe.shards))
+    predicted = np.zeros((len(probe.languages), probe.shards), dtype=np.int64)
     seen: list[Tensor] = []
     handles = [layer.mlp.act_fn.register_forward_hook(lambda _m, _i, out: seen.append(out)) for layer in layers]
     for g, language in enumerate(probe.languages):
@@ -61,15 +62,16 @@ def slow_counts(
             with torch.no_grad():
                 logits = model(input_ids=ids, attention_mask=mask).logits
             for row, (number, document) in enumerate(zip(numbers, documents, strict=True)):
+                shard = number % probe.shards
                 for position, token in enumerate(document.tokens):
                     wanted = probe.scope == "all" or document.answer[position]
                     if not wanted or (document.special[position] and not probe.count_special_tokens):
                         continue
                     for layer in range(len(layers)):
-                        firings[g, number % probe.shards, layer] += (seen[layer][row, position] > 0).numpy()
+                        firings[g, shard, layer] += (seen[layer][row, position] > 0).numpy()
                     if position > 0:
-                        losses[g] -= torch.log_softmax(logits[row, position - 1].double(), -1)[int(token)].item()
-                        predicted[g] += 1
+                        losses[g, shard] -= torch.log_softmax(logits[row, position - 1].double(), -1)[int(token)].item()
+                        predicted[g, shard] += 1
     for handle in handles:
         handle.remove()
     return firings, losses, predicted

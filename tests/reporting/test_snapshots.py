@@ -33,8 +33,8 @@ def counts(step: int, firings: list[list[int]] = FIRST) -> ActivationCounts:
         site="mlp.act",
         scope="all",
         step=step,
-        loss_sum=torch.tensor([50.0, 100.0, 200.0], dtype=torch.float64),
-        loss_tokens=torch.tensor([50, 50, 50]),
+        loss_sum=torch.tensor([[50.0], [100.0], [200.0]], dtype=torch.float64),
+        loss_tokens=torch.tensor([[50], [50], [50]]),
     )
 
 

@@ -56,7 +56,7 @@ def test_every_key_is_one_that_runs_log() -> None:
     tokens = torch.full((3, 1), 10)
     counts = ActivationCounts(
         ("en", "de", "sw"), firings, tokens, tokens, "mlp.act", "all", step=0,
-        loss_sum=torch.ones(3).double(), loss_tokens=torch.ones(3).long(),
+        loss_sum=torch.ones(3, 1).double(), loss_tokens=torch.ones(3, 1).long(),
     )  # fmt: skip
     logged = {*scalars(summarise(counts, TernaryConfig(top_rate=0.5), ["de"], None)), *MEDIA, "train/loss"}
     text = repr(sections(["en", "de", "sw"]))

@@ -44,8 +44,9 @@ class ActivationCounts:
     step: optimiser steps taken before the pass, None outside a training run.
     trained_languages: those that the run trains on; they need not be among `languages`.
     data_fingerprint: of the texts counted.
-    loss_sum: (G,) float64, negative log-likelihood in nats, summed over the counted positions that have a predecessor.
-    loss_tokens: (G,) int64, how many those positions are. Both losses are given, or neither.
+    loss_sum: (G, S) float64, negative log-likelihood in nats, summed over the counted positions that have a
+        predecessor; (G, 1) where it is known over all shards only.
+    loss_tokens: of the same shape, int64, how many those positions are. Both losses are given, or neither.
     document_firings: (G, S, L, N) integers, documents on at least one token of which the neuron was active.
     activation_sum, activation_squares: (G, L, N) float64, of the activations and of their squares over all counted
         tokens, active or not.
@@ -110,6 +111,16 @@ class ActivationCounts:
             _sum_shards(self.firings[language], total)
             np.divide(total, max(tokens, 1), out=probabilities[language])
         return torch.from_numpy(probabilities)
+
+    def losses(self) -> Tensor | None:
+        """Mean negative log-likelihood of each language, (G,) float64 in nats a token; NaN where no token was counted.
+
+        None where no losses were counted.
+        """
+        if self.loss_sum is None or self.loss_tokens is None:
+            return None
+        tokens = self.loss_tokens.sum(dim=1)
+        return torch.where(tokens > 0, self.loss_sum.sum(dim=1) / tokens, torch.nan)
 
     def save(self, path: Path | str) -> None:
         """Write a safetensors file, whole or not at all; firings in the smallest type that the shards' tokens allow.
@@ -195,7 +206,11 @@ def merge(*counts: ActivationCounts) -> ActivationCounts:
 
     def added(name: str) -> Any:
         parts = [getattr(other, name) for other in counts]
-        return None if parts[0] is None else sum(part[row] for part, row in zip(parts, rows, strict=True))
+        if parts[0] is None:
+            return None
+        if len({part.shape[1] for part in parts}) > 1:  # losses, of which some are known over all shards only
+            parts = [part.sum(dim=1, keepdim=True) for part in parts]
+        return sum(part[row] for part, row in zip(parts, rows, strict=True))
 
     def added_firings(name: str) -> Any:
         parts = [getattr(other, name) for other in counts]

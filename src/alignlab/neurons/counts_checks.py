@@ -82,12 +82,15 @@ def _shape_problems(counts: ActivationCounts) -> list[Problem]:
     if in_documents is not None and (tuple(in_documents.shape) != shape or in_documents.dtype not in INTEGER_DTYPES):
         found = f"shape {tuple(in_documents.shape)} of {in_documents.dtype}"
         problems.append(Problem("document_firings", found, f"{shape} of an integer type"))
-    per_shard, per_language, per_neuron = shape[:2], (g,), (g, *shape[2:])
+    per_shard, per_neuron = shape[:2], (g, *shape[2:])
+    # Both losses alike: by shard, or over all shards.
+    over_shards = counts.loss_sum is not None and tuple(counts.loss_sum.shape) == (g, 1)
+    per_loss = (g, 1) if over_shards else per_shard
     rows: list[tuple[str, Tensor | None, tuple[int, ...], torch.dtype]] = [
         ("tokens", counts.tokens, per_shard, torch.int64),
         ("documents", counts.documents, per_shard, torch.int64),
-        ("loss_sum", counts.loss_sum, per_language, torch.float64),
-        ("loss_tokens", counts.loss_tokens, per_language, torch.int64),
+        ("loss_sum", counts.loss_sum, per_loss, torch.float64),
+        ("loss_tokens", counts.loss_tokens, per_loss, torch.int64),
         ("activation_sum", counts.activation_sum, per_neuron, torch.float64),
         ("activation_squares", counts.activation_squares, per_neuron, torch.float64),
     ]
@@ -124,9 +127,11 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
     if counts.document_firings is not None:
         problems += _excess(counts, "document_firings", counts.document_firings, counts.documents, "documents")
     if counts.loss_tokens is not None:
-        for language in (counts.loss_tokens > counts.language_tokens()).nonzero().flatten().tolist():
-            found = f"{int(counts.loss_tokens[language])} of {int(counts.language_tokens()[language])} counted tokens"
-            where = f"loss_tokens of {counts.languages[language]!r}"
+        over_shards = counts.loss_tokens.shape != counts.tokens.shape
+        limits = counts.language_tokens()[:, None] if over_shards else counts.tokens
+        for language, shard in (counts.loss_tokens > limits).nonzero().tolist():
+            found = f"{int(counts.loss_tokens[language, shard])} of {int(limits[language, shard])} counted tokens"
+            where = f"loss_tokens of {counts.languages[language]!r}" + ("" if over_shards else f", shard {shard}")
             problems.append(Problem(where, found, "at most every counted token"))
     return problems
 

@@ -26,6 +26,7 @@ FORMAT = "alignlab-counts"
 FORMAT_VERSION = 1
 REQUIRED_TENSORS = ("firings", "tokens", "documents")
 OPTIONAL_TENSORS = ("loss_sum", "loss_tokens", "document_firings", "activation_sum", "activation_squares", "maximum")
+_LOSSES = {"loss_sum", "loss_tokens"}
 TEXT_KEYS = ("site", "scope", "model", "revision", "data_fingerprint")
 
 
@@ -62,7 +63,11 @@ def read_counts(path: Path) -> tuple[CountsHeader, dict[str, Tensor]]:
     with _opened(path) as file:
         header = _parsed(path, file)
         optional = set(file.keys()).intersection(OPTIONAL_TENSORS)
-        return header, {name: file.get_tensor(name) for name in (*REQUIRED_TENSORS, *optional)}
+        tensors = {name: file.get_tensor(name) for name in (*REQUIRED_TENSORS, *optional)}
+        for name in _LOSSES.intersection(tensors):
+            if tensors[name].ndim == 1:  # written since format version 1 was fixed by shard, before over all of them
+                tensors[name] = tensors[name].unsqueeze(1)
+        return header, tensors
 
 
 def write_counts(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -13,8 +13,8 @@ from alignlab.errors import InputError, Problem, did_you_mean
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
 
-BY_LANGUAGE = ("loss_sum", "loss_tokens", "activation_sum", "activation_squares", "maximum")
-BY_SHARD = ("firings", "tokens", "documents", "document_firings")
+BY_LANGUAGE = ("activation_sum", "activation_squares", "maximum")
+BY_SHARD = ("firings", "tokens", "documents", "document_firings", "loss_sum", "loss_tokens")
 
 
 def subset(
@@ -22,7 +22,7 @@ def subset(
 ) -> ActivationCounts:
     """The counts of some languages, in the order given, and of some shards; None takes all.
 
-    What is stored over all shards together (losses, sums and maxima of activations) is left out of a part of the
+    What is stored over all shards together (sums and maxima of activations, older losses) is left out of a part of the
     shards, and the fingerprint then tells the part from the whole.
 
     Raises InputError for names and numbers that the record lacks, and for repeated ones.
@@ -38,9 +38,10 @@ def subset(
             continue
         # In numpy: torch cannot take rows of uint16.
         taken = as_array(tensor)[rows]
-        if shards is not None and name in BY_SHARD:
+        by_shard = name in BY_SHARD and tensor.shape[1] == counts.shape[1]
+        if shards is not None and by_shard:
             taken = taken[:, list(shards)]
-        changed[name] = None if shards is not None and name in BY_LANGUAGE else torch.from_numpy(taken)
+        changed[name] = torch.from_numpy(taken) if shards is None or by_shard else None
     if shards is not None and counts.data_fingerprint:
         part = f"{counts.data_fingerprint} shards {list(shards)}"
         changed["data_fingerprint"] = hashlib.sha256(part.encode()).hexdigest()[: len(counts.data_fingerprint)]

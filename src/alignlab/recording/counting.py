@@ -71,8 +71,8 @@ def count_firings(
         device=next(model.parameters()).device,
     )
     tallied: dict[str, Any] = {}
-    losses = torch.zeros(len(probe.languages), dtype=torch.float64)
-    predicted = torch.zeros(len(probe.languages), dtype=torch.int64)
+    losses = torch.zeros((len(probe.languages), probe.shards), dtype=torch.float64)
+    predicted = torch.zeros((len(probe.languages), probe.shards), dtype=torch.int64)
     with evaluating(model), torch.no_grad():
         for index, language in enumerate(probe.languages):
             counted = _count_language(
@@ -82,7 +82,7 @@ def count_firings(
                 if name not in tallied:
                     tallied[name] = torch.empty((len(probe.languages), *tensor.shape), dtype=tensor.dtype)
                 tallied[name][index] = tensor
-            losses[index], predicted[index] = counted.loss, counted.predicted
+            losses[index], predicted[index] = counted.losses, counted.predicted
     return ActivationCounts(
         languages=probe.languages,
         tokens=torch.from_numpy(tokens),
@@ -103,8 +103,8 @@ def count_firings(
 @dataclass(frozen=True)
 class _Language:
     tallied: dict[str, Tensor]  # by their names in ActivationCounts, over all ranks
-    loss: float
-    predicted: int
+    losses: Tensor  # (S,) float64
+    predicted: Tensor  # (S,) int64, how many tokens those losses are of
 
 
 def _count_language(
@@ -122,24 +122,31 @@ def _count_language(
     device = extent.device
     tallies = build_tallies(statistics, extent)
     losses: list[Tensor] = []
+    shards: list[Tensor] = []  # of the token that each loss is of
     pieces: list[Piece] = []
     with observe(list(sites), lambda layer, activations: tally(tallies, pieces, layer, activations)):
         for numbers in probe.batches(language)[rank() :: world_size()]:
             documents = [probe.documents[language][number] for number in numbers]
             batch = pad(documents, pad_id=0)
             mask = _counted(probe, documents, batch.input_ids.shape[1])
-            pieces = cut(mask, [number % probe.shards for number in numbers], extent.shape[-1], device)
-            losses.append(_forward(model, batch, mask if loss else torch.zeros_like(mask), device, context))
+            of_documents = [number % probe.shards for number in numbers]
+            pieces = cut(mask, of_documents, extent.shape[-1], device)
+            wanted = mask if loss else torch.zeros_like(mask)
+            losses.append(_forward(model, batch, wanted, device, context))
+            # The first token of a document has no predecessor.
+            shards.append(torch.tensor(of_documents).repeat_interleave(wanted[:, 1:].sum(dim=1)))
             advance(sum(len(document) for document in documents))
     # Only where ranks meet on the device: not every one (MPS) has float64.
     ranks = device if world_size() > 1 else torch.device("cpu")
     # Moved once a language: a transfer a batch would make the device wait.
-    together = torch.cat(losses).cpu().double() if losses else torch.zeros(0, dtype=torch.float64)
-    total = sum_over_ranks(
-        torch.stack([together.sum(), torch.tensor(float(len(together)), dtype=torch.float64)]).to(ranks)
-    )
+    sums, predicted = torch.zeros((2, probe.shards), dtype=torch.float64)
+    if losses:
+        of_shards = torch.cat(shards)
+        sums = torch.bincount(of_shards, torch.cat(losses).cpu().double(), minlength=probe.shards)
+        predicted = torch.bincount(of_shards, minlength=probe.shards).double()
+    total = sum_over_ranks(torch.stack([sums, predicted]).to(ranks)).cpu()
     collected = {name: tensor for each in tallies for name, tensor in each.collect().items()}
-    return _Language(collected, float(total[0]), int(total[1]))
+    return _Language(collected, total[0], total[1].long())
 
 
 def _forward(

@@ -58,10 +58,7 @@ def summarise(
     step = counts.step or 0
     own = identifier.identify(counts)
     result = own if anchor is None else identifier.identify(counts, anchor)
-    losses = {}
-    if counts.loss_sum is not None and counts.loss_tokens is not None:
-        for language, total, tokens in zip(counts.languages, counts.loss_sum, counts.loss_tokens, strict=True):
-            losses[language] = float(total / tokens) if tokens else float("nan")
+    losses = counts.losses()
     return Snapshot(
         step=step,
         label=label or f"step {step}",
@@ -71,7 +68,7 @@ def summarise(
         own=own,
         anchored=kind_counts(result, trained, kinds, counts.step),
         reestimated=kind_counts(own, trained, kinds, counts.step),
-        losses=losses,
+        losses={} if losses is None else dict(zip(counts.languages, losses.tolist(), strict=True)),
         shape=(counts.shape[2], counts.shape[3]),
     )
 
