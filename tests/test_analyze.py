@@ -70,12 +70,9 @@ def test_with_its_own_settings_a_run_gives_the_trackers_numbers(command: Command
     losses = {("", row["step"], row["language"]): float(row["count"]) for row in tracked if row["kind"] == "loss"}
     counts = {tuple(row[name] for name in key): float(row["count"]) for row in tracked if row["kind"] != "loss"}
     assert len(counts) > 100
-    assert {tuple(row[name] for name in key): float(row["value"]) for row in again if row["label"] != "loss"} == counts
-    assert {
-        (row["thresholds"], row["step"], row["language"]): float(row["value"])
-        for row in again
-        if row["label"] == "loss"
-    } == losses
+    assert {tuple(row[name] for name in key): float(row["value"]) for row in again} == counts
+    of_languages = rows(tmp_path / "out/table.csv", analysis="losses", since="", group="language")
+    assert {(row["thresholds"], row["step"], row["language"]): float(row["value"]) for row in of_languages} == losses
     assert len(losses) == 12
     for text in ("3, ", "ternary (top_rate 0.1, bar 0.95", "step 4: 4 x 640", "out/table.csv", "Next: ask otherwise"):
         assert text in printed, text

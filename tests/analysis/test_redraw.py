@@ -32,16 +32,19 @@ def record(step: int) -> ActivationCounts:
     shape = (4, SHARDS, LAYERS, WIDTH)
     firings = torch.binomial(tokens[:, :, None, None].expand(shape).float(), rate.expand(shape), generator=random)
     documents = torch.full((4, SHARDS), 4)
+    losses = (1 + torch.rand(4, SHARDS, generator=random).double()) * (tokens - 1)
     return ActivationCounts(
-        NAMES, firings.long(), tokens, documents, "mlp.act", "all", step=step, trained_languages=("de",)
-    )
+        NAMES, firings.long(), tokens, documents, "mlp.act", "all", step=step, trained_languages=("de",),
+        loss_sum=losses, loss_tokens=tokens - 1,
+    )  # fmt: skip
 
 
 def drawn(counts: ActivationCounts, shards: list[int]) -> ActivationCounts:
     """A record of these shards, each as often as it is named."""
     return ActivationCounts(
-        NAMES, counts.firings[:, shards], counts.tokens[:, shards], counts.documents[:, shards], "mlp.act", "all"
-    )
+        NAMES, counts.firings[:, shards], counts.tokens[:, shards], counts.documents[:, shards], "mlp.act", "all",
+        loss_sum=counts.loss_sum[:, shards], loss_tokens=counts.loss_tokens[:, shards],
+    )  # fmt: skip
 
 
 def rows_of(folder: Path, analysis: str, *, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
@@ -57,6 +60,13 @@ class Slow:
     def __init__(self, first: ActivationCounts, second: ActivationCounts, tau: float, lambda_: float) -> None:
         results = [ternary(counts, 0.4, 0.6, lambda_, threshold=tau) for counts in (first, second)]
         places = list(itertools.product(range(LAYERS), range(WIDTH)))
+        self.losses = [
+            [
+                sum(sums) / sum(tokens)
+                for sums, tokens in zip(one.loss_sum.tolist(), one.loss_tokens.tolist(), strict=True)
+            ]
+            for one in (first, second)
+        ]
         self.p = second.firings.sum(dim=1).double() / second.tokens.sum(dim=1)[:, None, None]
         self.owned = [[[bool(one.above[name][place]) for name in NAMES] for place in places] for one in results]
         self.kinds = [
@@ -104,7 +114,12 @@ class Slow:
         return sum(within) / 3 - sum(between) / 3
 
 
+LOSS = {"label": "loss"}
 QUESTIONS = [
+    ("losses", {**LOSS, "language": "sw", "since": ""}, lambda one: one.losses[1][2], None),
+    ("losses", {**LOSS, "language": "sw", "since": "step 0"}, lambda one: one.losses[1][2] - one.losses[0][2], 0.0),
+    ("losses", {**LOSS, "group": "unseen", "since": ""}, lambda one: sum(one.losses[1][g] for g in (0, 2, 3)) / 3,
+     None),
     ("transitions", {"kind": "related", "to_kind": "none"}, lambda one: one.moved("related", "none"), None),
     ("transitions", {"kind": "specific", "to_kind": "specific"}, lambda one: one.moved("specific", "specific"), None),
     ("survival", {"kind": "related", "group": "all"}, lambda one: one.survived("related"), None),

@@ -97,8 +97,11 @@ def test_kinds_and_their_changes(pair) -> None:
     own = ternary(record(5), 0.4, 0.6)
     again = pick(rows, thresholds="reestimated", since="", group="all", layer=None, kind="general")
     assert again.value == int(own.general.sum())
-    loss = pick(rows, label="loss", language="bn")
+    rows = rows_of("losses", record(0), record(5))
+    loss = pick(rows, label="loss", language="bn", since="")
     assert (loss.value, loss.unit, loss.step) == (pytest.approx((3 + 5) / 10), "nats a token", 5)
+    assert pick(rows, label="loss", group="trained", since="").value == pytest.approx((1 + 5 + 2 + 5) / 20)
+    assert pick(rows, label="loss", group="unseen", since="step 0").value == pytest.approx(0.5)
 
 
 def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:

@@ -175,6 +175,9 @@ def test_tables_of_numbers(page: Page) -> None:
     assert missing == "not defined not defined not computed no interval computed"
     assert row("Jaccard less chance, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
     assert row("related, all") == "0.825 0.750 to 0.875"
+    (said,) = (text for text in page.all("li") if text.startswith("The loss"))
+    assert re.search(r"on trained languages \(beyond noise\) and rose .* on unseen languages \(within noise\)\.", said)
+    assert row("unseen, mean") == "+0.240 −0.125 to +0.625 within noise"
     captions = " ".join(page.all("caption"))
     assert "Against noise: whether the interval at step 200 leaves out 1." in captions
     assert "Against noise: whether the interval at step 200 leaves out 0." in captions

@@ -58,6 +58,7 @@ ANALYSES: dict[str, Analysis] = {
     "stability": Analysis(
         "neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", "", moves.stability
     ),
+    "losses": Analysis("loss of each language, mean of the trained and the unseen ones, change", "", moves.losses),
     "language_overlap": Analysis(
         "what each pair of languages shares of its related neurons, beside chance",
         "",

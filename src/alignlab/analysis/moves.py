@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from alignlab.analysis.noise import NO_THRESHOLDS
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.neurons.dynamics import survival, survival_by_language, transitions
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.summary import COUNTED_KINDS
 from alignlab.neurons.uncertainty import STABLE
-from alignlab.reporting.snapshots import ANCHORED
+from alignlab.reporting.snapshots import ANCHORED, LOSS, loss_rows
 
 
 def kinds(view: View) -> list[Row]:
-    """Neurons by kind, language, layer and degree, and their change since the first record; the losses."""
+    """Neurons by kind, language, layer and degree, and their change since the first record."""
     rows = []
     for thresholds, table, old in view.tables():
         rows += [view.of_count(row, thresholds) for row in table]
         if view.first is not None:
             since = view.first.label
             rows += [view.change(row, before, since, thresholds) for row, before in zip(table, old, strict=True)]
-    for language, loss in view.now.losses.items():
-        rows.append(
-            view.row(loss, thresholds="", group="language", language=language, label="loss", unit="nats a token")
-        )
     return rows
+
+
+def losses(view: View) -> list[Row]:
+    """The loss of every language, its mean over the trained and the unseen ones, and their change."""
+    now = loss_rows(view.now)
+    rows = [view.of_count(row, NO_THRESHOLDS) for row in now]
+    if view.first is not None and view.first.losses:
+        pairs = zip(now, loss_rows(view.first), strict=True)
+        rows += [view.change(row, before, view.first.label, NO_THRESHOLDS) for row, before in pairs]
+    return [replace(row, kind="", label=LOSS, unit="nats a token", denominator=None) for row in rows]
 
 
 def sharing_histogram(view: View) -> list[Row]:

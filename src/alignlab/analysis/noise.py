@@ -21,11 +21,14 @@ from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.summary import CountRow
-from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
+from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample, resampled_losses
+from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot, loss_rows
 
 # Part of every key: raise it when the numbers of a resample change.
 VERSION = 2
+
+# Of numbers that no threshold makes: losses.
+NO_THRESHOLDS = ""
 
 # By thresholds, the record compared to ("" for the count itself) and the count.
 Intervals = dict[tuple[str, str, CountRow], Interval]
@@ -33,9 +36,10 @@ Intervals = dict[tuple[str, str, CountRow], Interval]
 
 @dataclass(frozen=True)
 class Noise:
-    """Resamples of one record at both thresholds, and how often chance alone would give each kind.
+    """Resamples of one record at both thresholds and of its losses, and how often chance alone would give each kind.
 
     content: a digest of all that they are drawn from.
+    at: by thresholds; at `NO_THRESHOLDS` the losses, where they are known by shard.
     """
 
     label: str
@@ -89,6 +93,14 @@ class Resampling:
             ANCHORED: self._resamples(counts, content, now.result, now.anchored, now.trained, anchor),
             REESTIMATED: self._resamples(counts, content, now.own, now.reestimated, now.trained, None),
         }
+        rows = loss_rows(now)
+        values = resampled_losses(counts, self.resamples, self.seed) if rows else None
+        if values is not None:
+            members = [[name in group for name in counts.languages] for group in (now.trained, now.unseen) if group]
+            means = [values[:, chosen].mean(axis=1, keepdims=True) for chosen in members]
+            at[NO_THRESHOLDS] = Resamples(
+                now.result, rows, np.hstack([values, *means]), torch.empty(0), counts.shape[1]
+            )
         return Noise(now.label, content, at, self._chance(counts, content, anchor))
 
     def _resamples(
@@ -133,7 +145,7 @@ def intervals(now: Noise, *earlier: Noise) -> Intervals:
     for thresholds, drawn in now.at.items():
         for row, interval in zip(drawn.rows, drawn.intervals(), strict=True):
             found[thresholds, "", row] = interval
-        for old in earlier:
+        for old in (one for one in earlier if thresholds in one.at):
             for row, interval in zip(drawn.rows, drawn.since(old.at[thresholds]), strict=True):
                 found[thresholds, old.label, row] = interval
     return found

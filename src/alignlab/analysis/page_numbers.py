@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from alignlab.analysis.rows import Row
 from alignlab.reporting.page import PageNumber
+from alignlab.reporting.page.answer import LOSS_CHANGE
 
 
 def numbers(rows: Mapping[str, Sequence[Row]], step: int) -> list[PageNumber]:
     """By table of `alignlab.reporting.page.numbers.TABLES`; a row that has no words there is left out."""
     return [
         PageNumber(step, table, words, row.value, row.unit, row.low, row.high, row.reference)
-        for analysis, (table, said) in _SAID.items()
+        for analysis, table, said in _SAID
         for row in rows.get(analysis, ())
         if (words := said(row))
     ]
@@ -39,9 +40,24 @@ def _family(row: Row) -> str:
     return f"Jaccard less chance, {words.get(row.group, row.group)}{pairs}"
 
 
-_SAID: dict[str, tuple[str, Callable[[Row], str]]] = {
-    "english_uniqueness": ("english", _english),
-    "survival": ("survival", _survival),
-    "overlap_ratio": ("ratio", lambda row: row.language),
-    "family_overlap": ("family", _family),
-}
+def _loss(row: Row) -> str:
+    return "" if row.since else _of(row)
+
+
+def _loss_change(row: Row) -> str:
+    return _of(row) if row.since else ""
+
+
+def _of(row: Row) -> str:
+    return row.language or f"{row.group}, mean"
+
+
+# Analysis, table, and what a row is called there.
+_SAID: list[tuple[str, str, Callable[[Row], str]]] = [
+    ("english_uniqueness", "english", _english),
+    ("survival", "survival", _survival),
+    ("overlap_ratio", "ratio", lambda row: row.language),
+    ("family_overlap", "family", _family),
+    ("losses", "loss", _loss),
+    ("losses", LOSS_CHANGE, _loss_change),
+]

@@ -40,6 +40,7 @@ SHOWN = (
     "language_overlap",
     "family_overlap",
     "layer_parts",
+    "losses",
 )
 
 

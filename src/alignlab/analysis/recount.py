@@ -24,7 +24,7 @@ from alignlab.recording.probes import Probe, ProbeConfig
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
 # Part of every key: raise it when the numbers of a count change.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

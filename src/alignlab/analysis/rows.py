@@ -27,7 +27,7 @@ class Row:
     value, unit: the number; `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
     denominator: how many could have been counted; None for what is no count.
     low, high: its 95 % interval over shards of documents; None where none was computed, or where some resample has no
-        such number. Losses have none: they are stored over all shards.
+        such number.
     noise_bias: mean of the resamples less the value.
     reference: what the number would be without an effect: 0 of a difference, 1 of English over the others. None where
         nothing is to be expected.

@@ -235,6 +235,21 @@ def over_drawn(
     yield from over_resamples(asked, together)
 
 
+def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int = 0) -> Floats | None:
+    """The mean loss of each language in each resample, (R, G); NaN where a resample has no token of it.
+
+    The draws are those of `resample` with the same seed. None where losses are not known by shard.
+    """
+    g, shards, *_ = counts.shape
+    if counts.loss_sum is None or counts.loss_tokens is None or counts.loss_sum.shape[1] != shards:
+        return None
+    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
+    sums, tokens = (
+        np.einsum("rgs,gs->rg", weights, tensor.numpy()) for tensor in (counts.loss_sum, counts.loss_tokens)
+    )
+    return np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
+
+
 def interval_of(values: Floats, estimates: Floats, shards: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Low and high end, standard deviation and noise bias, each (n,), from the (R, n) values of the resamples.
 

@@ -73,6 +73,24 @@ def summarise(
     )
 
 
+LOSS = "loss"
+
+
+def loss_rows(snapshot: Snapshot) -> list[CountRow]:
+    """The loss of every language, then its mean over the trained and the unseen ones, as rows of the kind `loss`."""
+
+    def row(group: str, language: str, value: float) -> CountRow:
+        return CountRow(snapshot.step, group, language, None, LOSS, None, "", value, 0)
+
+    if not snapshot.losses:
+        return []
+    groups = (("trained", snapshot.trained), ("unseen", snapshot.unseen))
+    return [
+        *(row("language", language, loss) for language, loss in snapshot.losses.items()),
+        *(row(group, "", mean_loss(snapshot, languages)) for group, languages in groups if languages),
+    ]
+
+
 def scalars(snapshot: Snapshot) -> dict[str, float]:
     """Every count over all layers and every loss, by paths such as `neurons/specific/zh`, `neurons/trained/related`."""
     values: dict[str, float] = {"neurons/step": snapshot.step}

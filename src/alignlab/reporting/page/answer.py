@@ -10,6 +10,8 @@ from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.panels import digits
 from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
 
+# The table of numbers that holds the changes of the losses.
+LOSS_CHANGE = "loss change"
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
 
 Key = tuple[str, int, str, str, int | None, str]
@@ -159,10 +161,18 @@ class Answer:
             before, after = (self.mean_loss(step, trained=group == "trained") for step in (self.first, self.last))
             if before is not None and after is not None:
                 verb = "rose" if after > before else "fell" if after < before else "stayed"
-                words.append(f"{verb} from {before:.3f} to {after:.3f} on {group} languages")
+                words.append(
+                    f"{verb} from {before:.3f} to {after:.3f} on {group} languages ({self._loss_verdict(group)})"
+                )
         if self.run.losses is None:
             return [f"Loss by language: {self._small(self.run.missing('losses'))}"]
         return [f"The loss (nats a token) {_joined(words)}."] if words else []
+
+    def _loss_verdict(self, group: str) -> str:
+        for one in self.run.numbers or ():
+            if (one.table, one.what, one.step) == (LOSS_CHANGE, f"{group}, mean", self.last):
+                return VERDICTS[one.beyond_noise]
+        return VERDICTS[None]
 
     def mean_loss(self, step: int, *, trained: bool) -> float | None:
         """The mean over the languages of a group, each of one weight."""

@@ -170,6 +170,13 @@ class PageNumber:
     high: float | None = None
     reference: float | None = None
 
+    @property
+    def beyond_noise(self) -> bool | None:
+        """Whether the interval leaves out the reference; None without either."""
+        if self.reference is None or self.low is None or self.high is None:
+            return None
+        return not self.low <= self.reference <= self.high
+
 
 @dataclass(frozen=True)
 class PageRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignlab.reporting.page.answer import VERDICTS, number, signed
+from alignlab.reporting.page.answer import LOSS_CHANGE, VERDICTS, number, signed
 from alignlab.reporting.page.data import PageNumber, PageRun
 
 # By table: the section of the page in which it stands, and its caption.
@@ -13,6 +13,8 @@ TABLES = {
     "english": ("languages", "English by itself, and the unseen languages with and without it"),
     "survival": ("transitions", "Share of the neurons of the first snapshot that kept their kind"),
     "ratio": ("transitions", "Share of a language's selected neurons of the first snapshot that it still has"),
+    "loss": ("loss", "Mean loss of the counted tokens, nats a token"),
+    LOSS_CHANGE: ("loss", "Change of the loss since the first snapshot, nats a token"),
     "family": ("overlap", "Overlap beyond chance, within language families and between them"),
 }
 
@@ -77,8 +79,7 @@ def _interval(one: PageNumber | None) -> str:
 def _verdict(one: PageNumber | None) -> tuple[str, str]:
     if one is None or one.reference is None:
         return "", ""
-    beyond = None if one.low is None or one.high is None else not one.low <= one.reference <= one.high
-    return VERDICTS[beyond], {True: "beyond", False: "", None: "unknown"}[beyond]
+    return VERDICTS[one.beyond_noise], {True: "beyond", False: "", None: "unknown"}[one.beyond_noise]
 
 
 def _text(one: PageNumber, value: float) -> str:
