@@ -182,6 +182,10 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
         ),
         (["models=[./nothing,./nowhere]"], "model.source: there is no folder ./nothing; expected a model folder."),
         (["run=nothing"], "run (nothing): there is no such folder; expected the folder of a run."),
+        (
+            ["run={run}", "shards=[1]", "intervals=ends"],
+            "intervals: ends, but the counts have one shard; expected two shards or more to resample.",
+        ),
         (["run={run}", "log=true"], "log: true, but wandb.mode is disabled; expected a mode that logs."),
         (["run=."], "run (.): the folder holds no snapshot; expected snapshots as neurons/step-000000.safetensors."),
         (["counts=nothing"], "counts (nothing): there is no such file or folder; expected counts."),

@@ -236,3 +236,26 @@ def test_removing_what_is_not_there_is_nothing(tmp_path: Path) -> None:
     fill(tmp_path / "folder", "x")
     remove(tmp_path / "folder")
     assert names(tmp_path) == []
+
+
+PERMISSIONS = """
+import os, sys
+os.umask(int(sys.argv[1], 8))
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from alignlab.atomic import whole_file, whole_folder
+with whole_file(Path("one.safetensors")) as partial:
+    save_file({"a": torch.zeros(1)}, partial)
+with whole_folder(Path("folder")) as partial:
+    save_file({"a": torch.zeros(1)}, partial / "two.safetensors")
+    (partial / "run.sh").touch(0o700)
+"""
+
+
+@pytest.mark.parametrize(("umask", "expected"), [("022", 0o644), ("007", 0o660), ("077", 0o600)])
+def test_files_have_the_permissions_of_any_new_file(tmp_path: Path, umask: str, expected: int) -> None:
+    subprocess.run([sys.executable, "-c", PERMISSIONS, umask], cwd=tmp_path, check=True)
+    for name in ("one.safetensors", "folder/two.safetensors"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == expected, name
+    assert (tmp_path / "folder/run.sh").stat().st_mode & 0o777 == expected | 0o100

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# It can only be asked for by setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -19,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.partial")
     try:
         yield partial
-        _sync(partial)
+        _settle(partial)
         partial.replace(path)
         _sync(path.parent)  # the new name is on disk only once the folder is
     finally:
@@ -37,7 +41,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield partial
         for entry in sorted(partial.rglob("*")):
-            _sync(entry)
+            _settle(entry)
         _sync(partial)
         if path.exists():
             path.replace(old)  # moved away before it is removed: what is half removed must not bear the name
@@ -73,6 +77,13 @@ def remove(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _settle(path: Path) -> None:
+    """Bring to the disk, with the permissions of any new file: safetensors lets nobody but the owner read its own."""
+    if path.is_file() and not path.is_symlink():
+        path.chmod(path.stat().st_mode | (0o666 & ~_UMASK))
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

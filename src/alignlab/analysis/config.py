@@ -216,6 +216,10 @@ class AnalyzeConfig:
             return "none (intervals=ends for those of the first and the last record)"
         number = len(records) if self.intervals == "all" else min(len(records), 2)
         shape = records[0].load().shape if recount is None else recount.shape()
+        if shape[1] < 2:
+            fix = "Set intervals=none, or count with probe.shards=20."
+            found = f"{self.intervals}, but the counts have one shard"
+            raise InputError(Problem("intervals", found, "two shards or more to resample", fix))
         seconds = seconds_of_intervals(self.identifier, shape, self.resamples, number)
         return (
             f"{self.resamples} resamples of {number} record{'s' * (number > 1)}, about {console.duration(seconds)}; "

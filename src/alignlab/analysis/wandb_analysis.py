@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alignlab.analysis.view import View
-from alignlab.neurons.summary import CountRow
-from alignlab.reporting.snapshots import Snapshot, scalars
-from alignlab.reporting.wandb_media import media
+from alignlab.reporting.snapshots import scalars
+from alignlab.reporting.wandb_media import Course
 from alignlab.reporting.wandb_run import WandbRun
 
 RECORD = "neurons/record"
@@ -26,7 +26,7 @@ class WandbAnalysis:
     def __init__(self, run: WandbRun, by_step: bool) -> None:
         self.run = run
         self.by_step = by_step
-        self._rows: list[CountRow] = []
+        self._course = Course()
         self._number = -1
 
     def __enter__(self) -> WandbAnalysis:
@@ -41,9 +41,8 @@ class WandbAnalysis:
         self._number += 1
         row = view.now.step if self.by_step else self._number
         shown = replace(view.now, step=row, anchored=[replace(count, step=row) for count in view.now.anchored])
-        self._rows += shown.anchored
         self.run.log_metrics(scalars(shown), row)
-        self.run.log_media(partial(_media, shown, self._rows, len(self._rows)))
+        self.run.log_media(partial(_named, shown.label, self._course.add(shown)))
 
     def end(self, folder: Path) -> None:
         """Give the files of the results as an artifact, and end the run in bounded time."""
@@ -51,5 +50,5 @@ class WandbAnalysis:
         self.run.finish()
 
 
-def _media(snapshot: Snapshot, rows: list[CountRow], until: int) -> dict[str, Any]:
-    return {RECORD: snapshot.label, **media(snapshot, rows[:until])}
+def _named(label: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return {RECORD: label, **make()}

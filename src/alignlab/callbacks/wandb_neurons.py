@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
-from alignlab.reporting.snapshots import Snapshot, read_anchored
-from alignlab.reporting.wandb_media import media
+from alignlab.reporting.snapshots import read_anchored
+from alignlab.reporting.wandb_media import Course
 from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import step_name, step_of
 
@@ -29,6 +27,7 @@ class WandbNeurons(L.Callback):
         self.which = which
         self._given: set[int] = set()
         self._shown: int | None = None
+        self._course: Course | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step == 0:
@@ -61,10 +60,15 @@ class WandbNeurons(L.Callback):
         if snapshot is None or snapshot.step == self._shown:
             return
         self._shown = snapshot.step
-        tables = [path for path in sorted(self.folder.glob("step-*.csv")) if step_of(path) <= snapshot.step]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.log_media(partial(_media, snapshot, tables))
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbRun)]
+        if not loggers:
+            return
+        if self._course is None:
+            tables = [path for path in sorted(self.folder.glob("step-*.csv")) if step_of(path) < snapshot.step]
+            self._course = Course(row for path in tables for row in read_anchored(path))
+        make = self._course.add(snapshot)
+        for logger in loggers:
+            logger.log_media(make)
 
     def _give(self, trainer: L.Trainer, step: int) -> None:
         path = self.folder / f"{step_name(step)}.safetensors"
@@ -74,7 +78,3 @@ class WandbNeurons(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbRun):
                 logger.log_counts(path)
-
-
-def _media(snapshot: Snapshot, tables: list[Path]) -> dict[str, Any]:
-    return media(snapshot, [row for path in tables for row in read_anchored(path)])

@@ -5,7 +5,7 @@ W&B's step slider then moves through them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from alignlab.neurons.summary import CountRow
@@ -20,6 +20,22 @@ LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = (
     "neurons/table",
 )
 MEDIA = (LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE)
+
+
+class Course:
+    """The figures and tables of snapshots in their order; earlier counts are kept, so that none is read again.
+
+    rows: counts at anchored thresholds of the snapshots that came before.
+    """
+
+    def __init__(self, rows: Iterable[CountRow] = ()) -> None:
+        self._rows = list(rows)
+
+    def add(self, snapshot: Snapshot) -> Callable[[], dict[str, Any]]:
+        """What makes the media of the next snapshot, whenever it is called."""
+        self._rows += snapshot.anchored
+        until = len(self._rows)
+        return lambda: media(snapshot, self._rows[:until])
 
 
 def media(snapshot: Snapshot, rows: Sequence[CountRow]) -> dict[str, Any]:
