@@ -211,6 +211,7 @@ def page_numbers(steps: Sequence[int]) -> list[PageNumber]:
             PageNumber(step, "family", f"{family}, 1 pairs", shift - 0.125, "share", -0.25, 0.5, 0),
         ]  # fmt: skip
     found.append(PageNumber(steps[-1], "survival", "related, all", 0.825, "share", 0.75, 0.875))
+    found.append(PageNumber(steps[-1], "control", "related, by chance", 4.25, "neurons"))
     found.append(PageNumber(steps[-1], "loss change", "trained, mean", 0.24, "nats a token", 0.125, 0.375, 0))
     found.append(PageNumber(steps[-1], "loss change", "unseen, mean", 0.24, "nats a token", -0.125, 0.625, 0))
     found.append(PageNumber(steps[-1], "ratio", "de", 0.9, "share"))

@@ -177,6 +177,7 @@ def test_tables_of_numbers(page: Page) -> None:
     assert row("related, all") == "0.825 0.750 to 0.875"
     (said,) = (text for text in page.all("li") if text.startswith("The loss"))
     assert re.search(r"on trained languages \(beyond noise\) and rose .* on unseen languages \(within noise\)\.", said)
+    assert row("related, by chance") == "4.2"
     assert row("unseen, mean") == "+0.240 −0.125 to +0.625 within noise"
     captions = " ".join(page.all("caption"))
     assert "Against noise: whether the interval at step 200 leaves out 1." in captions

@@ -47,10 +47,11 @@ def ratios(view: View) -> list[Row]:
     """Of each language's neurons in the first record, the share that it still has."""
     if view.first is None:
         return []
-    found = overlap_ratios(view.first.result, view.now.result)
-    since = view.first.label
+    first = view.first.result
+    columns = {"since": view.first.label, "group": "language", "unit": "share"}
     return [
-        view.row(ratio, since=since, group="language", language=name, unit="share") for name, ratio in found.items()
+        view.row(ratio, language=name, denominator=int(first.sets[name].sum()), **columns)
+        for name, ratio in overlap_ratios(first, view.now.result).items()
     ]
 
 

@@ -59,11 +59,23 @@ def survivors(view: View) -> list[Row]:
         return []
     first, now = view.first.result, view.now.result
     columns = {"since": view.first.label, "convention": view.convention, "unit": "share"}
-    kept = survival(first.kinds(view.convention), now.kinds(view.convention))
-    rows = [view.row(share, kind=kind.label, **columns) for kind, share in kept.items()]
+    before = first.kinds(view.convention)
+    of_kind = {kind: before == kind for kind in Kind}
+    kept = survival(before, now.kinds(view.convention))
+    rows = [
+        view.row(share, kind=kind.label, denominator=int(of_kind[kind].sum()), **columns)
+        for kind, share in kept.items()
+    ]
     for name, shares in survival_by_language(first, now, view.convention).items():
         rows += [
-            view.row(share, group="language", language=name, kind=kind.label, **columns)
+            view.row(
+                share,
+                group="language",
+                language=name,
+                kind=kind.label,
+                denominator=int((of_kind[kind] & first.above[name]).sum()),
+                **columns,
+            )
             for kind, share in shares.items()
         ]
     return rows

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from alignlab.analysis.rows import Row
 from alignlab.reporting.page import PageNumber
 from alignlab.reporting.page.answer import LOSS_CHANGE
+from alignlab.reporting.page.numbers import CONTROL
 
 
 def numbers(rows: Mapping[str, Sequence[Row]], step: int) -> list[PageNumber]:
@@ -19,6 +20,10 @@ def numbers(rows: Mapping[str, Sequence[Row]], step: int) -> list[PageNumber]:
     ]
 
 
+def _control(row: Row) -> str:
+    return f"{row.kind}, {row.label}"
+
+
 def _english(row: Row) -> str:
     if row.unit == "ratio":
         return f"English over the mean of the others: {row.kind}"
@@ -29,7 +34,7 @@ def _english(row: Row) -> str:
 def _survival(row: Row) -> str:
     if row.kind == "none":
         return ""
-    return f"{row.kind}, owned by {row.language}" if row.language else f"{row.kind}, all"
+    return f"{row.kind}, {f'owned by {row.language}' if row.language else 'all'}: of {row.denominator}"
 
 
 def _family(row: Row) -> str:
@@ -54,9 +59,10 @@ def _of(row: Row) -> str:
 
 # Analysis, table, and what a row is called there.
 _SAID: list[tuple[str, str, Callable[[Row], str]]] = [
+    ("stability", CONTROL, _control),
     ("english_uniqueness", "english", _english),
     ("survival", "survival", _survival),
-    ("overlap_ratio", "ratio", lambda row: row.language),
+    ("overlap_ratio", "ratio", lambda row: f"{row.language}: of {row.denominator}"),
     ("family_overlap", "family", _family),
     ("losses", "loss", _loss),
     ("losses", LOSS_CHANGE, _loss_change),

@@ -33,6 +33,7 @@ from alignlab.reporting.page import (
 
 # The analyses whose rows the page shows, beside the counts.
 SHOWN = (
+    "stability",
     "transitions",
     "survival",
     "overlap_ratio",

@@ -243,7 +243,7 @@ def number(value: float | None, places: int = 0) -> str:
     if value is None or value != value:
         return ""
     text = f"{value:,.{places}f}"
-    return text[1:] if text.startswith("-") and float(text.replace(",", "")) == 0 else text
+    return text[1:] if text.startswith("-") and float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
 def signed(value: float | None, places: int = 0) -> str:

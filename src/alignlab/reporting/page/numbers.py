@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from alignlab.reporting.page.answer import LOSS_CHANGE, VERDICTS, number, signed
 from alignlab.reporting.page.data import PageNumber, PageRun
 
+CONTROL = "control"
+
 # By table: the section of the page in which it stands, and its caption.
 TABLES = {
+    CONTROL: (
+        "kinds",
+        "How far counts can be trusted: neurons that keep their kind in 95 % of the resamples, and how many of each "
+        "kind chance alone would give, were all languages one",
+    ),
     "english": ("languages", "English by itself, and the unseen languages with and without it"),
     "survival": ("transitions", "Share of the neurons of the first snapshot that kept their kind"),
     "ratio": ("transitions", "Share of a language's selected neurons of the first snapshot that it still has"),
@@ -19,10 +26,17 @@ TABLES = {
 }
 
 
+# Of what is about the intervals there are none.
+_WITHOUT_INTERVALS = {CONTROL}
+
+
 @dataclass(frozen=True)
 class NumberTable:
-    """A table of one run. lines: what, its numbers at the steps, the interval of the last, and the verdict with its
-    style."""
+    """A table of one run.
+
+    lines: what, its numbers at the steps, the interval of the last, and the verdict with its style.
+    intervals: whether there can be intervals.
+    """
 
     run: int
     section: str
@@ -30,6 +44,7 @@ class NumberTable:
     steps: list[str]
     lines: list[tuple[str, list[str], str, str, str]]
     note: str
+    intervals: bool
 
 
 def number_tables(runs: Sequence[PageRun]) -> list[NumberTable]:
@@ -61,7 +76,10 @@ def _table(place: int, run: PageRun, name: str, found: Sequence[PageNumber]) -> 
         lines.append((what, cells, _interval(last), *_verdict(last)))
     references = {one.reference for one in found} - {None}
     note = f"Against noise: whether the interval at {run.step_name(steps[-1])} leaves out {_joined(references)}."
-    return NumberTable(place, section, caption, [run.step_name(s) for s in steps], lines, note if references else "")
+    names = [run.step_name(step) for step in steps]
+    return NumberTable(
+        place, section, caption, names, lines, note if references else "", name not in _WITHOUT_INTERVALS
+    )
 
 
 def _value(one: PageNumber | None) -> str:
