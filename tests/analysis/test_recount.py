@@ -119,13 +119,14 @@ def test_models_are_compared_without_a_run(run: Path, tmp_path: Path) -> None:
     assert (lora - full).abs().sum() < 0.02 * (lora - base).abs().sum()
 
 
-def test_a_model_on_two_probes(run: Path, tmp_path: Path) -> None:
+def test_a_model_on_two_probes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["models=[builtin:demo]", *PROBE, "against.source.count=3", "against.source.languages=[en,sw]"]
     assert main([*argv, "against.shards=3", "against.scope=all", "against.source.split=test", "folder=out"]) == 0
     records = [ActivationCounts.load(path) for path in (tmp_path / "runs/analysis/counts").glob("*.safetensors")]
     assert len({counts.data_fingerprint for counts in records}) == len(records) == 2
     table = (tmp_path / "out/table.csv").read_text()
     assert 'overlap_ratio,"builtin:demo, against"' in table
+    assert "change: since builtin:demo, probe, at its tau and lambda" in " ".join(capsys.readouterr().out.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run", "runs"]  # nothing beside them
 
 

@@ -120,7 +120,7 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     console.say()
     console.heading(table_title(last))
     console.table(table_rows(last, first if first is not last else None), TABLE_HEADER, TABLE_ALIGN)
-    console.say(table_note(last))
+    console.say(table_note(last, first.label))
     if last.result.reason:
         console.say(f"note: {last.result.reason}")
     console.say()

@@ -201,13 +201,13 @@ def table_title(snapshot: Snapshot) -> str:
     )
 
 
-def table_note(snapshot: Snapshot) -> str:
-    """How to read the table."""
+def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
+    """How to read the table; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
     unseen = " ".join(snapshot.unseen) or "none"
     return (
         f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
-        f"change: since step 0, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
+        f"change: since {since}, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
     )
 
 

@@ -143,7 +143,9 @@ class Answer:
             return ""
         # Of equal moves the first kind and layer.
         most = max(moves, key=lambda moved: abs(moved.change))
-        return f"The largest move in one layer: {most.last.kind} in layer {most.last.layer} {most.words()}."
+        # One of many: the largest of so many is beyond noise more often than one that was named before.
+        among = f"{len(moves)} kinds and layers that changed"
+        return f"The largest move of the {among}: {most.last.kind} in layer {most.last.layer} {most.words()}."
 
     def _reestimated(self) -> str:
         found = self.totals(thresholds=REESTIMATED)
