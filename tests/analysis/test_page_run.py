@@ -32,12 +32,12 @@ def record(seed: int, step: int | None, layers: int) -> ActivationCounts:
     )  # fmt: skip
 
 
-def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 20)) -> PageRun:
+def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 20), by_step: bool = True) -> PageRun:
     records = [record(seed, step, layers) for seed, step in enumerate(steps)]
     resampling = Resampling(IDENTIFIER, {}, "paper", 30, 0, folder / "cache")
     study = Study(IDENTIFIER, SHOWN, trained=["de"], resampling=resampling, resampled="ends")
     stored = [StoredCounts(f"record {seed}", Path(), lambda one=one: one) for seed, one in enumerate(records)]
-    collected = PageOf("mine", folder, "ternary", {"bar": 0.5})
+    collected = PageOf("mine", folder, "ternary", {"bar": 0.5}, by_step=by_step)
     for view, rows in study.over(stored):
         collected.add(view, rows)
     return collected.page()
@@ -116,7 +116,10 @@ def test_parts_where_there_are_layers_enough(tmp_path: Path) -> None:
 
 
 def test_records_without_steps_have_names(tmp_path: Path) -> None:
-    shown = page(tmp_path, steps=(None, None))
-    assert shown.steps == [0, 1]
-    assert shown.step_names == {0: "record 0", 1: "record 1"}
-    assert {row.step for row in shown.rows} == {0, 1}
+    for steps in ((None, None), (7, 7)):
+        shown = page(tmp_path, steps=steps, by_step=False)
+        assert shown.steps == [0, 1]
+        assert shown.step_names == {0: "record 0", 1: "record 1"}
+        assert {row.step for row in shown.rows} == {0, 1}
+        assert [one.step for one in shown.overlaps or ()] == [0, 1]
+        assert [one.step for one in shown.transitions or ()] == [1]

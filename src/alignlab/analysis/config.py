@@ -207,8 +207,12 @@ class AnalyzeConfig:
         name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
         again = self.recount or bool(self.models)
         logger = self.wandb.build_analysis(self._kept, name, shown, "recount" if again else "reclassify", run)
-        by_step = run is not None and not self.models and self.against is None
-        return None if logger is None else WandbAnalysis(logger, by_step)
+        return None if logger is None else WandbAnalysis(logger, self.by_step)
+
+    @property
+    def by_step(self) -> bool:
+        """Whether the records are those of the rising steps of a run, each once."""
+        return self.run is not None and not self.models and self.against is None
 
     def intervals_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> str:
         """What the intervals are made of, and about how long that takes here."""

@@ -50,6 +50,7 @@ class PageOf:
     """Collects the page of one run, view by view, and keeps no counts.
 
     name: of the run.  folder: of the run, or of the results.  identifier, options: what classified.
+    by_step: records stand at their optimiser steps, as in a run; else one after another, by their labels.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PageOf:
     identifier: str
     options: Mapping[str, Any]
     how_to: Mapping[str, str] = field(default_factory=dict)
+    by_step: bool = True
     _rows: list[PageRow] = field(default_factory=list)
     _steps: dict[int, str] = field(default_factory=dict)
     _losses: list[LossRow] = field(default_factory=list)
@@ -77,7 +79,7 @@ class PageOf:
         rows: of the analyses in `SHOWN`; others are left alone.
         """
         now = view.now
-        step = view.counts.step if view.counts.step is not None else len(self._steps)
+        step = now.step if self.by_step else len(self._steps)
         self._steps[step] = now.label
         of = {name: [row for row in rows if row.analysis == name] for name in SHOWN}
         for thresholds, table, _ in view.tables():
@@ -104,10 +106,11 @@ class PageOf:
         """The page's data."""
         assert self._last is not None
         last, of = self._last
+        overlaps, found = list(self._overlaps), list(self._numbers)
         if last.first is not None:
             step = list(self._steps)[-1]
-            self._overlaps.append(_overlaps(last, of["language_overlap"], step))
-            self._numbers += numbers(of, step)
+            overlaps.append(_overlaps(last, of["language_overlap"], step))
+            found += numbers(of, step)
         config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
@@ -128,15 +131,15 @@ class PageOf:
             losses=self._losses or None,
             training_loss=_training_loss(self.folder / "metrics.csv"),
             transitions=self._transitions,
-            overlaps=self._overlaps,
+            overlaps=overlaps,
             parts=self._parts or None,
             parts_refused=self._refused,
-            numbers=self._numbers or None,
+            numbers=found or None,
             config=config.read_text(encoding="utf-8") if config.is_file() else None,
             environment=json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else None,
             notes=self._notes,
             how_to=self.how_to,
-            step_names={} if counts.step is not None else self._steps,
+            step_names={} if self.by_step else self._steps,
         )
 
     def _row(self, view: View, step: int, thresholds: str, row: CountRow) -> PageRow:

@@ -103,7 +103,7 @@ def page_of(config: AnalyzeConfig) -> PageOf:
     identifier = options.pop("name")
     folder = config.results if config.run is None else Path(config.run).expanduser()
     how_to = {"intervals": f"python -m alignlab.report run={config.run} intervals=all"} if config.run else {}
-    return PageOf(name, folder, identifier, options, how_to)
+    return PageOf(name, folder, identifier, options, how_to, config.by_step)
 
 
 def _short(source: str) -> str:
