@@ -168,6 +168,19 @@ def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_torn_snapshot_is_named_before_any_is_asked(command: Command, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for name in ("step-000002", "step-000004"):
+        path = tmp_path / f"run/neurons/{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:1000])
+    status, printed, errors = command("run=run", "folder=out")
+    assert status == 2
+    assert "Plan" not in printed
+    assert "step-000002.safetensors: cannot be read as safetensors" in errors
+    assert "step-000004.safetensors: cannot be read as safetensors" in errors
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -10,6 +10,7 @@ from typing import Literal
 from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
 from alignlab.runs import RunFolder, step_of
@@ -30,7 +31,7 @@ class StoredCounts:
 
 
 def snapshots_of(folder: Path) -> list[StoredCounts]:
-    """The snapshots of a run, in the order of their steps. Raises InputError where there are none."""
+    """The snapshots of a run, in the order of their steps. Raises InputError where there are none, or torn ones."""
     run = RunFolder(folder)
     if not folder.is_dir():
         raise InputError(Problem(f"run ({folder})", "there is no such folder", "the folder of a run", nearest(folder)))
@@ -39,6 +40,14 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
         expected = f"snapshots as {run.neurons}/step-000000.safetensors"
         fix = "Give the folder of a run that alignlab.train or a tracker wrote."
         raise InputError(Problem(f"run ({folder})", "the folder holds no snapshot", expected, fix))
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            read_header(path)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
     return [StoredCounts(f"step {step_of(path)}", path, _loader(path)) for path in paths]
 
 

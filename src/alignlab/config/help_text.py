@@ -18,7 +18,7 @@ _USAGE = {
     "key=value": "one setting, over the file. The value is YAML, such as data.languages=[zh,de]; "
     "nothing after the = is null, '\"\"' is empty text. Of two for one key the last counts.",
     "": "Mappings merge key by key, lists are replaced. ${key} takes another key's value, ${oc.env:NAME} the "
-    "environment's. A new name for a section drops what lower layers set for the name it had.",
+    "environment's. A new name for a section drops what lower layers set and it does not have; keys of both stay.",
 }
 
 
