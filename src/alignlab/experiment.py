@@ -153,7 +153,7 @@ class Experiment:
     def sites(self) -> list[Site]:
         """The neurons' sites, found in the outline."""
         with torch.device("meta"):
-            return find_sites(self.outline)
+            return find_sites(self.outline, self.config.probe.site)
 
     @property
     def accumulation(self) -> int:

@@ -99,6 +99,21 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     assert models[5:] == [2]
 
 
+def test_another_site_is_counted_beside_the_first(run: Path, tmp_path: Path) -> None:
+    argv = ["run=run", "recount=true", *PROBE, "intervals=ends", "resamples=5"]
+    assert main([*argv, "folder=out"]) == 0
+    before = counted(run / "analysis/counts")
+    assert main([*argv, "probe.site=mlp.up", "folder=up"]) == 0
+    records = [ActivationCounts.load(path) for path in (run / "analysis/counts").glob("*.safetensors")]
+    assert sorted((counts.site, counts.step) for counts in records) == [
+        (site, step) for site in ("mlp.act", "mlp.up") for step in (0, 1, 2)
+    ]
+    (up,) = [counts for counts in records if (counts.site, counts.step) == ("mlp.up", 2)]
+    assert up.shape == before[2].shape
+    assert not torch.equal(up.firings.long(), before[2].firings.long())
+    assert "Site mlp.up, scope all" in (tmp_path / "up/report.html").read_text()
+
+
 def test_models_are_compared_without_a_run(run: Path, tmp_path: Path) -> None:
     """An adapter, and the full model that it is merged into: the same neurons fire but for rounding."""
     model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)

@@ -73,8 +73,8 @@ class Recount:
     def shape(self) -> tuple[int, int, int, int]:
         """Languages, shards, layers and neurons a layer of the first record, without loading a model."""
         first = self.models[0]
-        sites = find_sites(self.shelf.below(first.source).build_meta())
         name = next(iter(self.probes))
+        sites = find_sites(self.shelf.below(first.source).build_meta(), self.probes[name].site)
         return len(self.probe(first, name).languages), self.probes[name].shards, len(sites), sites[0].width
 
     def count(self) -> None:
@@ -97,7 +97,7 @@ class Recount:
         with console.progress(f"Counting {model.label}", total) as advance:
             return count_firings(
                 loaded,
-                find_sites(loaded),
+                find_sites(loaded, probe.site),
                 probe,
                 origin=Origin(model.source, self.shelf.digest(model.source), model.step, self.trained),
                 context=self._context,
@@ -145,7 +145,8 @@ class Recount:
         answerer, responses = self._answerer(model, name)
         parts = [VERSION, self.shelf.digest(model.source), self.probe(model, name).fingerprint, model.step]
         parts += [responses.name] if answerer is not None else []
-        return hashlib.sha256(json.dumps([*parts, self.trained]).encode()).hexdigest()[:24]
+        parts += [self.probes[name].site, self.trained]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def _is_whole(path: Path) -> bool:

@@ -99,7 +99,7 @@ class SnapshotTaker:
         self.first = self.last = None
         check_can_answer(self.probe, model)
         with _uncompiled():
-            self._sites = find_sites(model)
+            self._sites = find_sites(model, self.probe.site)
 
     def due(self, step: int) -> bool:
         """Whether a snapshot is to be taken after this step."""
@@ -164,6 +164,9 @@ class SnapshotTaker:
             if counts.data_fingerprint != recall(self.probe, folder, done).fingerprint:
                 fix = "Counts on different text cannot be compared: give the same texts, or another folder."
                 raise InputError(Problem(f"{path}", "counted on another probe", "the probe of this run", fix))
+            if counts.site != self.probe.site:
+                found, expected = f"counted at {counts.site}", f"{self.probe.site}, the site of this run"
+                raise InputError(Problem(f"{path}", found, expected, "Give the same site, or another folder."))
             self._keep(counts)
 
     def _keep(self, counts: ActivationCounts) -> Snapshot:

@@ -3,7 +3,8 @@
 A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and
 the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
 sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy
-forward shows whether it fires once, and whether a linear map of its width (the down projection) follows.
+forward shows whether it fires once, and whether a linear map of its width (the down projection) follows. From there the
+other sites are found, in `other_sites`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
 from alignlab.models.modes import evaluating
+from alignlab.models.other_sites import find_other, trace
 
+SiteName = Literal[
+    "mlp.act",
+    "mlp.product",
+    "mlp.up",
+    "mlp.out",
+    "attention.q",
+    "attention.k",
+    "attention.v",
+    "attention.o",
+    "residual",
+]
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 
 
@@ -28,23 +41,43 @@ class Site:
     """The neurons of one layer.
 
     layer: number of the decoder layer, from 0.
-    name: name of the activation module in the model.
+    name: name of the module in the model.
     width: number of neurons.
+    at: which site it is, of `SiteName`.
     """
 
     layer: int
     name: str
     module: nn.Module = field(repr=False, compare=False)
     width: int
+    at: SiteName = "mlp.act"
 
 
-def find_sites(model: nn.Module) -> list[Site]:
-    """The `mlp.act` site of every decoder layer, in order, checked by a forward of three tokens.
+def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
+    """One site of every decoder layer, in order, checked by a forward of three tokens.
+
+    at: `mlp.act`, the output of the MLP's activation module; `mlp.product`, what the down projection reads; `mlp.up`,
+        the output of the up projection; `mlp.out`, that of the down projection; `attention.q`, `k`, `v`, `o`, that of
+        those projections; `residual`, what leaves the layer.
 
     Works on models on the meta device, in PEFT wrappers and in any precision. Raises `UnsupportedModelError` that
-    says what was found where the neurons cannot be counted exactly.
+    says what was found where the neurons cannot be counted exactly, InputError for another site.
     """
+    if at not in get_args(SiteName):
+        expected = ", ".join(get_args(SiteName))
+        raise InputError(Problem("site", f"{at!r}", expected, did_you_mean(at, get_args(SiteName))))
     prefix, layers = decoder_layers(model)
+    activations = _activations(model, prefix, layers)
+    if at == "mlp.act":
+        return activations
+    found = find_other(at, layers, trace(model, layers, [site.module for site in activations]))
+    return [
+        Site(layer, f"{prefix}.{layer}.{name}".rstrip("."), module, width, at)
+        for layer, (name, module, width) in enumerate(found)
+    ]
+
+
+def _activations(model: nn.Module, prefix: str, layers: nn.ModuleList) -> list[Site]:
     modules: list[tuple[str, nn.Module]] = []
     problems = []
     for index, layer in enumerate(layers):
@@ -138,15 +171,17 @@ def _check_fired(names: list[str], shapes: list[list[tuple[int, ...]]], inputs: 
 
 @contextmanager
 def observe(sites: list[Site], see: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Within the block, `see(layer, activations)` is called with the output (..., width) of a site at every forward."""
+    """Within the block, `see(layer, activations)` is called with what a site shows, (..., width), at every forward."""
 
-    def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
-        def call(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            see(layer, output)  # nothing is returned: what a forward hook returns would replace the output
+    def hook(site: Site) -> Callable[[nn.Module, Any, Any], None]:
+        def call(_module: nn.Module, inputs: Any, output: Any) -> None:
+            shown = inputs if site.at == "mlp.product" else output
+            # Nothing is returned: what a forward hook returns would replace the output.
+            see(site.layer, shown[0] if isinstance(shown, tuple) else shown)
 
         return call
 
-    handles = [site.module.register_forward_hook(hook(site.layer)) for site in sites]
+    handles = [site.module.register_forward_hook(hook(site)) for site in sites]
     try:
         yield
     finally:

@@ -87,7 +87,7 @@ def count_firings(
         languages=probe.languages,
         tokens=torch.from_numpy(tokens),
         documents=torch.from_numpy(documents),
-        site="mlp.act",
+        site=sites[0].at,
         scope=probe.scope,
         model=origin.model,
         revision=origin.revision,

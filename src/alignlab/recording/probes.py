@@ -17,6 +17,7 @@ from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
 from alignlab.data.sources import SOURCES, Source
 from alignlab.errors import InputError, Problem
+from alignlab.models.sites import SiteName
 
 Scope = Literal["response", "all"]
 Responses = Literal["reference", "generated_once", "regenerated"]
@@ -43,6 +44,7 @@ class Probe:
     shards: S; document i of a language is in shard i mod S.
     count_special_tokens: count BOS, EOS and the special tokens of templates too.
     truncated: documents that lost tokens at the end.
+    site: where the neurons are read, of `models.sites.SiteName`.
     answering: given where the documents are prompts, which a model is still to answer (`responses.respond`).
     """
 
@@ -53,6 +55,7 @@ class Probe:
     count_special_tokens: bool = False
     truncated: int = 0
     answering: Answering | None = None
+    site: SiteName = "mlp.act"
     _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -121,6 +124,11 @@ class ProbeConfig:
     source: Source = variant(SOURCES, "where the documents come from", "builtin:wordproblems")
     prompts: Prompts = section(Prompts, "how a record becomes text")
     scope: Scope = option("response", "tokens counted: those of the answer, or all")
+    site: SiteName = option(
+        "mlp.act",
+        "where neurons are read: mlp.act, the output of the MLP's activation; mlp.product, what the down projection "
+        "reads; mlp.up, mlp.out, attention.q, k, v, o, what those projections give; residual, what leaves a layer",
+    )
     responses: Responses = option(
         "reference",
         "the answers: reference takes those of the source; the model's own, greedy, are generated_once, at step 0, or "
@@ -143,6 +151,7 @@ class ProbeConfig:
             tokenizer,
             prompts=self.prompts,
             scope=self.scope,
+            site=self.site,
             responses=self.responses,
             max_new_tokens=self.max_new_tokens,
             max_texts=self.max_texts,
@@ -160,6 +169,7 @@ def build_probe(
     *,
     prompts: Prompts | None = None,
     scope: Scope = "response",
+    site: SiteName = "mlp.act",
     responses: Responses = "reference",
     max_new_tokens: int = 256,
     max_texts: int = 250,
@@ -191,7 +201,7 @@ def build_probe(
         )
         documents[language] = [_without_last(document, closing) for document in encoded.documents]
         truncated += encoded.truncated
-    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, answering)
+    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, answering, site)
     probe.check()
     return probe
 

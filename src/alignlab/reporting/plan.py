@@ -36,7 +36,10 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     rows = [
         ("model", f"{_name(model)}, {total:,} parameters, {size(weight_bytes(parameters))} as {_dtypes(parameters)}"),
         ("trained parameters", f"{trained:,} ({trained / total:.2%})"),
-        ("neurons", f"{len(planned.sites)} x {widths:,} sites at mlp.act, {planned.sites[0].name} and so on"),
+        (
+            "neurons",
+            f"{len(planned.sites)} x {widths:,} sites at {planned.sites[0].at}, {planned.sites[0].name} and so on",
+        ),
         ("training text", _training_text(planned)),
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
