@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -207,6 +208,12 @@ def test_a_run_cannot_go_on_without_its_first_snapshot_nor_on_other_texts(
     trainer = a_trainer(tiny_llama, tmp_path / "again")
     trainer.add_callback(NeuronTrackerCallback({**TEXTS, "en": GERMAN}, tokenizer, folder=tmp_path / "tracked"))
     with pytest.raises(InputError, match=r"step-000000\.safetensors: counted on another probe; expected the probe of"):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    elsewhere = NeuronTrackerCallback(TEXTS, tokenizer, folder=tmp_path / "tracked")
+    elsewhere.probe = dataclasses.replace(elsewhere.probe, site="mlp.up")
+    trainer = a_trainer(tiny_llama, tmp_path / "again")
+    trainer.add_callback(elsewhere)
+    with pytest.raises(InputError, match=r"counted at mlp\.act; expected mlp\.up, the site of this run"):
         trainer.train(resume_from_checkpoint=checkpoint)
     (tmp_path / "tracked/neurons/step-000000.safetensors").unlink()
     trainer = a_trainer(tiny_llama, tmp_path / "again")
