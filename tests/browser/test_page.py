@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,9 +16,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from alignlab.reporting.page import PageRow, PageRun, write_page
 
+from ..installed_browser import installed_browser
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container
     "--disable-gpu",
@@ -40,14 +38,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        why = f"none of {', '.join(BROWSERS)} is installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        launched = playwright.chromium.launch(executable_path=installed_browser(), args=list(ARGUMENTS))
         yield launched
         launched.close()
 

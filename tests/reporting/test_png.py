@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shutil
 import socketserver
 import struct
 import subprocess
@@ -30,9 +29,9 @@ from alignlab.reporting.page.theme import DARK, LIGHT
 from alignlab.reporting.png import SCALE, WIDTH, check_png, figures_of, write_png
 from alignlab.train import main as train
 
+from ..installed_browser import installed_browser
 from .page_data import bare_run, page_run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 HOSTILE = (
     "../../x/<img src='http://hostile.example/x.png'><a href='http://hostile.example'>b</a>&lt; ไทย 中文 বাংলা العربية"
 )
@@ -68,13 +67,7 @@ PIXELS = """async file => {
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        why = f"none of {', '.join(BROWSERS)} is installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
+    return installed_browser()
 
 
 @contextmanager
