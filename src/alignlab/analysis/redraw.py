@@ -36,15 +36,15 @@ def with_intervals(
         "neurons": view.neurons,
     }
     kept = {name: resampling.kept({"rows of": name, **key}) for name in asked}
-    missing = [name for name in asked if kept[name].read() is None]
+    stored = {name: tensors["values"].numpy() for name in asked if (tensors := kept[name].read()) is not None}
+    missing = [name for name in asked if name not in stored]
     for name, values in _drawn(missing, view, resampling, first[0] if first else None).items():
         kept[name].write({"values": torch.from_numpy(values)})
+        stored[name] = values
     found = dict(rows)
     for name in asked:
-        stored = kept[name].read()
-        assert stored is not None
         values = np.array([row.value for row in rows[name]], dtype=np.float64)
-        low, high, _, bias = interval_of(stored["values"].numpy(), values, view.counts.shape[1])
+        low, high, _, bias = interval_of(stored[name], values, view.counts.shape[1])
         ends = zip(low.tolist(), high.tolist(), bias.tolist(), strict=True)
         found[name] = [row.within(*each) for row, each in zip(rows[name], ends, strict=True)]
     return found
