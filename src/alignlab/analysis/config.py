@@ -27,6 +27,7 @@ from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.precision import PrecisionName, precision_name
 from alignlab.models.shelf import Shelf
+from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.recording.probes import ProbeConfig
@@ -93,7 +94,7 @@ class AnalyzeConfig:
         shelf = Shelf(self.model or ModelConfig(), self.model is not None, self._precision(), device)
         trained = self.trained
         if trained is None and self.run is not None:
-            trained = list(snapshots_of(Path(self.run).expanduser())[0].load().trained_languages)
+            trained = list(read_header(snapshots_of(Path(self.run).expanduser())[0].path).trained_languages)
         return Recount(self._counted(), probes, shelf, self._kept / "counts", tuple(trained or ()))
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
