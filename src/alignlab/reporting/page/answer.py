@@ -13,6 +13,8 @@ from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
 # The table of numbers that holds the changes of the losses.
 LOSS_CHANGE = "loss change"
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
+# Their classes in the page's style sheet.
+VERDICT_STYLES = {True: "beyond", False: "", None: "unknown"}
 
 Key = tuple[str, int, str, str, int | None, str]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignlab.reporting.page.answer import LOSS_CHANGE, VERDICTS, number, signed
+from alignlab.reporting.page.answer import LOSS_CHANGE, VERDICT_STYLES, VERDICTS, number, signed
 from alignlab.reporting.page.data import PageNumber, PageRun
 
 CONTROL = "control"
@@ -24,7 +24,6 @@ TABLES = {
     LOSS_CHANGE: ("loss", "Change of the loss since the first snapshot, nats a token"),
     "family": ("overlap", "Overlap beyond chance, within language families and between them"),
 }
-
 
 # Of what is about the intervals there are none.
 _WITHOUT_INTERVALS = {CONTROL}
@@ -97,7 +96,7 @@ def _interval(one: PageNumber | None) -> str:
 def _verdict(one: PageNumber | None) -> tuple[str, str]:
     if one is None or one.reference is None:
         return "", ""
-    return VERDICTS[one.beyond_noise], {True: "beyond", False: "", None: "unknown"}[one.beyond_noise]
+    return VERDICTS[one.beyond_noise], VERDICT_STYLES[one.beyond_noise]
 
 
 def _text(one: PageNumber, value: float) -> str:

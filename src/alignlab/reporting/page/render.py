@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 import alignlab
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
-from alignlab.reporting.page.answer import Answer, Moved, number, signed, with_changes
+from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, with_changes
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun, Transition
@@ -161,7 +161,7 @@ def _line(moved: Moved, starts: bool) -> _Line:
         signed(moved.change, places),
         "" if low is None or high is None else f"{signed(low, 1)} to {signed(high, 1)}",
         moved.verdict,
-        {True: "beyond", False: "", None: "unknown"}[moved.last.beyond_noise],
+        VERDICT_STYLES[moved.last.beyond_noise],
         starts,
     )
 
