@@ -8,6 +8,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ def test_kinds_and_their_changes(pair) -> None:
     assert (loss.value, loss.unit, loss.step) == (pytest.approx((3 + 5) / 10), "nats a token", 5)
     assert pick(rows, label="loss", group="trained", since="").value == pytest.approx((1 + 5 + 2 + 5) / 20)
     assert pick(rows, label="loss", group="unseen", since="step 0").value == pytest.approx(0.5)
+
+
+def test_losses_that_only_one_record_has_are_not_compared() -> None:
+    without = replace(record(5), loss_sum=None, loss_tokens=None)
+    assert rows_of("losses", record(0), without) == []
+    assert {row.since for row in rows_of("losses", replace(record(0), loss_sum=None, loss_tokens=None), record(5))} == {
+        ""
+    }
 
 
 def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:

@@ -29,7 +29,7 @@ def losses(view: View) -> list[Row]:
     """The loss of every language, its mean over the trained and the unseen ones, and their change."""
     now = loss_rows(view.now)
     rows = [view.of_count(row, NO_THRESHOLDS) for row in now]
-    if view.first is not None and view.first.losses:
+    if now and view.first is not None and view.first.losses:
         pairs = zip(now, loss_rows(view.first), strict=True)
         rows += [view.change(row, before, view.first.label, NO_THRESHOLDS) for row, before in pairs]
     return [replace(row, kind="", label=LOSS, unit="nats a token", denominator=None) for row in rows]
