@@ -121,5 +121,5 @@ def profile(view: View) -> list[Row]:
             unit="probability",
         )
         for layer, neuron in view.neurons
-        for name, probability in zip(result.languages, view.probability(layer, neuron), strict=True)
+        for name, probability in zip(result.languages, view.p[:, layer, neuron].tolist(), strict=True)
     ]

@@ -67,10 +67,13 @@ class View:
             (REESTIMATED, now.reestimated, first.reestimated if first else []),
         ]
 
-    def probability(self, layer: int, neuron: int) -> list[float]:
-        """Of one neuron, in every language."""
-        p = self.counts.probabilities().numpy() if self.drawn is None else self.drawn
-        return [float(value) for value in p[:, layer, neuron]]
+    @cached_property
+    def p(self) -> Floats:
+        """(G, L, N) probabilities of the record, or of the resample in its place."""
+        if self.drawn is not None:
+            return self.drawn
+        probabilities: Floats = self.counts.probabilities().numpy()
+        return probabilities
 
     @property
     def related(self) -> dict[str, Tensor]:
