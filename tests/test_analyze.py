@@ -161,6 +161,17 @@ def test_the_help_says_what_each_analysis_is(command: Command) -> None:
         assert ANALYSES[name].figure
 
 
+def test_the_question_that_is_written_holds_no_secret(
+    command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cret-s3cret")
+    template = "probe.prompts.template=${oc.env:MY_TOKEN} {prompt}"
+    assert command(f"run={run}", template, "folder=out")[0] == 0
+    for path in (tmp_path / "out").iterdir():
+        assert b"s3cret-s3cret" not in path.read_bytes(), path
+    assert "<MY_TOKEN hidden>" in (tmp_path / "out/config.yaml").read_text()
+
+
 def test_a_dry_run_writes_nothing(command: Command, run: Path, tmp_path: Path) -> None:
     status, printed, _ = command(f"run={run}", "dry_run=true", "folder=out")
     assert status == 0

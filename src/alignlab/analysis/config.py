@@ -196,8 +196,8 @@ class AnalyzeConfig:
 
     @property
     def document(self) -> str:
-        """The question as YAML."""
-        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()))
+        """The question as YAML, without secrets: it is written, and may be uploaded."""
+        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()), hide_secrets)
 
     def wandb_analysis(self) -> WandbAnalysis | None:
         """The W&B run that this is logged to; None where it is not."""
