@@ -10,7 +10,7 @@ from typing import Any
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.config import AnalyzeConfig
-from alignlab.analysis.results import show_results, write_results
+from alignlab.analysis.results import check_results, show_results, write_results
 from alignlab.models.distributed import is_first, join
 from alignlab.runs import RunFolder
 from alignlab.verbs import end, run_verb
@@ -27,6 +27,7 @@ def run(config: AnalyzeConfig) -> None:
     recount = config.recounting()
     records = config.records(recount)
     config.show_plan(records, recount)
+    check_results(config)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return

@@ -16,7 +16,7 @@ from alignlab.analysis.page_run import SHOWN
 from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
-from alignlab.reporting.page import PageRun, write_page
+from alignlab.reporting.page import PageRun, check_page, write_page
 from alignlab.reporting.png import check_png, figures_of, write_png
 from alignlab.reporting.workspace import save_workspace
 from alignlab.runs import RunFolder
@@ -55,6 +55,7 @@ def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()
+    check_page(target)
     if images is not None:
         check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]

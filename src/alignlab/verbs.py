@@ -17,6 +17,7 @@ from alignlab.config import Beneath, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import leave
+from alignlab.signals import Stopped, handled, stop
 
 Config = TypeVar("Config")
 
@@ -53,16 +54,19 @@ def run_verb(
     _quieten()
     origins: dict[str, str] = {}
     try:
-        config, origins = load(root, argv, beneath)
-        run(config)
-        leave()
+        with handled(stop):
+            config, origins = load(root, argv, beneath)
+            run(config)
+            leave()
     except InputError as error:
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
         leave()
         return 2
-    except KeyboardInterrupt:
-        console.complain("\nStopped. The same command continues from the last checkpoint.")
-        return 130
+    except Stopped as stopped:
+        done = f" {stopped.done}" if stopped.done else ""
+        console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
+        leave()
+        return stopped.status
     return 0
 
 

@@ -35,7 +35,7 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
     run = RunFolder(folder)
     if not folder.is_dir():
         raise InputError(Problem(f"run ({folder})", "there is no such folder", "the folder of a run", nearest(folder)))
-    paths = sorted(run.neurons.glob("step-*.safetensors"), key=step_of)
+    paths = run.snapshots()
     if not paths:
         expected = f"snapshots as {run.neurons}/step-000000.safetensors"
         fix = "Give the folder of a run that alignlab.train or a tracker wrote."

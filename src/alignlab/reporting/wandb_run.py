@@ -233,18 +233,22 @@ class WandbRun(WandbLogger):
         if status != "success":
             self.finish(exit_code=1)
 
-    def finish(self, exit_code: int = 0) -> None:
-        """Send what is left and end the run, in bounded time; say so where not all could be sent."""
+    def finish(self, exit_code: int = 0, seconds: float | None = None) -> None:
+        """Send what is left and end the run, in bounded time; say so where not all could be sent.
+
+        seconds: the bound, where it is another than `finish_timeout`.
+        """
         if self._finished:
             return
         self._finished = True
+        limit = self._finish_timeout if seconds is None else min(seconds, self._finish_timeout)
         if exit_code == 0:  # else the row may be half of one: it is sent when the run is continued
             self._send_row()
-        end = time.monotonic() + self._finish_timeout
+        end = time.monotonic() + limit
         logged = [worker.end(end - time.monotonic()) for worker in (self._rows, self._artifacts)]
         ending = _Worker(quiet=True)
         ending.do(partial(self.experiment.finish, exit_code=exit_code))
-        ended = ending.end(self._finish_timeout + 5)
+        ended = ending.end(limit + 5)
         arrived = self._arrivals.end(5)
         if all(logged) and ended and arrived:
             return
