@@ -213,7 +213,7 @@ class Experiment:
         problems = []
         for key, allowed in PLAN_BREAKERS.items():
             value = given.get(key)
-            if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed):
+            if not any(value == one and type(value) is type(one) for one in allowed):
                 fix = "Leave it out. For a short run set trainer.max_steps, for a look at the plan dry_run=true."
                 expected = "a run whose steps are planned before the first"
                 problems.append(Problem(f"trainer.{key}", f"{value!r} breaks the plan of the run", expected, fix))
@@ -351,8 +351,8 @@ class Experiment:
             **(defaults | self.config.trainer | ends),
             **parts,
             plugins=_environment(),
-            # Where Lightning, under SLURM, looks for checkpoints of its own to go on from: there are none.
-            default_root_dir=self.folder.checkpoints,
+            # Where Lightning, under SLURM, looks for checkpoints of its own to go on from: never there.
+            default_root_dir=self.folder.checkpoints / "lightning",
             enable_checkpointing=True,
             enable_progress_bar=False,
         )

@@ -24,6 +24,7 @@ from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
+from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
 from alignlab.runs import RunFolder, Start, check_writable
 from alignlab.signals import Stopped
@@ -151,8 +152,12 @@ def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps
     for line in differing_versions(stored, environment()):
         console.complain(f"note: {line}")
     steps = folder.checkpoint_steps()
-    if steps and steps[-1] > total_steps:
-        found = f"there is a checkpoint of step {steps[-1]}, and the run has {total_steps} steps"
+    done = steps[-1] if steps else 0
+    read_metrics(folder.metrics, done)
+    if done and not folder.metrics.is_file():
+        console.complain(f"note: {folder.metrics} lacks the steps up to {done}; the run goes on without them")
+    if done > total_steps:
+        found = f"there is a checkpoint of step {done}, and the run has {total_steps} steps"
         raise InputError(Problem(str(folder.checkpoints), found, "checkpoints of this run", "Move it elsewhere."))
 
 

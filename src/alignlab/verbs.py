@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import warnings
@@ -62,7 +63,8 @@ def run_verb(
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
         leave()
         return 2
-    except Stopped as stopped:
+    except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         done = f" {stopped.done}" if stopped.done else ""
         console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
         leave()

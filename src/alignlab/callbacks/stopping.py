@@ -32,6 +32,7 @@ class StopOnSignal(L.Callback):
         self._leaving = False
         self._in_snapshot = False
         self._step = 0
+        self._trainer: L.Trainer | None = None
 
     @contextmanager
     def abandonable(self) -> Iterator[bool]:
@@ -46,14 +47,17 @@ class StopOnSignal(L.Callback):
         try:
             yield True
         except Stopped:
-            if not self._steps_begun:  # nothing is lost by ending at once
+            if not self._steps_begun or self._trainer is None:  # nothing is lost by ending at once
                 raise
+            # In this very step: the snapshot of an earlier one could not be taken later.
+            self._leaving = self._trainer.should_stop = True
         finally:
             self._in_snapshot = False
 
     @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
+        self._trainer = trainer
         # Here, behind Lightning's own: its handlers would broadcast from within whatever the process is doing.
         self._stack.enter_context(handled(self._note))
 

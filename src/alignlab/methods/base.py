@@ -47,6 +47,9 @@ class AlignmentModule(L.LightningModule):
         number = int(batch["number"])
         torch.manual_seed(_mix(self.seed, number, rank()))
         accumulation = self.trainer.accumulate_grad_batches
+        if number // accumulation != self.trainer.global_step:
+            # As Lightning begins anew with a loader that ends too early.
+            raise RuntimeError(f"micro-batch {number} came at step {self.trainer.global_step}")
         loss_sum = self.loss_sum(batch)
         if number % accumulation == 0:
             self._step_loss = torch.zeros_like(loss_sum)

@@ -12,7 +12,6 @@ to the disk, are sent from `metrics.csv`.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import netrc
 import os
@@ -34,7 +33,7 @@ from alignlab import console
 from alignlab.atomic import remove, write_text
 from alignlab.config import option
 from alignlab.neurons.counts_file import read_header
-from alignlab.reporting.metrics_csv import COLUMNS
+from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.runs import RunFolder, step_name
 
 ARTIFACT_TYPE, RESULTS_TYPE = "neuron-counts", "neuron-analysis"
@@ -340,11 +339,8 @@ def _id_file(folder: RunFolder) -> Path:
 def _logged_rows(path: Path, done: int) -> dict[int, dict[str, float]]:
     """The values in `metrics.csv` of each step that is done, in order."""
     rows: dict[int, dict[str, float]] = {}
-    if path.is_file() and done:
-        with path.open(encoding="utf-8", newline="") as file:
-            for cells in csv.reader(file):
-                if len(cells) == len(COLUMNS) and cells[0].isdecimal() and int(cells[0]) <= done:
-                    rows.setdefault(int(cells[0]), {})[cells[1]] = float(cells[2])
+    for step, key, value in read_metrics(path, done) if done else ():
+        rows.setdefault(step, {})[key] = value
     return dict(sorted(rows.items()))
 
 
