@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
 import alignlab.analyze
 import alignlab.report
 import alignlab.train
@@ -95,6 +97,7 @@ def fork_child(folder: Path, verb: str, see: Callable[[str], None], rank: int, r
     if rank == 0:
         install(see)
     more = []
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # it looks when it is imported, before the fork
     if ranks > 1:
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": str(ranks),

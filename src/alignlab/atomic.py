@@ -140,10 +140,13 @@ def _remove_stale(path: Path) -> None:
         match = pattern.fullmatch(entry.name)
         if match is None or _lives(int(match[1])):
             continue
-        if entry.is_dir():
-            remove(entry)
-        else:
-            entry.unlink(missing_ok=True)
+        mine = _partial(path, "old.")
+        with suppress(FileNotFoundError):  # another process has come first, and removes it
+            entry.replace(mine)
+            if mine.is_dir():
+                remove(mine)
+            else:
+                mine.unlink()
 
 
 def _lives(process: int) -> bool:
