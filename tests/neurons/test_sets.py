@@ -268,6 +268,9 @@ def test_controls_without_their_probabilities_are_refused() -> None:
         make().matched({"zh": p["zh"]})
     with pytest.raises(InputError, match=r"probabilities of 'zh': shape \(4, 59\)"):
         make().matched(p | {"zh": p["zh"][:, 1:]})
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match="probabilities of 'zh': values from"):
+            make().matched(p | {"zh": p["zh"].clone().index_fill_(0, torch.tensor(0), wrong)})
     with pytest.raises(InputError, match="among"):
         make().matched(p, among=0)
 
@@ -348,6 +351,9 @@ def rewritten(path: Path, tensors: dict[str, Any] | None = None, **metadata: str
         ({}, {"names": json.dumps(["zh", "sw", ""])}, r"sets\.safetensors, sets"),
         ({}, {"thresholds": "[1]"}, "thresholds"),
         ({}, {"tokens": '{"zh": "1"}'}, "tokens"),
+        ({}, {"tokens": '{"zh": -1}'}, r"sets\.safetensors, tokens of 'zh': -1"),
+        ({}, {"tokens": f'{{"zh": {2**62}}}'}, r"sets\.safetensors, tokens of 'zh'"),
+        ({}, {"thresholds": '{"tau": NaN}'}, r"sets\.safetensors, threshold 'tau'"),
         ({"sets": torch.zeros(3, 4, 60)}, {}, r"sets\.safetensors, set 'zh'"),
         ({"sets": torch.zeros(3, 60) > 0}, {}, "sets, layers, neurons"),
         ({"other": torch.zeros(2)}, {}, "one tensor"),
