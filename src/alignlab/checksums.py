@@ -106,4 +106,3 @@ def _of_content(header: str, tensors: Mapping[str, Tensor]) -> str:
         # Flat first: a tensor without axes cannot be viewed as bytes. No copy is made of either.
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-

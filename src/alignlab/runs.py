@@ -16,6 +16,7 @@ import yaml
 from alignlab.atomic import remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
+from alignlab.redaction import comparable
 
 # What may differ between a run and its continuation: it changes no number.
 IGNORED = ("dry_run", "resume", "overwrite", "wandb", "data.workers")
@@ -85,7 +86,7 @@ class RunFolder:
             raise InputError(Problem(str(self.config), "it is not the config of a run", "a run's folder", fix))
         if overwrite:
             return "new"
-        different = differences(old, yaml.safe_load(document), ignore=IGNORED)
+        different = differences(comparable(old), comparable(yaml.safe_load(document)), ignore=IGNORED)
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"

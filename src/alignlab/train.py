@@ -11,26 +11,32 @@ from dataclasses import replace
 from alignlab import console
 from alignlab.atomic import write_text
 from alignlab.callbacks.pretrained_checkpoint import state_path
-from alignlab.config import to_yaml
+from alignlab.config import to_plain, to_yaml
 from alignlab.environment import environment
 from alignlab.errors import InputError, Problem
 from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
-from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import bequeath, broadcast, inherited, is_first, join, wait_for_all
+from alignlab.redaction import hide_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.plan import plan_rows
 from alignlab.runs import Start, check_writable
+from alignlab.secret_settings import check_settings
 from alignlab.verbs import end, run_verb
 
 INTRO = "Fine-tune a language model on question translation and watch its neurons change."
 
 
+# They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
+NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.tags")
+
+
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
+    check_settings(to_plain(config), NAMES)
     experiment = Experiment(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
-    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_secrets)
+    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_all)
     experiment.check_trainer()
     join()
     start = decide(experiment, document)
@@ -99,7 +105,9 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
         if start == "new":
             folder.clear()
         write_text(folder.config, document)
-        write_text(folder.environment, json.dumps({**environment(), **experiment.provenance()}, indent=2) + "\n")
+        write_text(
+            folder.environment, json.dumps(hide_all({**environment(), **experiment.provenance()}), indent=2) + "\n"
+        )
     wait_for_all()
     module = experiment.build_module()
     steps = folder.checkpoint_steps()

@@ -15,8 +15,8 @@ from alignlab.errors import Problem
 if TYPE_CHECKING:
     from alignlab.neurons.counts import ActivationCounts
 
-# Whole numbers up to here are exact in float64, in which probabilities are made; a sum over all languages and shards that
-# stays below it cannot overflow int64 on its way either.
+# Whole numbers up to here are exact in float64, in which probabilities are made; a sum over all languages and shards
+# that stays below it cannot overflow int64 on its way either.
 MOST = 1 << 53
 # What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
 ROUNDING = 1e-3

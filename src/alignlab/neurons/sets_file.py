@@ -17,6 +17,7 @@ from torch import Tensor
 
 from alignlab.checksums import check_header, read_checked, save_checked
 from alignlab.errors import InputError, Problem
+from alignlab.redaction import hide
 
 FORMAT = "alignlab-sets"
 FORMAT_VERSION = 1
@@ -27,7 +28,7 @@ JSON_KEYS = ("names", "tokens", "thresholds")
 def write_sets(path: Path, sets: Tensor, header: dict[str, Any]) -> None:
     """Write (sets, L, N) bool with a header of `TEXT_KEYS` and `JSON_KEYS`. Raises OSError when that fails."""
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION)}
-    metadata |= {key: header[key] for key in TEXT_KEYS}
+    metadata |= {key: hide(header[key]) for key in TEXT_KEYS}
     metadata |= {key: json.dumps(header[key], ensure_ascii=False) for key in JSON_KEYS}
     save_checked(path, {"sets": sets}, metadata)
 
