@@ -203,6 +203,9 @@ def test_a_changed_secret_makes_no_other_config(monkeypatch: pytest.MonkeyPatch)
     assert comparable(old) == comparable({"path": "x/quite-another", "url": "https://u:other@h", "n": [1, None, True]})
     assert comparable(old) != comparable({"path": "y/quite-another", "url": "https://u:other@h", "n": [1, None, True]})
     assert hidden_names(old["path"]) == ["SOME_TOKEN"]
+    # Other words in such brackets are a text's own.
+    assert hidden_names("<answer hidden> <token hidden>") == ["token"]
+    assert comparable("<answer hidden>") != comparable("<question hidden>")
 
 
 def test_every_line_of_the_terminal_and_every_refusal(

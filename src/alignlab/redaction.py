@@ -43,7 +43,7 @@ _TRIVIAL = re.compile(
 )
 _SHORT, _LONG = 6, 8
 _HIDDEN = re.compile(r"<(\w+) hidden>")
-_CUT = re.compile(r"[^\n]+? \.\.\.")  # as messages cut long values
+_CUT = " ..."  # as messages cut long values
 
 
 def hide(text: str, environment: Mapping[str, str] | None = None) -> str:
@@ -77,7 +77,7 @@ def hide_all(value: Any, environment: Mapping[str, str] | None = None) -> Any:
 
 def hidden_names(text: str) -> list[str]:
     """What is hidden in a text, such as `HF_TOKEN` in `https://me:<HF_TOKEN hidden>@example.org`."""
-    return _HIDDEN.findall(text)
+    return [name for name in _HIDDEN.findall(text) if _names_secret(name)]
 
 
 def comparable(value: Any) -> Any:
@@ -87,7 +87,9 @@ def comparable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [comparable(item) for item in value]
     shown = hide_all(value)
-    return _HIDDEN.sub("<hidden>", shown) if isinstance(shown, str) else shown
+    if not isinstance(shown, str):
+        return shown
+    return _HIDDEN.sub(lambda match: "<hidden>" if _names_secret(match[1]) else match[0], shown)
 
 
 def guard_tracebacks() -> None:
@@ -124,15 +126,15 @@ class _Secrets:
 
     def hide(self, text: str) -> str:
         shown = self._pattern.sub(lambda match: match[1] or f"<{self._names[match[0]]} hidden>", text)
-        return _CUT.sub(lambda match: self._without_start(match[0]), shown) if _CUT.search(shown) else shown
+        *cut, rest = shown.split(_CUT)
+        return "".join(f"{self._without_start(part)}{_CUT}" for part in cut) + rest
 
     def _without_start(self, cut: str) -> str:
         """A text that was cut, without the beginning of a secret at its end."""
-        kept = cut.removesuffix(" ...")
         for form, name in self._names.items():
-            for length in range(min(len(form) - 1, len(kept)), _SHORT - 1, -1):
-                if kept.endswith(form[:length]):
-                    return f"{kept[:-length]}<{name} hidden> ..."
+            for length in range(min(len(form) - 1, len(cut)), _SHORT - 1, -1):
+                if cut.endswith(form[:length]):
+                    return f"{cut[:-length]}<{name} hidden>"
         return cut
 
 

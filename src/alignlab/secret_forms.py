@@ -42,14 +42,14 @@ _BEHIND_NAMES: tuple[_Form, ...] = (
     # W&B's older keys are 40 hexadecimal digits, as a git commit is: only the words before tell them apart.
     (
         re.compile(
-            rf"(\b(?:[\w-]*(?:{_NAMED}|token)|wandb[\w ]*key|wandb login)[\"']?[\s:=]{{1,4}}[\"']?)"
+            rf"(\b(?:[\w-]{{0,40}}(?:{_NAMED}|token)|wandb[\w ]{{0,20}}key|wandb login)[\"']?[\s:=]{{1,4}}[\"']?)"
             r"[0-9a-f]{40}(?![\w-])",
             re.IGNORECASE,
         ),
         _TOKEN,
     ),
     (
-        re.compile(rf"(\b[\w-]*(?:{_NAMED})[\"']?\s?=\s?[\"']?)(?!<)[^\s\"'&,;<>\]}})]{{6,}}", re.IGNORECASE),
+        re.compile(rf"(\b[\w-]{{0,40}}(?:{_NAMED})[\"']?\s?=\s?[\"']?)(?!<)[^\s\"'&,;<>\]}})]{{6,}}", re.IGNORECASE),
         _TOKEN,
     ),
 )
