@@ -26,7 +26,6 @@ from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
 from alignlab.data.training import DataConfig, MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
-from alignlab.hiding import hide_secrets
 from alignlab.methods import METHODS, QuestionTranslation
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
@@ -34,6 +33,7 @@ from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.recording.probes import Probe, ProbeConfig
 from alignlab.recording.tallies import STATISTICS
+from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
 from alignlab.runs import RunFolder
@@ -73,7 +73,7 @@ def trainer_keys() -> Collection[str]:
 class RunConfig:
     """Where the run is kept."""
 
-    name: str = option("run", "name of the run")
+    name: str = option("run", "name of the run, without secrets: W&B shows it")
     folder: str = option("runs/${run.name}", "folder of the run")
 
 
@@ -314,7 +314,7 @@ class Experiment:
         """The Lightning trainer, with the callbacks and loggers of the run."""
         loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
         if is_first():
-            shown = hide_secrets(to_plain(self.config))
+            shown = hide_all(to_plain(self.config))
             wandb_logger = self.config.wandb.build(self.folder, self.config.run.name, shown, done_steps)
             if wandb_logger is not None:
                 loggers.append(wandb_logger)

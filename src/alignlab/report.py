@@ -20,6 +20,7 @@ from alignlab.reporting.page import PageRun, check_page, write_page
 from alignlab.reporting.png import check_png, figures_of, write_png
 from alignlab.reporting.workspace import save_workspace
 from alignlab.runs import RunFolder
+from alignlab.secret_settings import check_settings
 from alignlab.verbs import end, run_verb
 
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
@@ -104,6 +105,7 @@ def dashboard(folder: str, page: PageRun) -> str:
     if not stored.is_file():
         raise InputError(Problem("workspace", f"{stored} is not there", "the config of a run, with its W&B project"))
     project = yaml.safe_load(stored.read_text(encoding="utf-8")).get("wandb", {})
+    check_settings({"wandb": project}, ())
     codes = [language.code for language in page.languages]
     return save_workspace(project.get("entity"), project.get("project", "alignlab"), codes)
 

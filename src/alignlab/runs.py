@@ -20,6 +20,7 @@ from alignlab.atomic import is_left_over, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
 from alignlab.manifest import NAME, remove_listed, stranger_problem, strangers
+from alignlab.redaction import comparable
 
 # What may differ between a run and its continuation: it changes no number. Where a run lies is no part of what it is.
 IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time")
@@ -107,7 +108,7 @@ class RunFolder:
             self._check_clearable()
             return "new"
         old = self._stored_config()
-        different = differences(old, yaml.safe_load(document), ignore=IGNORED)
+        different = differences(comparable(old), comparable(yaml.safe_load(document)), ignore=IGNORED)
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"

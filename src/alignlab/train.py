@@ -16,28 +16,34 @@ from alignlab import console
 from alignlab.atomic import write_text
 from alignlab.callbacks.pretrained_checkpoint import state_path
 from alignlab.callbacks.stopping import StopOnSignal, requeue
-from alignlab.config import to_yaml
+from alignlab.config import to_plain, to_yaml
 from alignlab.environment import differing_sources, differing_versions, environment, read_environment
 from alignlab.errors import InputError, Problem
 from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
-from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
+from alignlab.redaction import hide_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
 from alignlab.runs import RunFolder, Start, check_writable
+from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
 from alignlab.verbs import end, run_verb
 
 INTRO = "Fine-tune a language model on question translation and watch its neurons change."
 
 
+# They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
+NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.tags")
+
+
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
+    check_settings(to_plain(config), NAMES)
     experiment = Experiment(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
-    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_secrets)
+    document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_all)
     experiment.check_trainer()
     join()
     with ExitStack() as held:
@@ -101,7 +107,7 @@ def show_plan(experiment: Experiment) -> Planned:
 def train(experiment: Experiment, start: Start, document: str) -> None:
     """Train from the start or from the last checkpoint, to the end."""
     folder = experiment.folder
-    made_from = from_first(experiment.provenance)
+    made_from = from_first(lambda: hide_all(experiment.provenance()))
     if start == "continue":
         from_first(lambda: check_continued(folder, made_from, experiment.total_steps))
     module = experiment.build_module()
@@ -109,7 +115,7 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
         # Not before the model is there: a refusal until here leaves the folder as it was.
         folder.clear()
         folder.begin(document)
-        write_text(folder.environment, json.dumps({**environment(), **made_from}, indent=2) + "\n")
+        write_text(folder.environment, json.dumps(hide_all({**environment(), **made_from}), indent=2) + "\n")
     wait_for_all()
     steps = folder.checkpoint_steps()
     done = steps[-1] if steps else 0
@@ -149,7 +155,7 @@ def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps
     stored = read_environment(folder.environment)
     if problems := differing_sources(stored, made_from, str(folder.path)):
         raise InputError(*problems)
-    for line in differing_versions(stored, environment()):
+    for line in differing_versions(stored, hide_all(environment())):
         console.complain(f"note: {line}")
     steps = folder.checkpoint_steps()
     done = steps[-1] if steps else 0

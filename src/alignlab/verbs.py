@@ -18,6 +18,7 @@ from alignlab.config import Beneath, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import leave
+from alignlab.redaction import guard_tracebacks
 from alignlab.signals import Stopped, handled, stop
 
 Config = TypeVar("Config")
@@ -96,6 +97,7 @@ def with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:
 
 
 def _quieten() -> None:
+    guard_tracebacks()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

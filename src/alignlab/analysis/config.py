@@ -22,7 +22,6 @@ from alignlab.analysis.study import Study
 from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import option, section, to_plain, to_yaml, variant
 from alignlab.errors import InputError, Problem
-from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.precision import PrecisionName, precision_name
@@ -31,8 +30,10 @@ from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.recording.probes import ProbeConfig
+from alignlab.redaction import hide, hide_all
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
+from alignlab.secret_settings import hidden_problems, secret_problems
 
 # Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.
 USUAL = [name for name in ANALYSES if name != "single_neuron_profile"]
@@ -120,6 +121,7 @@ class AnalyzeConfig:
         if self.log and self.wandb.resolved_mode() == "disabled":
             expected, fix = "a mode that logs", "Set wandb.mode=auto; by default it is that of the run."
             problems.append(Problem("log", "true, but wandb.mode is disabled", expected, fix))
+        problems += self._secrets()
         if self.counts is not None and self.models:
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
@@ -133,10 +135,18 @@ class AnalyzeConfig:
         if problems:
             raise InputError(*problems)
 
+    def _secrets(self) -> list[Problem]:
+        """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
+        plain = to_plain(self)
+        names = ["folder", *(["wandb.project", "wandb.entity", "wandb.tags"] if self.log else [])]
+        used = ["models", "model", "probe", "against"] if self.recount or self.models else []
+        used += ["wandb"] if self.log else []
+        return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
+
     def _counted(self) -> list[Counted]:
         """The models to count: those named, or the base and every checkpoint of the run."""
         if self.run is None:
-            return [Counted(Path(source).name, source) for source in self.models]
+            return [Counted(hide(Path(source).name), source) for source in self.models]
         folder = RunFolder(Path(self.run).expanduser())
         steps = {str(step): step for step in folder.checkpoint_steps()}
         base = self.model.source if self.model else ""
@@ -150,7 +160,7 @@ class AnalyzeConfig:
                 expected = f"one of: 0 (the base), {', '.join(steps)}"
                 problems.append(Problem("models", f"the run has no checkpoint of step {name}", expected))
             else:
-                found.append(Counted(Path(name).name, name))
+                found.append(Counted(hide(Path(name).name), name))
         if problems:
             raise InputError(*problems)
         return found
@@ -197,14 +207,14 @@ class AnalyzeConfig:
     @property
     def document(self) -> str:
         """The question as YAML, without secrets: it is written, and may be uploaded."""
-        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()), hide_secrets)
+        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()), hide_all)
 
     def wandb_analysis(self) -> WandbAnalysis | None:
         """The W&B run that this is logged to; None where it is not."""
         if not self.log:
             return None
         run = None if self.run is None else RunFolder(Path(self.run).expanduser())
-        shown = hide_secrets(to_plain(replace(self, folder=str(self.results))))
+        shown = hide_all(to_plain(replace(self, folder=str(self.results))))
         name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
         again = self.recount or bool(self.models)
         logger = self.wandb.build_analysis(self._kept, name, shown, "recount" if again else "reclassify", run)

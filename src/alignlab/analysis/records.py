@@ -13,6 +13,7 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
+from alignlab.redaction import hide
 from alignlab.runs import RunFolder, step_of
 
 CountsFormat = Literal["alignlab", "lape", "ternary", "arithmetic"]
@@ -64,12 +65,12 @@ def stored_counts(
         if path.is_dir():
             fix = "Give one file, or the run's folder as run=... for all its snapshots."
             raise InputError(Problem(f"counts ({path})", "a folder", "a file that ActivationCounts.save wrote", fix))
-        return [StoredCounts(path.name, path, _loader(path))]
+        return [StoredCounts(hide(path.name), path, _loader(path))]
     if not languages:
         fix = "The files have no list of them: pass languages=[en,zh,...], the codes in the names of the files."
         raise InputError(Problem("languages", "not given", "the languages of the counts", fix))
     chosen = list(languages)
-    return [StoredCounts(path.name, path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
+    return [StoredCounts(hide(path.name), path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
 
 
 def parts(

@@ -33,6 +33,7 @@ from alignlab import console
 from alignlab.atomic import remove, write_text
 from alignlab.config import option
 from alignlab.neurons.counts_file import read_header
+from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.runs import RunFolder, step_name
 
@@ -72,7 +73,7 @@ class WandbConfig:
     def build(self, folder: RunFolder, name: str, config: dict[str, Any], done: int = 0) -> WandbRun | None:
         """The logger of a run; None when disabled.
 
-        config: as W&B shows it, without secrets.  done: optimiser steps that the run goes on from.
+        config: as W&B shows it.  done: optimiser steps that the run goes on from.
         A server that cannot be used makes the run an offline one, with a warning.
         """
         mode = self.resolved_mode()
@@ -110,13 +111,14 @@ class WandbConfig:
         run, first = begun
         if known is not None:
             address = f"{run.url.rpartition('/')[0]}/{known}" if run.url else known
-            run.notes = f"Of the run {address}"
+            run.notes = hide(f"Of the run {address}")
         return WandbRun(run, first, self.finish_timeout)
 
     def _begin(self, mode: str, path: Path, arguments: dict[str, Any]) -> tuple[Any, int] | None:
         """The run with the first step that W&B lacks: online where that is asked and can be had, else offline."""
         (path / "wandb").mkdir(parents=True, exist_ok=True)
-        arguments = {"dir": path, "project": self.project, "entity": self.entity, "tags": self.tags, **arguments}
+        arguments = hide_all({"tags": self.tags, **arguments})
+        arguments |= {"dir": path, "project": self.project, "entity": self.entity}  # as they are, to get there
         run, first = self._online(path, arguments) if mode == "online" else (None, 0)
         if run is None:
             try:
@@ -272,7 +274,7 @@ class WandbRun(WandbLogger):
         import wandb
 
         header = dataclasses.asdict(read_header(path))
-        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=header)
+        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=hide_all(header))
         self._send_artifact(artifact, [path], ["latest", step_name(header["step"] or 0)])
 
     def _log_results(self, name: str, paths: Sequence[Path]) -> None:
