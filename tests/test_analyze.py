@@ -63,17 +63,19 @@ def rows(path: Path, **columns: str) -> list[dict[str, str]]:
 def test_with_its_own_settings_a_run_gives_the_trackers_numbers(command: Command, run: Path, tmp_path: Path) -> None:
     status, printed, _ = command(f"run={run}", "folder=out")
     assert status == 0
-    again = rows(tmp_path / "out/table.csv", analysis="kinds", since="")
+    again = rows(tmp_path / "out/table.csv", since_before="")
     tracked = rows(run / "neurons.csv")
-    shared = ("thresholds", "step", "group", "language", "layer", "degree", "convention", "denominator")
-    key = [*shared, "kind"]
-    losses = {("", row["step"], row["language"]): float(row["count"]) for row in tracked if row["kind"] == "loss"}
-    counts = {tuple(row[name] for name in key): float(row["count"]) for row in tracked if row["kind"] != "loss"}
-    assert len(counts) > 100
-    assert {tuple(row[name] for name in key): float(row["value"]) for row in again} == counts
-    of_languages = rows(tmp_path / "out/table.csv", analysis="losses", since="", group="language")
-    assert {(row["thresholds"], row["step"], row["language"]): float(row["value"]) for row in of_languages} == losses
-    assert len(losses) == 12
+    shared = ("analysis", "thresholds", "step", "since", "group", "language", "layer", "degree", "convention")
+    key = [*shared, "denominator", "kind", "measure"]
+    counts = {tuple(row[name] for name in key): float(row["value"]) for row in tracked}
+    assert len(counts) == len(tracked) > 400
+    analyses = {row["analysis"] for row in tracked}
+    assert analyses == {"kinds", "losses", "thresholds"}
+    assert {
+        tuple(row[name] for name in key): float(row["value"]) for row in again if row["analysis"] in analyses
+    } == counts
+    of_languages = rows(tmp_path / "out/table.csv", analysis="losses", since="", since_before="", group="language")
+    assert len(of_languages) == 12
     for text in ("3, ", "ternary (top_rate 0.1, bar 0.95", "step 4: 4 x 640", "out/table.csv", "Next: ask otherwise"):
         assert text in printed, text
 
@@ -100,7 +102,14 @@ def test_another_identifier_and_the_same_folder_for_the_same_question(command: C
     assert sets.names == names
     assert all(torch.equal(sets[name], result.sets[name]) for name in names)
     (row,) = rows(
-        folder / "table.csv", analysis="kinds", step="4", since="", thresholds="anchored", language="sw", kind="related"
+        folder / "table.csv",
+        analysis="kinds",
+        step="4",
+        since="",
+        since_before="",
+        thresholds="anchored",
+        language="sw",
+        kind="related",
     )
     owned = result.sets["sw"] & (result.degree == 2)
     assert float(row["value"]) == int(owned.sum())

@@ -56,7 +56,9 @@ def test_an_analysis_is_a_run_of_its_own_that_names_the_run(tmp_path: Path) -> N
     assert any(trained.name in (upsert.get("notes") or "") for upsert in analysis.upserts)
 
     with (tmp_path / "out/table.csv").open(encoding="utf-8", newline="") as file:
-        table = [row for row in csv.DictReader(file) if row["analysis"] == "kinds" and not row["since"]]
+        table = [
+            row for row in csv.DictReader(file) if row["analysis"] == "kinds" and not row["since"] + row["since_before"]
+        ]
     assert [row["_step"] for row in analysis.history] == [0, 2, 4]
     for row in analysis.history:
         assert row["neurons/record"] == f"step {row['_step']}"

@@ -21,7 +21,7 @@ import alignlab.train
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.methods.base import AlignmentModule
 from alignlab.methods.supervised import SupervisedModule
-from alignlab.reporting import snapshots
+from alignlab.neurons import table
 from alignlab.runs import RunFolder
 
 SMALL = (
@@ -501,12 +501,9 @@ def test_an_iterator_that_ends_somewhere_is_an_error(
 
 
 def test_tables_are_put_together_in_the_order_of_steps(tmp_path: Path) -> None:
-    header = ",".join(
-        ["thresholds", "step", "group", "language", "layer", "kind", "degree", "convention", "count", "denominator"]
-    )
     paths = [tmp_path / f"step-{step:06d}.csv" for step in (1_000_000, 20, 100)]
     for path in paths:
-        path.write_text(f"{header}\nanchored,{int(path.stem[5:])},all,,,specific,,paper,1.0,2\n", encoding="utf-8")
-    snapshots.collect_csv(paths, tmp_path / "all.csv")
+        table.write_csv(path, [table.Row(step=int(path.stem[5:]), value=1.0)])
+    table.collect_csv(paths, tmp_path / "all.csv")
     with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["20", "100", "1000000"]

@@ -60,7 +60,7 @@ def test_forked_workers_leave_ctrl_c_to_their_parent_and_end_by_the_rest() -> No
 VERB = """
 import os, signal, sys
 import alignlab.verbs
-from alignlab.analysis.config import AnalyzeConfig
+from alignlab.question import AnalyzeConfig
 def run(config):
     os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 sys.exit(alignlab.verbs.run_verb(AnalyzeConfig, run, verb="analyze", intro="", argv=[]))

@@ -85,9 +85,9 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
             expected = int((result.selected & degree_fits & result.above[code]).sum())
             found = [
                 row for row in table
-                if (row["thresholds"], row["language"], row["kind"]) == (thresholds, code, kind)
+                if (row["thresholds"], row["language"], row["kind"], row["since"]) == (thresholds, code, kind, "")
             ]  # fmt: skip
-            assert [float(row["count"]) for row in found] == [expected]
+            assert [float(row["value"]) for row in found] == [expected]
     logged = {row["key"]: float(row["value"]) for row in rows(folder / "metrics.csv") if row["step"] == "6"}
     assert logged["neurons/general"] == int(results["anchored"].general.sum())
     assert logged["neurons/step"] == 6
@@ -108,9 +108,10 @@ def test_another_identifier_by_name(command: Command, tmp_path: Path) -> None:
     assert f"{int(result.selected.sum())} selected, tau {anchor.threshold:.4f}\n" in printed
     assert "since step 0, at its tau;" in printed
     found = [
-        float(row["count"])
+        float(row["value"])
         for row in rows(tmp_path / "runs/demo/neurons.csv")
-        if (row["step"], row["thresholds"], row["language"], row["kind"]) == ("6", "anchored", "sw", "specific")
+        if (row["step"], row["thresholds"], row["language"], row["kind"], row["since"])
+        == ("6", "anchored", "sw", "specific", "")
     ]
     assert found == [int((result.sets["sw"] & (result.degree == 1)).sum())]
     assert found[0] > 0

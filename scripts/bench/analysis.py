@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from alignlab.analysis.config import USUAL
-from alignlab.analysis.page_run import PageOf
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.rows import csv_text
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.table import csv_text
+from alignlab.question import USUAL
 from alignlab.reporting.page import write_page
+from alignlab.reporting.page_run import PageOf
 from bench.measuring import Row, Scale, peak_gigabytes, seconds
 from bench.neurons import by, make_counts
 
@@ -53,8 +53,7 @@ def reclassified(records: Sequence[StoredCounts], page: PageOf, table: Path, sha
     start = time.perf_counter()
     with table.open("w", encoding="utf-8", newline="") as file:
         for view, rows in Study(TernaryConfig(), USUAL).over(records):
-            text = csv_text(rows)
-            file.write(text.partition("\n")[2] if peaks else text)
+            file.write(csv_text(rows, header=not peaks))
             page.add(view, rows)
             peaks.append(peak_gigabytes())
     taken, number = time.perf_counter() - start, len(records)

@@ -9,9 +9,9 @@ from typing import Any
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.config import AnalyzeConfig
-from alignlab.analysis.results import check_results, show_results, write_results
 from alignlab.models.distributed import is_first, join
+from alignlab.question import AnalyzeConfig
+from alignlab.results import check_results, show_results, write_results
 from alignlab.runs import RunFolder
 from alignlab.verbs import end, run_verb
 

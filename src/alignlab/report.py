@@ -11,14 +11,14 @@ from typing import Literal
 import yaml
 
 from alignlab import analyze, console
-from alignlab.analysis.config import AnalyzeConfig
-from alignlab.analysis.page_run import SHOWN
-from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
+from alignlab.question import AnalyzeConfig
 from alignlab.reporting.page import PageRun, check_page, write_page
+from alignlab.reporting.page_run import SHOWN
 from alignlab.reporting.png import check_png, figures_of, write_png
 from alignlab.reporting.workspace import save_workspace
+from alignlab.results import page_of
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import check_settings
 from alignlab.verbs import end, run_verb

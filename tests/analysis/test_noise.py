@@ -10,12 +10,12 @@ import torch
 from alignlab.analysis import noise
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.rows import Row
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, bootstrap, bootstrap_difference, chance_level, ternary
 from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.table import Row
 
 IDENTIFIER = TernaryConfig(top_rate=0.3, bar=0.6)
 NAMES = ("en", "de", "sw")
@@ -47,16 +47,16 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
     anchor = ternary(first, 0.3, 0.6)
     for thresholds, held in (("anchored", anchor), ("reestimated", None)):
         expected = bootstrap(second, IDENTIFIER, ["de"], anchor=held, resamples=40, seed=3)
-        mine = [row for row in rows if row.thresholds == thresholds and not row.since]
+        mine = [row for row in rows if row.thresholds == thresholds and not row.is_change]
         assert [(row.value, row.low, row.high, row.noise_bias) for row in mine] == [
-            (interval.row.count, interval.low, interval.high, interval.noise_bias) for interval in expected.intervals
+            (interval.value, interval.low, interval.high, interval.noise_bias) for interval in expected.intervals
         ]
         change = bootstrap_difference(
             first, second, IDENTIFIER, ["de"], anchored=thresholds == "anchored", resamples=40, seed=3
         )
         mine = [row for row in rows if row.thresholds == thresholds and row.since == "step 0"]
         assert [(row.value, row.low, row.high) for row in mine] == [
-            (interval.row.count, interval.low, interval.high) for interval in change.intervals
+            (interval.value, interval.low, interval.high) for interval in change.intervals
         ]
         assert {row.beyond_noise for row in mine} == {True, False}
         assert all(row.beyond_noise == (row.low > 0 or row.high < 0) for row in mine)
@@ -72,9 +72,11 @@ def test_stable_neurons_and_chance(tmp_path: Path) -> None:
         float(drawn.kept[layer, neuron]) >= 0.95 and int(kinds[layer, neuron]) == 2
         for layer in range(2) for neuron in range(30)
     )  # fmt: skip
-    assert [row.value for row in rows if (row.kind, row.label) == ("related", "stable")] == [by_hand]
+    assert [row.value for row in rows if (row.kind, row.measure, row.is_change) == ("related", "stable", False)] == [
+        by_hand
+    ]
     chance = chance_level(second, IDENTIFIER, anchor=anchor, seed=3)
-    assert {row.kind: row.value for row in rows if row.label == "by chance"} == {
+    assert {row.kind: row.value for row in rows if row.measure == "by chance" and not row.is_change} == {
         kind.label: number for kind, number in chance.items()
     }
 

@@ -13,11 +13,11 @@ import torch
 import transformers
 
 from alignlab.analysis import recount
-from alignlab.analysis.config import AnalyzeConfig
 from alignlab.analyze import beneath, main
 from alignlab.config import load
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
+from alignlab.question import AnalyzeConfig
 from alignlab.train import main as train
 
 SMALL = [

@@ -13,10 +13,10 @@ import torch
 from alignlab.analysis import redraw
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.rows import Row
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.table import Row
 
 IDENTIFIER = TernaryConfig(top_rate=0.4, bar=0.6)
 NAMES = ("en", "de", "sw", "sv")
@@ -47,10 +47,12 @@ def drawn(counts: ActivationCounts, shards: list[int]) -> ActivationCounts:
     )  # fmt: skip
 
 
-def rows_of(folder: Path, analysis: str, *, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
-    """The rows of the second record."""
+def rows_of(
+    folder: Path, analysis: str, *, neurons: tuple[tuple[int, int], ...] = (), steps: tuple[int, ...] = (0, 5)
+) -> list[Row]:
+    """The rows of the last record."""
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, folder)
-    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in (0, 5)]
+    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in steps]
     return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
 
 
@@ -90,31 +92,31 @@ class Slow:
         before, after = ([c and o[g] for c, o in zip(self.selected[i], self.owned[i], strict=True)] for i in (0, 1))
         return sum(x and y for x, y in zip(before, after, strict=True)) / sum(before)
 
-    def english(self) -> float:
+    def english(self, at: int = 1) -> float:
         related = [
-            sum(k == "related" and o[g] for k, o in zip(self.kinds[1], self.owned[1], strict=True)) for g in range(4)
+            sum(k == "related" and o[g] for k, o in zip(self.kinds[at], self.owned[at], strict=True)) for g in range(4)
         ]
         return related[0] / (sum(related[1:]) / 3)
 
-    def beyond_chance(self, a: int, b: int) -> float:
-        mine = [[k == "related" and o[g] for k, o in zip(self.kinds[1], self.owned[1], strict=True)] for g in (a, b)]
+    def beyond_chance(self, a: int, b: int, at: int = 1) -> float:
+        mine = [[k == "related" and o[g] for k, o in zip(self.kinds[at], self.owned[at], strict=True)] for g in (a, b)]
         both = sum(x and y for x, y in zip(*mine, strict=True))
         sizes = [sum(one) for one in mine]
         expected = 0.0
         for layer in range(LAYERS):
             part = slice(layer * WIDTH, (layer + 1) * WIDTH)
-            pool = sum(self.selected[1][part])
+            pool = sum(self.selected[at][part])
             expected += sum(mine[0][part]) * sum(mine[1][part]) / pool if pool else 0
         return both / (sum(sizes) - both) - expected / (sum(sizes) - expected)
 
-    def more_within(self) -> float:
+    def more_within(self, at: int = 1) -> float:
         """English, German and Swedish are Germanic; Swahili is not."""
-        within = [self.beyond_chance(a, b) for a, b in ((0, 1), (0, 3), (1, 3))]
-        between = [self.beyond_chance(a, 2) for a in (0, 1, 3)]
+        within = [self.beyond_chance(a, b, at) for a, b in ((0, 1), (0, 3), (1, 3))]
+        between = [self.beyond_chance(a, 2, at) for a in (0, 1, 3)]
         return sum(within) / 3 - sum(between) / 3
 
 
-LOSS = {"label": "loss"}
+LOSS = {"measure": "loss"}
 QUESTIONS = [
     ("losses", {**LOSS, "language": "sw", "since": ""}, lambda one: one.losses[1][2], None),
     ("losses", {**LOSS, "language": "sw", "since": "step 0"}, lambda one: one.losses[1][2] - one.losses[0][2], 0.0),
@@ -124,9 +126,9 @@ QUESTIONS = [
     ("transitions", {"kind": "specific", "to_kind": "specific"}, lambda one: one.moved("specific", "specific"), None),
     ("survival", {"kind": "related", "group": "all"}, lambda one: one.survived("related"), None),
     ("overlap_ratio", {"language": "sw"}, lambda one: one.still(2), None),
-    ("english_uniqueness", {"kind": "related", "label": "over the others"}, lambda one: one.english(), 1.0),
+    ("english_uniqueness", {"kind": "related", "measure": "over the others"}, lambda one: one.english(), 1.0),
     (
-        "language_overlap", {"language": "de", "other": "sw", "label": "beyond chance"},
+        "language_overlap", {"language": "de", "other": "sw", "measure": "beyond chance"},
         lambda one: one.beyond_chance(1, 2), 0.0,
     ),
     ("family_overlap", {"group": "within less between"}, lambda one: one.more_within(), 0.0),
@@ -134,15 +136,24 @@ QUESTIONS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def resamples() -> list[Slow]:
-    """The records as they are, then every resample."""
-    first, second = record(0), record(5)
-    held = ternary(first, 0.4, 0.6)
+def slow(step: int) -> list[Slow]:
+    """That record and the last as they are, then in every resample, at the thresholds of the first record."""
+    first, second = record(step), record(5)
+    held = ternary(record(0), 0.4, 0.6)
     random = np.random.default_rng(SEED)
     draws = random.multinomial(SHARDS, np.full(SHARDS, 1 / SHARDS), size=(RESAMPLES, 1))[:, 0]
     chosen = [list(range(SHARDS)), *([s for s in range(SHARDS) for _ in range(draw[s])] for draw in draws)]
     return [Slow(drawn(first, one), drawn(second, one), held.threshold, held.lambda_) for one in chosen]
+
+
+@pytest.fixture(scope="module")
+def resamples() -> list[Slow]:
+    return slow(0)
+
+
+@pytest.fixture(scope="module")
+def from_before() -> list[Slow]:
+    return slow(3)
 
 
 @pytest.mark.parametrize(("analysis", "columns", "ask", "reference"), QUESTIONS)
@@ -150,8 +161,16 @@ def test_intervals_are_those_of_resamples_put_together(
     tmp_path: Path, resamples: list[Slow], analysis: str, columns: dict, ask, reference: float | None
 ) -> None:
     rows = rows_of(tmp_path, analysis, neurons=((7, 3),))
+    rows = [row for row in rows if not row.since_before]
+    if "since" not in columns:
+        rows = [row for row in rows if not row.since] or rows
     (row,) = [row for row in rows if all(getattr(row, key) == value for key, value in columns.items())]
-    value, *again = [ask(one) for one in resamples]
+    check(row, [ask(one) for one in resamples], reference)
+
+
+def check(row: Row, values: list[float], reference: float | None) -> None:
+    """The row says what the record as it is and its resamples, in this order, give."""
+    value, *again = values
     assert row.value == pytest.approx(value)
     assert len(set(again)) > 3
     mean = sum(again) / RESAMPLES
@@ -164,9 +183,50 @@ def test_intervals_are_those_of_resamples_put_together(
     assert row.beyond_noise == expected
 
 
+OVERLAP = {"language": "de", "other": "sw", "measure": "beyond chance"}
+CHANGES = [
+    ("language_overlap", OVERLAP, lambda one, at: one.beyond_chance(1, 2, at)),
+    ("family_overlap", {"group": "within less between"}, lambda one, at: one.more_within(at)),
+    ("english_uniqueness", {"kind": "related", "measure": "over the others"}, lambda one, at: one.english(at)),
+    ("losses", {"measure": "loss", "language": "sw"}, lambda one, at: one.losses[at][2]),
+    (
+        "kinds", {"thresholds": "anchored", "kind": "related", "layer": None, "group": "all"},
+        lambda one, at: one.kinds[at].count("related"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("analysis", "columns", "ask"), CHANGES)
+def test_changes_since_both_records_are_of_the_same_draws(
+    tmp_path: Path, resamples: list[Slow], from_before: list[Slow], analysis: str, columns: dict, ask
+) -> None:
+    rows = rows_of(tmp_path, analysis, steps=(0, 3, 5))
+    for column, label, drawn_again in (("since", "step 0", resamples), ("since_before", "step 3", from_before)):
+        wanted = {**columns, "since": "", "since_before": "", column: label}
+        (row,) = [row for row in rows if all(getattr(row, key) == value for key, value in wanted.items())]
+        check(row, [ask(one, 1) - ask(one, 0) for one in drawn_again], 0.0)
+
+
+def test_moves_since_the_record_before(tmp_path: Path, from_before: list[Slow]) -> None:
+    rows = rows_of(tmp_path, "transitions", steps=(0, 3, 5))
+    (row,) = [row for row in rows if (row.since_before, row.kind, row.to_kind) == ("step 3", "related", "none")]
+    check(row, [one.moved("related", "none") for one in from_before], None)
+
+
+def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_path: Path) -> None:
+    resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, tmp_path)
+    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in (0, 3, 5)]
+    study = Study(IDENTIFIER, ["language_overlap", "transitions"], resampling=resampling, resampled="ends")
+    rows = list(study.over(stored))[-1][1]
+    for column, has in (("since", True), ("since_before", False)):
+        found = [row for row in rows if getattr(row, column) and row.measure in ("beyond chance", "")]
+        assert found
+        assert {row.low is not None for row in found} == {has}
+
+
 def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resamples: list[Slow]) -> None:
     rows = rows_of(tmp_path, "layer_parts")
-    cuts = [row.layer for row in rows if row.unit == "layers"][1:]
+    cuts = [row.layer for row in rows if row.unit == "layers" and not row.is_change][1:]
 
     def best(one: Slow) -> tuple[int, ...]:
         """The three cuts of the least squared error, of all that there are."""
@@ -184,7 +244,9 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
 
     assert tuple(cuts) == best(resamples[0])
     found = [best(one) for one in resamples[1:]]
-    shares = [row.value for row in rows if row.label == "resamples with this cut within one layer"]
+    shares = [
+        row.value for row in rows if row.measure == "resamples with this cut within one layer" and not row.is_change
+    ]
     assert shares == [
         pytest.approx(sum(abs(one[i] - cut) <= 1 for one in found) / RESAMPLES) for i, cut in enumerate(cuts)
     ]
@@ -193,9 +255,9 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
 
 def test_a_number_that_some_resample_lacks_has_no_interval() -> None:
     row = Row(analysis="", record="", value=1.0, reference=0.0)
-    assert row.within(math.nan, math.nan, math.nan) == row
-    assert row.within(0.5, 1.5, 0.1).beyond_noise
-    assert row.within(-0.5, 1.5, 0.1).beyond_noise is False
+    assert row.within(math.nan, math.nan, math.nan, math.nan) == row
+    assert row.within(0.5, 1.5, 0.2, 0.1).beyond_noise
+    assert row.within(-0.5, 1.5, 0.2, 0.1).beyond_noise is False
 
 
 def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ import torch
 
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.rows import Row, csv_text
 from alignlab.analysis.study import Study
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.table import Row, csv_text
 
 NAMES = ("en", "de", "sw", "bn")
 LAYERS, WIDTH, TOKENS = 3, 40, 200
@@ -48,7 +48,11 @@ def rows_of(analysis: str, *counts: ActivationCounts, neurons: tuple[tuple[int, 
 
 
 def pick(rows: Sequence[Row], **columns: object) -> Row:
-    """The one row with these columns."""
+    """The one row with these columns; not a change where there are others, unless they say so."""
+    if not {"since", "since_before"} & set(columns):
+        rows = [row for row in rows if not row.is_change] or [row for row in rows if row.since] or rows
+    elif "since_before" not in columns:
+        columns["since_before"] = ""
     (found,) = [row for row in rows if all(getattr(row, key) == value for key, value in columns.items())]
     return found
 
@@ -99,10 +103,10 @@ def test_kinds_and_their_changes(pair) -> None:
     again = pick(rows, thresholds="reestimated", since="", group="all", layer=None, kind="general")
     assert again.value == int(own.general.sum())
     rows = rows_of("losses", record(0), record(5))
-    loss = pick(rows, label="loss", language="bn", since="")
+    loss = pick(rows, measure="loss", language="bn", since="")
     assert (loss.value, loss.unit, loss.step) == (pytest.approx((3 + 5) / 10), "nats a token", 5)
-    assert pick(rows, label="loss", group="trained", since="").value == pytest.approx((1 + 5 + 2 + 5) / 20)
-    assert pick(rows, label="loss", group="unseen", since="step 0").value == pytest.approx(0.5)
+    assert pick(rows, measure="loss", group="trained", since="").value == pytest.approx((1 + 5 + 2 + 5) / 20)
+    assert pick(rows, measure="loss", group="unseen", since="step 0").value == pytest.approx(0.5)
 
 
 def test_losses_that_only_one_record_has_are_not_compared() -> None:
@@ -140,7 +144,10 @@ def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:
         sum(
             row.degree * row.value
             for row in step
-            if row.thresholds == "reestimated" and row.degree is not None and row.convention == "all" and not row.since
+            if row.thresholds == "reestimated"
+            and row.degree is not None
+            and row.convention == "all"
+            and not row.is_change
         )
         for _, step in study.over(stored(before, after))
     ]
@@ -158,9 +165,11 @@ def test_by_layer(pair) -> None:
             assert (found.value, found.denominator) == (number(after, kind, layer), WIDTH)
             change = number(after, kind, layer) - number(before, kind, layer)
             assert pick(delta, layer=layer, kind=kind).value == change
-            assert pick(steps, layer=layer, kind=kind).value == change
+            assert pick(steps, layer=layer, kind=kind, since_before="step 0").value == change
     assert {row.since for row in delta} == {"step 0"}
-    assert {row.since for row in rows_of("checkpoint_layer_delta", record(0), record(9), record(5))} == {"step 9"}
+    assert {row.since_before for row in rows_of("checkpoint_layer_delta", record(0), record(9), record(5))} == {
+        "step 9"
+    }
 
 
 def test_the_first_record_has_no_changes() -> None:
@@ -175,7 +184,9 @@ def test_degrees(pair) -> None:
     degrees = [sum(owned[i][n] for owned in owned_after) for i in range(LAYERS) for n in range(WIDTH)]
     for degree in range(5):
         assert pick(rows, convention="all", degree=degree).value == degrees.count(degree)
-    assert sum(row.value for row in rows if row.convention == "selection") == round(0.4 * LAYERS * WIDTH)
+    assert sum(row.value for row in rows if row.convention == "selection" and not row.is_change) == round(
+        0.4 * LAYERS * WIDTH
+    )
 
 
 def test_moves(pair) -> None:
@@ -187,7 +198,7 @@ def test_moves(pair) -> None:
                 before[i][n] == old and after[i][n] == new for i in range(LAYERS) for n in range(WIDTH)
             )  # fmt: skip
             assert pick(rows, kind=old, to_kind=new).value == expected
-    assert sum(row.value for row in rows) == LAYERS * WIDTH
+    assert sum(row.value for row in rows if row.since) == LAYERS * WIDTH
     kept = rows_of("survival", record(0), record(5))
     stays = sum(before[i][n] == after[i][n] == "related" for i in range(LAYERS) for n in range(WIDTH))
     assert pick(kept, group="all", kind="related").value == pytest.approx(stays / number(before, "related"))
@@ -216,7 +227,9 @@ def test_english_beside_the_others(pair) -> None:
     _, after, _, owned_after = pair
     rows = rows_of("english_uniqueness", record(0), record(5))
     counts = [number(after, "related", owner=owned_after[g]) for g in range(4)]
-    assert pick(rows, label="over the others", kind="related").value == pytest.approx(counts[0] / (sum(counts[1:]) / 3))
+    assert pick(rows, measure="over the others", kind="related").value == pytest.approx(
+        counts[0] / (sum(counts[1:]) / 3)
+    )
     assert pick(rows, group="unseen", kind="related").value == (counts[0] + counts[3]) / 2
     assert pick(rows, group="unseen without en", kind="related").value == counts[3]
 
@@ -228,25 +241,27 @@ def test_pairs_of_languages() -> None:
     shared = (second.degree > 1) & (second.degree < 4)
     a, b = ((second.sets[name] & shared).flatten().tolist() for name in ("de", "bn"))
     both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(x or y for x, y in zip(a, b, strict=True))
-    assert pick(rows, language="de", other="bn", label="jaccard").value == pytest.approx(both / either)
-    assert len(rows) == 7 * 6
-    beyond, chance = (pick(rows, language="de", other="bn", label=label).value for label in ("beyond chance", "chance"))
+    assert pick(rows, language="de", other="bn", measure="jaccard").value == pytest.approx(both / either)
+    assert [sum(bool(row.since) for row in rows), sum(not row.is_change for row in rows)] == [7 * 6] * 2
+    beyond, chance = (
+        pick(rows, language="de", other="bn", measure=label).value for label in ("beyond chance", "chance")
+    )
     assert beyond == pytest.approx(both / either - chance)
     pool = [int(line.sum()) for line in second.selected]
     for label, of in (("chance", pool), ("chance among all neurons", [WIDTH] * LAYERS)):
         width = [slice(layer * WIDTH, (layer + 1) * WIDTH) for layer in range(LAYERS)]
         expected = sum(sum(a[one]) * sum(b[one]) / n for one, n in zip(width, of, strict=True))
-        found = pick(rows, language="de", other="bn", label=label).value
+        found = pick(rows, language="de", other="bn", measure=label).value
         assert found == pytest.approx(expected / (sum(a) + sum(b) - expected))
     ratio = pick(rows_of("overlap_ratio", record(0), record(5)), language="de")
     old, a = first.sets["de"].flatten().tolist(), second.sets["de"].flatten().tolist()
     expected = sum(x and y for x, y in zip(old, a, strict=True)) / sum(old)
     assert (ratio.value, ratio.denominator) == (pytest.approx(expected), sum(old))
     family = rows_of("family_overlap", record(0), record(5))
-    jaccard = {(row.language, row.other): row.value for row in rows if row.label == "jaccard"}
-    assert pick(family, group="within", label="jaccard").value == pytest.approx(jaccard["en", "de"])
+    jaccard = {(row.language, row.other): row.value for row in rows if row.measure == "jaccard" and not row.is_change}
+    assert pick(family, group="within", measure="jaccard").value == pytest.approx(jaccard["en", "de"])
     others = [value for key, value in jaccard.items() if key != ("en", "de")]
-    assert pick(family, group="between", label="jaccard").value == pytest.approx(sum(others) / 5)
+    assert pick(family, group="between", measure="jaccard").value == pytest.approx(sum(others) / 5)
 
 
 def test_a_neuron_by_itself() -> None:

@@ -25,6 +25,7 @@ from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons.table import read_csv
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import build_probe
 
@@ -111,8 +112,7 @@ def test_a_run_of_ten_steps_leaves_snapshots_that_the_functions_read(
         result = ternary(counts, top_rate=0.3, bar=0.6)
         assert result.selected.sum() == round(0.3 * 2 * 48)
         assert result.sets["de"].shape == (2, 48)
-    table = (folder / "neurons.csv").read_text(encoding="utf-8").splitlines()
-    assert {line.split(",")[1] for line in table[1:]} == {"0", "4", "8", "10"}
+    assert {row.step for row in read_csv(folder / "neurons.csv")} == {0, 4, 8, 10}
     assert "Neurons at step 10" in capsys.readouterr().out
     logged = [entry for entry in trainer.state.log_history if "neurons/step" in entry]
     assert [(entry["step"], entry["neurons/step"]) for entry in logged] == [(0, 0), (4, 4), (8, 8), (10, 10)]

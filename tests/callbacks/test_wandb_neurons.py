@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alignlab.analysis.snapshots import summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.snapshots import scalars, summarise
+from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS, MEDIA, TABLE
 from alignlab.reporting.wandb_run import ARTIFACT_TYPE
 
@@ -70,7 +71,7 @@ def documented(folder: Path) -> dict[int, dict[str, float]]:
     for step in (0, 2, 4, 6):
         counts = ActivationCounts.load(folder / f"neurons/step-{step:06d}.safetensors")
         snapshot = summarise(counts, TernaryConfig(top_rate=0.1), {"zh", "de"}, first)
-        first = first or snapshot.result
+        first = first or snapshot
         values[step] |= scalars(snapshot)
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -102,12 +103,14 @@ def check_media(row: dict[str, Any], read: Callable[[str], bytes], folder: Path,
     with (folder / f"neurons/step-{step:06d}.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     table = json.loads(read(path_of(row, TABLE)))
-    assert table["columns"] == list(lines[0])
+    used = [name for name in lines[0] if any(line[name] for line in lines)]
+    assert table["columns"] == used
     assert [["" if cell is None else str(cell) for cell in line] for line in table["data"]] == [
-        list(line.values()) for line in lines
+        [line[name] for name in used] for line in lines
     ]
+    lines = [line for line in lines if not line["since"]]
     at = {
-        (line["kind"], int(line["layer"])): float(line["count"])
+        (line["kind"], int(line["layer"])): float(line["value"])
         for line in lines
         if line["layer"] and line["thresholds"] == "anchored"
     }
@@ -118,7 +121,7 @@ def check_media(row: dict[str, Any], read: Callable[[str], bytes], folder: Path,
     assert [numbers(line)[-1] for line in heat[0]["z"]] == [at["specific", layer] for layer in range(4)]
     assert len(heat[0]["x"]) == step // 2 + 1
     degrees = {
-        int(line["degree"]): float(line["count"])
+        int(line["degree"]): float(line["value"])
         for line in lines
         if line["degree"] not in ("", "0") and (line["convention"], line["thresholds"]) == ("selection", "anchored")
     }

@@ -245,7 +245,7 @@ def test_the_table_serves_both_identifiers() -> None:
     counts = random_counts(4, 5)
     result: Lape = lape(counts, 0.2, 0.8)
     rows = kind_counts(result, ["language-0"], "selection")
-    totals = {row.kind: row.count for row in rows if row.group == "all" and row.layer is None and row.kind}
+    totals = {row.kind: row.value for row in rows if row.group == "all" and row.layer is None and row.kind}
     assert sum(totals.values()) == round(0.2 * LAYERS * NEURONS)
     assert totals["unassigned"] == 0
     assert result.thresholds == {"tau": result.threshold}

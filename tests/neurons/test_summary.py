@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from alignlab.neurons import CountRow, Kind, Ternary, kind_counts, ternary
+from alignlab.neurons import Kind, Row, Ternary, kind_counts, ternary
 
 LANGUAGES = ["zh", "de", "sw", "th", "bn"]
 TRAINED = ("zh", "sw", "te")
@@ -23,7 +23,23 @@ def result(request: pytest.FixtureRequest) -> Ternary:
     return ternary(rate * (1 - spread) + spread * noise.pow(3), 0.3, 0.7, languages=LANGUAGES)
 
 
-def slow_rows(result: Ternary, convention: str) -> Iterator[CountRow]:
+def counted(
+    group: str,
+    language: str,
+    layer: int | None,
+    kind: str,
+    degree: int | None,
+    convention: str,
+    value: float,
+    size: int,
+) -> Row:
+    return Row(
+        analysis="kinds", step=7, group=group, language=language, layer=layer, kind=kind, degree=degree,
+        convention=convention, value=value, denominator=size,
+    )  # fmt: skip
+
+
+def slow_rows(result: Ternary, convention: str) -> Iterator[Row]:
     """The table as its schema says, by looping over neurons."""
     kinds = result.kinds(convention).tolist()  # type: ignore[arg-type]
     cells = [(layer, n) for layer in range(LAYERS) for n in range(NEURONS)]
@@ -32,26 +48,26 @@ def slow_rows(result: Ternary, convention: str) -> Iterator[CountRow]:
     for kind in everyone:
         label = kind.name.lower()
         total = sum(kinds[layer][n] == kind for layer, n in cells)
-        yield CountRow(7, "all", "", None, label, None, convention, total, size)
+        yield counted("all", "", None, label, None, convention, total, size)
         for layer in range(LAYERS):
             count = sum(code == kind for code in kinds[layer])
-            yield CountRow(7, "all", "", layer, label, None, convention, count, NEURONS)
+            yield counted("all", "", layer, label, None, convention, count, NEURONS)
     for kind in (Kind.SPECIFIC, Kind.RELATED):
         label = kind.name.lower()
         owned = {}
         for name in LANGUAGES:
             above = result.above[name].tolist()
             owned[name] = sum(kinds[layer][n] == kind and above[layer][n] for layer, n in cells)
-            yield CountRow(7, "language", name, None, label, None, convention, owned[name], size)
+            yield counted("language", name, None, label, None, convention, owned[name], size)
         for group, members in (("trained", ["zh", "sw"]), ("unseen", ["de", "th", "bn"])):
             mean = sum(owned[name] for name in members) / len(members)
-            yield CountRow(7, group, "", None, label, None, convention, mean, size)
+            yield counted(group, "", None, label, None, convention, mean, size)
     degree, selected = result.degree.tolist(), result.selected.tolist()
     for d in range(6):
         count = sum(degree[layer][n] == d for layer, n in cells)
         within = sum(degree[layer][n] == d and selected[layer][n] for layer, n in cells)
-        yield CountRow(7, "all", "", None, "", d, "all", count, size)
-        yield CountRow(7, "all", "", None, "", d, "selection", within, round(0.3 * size))
+        yield counted("all", "", None, "", d, "all", count, size)
+        yield counted("all", "", None, "", d, "selection", within, round(0.3 * size))
 
 
 @pytest.mark.parametrize("convention", ["paper", "selection", "all"])
@@ -60,7 +76,7 @@ def test_the_table_holds_what_counting_one_by_one_finds(result: Ternary, convent
     assert len(set(rows)) == len(rows)
     assert set(rows) == set(slow_rows(result, convention))
     # Every sort of neuron is there, or the comparison says little.
-    totals = {row.kind: row.count for row in rows if row.group == "all" and row.layer is None and row.kind}
+    totals = {row.kind: row.value for row in rows if row.group == "all" and row.layer is None and row.kind}
     present = {"paper": 4, "selection": 3, "all": 3}[convention]
     assert sum(count > 0 for count in totals.values()) >= present
 
@@ -68,10 +84,10 @@ def test_the_table_holds_what_counting_one_by_one_finds(result: Ternary, convent
 def test_specific_neurons_belong_to_one_language_and_related_to_several(result: Ternary) -> None:
     rows = kind_counts(result, TRAINED)
     by_language = {
-        kind: sum(row.count for row in rows if row.group == "language" and row.kind == kind)
+        kind: sum(row.value for row in rows if row.group == "language" and row.kind == kind)
         for kind in ("specific", "related")
     }
-    totals = {row.kind: row.count for row in rows if row.group == "all" and row.layer is None and row.kind}
+    totals = {row.kind: row.value for row in rows if row.group == "all" and row.layer is None and row.kind}
     assert by_language["specific"] == totals["specific"] > 0
     assert 2 * totals["related"] <= by_language["related"] <= 4 * totals["related"]
     assert {row.step for row in rows} == {None}

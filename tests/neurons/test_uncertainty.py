@@ -81,7 +81,7 @@ def picked(counts: ActivationCounts, weights: np.ndarray) -> ActivationCounts:
 
 
 def table(result: Identified, kinds: Any) -> list[float]:
-    return [row.count for row in kind_counts(result, TRAINED, kinds)]
+    return [row.value for row in kind_counts(result, TRAINED, kinds)]
 
 
 CONFIGS = [TernaryConfig(top_rate=0.2, bar=0.7), LapeConfig(top_rate=0.2, bar=0.7)]
@@ -109,7 +109,7 @@ def test_intervals_are_those_of_classifying_every_resample_anew(
             result = ternary(resample, 0.2, 0.7, lambda_=held.lambda_, threshold=tau)
         values.append(table(result, kinds))
         codes.append(result.kinds(kinds))
-    assert [one.row.count for one in found.intervals] == observed
+    assert [one.value for one in found.intervals] == observed
     for one, estimate, column in zip(found.intervals, observed, zip(*values, strict=True), strict=True):
         sd = statistics.stdev(column)
         half = T_19 * math.sqrt(20 / 19) * sd
@@ -185,7 +185,7 @@ def test_a_record_does_not_differ_from_itself() -> None:
     counts = sample(1)
     for anchored in (True, False):
         found = bootstrap_difference(counts, counts, CONFIGS[0], resamples=9, anchored=anchored)
-        assert {(one.row.count, one.low, one.high, one.noise_bias) for one in found.intervals} == {(0.0,) * 4}
+        assert {(one.value, one.low, one.high, one.noise_bias) for one in found.intervals} == {(0.0,) * 4}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -210,8 +210,8 @@ def test_differences_are_taken_pair_by_pair_with_the_same_draws(config: Any, anc
         values.append([after - before for before, after in zip(*pair, strict=True)])
     for one, before, after, column in zip(found.intervals, *observed, zip(*values, strict=True), strict=True):
         half = T_19 * math.sqrt(20 / 19) * statistics.stdev(column)
-        assert one.row.count == pytest.approx(after - before, abs=1e-12)
-        assert one.row.step == 20
+        assert one.value == pytest.approx(after - before, abs=1e-12)
+        assert one.step == 20
         assert (one.low, one.high) == pytest.approx((after - before - half, after - before + half), abs=1e-9)
         assert one.noise_bias == pytest.approx(statistics.mean(column) - (after - before), abs=1e-9)
     assert found.anchored == anchored
@@ -255,9 +255,9 @@ def coverage(runs: int, kinds: Any, config: Any) -> dict[tuple[str, str], float]
         tables.append(bootstrap(counts, config, TRAINED, kinds, resamples=100, seed=run).intervals)
     found = {}
     for column in zip(*tables, strict=True):
-        row = column[0].row
+        row = column[0]
         if row.layer is None and row.kind and row.group in ("all", "language"):
-            expected = statistics.mean(one.row.count for one in column)
+            expected = statistics.mean(one.value for one in column)
             if expected > 1:
                 hits = sum(one.low <= expected <= one.high for one in column)
                 found[row.kind, row.language] = hits / runs

@@ -18,7 +18,6 @@ import plotly.graph_objects as go
 import pytest
 
 from alignlab.errors import InputError
-from alignlab.neurons.summary import CountRow
 from alignlab.reporting import page as page_package
 from alignlab.reporting.page import PageRow, PageRun, render, write_page
 from alignlab.reporting.page.cards import cards
@@ -246,12 +245,7 @@ def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
 
 
 def test_figures_for_wandb_are_made_of_the_trackers_rows(run: PageRun) -> None:
-    plain = [
-        CountRow(*(getattr(row, name) for name in CountRow.__dataclass_fields__))
-        for row in run.rows
-        if row.thresholds == "anchored"
-    ]
-    rows = [PageRow.of(row) for row in plain]
+    rows = [row for row in run.rows if row.thresholds == "anchored"]
     figure = layer_heatmaps(rows).plotly()
     at = random_neurons(run.steps)
     for code, trace in zip((1, 2, 3, 4), figure.data, strict=True):

@@ -10,9 +10,10 @@ import sys
 
 import torch
 
+from alignlab.analysis.snapshots import summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.snapshots import scalars, summarise
+from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.wandb_media import MEDIA
 from alignlab.reporting.workspace import sections
 

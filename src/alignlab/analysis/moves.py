@@ -1,64 +1,30 @@
-"""Analyses of single neurons and of their moves: degrees, kinds that changed, what stayed, and profiles."""
+"""Analyses of single neurons and of their moves: kinds that changed, what stayed, and profiles."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from alignlab.analysis.noise import NO_THRESHOLDS
-from alignlab.analysis.rows import Row
+from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import View
 from alignlab.neurons.dynamics import survival, survival_by_language, transitions
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.summary import COUNTED_KINDS
+from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import STABLE
-from alignlab.reporting.snapshots import ANCHORED, LOSS, loss_rows
 
 
-def kinds(view: View) -> list[Row]:
-    """Neurons by kind, language, layer and degree, and their change since the first record."""
-    rows = []
-    for thresholds, table, old in view.tables():
-        rows += [view.of_count(row, thresholds) for row in table]
-        if view.first is not None:
-            since = view.first.label
-            rows += [view.change(row, before, since, thresholds) for row, before in zip(table, old, strict=True)]
-    return rows
-
-
-def losses(view: View) -> list[Row]:
-    """The loss of every language, its mean over the trained and the unseen ones, and their change."""
-    now = loss_rows(view.now)
-    rows = [view.of_count(row, NO_THRESHOLDS) for row in now]
-    if now and view.first is not None and view.first.losses:
-        pairs = zip(now, loss_rows(view.first), strict=True)
-        rows += [view.change(row, before, view.first.label, NO_THRESHOLDS) for row, before in pairs]
-    return [replace(row, kind="", label=LOSS, unit="nats a token", denominator=None) for row in rows]
-
-
-def sharing_histogram(view: View) -> list[Row]:
-    """How many languages share a neuron: neurons by degree, over all and within the selection."""
-    return [view.of_count(row) for row in view.now.anchored if row.degree is not None]
-
-
-def moves(view: View) -> list[Row]:
-    """How many neurons went from each kind to each, since the first record."""
-    if view.first is None:
-        return []
-    before, after = (shot.result.kinds(view.convention) for shot in (view.first, view.now))
-    columns = {"since": view.first.label, "convention": view.convention}
+def moves(view: View, earlier: Snapshot) -> list[Row]:
+    """How many neurons went from each kind to each."""
+    before, after = (shot.result.kinds(view.convention) for shot in (earlier, view.now))
     return [
-        view.row(number, kind=old.label, to_kind=new.label, denominator=sum(line), **columns)
+        view.row(number, kind=old.label, to_kind=new.label, denominator=sum(line), convention=view.convention)
         for old, line in zip(Kind, transitions(before, after).tolist(), strict=True)
         for new, number in zip(Kind, line, strict=True)
     ]
 
 
-def survivors(view: View) -> list[Row]:
-    """Of the neurons of each kind in the first record, the share that is still of it; by language too."""
-    if view.first is None:
-        return []
-    first, now = view.first.result, view.now.result
-    columns = {"since": view.first.label, "convention": view.convention, "unit": "share"}
+def survivors(view: View, earlier: Snapshot) -> list[Row]:
+    """Of the neurons of each kind in the earlier record, the share that is still of it; by language too."""
+    first, now = earlier.result, view.now.result
+    columns = {"convention": view.convention, "unit": "share"}
     before = first.kinds(view.convention)
     of_kind = {kind: before == kind for kind in Kind}
     kept = survival(before, now.kinds(view.convention))
@@ -86,20 +52,20 @@ def stability(view: View) -> list[Row]:
     if view.noise is None:
         return []
     codes = view.now.result.kinds(view.convention)
-    stable = view.noise.at[ANCHORED].kept >= STABLE
+    stable = view.noise.kept >= STABLE
     columns = {"convention": view.convention}
     rows = [
         view.row(
             int((stable & (codes == kind)).sum()),
             kind=kind.label,
-            label="stable",
+            measure="stable",
             denominator=int((codes == kind).sum()),
             **columns,
         )
         for kind in COUNTED_KINDS
     ]
     return rows + [
-        view.row(number, kind=kind.label, label="by chance", **columns) for kind, number in view.noise.chance.items()
+        view.row(number, kind=kind.label, measure="by chance", **columns) for kind, number in view.noise.chance.items()
     ]
 
 

@@ -15,37 +15,32 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from alignlab import console
+from alignlab.analysis.snapshots import Snapshot
 from alignlab.checksums import read_checked, save_checked
 from alignlab.errors import InputError
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.summary import CountRow
-from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample, resampled_losses
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot, loss_rows
+from alignlab.neurons.probabilities import Floats
+from alignlab.neurons.uncertainty import chance_level, resample, resampled_losses
 
 # Part of every key: raise it when the numbers of a resample change.
 VERSION = 2
 
-# Of numbers that no threshold makes: losses.
-NO_THRESHOLDS = ""
-
-# By thresholds, the record compared to ("" for the count itself) and the count.
-Intervals = dict[tuple[str, str, CountRow], Interval]
-
 
 @dataclass(frozen=True)
 class Noise:
-    """Resamples of one record at both thresholds and of its losses, and how often chance alone would give each kind.
+    """Resamples of one record, and how often chance alone would give each kind.
 
     content: a digest of all that they are drawn from.
-    at: by thresholds; at `NO_THRESHOLDS` the losses, where they are known by shard.
+    values: (R, rows) float64, the `rows` of its snapshot in each resample; NaN where they are not known by shard.
+    kept: (L, N) float64, share of the resamples in which a neuron is of the same kind, at anchored thresholds.
     """
 
-    label: str
     content: str
-    at: Mapping[str, Resamples]
+    values: Floats
+    kept: Tensor
     chance: Mapping[Kind, float]
 
 
@@ -93,29 +88,21 @@ class Resampling:
     def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
-        at = {
-            ANCHORED: self._resamples(counts, content, now.result, now.anchored, now.trained, anchor),
-            REESTIMATED: self._resamples(counts, content, now.own, now.reestimated, now.trained, None),
-        }
-        rows = loss_rows(now)
-        values = resampled_losses(counts, self.resamples, self.seed) if rows else None
-        if values is not None:
+        anchored = self._resamples(counts, content, now.trained, anchor)
+        own = self._resamples(counts, content, now.trained, None)
+        known = [anchored["values"].numpy(), own["values"].numpy()]
+        losses = resampled_losses(counts, self.resamples, self.seed)
+        if losses is not None:
             members = [[name in group for name in counts.languages] for group in (now.trained, now.unseen) if group]
-            means = [values[:, chosen].mean(axis=1, keepdims=True) for chosen in members]
-            at[NO_THRESHOLDS] = Resamples(
-                now.result, rows, np.hstack([values, *means]), torch.empty(0), counts.shape[1]
-            )
-        return Noise(now.label, content, at, self._chance(counts, content, anchor))
+            known += [losses, *(losses[:, chosen].mean(axis=1, keepdims=True) for chosen in members)]
+        values = np.full((self.resamples, len(now.rows)), np.nan)
+        found = np.hstack(known)
+        values[:, : found.shape[1]] = found
+        return Noise(content, values, anchored["kept"], self._chance(counts, content, anchor))
 
     def _resamples(
-        self,
-        counts: ActivationCounts,
-        content: str,
-        result: Identified,
-        rows: list[CountRow],
-        trained: tuple[str, ...],
-        anchor: Identified | None,
-    ) -> Resamples:
+        self, counts: ActivationCounts, content: str, trained: tuple[str, ...], anchor: Identified | None
+    ) -> dict[str, Tensor]:
         held = anchor.thresholds if anchor else None
         kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
         stored = kept.read()
@@ -131,7 +118,7 @@ class Resampling:
             )
             stored = {"values": torch.from_numpy(drawn.values), "kept": drawn.kept}
             kept.write(stored)
-        return Resamples(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
+        return stored
 
     def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
         kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
@@ -141,18 +128,6 @@ class Resampling:
             stored = {kind.label: torch.tensor(number, dtype=torch.float64) for kind, number in found.items()}
             kept.write(stored)
         return {kind: float(stored[kind.label]) for kind in Kind if kind.label in stored}
-
-
-def intervals(now: Noise, *earlier: Noise) -> Intervals:
-    """The interval of every count of a record, and of its change since each of the earlier ones."""
-    found: Intervals = {}
-    for thresholds, drawn in now.at.items():
-        for row, interval in zip(drawn.rows, drawn.intervals(), strict=True):
-            found[thresholds, "", row] = interval
-        for old in (one for one in earlier if thresholds in one.at):
-            for row, interval in zip(drawn.rows, drawn.since(old.at[thresholds]), strict=True):
-                found[thresholds, old.label, row] = interval
-    return found
 
 
 def _content(counts: ActivationCounts) -> str:

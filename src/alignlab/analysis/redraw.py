@@ -1,80 +1,176 @@
-"""Intervals of the numbers that are no counts: their analyses are asked again of every resample."""
+"""Numbers with their intervals and changes; what is no count is asked again of every resample."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Noise, Resampling
-from alignlab.analysis.rows import Row
-from alignlab.analysis.view import View
+from alignlab.analysis.snapshots import Snapshot
+from alignlab.analysis.view import Asked, Compared, Counted, View
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.drawn import Drawn
 from alignlab.neurons.probabilities import Floats
-from alignlab.neurons.uncertainty import interval_of, over_drawn
+from alignlab.neurons.table import Row
+from alignlab.neurons.uncertainty import over_drawn, with_intervals
 
 
-def with_intervals(
-    rows: dict[str, list[Row]], view: View, resampling: Resampling, first: tuple[ActivationCounts, Noise] | None
-) -> dict[str, list[Row]]:
-    """The rows of each analysis, those of redrawn ones with intervals.
+@dataclass(frozen=True)
+class Numbers:
+    """Rows without intervals.
 
-    view: of the record that the rows are of; its `noise` is there.
-    first: the first record and its noise; None where this is it. The draws of both are the same.
+    drawn: (R, rows), their values in each resample; None where there are none.
     """
-    noise = view.noise
-    assert noise is not None
-    asked = [name for name, found in rows.items() if ANALYSES[name].redrawn and found]
+
+    rows: list[Row]
+    drawn: Floats | None = None
+
+    def table(self, shards: int) -> list[Row]:
+        """The rows, with intervals where they were drawn."""
+        return self.rows if self.drawn is None or not self.rows else with_intervals(self.rows, self.drawn, shards)
+
+    def less(self, earlier: Numbers, **since: str) -> Numbers:
+        """The change from the same numbers of an earlier record, drawn alike; of those that both have."""
+        pairs = list(zip(self.rows, earlier.rows, strict=False))
+        assert all(_whose(row) == _whose(old) for row, old in pairs)
+        rows = [row.less(old, **since) for row, old in pairs]
+        if self.drawn is None or earlier.drawn is None:
+            return Numbers(rows)
+        return Numbers(rows, self.drawn[:, : len(rows)] - earlier.drawn[:, : len(rows)])
+
+
+def _whose(row: Row) -> tuple[str, ...]:
+    return row.thresholds, row.group, row.language, row.other, row.measure
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A record as later ones are compared to it.
+
+    numbers: by analysis, what it found of this record alone.
+    noise: None where it was not resampled.
+    """
+
+    counts: ActivationCounts
+    snapshot: Snapshot
+    noise: Noise | None
+    numbers: Mapping[str, Numbers]
+
+
+# An analysis, and the column that names the record that it compares to: `since`, `since_before`, or "" for none.
+Question = tuple[str, str]
+
+
+def asked(
+    names: Sequence[str], view: View, earlier: Mapping[str, Seen], resampling: Resampling | None
+) -> tuple[list[Row], dict[str, Numbers]]:
+    """The rows of some analyses, with intervals where they were resampled; and what later records are compared to.
+
+    earlier: by column, `since` the first record and `since_before` the one before; all are of the same draws.
+    """
+    rows: dict[Question, list[Row]] = {}
+    for name in names:
+        analysis = ANALYSES[name]
+        if isinstance(analysis, Asked):
+            rows[name, ""] = analysis.rows(view)
+        elif isinstance(analysis, Compared):
+            for column, seen in earlier.items():
+                since: dict[str, Any] = {column: seen.snapshot.label}
+                rows[name, column] = [replace(row, **since) for row in analysis.rows(view, seen.snapshot)]
+    drawn = _drawn([question for question, found in rows.items() if found], view, earlier, resampling)
+    numbers = {question: Numbers(found, drawn.get(question)) for question, found in rows.items()}
+    for name in names:
+        analysis = ANALYSES[name]
+        if isinstance(analysis, Counted):
+            numbers[name, ""] = _counted(analysis, view)
+        if not isinstance(analysis, Compared):
+            for column, seen in earlier.items():
+                change = numbers[name, ""].less(seen.numbers[name], **{column: seen.snapshot.label})
+                numbers[name, column] = change
+    table = []
+    for name in names:
+        for column in ANALYSES[name].shows:
+            found = numbers.get((name, column), Numbers([])).table(view.counts.shape[1])
+            table += [replace(row, analysis=name) for row in found]
+    return table, {name: found for (name, column), found in numbers.items() if not column}
+
+
+def _counted(analysis: Counted, view: View) -> Numbers:
+    places = [place for place, row in enumerate(view.now.rows) if analysis.where(row)]
+    drawn = None if view.noise is None else view.noise.values.take(places, axis=1)
+    return Numbers([view.now.rows[place] for place in places], drawn)
+
+
+def _drawn(
+    questions: Sequence[Question], view: View, earlier: Mapping[str, Seen], resampling: Resampling | None
+) -> dict[Question, Floats]:
+    """The (R, rows) values of each question that can be asked of resamples; those drawn before are read."""
+    if view.noise is None or resampling is None:
+        return {}
+    contents = {"": [view.noise.content]}
+    contents |= {
+        column: [view.noise.content, seen.noise.content] for column, seen in earlier.items() if seen.noise is not None
+    }
     key = {
-        "contents": [noise.content, *([first[1].content] if first else [])],
         "trained": sorted(view.now.trained),
         "thresholds": view.now.result.thresholds,
         "neurons": view.neurons,
     }
-    kept = {name: resampling.kept({"rows of": name, **key}) for name in asked}
-    stored = {name: tensors["values"].numpy() for name in asked if (tensors := kept[name].read()) is not None}
-    missing = [name for name in asked if name not in stored]
-    for name, values in _drawn(missing, view, resampling, first[0] if first else None).items():
-        kept[name].write({"values": torch.from_numpy(values)})
-        stored[name] = values
-    found = dict(rows)
-    for name in asked:
-        values = np.array([row.value for row in rows[name]], dtype=np.float64)
-        low, high, _, bias = interval_of(stored[name], values, view.counts.shape[1])
-        ends = zip(low.tolist(), high.tolist(), bias.tolist(), strict=True)
-        found[name] = [row.within(*each) for row, each in zip(rows[name], ends, strict=True)]
-    return found
+    kept = {
+        (name, column): resampling.kept({"table of": name, "contents": contents[column], **key})
+        for name, column in questions
+        if column in contents and _is_redrawn(name)
+    }
+    stored = {file: tensors["values"].numpy() for file in set(kept.values()) if (tensors := file.read()) is not None}
+    # Where the first record is the one before, two questions are the same.
+    missing = {file: question for question, file in kept.items() if file not in stored}
+    values = _redrawn(list(missing.values()), view, earlier, resampling)
+    for file, question in missing.items():
+        file.write({"values": torch.from_numpy(values[question])})
+        stored[file] = values[question]
+    return {question: stored[file] for question, file in kept.items()}
 
 
-def _drawn(
-    names: Sequence[str], view: View, resampling: Resampling, first: ActivationCounts | None
-) -> dict[str, Floats]:
-    """The (R, rows) values of each analysis."""
-    if not names:
+def _is_redrawn(name: str) -> bool:
+    analysis = ANALYSES[name]
+    return isinstance(analysis, Compared) or (isinstance(analysis, Asked) and analysis.redrawn)
+
+
+def _redrawn(
+    questions: Sequence[Question], view: View, earlier: Mapping[str, Seen], resampling: Resampling
+) -> dict[Question, Floats]:
+    if not questions:
         return {}
+    columns = list(dict.fromkeys(column for _, column in questions if column))
 
     def ask(drawn: Sequence[Drawn]) -> list[list[float]]:
-        again = replace(
-            view,
-            now=replace(view.now, result=drawn[-1]),
-            first=replace(view.first, result=drawn[0]) if view.first is not None else None,
-            noise=None,
-            intervals={},
-            drawn=drawn[-1].p,
-        )
-        return [[row.value for row in ANALYSES[name].rows(again)] for name in names]
+        again = replace(view, now=replace(view.now, result=drawn[-1]), noise=None, drawn=drawn[-1].p)
+        before = {
+            column: replace(earlier[column].snapshot, result=one)
+            for column, one in zip(columns, drawn[:-1], strict=True)
+        }
+        return [[row.value for row in _rows(name, again, before.get(column))] for name, column in questions]
 
-    anchor = view.first.result if view.first is not None else view.now.result
-    asked = over_drawn(
-        [view.counts] if first is None else [first, view.counts],
+    found = over_drawn(
+        [*(earlier[column].counts for column in columns), view.counts],
         resampling.identifier,
         ask,
-        anchor=anchor,
+        anchor=earlier["since"].snapshot.result if earlier else view.now.result,
         resamples=resampling.resamples,
         seed=resampling.seed,
     )
-    return {name: np.array(values) for name, values in zip(names, zip(*asked, strict=True), strict=True)}
+    return {question: np.array(values) for question, values in zip(questions, zip(*found, strict=True), strict=True)}
+
+
+def _rows(name: str, view: View, earlier: Snapshot | None) -> list[Row]:
+    analysis = ANALYSES[name]
+    if isinstance(analysis, Compared):
+        assert earlier is not None
+        return analysis.rows(view, earlier)
+    assert isinstance(analysis, Asked)
+    return analysis.rows(view)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.noise import Intervals, Noise, Resampling, intervals
+from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.redraw import with_intervals
-from alignlab.analysis.rows import Row
+from alignlab.analysis.redraw import Seen, asked
+from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention
+from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import check_pair
-from alignlab.reporting.snapshots import Snapshot, summarise
 
 
 @dataclass(frozen=True)
@@ -43,35 +42,28 @@ class Study:
 
         Raises InputError for a record that cannot be compared with the first.
         """
-        first: tuple[ActivationCounts, Snapshot] | None = None
-        before: Snapshot | None = None
-        noise_first: Noise | None = None
-        noise_before: Noise | None = None
+        first: Seen | None = None
+        before: Seen | None = None
         for record in records:
             counts = record.load()
             if first is not None:
-                _check_comparable(record, counts, first[0])
+                _check_comparable(record, counts, first.counts)
             trained = counts.trained_languages if self.trained is None else self.trained
-            anchor = first[1] if first else None
-            now = summarise(
-                counts, self.identifier, trained, anchor.result if anchor else None, self.convention, record.label
-            )
+            anchor = first.snapshot if first else None
+            now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label)
             self._check_neurons(now)
             noise: Noise | None = None
-            found: Intervals = {}
             if self.resampling is not None and (self.resampled == "all" or record in (records[0], records[-1])):
                 if first is not None:
-                    check_pair(first[0], counts)
+                    check_pair(first.counts, counts)
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
-                found = intervals(noise, *(old for old in (noise_first, noise_before) if old is not None))
-            view = View(counts, now, anchor, before, self.convention, self.neurons, noise, found)
-            rows = {name: ANALYSES[name].rows(view) for name in self.analyses}
-            if self.resampling is not None and noise is not None:
-                start = (first[0], noise_first) if first is not None and noise_first is not None else None
-                rows = with_intervals(rows, view, self.resampling, start)
-            yield view, [replace(row, analysis=name) for name, some in rows.items() for row in some]
-            first, before = first or (counts, now), now
-            noise_first, noise_before = noise_first or noise, noise
+            view = View(counts, now, self.convention, self.neurons, noise)
+            earlier = {"since": first, "since_before": before}
+            known = {column: seen for column, seen in earlier.items() if seen is not None}
+            rows, numbers = asked(self.analyses, view, known, self.resampling)
+            yield view, rows
+            before = Seen(counts, now, noise, numbers)
+            first = first or before
 
     def _check_neurons(self, now: Snapshot) -> None:
         layers, width = now.shape

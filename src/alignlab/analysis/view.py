@@ -1,71 +1,45 @@
-"""What an analysis looks at: one record, classified, beside the first one and the one before."""
+"""What an analysis looks at, one record, classified; and the three sorts of analyses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
-from alignlab.analysis.noise import Intervals, Noise
-from alignlab.analysis.rows import Row
+from alignlab.analysis.noise import Noise
+from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.overlaps import Overlap, overlaps
 from alignlab.neurons.probabilities import Floats
-from alignlab.neurons.summary import CountRow
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot
+from alignlab.neurons.table import ANCHORED, Row
 
 
 @dataclass(frozen=True)
 class View:
-    """A record among others; everything in it is let go before the next is looked at.
+    """A record; everything in it is let go before the next but one is looked at.
 
     counts, now: the record and its classification.
-    first, before: the first record and the one before this, classified; None where this is the first.
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
-    noise, intervals: how sure its counts and changes are; None and empty where it was not asked.
+    noise: its resamples; None where they were not asked.
     drawn: (G, L, N) probabilities of the resample that stands in for the record, if one does.
     """
 
     counts: ActivationCounts
     now: Snapshot
-    first: Snapshot | None
-    before: Snapshot | None
     convention: Convention
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
-    intervals: Intervals = field(default_factory=dict)
     drawn: Floats | None = None
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
-        own = {"analysis": "", "record": self.now.label, "step": self.counts.step, "thresholds": ANCHORED}
+        own = {"record": self.now.label, "step": self.counts.step, "thresholds": ANCHORED}
         return Row(**{**own, "value": value, **columns})
-
-    def of_count(self, count: CountRow, thresholds: str = ANCHORED) -> Row:
-        """The row of a count."""
-        values = dict(vars(count))
-        row = self.row(values.pop("count"), thresholds=thresholds, **values)
-        return self._with_interval(row, count)
-
-    def change(self, count: CountRow, before: CountRow, since: str, thresholds: str = ANCHORED) -> Row:
-        """The row of the change from one count to another of the same kind."""
-        values = dict(vars(count))
-        difference = values.pop("count") - before.count
-        row = self.row(difference, since=since, reference=0.0, thresholds=thresholds, **values)
-        return self._with_interval(row, count)
-
-    def tables(self) -> list[tuple[str, list[CountRow], list[CountRow]]]:
-        """Both thresholds with the counts at them, of this record and of the first (none where this is it)."""
-        now, first = self.now, self.first
-        return [
-            (ANCHORED, now.anchored, first.anchored if first else []),
-            (REESTIMATED, now.reestimated, first.reestimated if first else []),
-        ]
 
     @cached_property
     def p(self) -> Floats:
@@ -98,29 +72,62 @@ class View:
         """The same, beside chance among all neurons."""
         return overlaps(self.related)
 
-    def _with_interval(self, row: Row, count: CountRow) -> Row:
-        interval = self.intervals.get((row.thresholds, row.since, count))
-        return row if interval is None else row.within(interval.low, interval.high, interval.noise_bias)
-
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named analysis.
+    """A named analysis; which of the three below says how its numbers come about.
 
     meaning: what it shows.
     figure: what it corresponds to in Zhang et al. 2025, or "".
-    rows: the numbers of one record; none where it needs an earlier record and there is none.
-    redrawn: its numbers follow from the classifications (and `View.drawn`) alone, and it gives as many rows in the same
-        order whatever they are: so it can be asked of every resample, and its numbers have intervals. Numbers that are
-        counts, or changes of counts, have theirs by `View.of_count` and `View.change`.
     """
 
     meaning: str
     figure: str
-    rows: Callable[[View], list[Row]]
-    redrawn: bool = False
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """What it gives, in this order: numbers ("") and changes `since` the first record and `since_before`."""
+        return "", "since", "since_before"
 
     @property
     def words(self) -> str:
         """For people: the meaning, and the paper's figure."""
         return f"{self.meaning} (there: {self.figure})" if self.figure else self.meaning
+
+
+@dataclass(frozen=True)
+class Counted(Analysis):
+    """Rows that a snapshot has anyway, with their intervals and their changes.
+
+    where: which rows.  only: what it `shows`, if not all.
+    """
+
+    where: Callable[[Row], bool]
+    only: tuple[str, ...] = ("", "since", "since_before")
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        return self.only
+
+
+@dataclass(frozen=True)
+class Asked(Analysis):
+    """Numbers of one record, and their changes.
+
+    rows: the numbers, in the same order for every record.
+    redrawn: they follow from the classification (and `View.drawn`) alone, and are as many whatever it is: so they are
+        asked of every resample, which gives them intervals.
+    """
+
+    rows: Callable[[View], list[Row]]
+    redrawn: bool = True
+
+
+@dataclass(frozen=True)
+class Compared(Analysis):
+    """Numbers that are about two records, an earlier one and this; asked of every resample of both.
+
+    rows: the numbers, as many and in the same order whatever the classifications are.
+    """
+
+    rows: Callable[[View, Snapshot], list[Row]]

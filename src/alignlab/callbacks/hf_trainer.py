@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
 from alignlab.errors import Problem, UnsupportedModelError
-from alignlab.reporting.snapshots import scalars
+from alignlab.reporting.counts_table import scalars
 
 
 class NeuronTrackerCallback(SnapshotTaker, TrainerCallback):

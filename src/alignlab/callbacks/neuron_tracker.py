@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker, find_model
 from alignlab.hooks import loud
-from alignlab.reporting.snapshots import scalars
+from alignlab.reporting.counts_table import scalars
 
 __all__ = ["NeuronTracker", "find_model"]
 

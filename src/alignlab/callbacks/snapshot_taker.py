@@ -13,6 +13,7 @@ import transformers
 from torch import nn
 
 from alignlab import console
+from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, UnsupportedModelError
 from alignlab.models.distributed import from_first
@@ -20,24 +21,14 @@ from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identified, Identifier, TernaryConfig
+from alignlab.neurons.identifiers import Identifier, TernaryConfig
+from alignlab.neurons.table import collect_csv, csv_text, write_csv
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, build_probe
 from alignlab.recording.responses import check_can_answer, recall, respond
 from alignlab.recording.tallies import check_statistics
 from alignlab.recording.writing import refusing
-from alignlab.reporting.snapshots import (
-    TABLE_ALIGN,
-    TABLE_HEADER,
-    Snapshot,
-    collect_csv,
-    csv_text,
-    summarise,
-    table_note,
-    table_rows,
-    table_title,
-    write_csv,
-)
+from alignlab.reporting.counts_table import TABLE_ALIGN, TABLE_HEADER, table_note, table_rows, table_title
 from alignlab.runs import snapshot_files, step_name, step_of
 
 
@@ -209,7 +200,7 @@ class SnapshotTaker:
         expected = {0} | {due for due in self.steps or () if due < step}
         present = sorted(one for one in done if one <= step)
         problems = [_missing(self._counts_path(one), step) for one in sorted(expected - done)]
-        anchor: Identified | None = None
+        first: Snapshot | None = None
         for one in present:
             try:
                 counts = self._checked(one)
@@ -217,8 +208,8 @@ class SnapshotTaker:
                 problems += error.problems
                 continue
             if not problems:
-                snapshot = summarise(counts, self.identifier, self.trained, anchor)
-                anchor = anchor or snapshot.result
+                snapshot = summarise(counts, self.identifier, self.trained, first)
+                first = first or snapshot
                 self._mend_table(snapshot)
         if problems:
             raise InputError(*problems)
@@ -238,17 +229,16 @@ class SnapshotTaker:
         return counts
 
     def _mend_table(self, snapshot: Snapshot) -> None:
-        path, text = self._table_path(snapshot.step), csv_text(snapshot).encode()
+        path, text = self._table_path(snapshot.step), csv_text(snapshot.table).encode()
         found = path.read_bytes() if path.is_file() else None
         if found == text:
             return
         console.say(f"note: {path} {'was missing' if found is None else 'had changed'}: written again from its counts")
         with refusing(self._neurons, f"the table of step {snapshot.step}"):
-            write_csv(path, snapshot)
+            write_csv(path, snapshot.table)
 
     def _keep(self, counts: ActivationCounts) -> Snapshot:
-        anchor: Identified | None = self.first.result if self.first else None
-        self.last = summarise(counts, self.identifier, self.trained, anchor)
+        self.last = summarise(counts, self.identifier, self.trained, self.first)
         self.first = self.first or self.last
         return self.last
 
@@ -265,14 +255,14 @@ class SnapshotTaker:
     def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
         with refusing(self._neurons, f"the snapshot of step {snapshot.step}"):
             counts.save(self._counts_path(snapshot.step))
-            write_csv(self._table_path(snapshot.step), snapshot)
+            write_csv(self._table_path(snapshot.step), snapshot.table)
             tables = [path for path in snapshot_files(self._neurons, "csv") if step_of(path) <= snapshot.step]
             collect_csv(tables, self.folder / "neurons.csv")
 
     def _print(self, snapshot: Snapshot, counts: ActivationCounts) -> None:
         console.say()
         console.heading(table_title(snapshot))
-        console.table(table_rows(snapshot, self.first), TABLE_HEADER, TABLE_ALIGN)
+        console.table(table_rows(snapshot), TABLE_HEADER, TABLE_ALIGN)
         console.say(table_note(snapshot))
         if snapshot.result.reason:
             console.say(f"note: {snapshot.result.reason}")

@@ -8,7 +8,7 @@ import lightning as L
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
 from alignlab.hooks import loud
-from alignlab.reporting.snapshots import read_anchored
+from alignlab.neurons.table import read_csv
 from alignlab.reporting.wandb_media import Course
 from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import snapshot_files, step_name, step_of
@@ -68,7 +68,7 @@ class WandbNeurons(L.Callback):
             return
         if self._course is None:
             tables = [path for path in snapshot_files(self.folder, "csv") if step_of(path) < snapshot.step]
-            self._course = Course(row for path in tables for row in read_anchored(path))
+            self._course = Course(row for path in tables for row in read_csv(path))
         make = self._course.add(snapshot)
         for logger in loggers:
             logger.log_media(make)

@@ -7,24 +7,24 @@ from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.lape import Lape, lape
 from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.sets import NeuronSets
-from alignlab.neurons.summary import CountRow, kind_counts
+from alignlab.neurons.summary import kind_counts
+from alignlab.neurons.table import Row
 from alignlab.neurons.ternary import Ternary, ternary
-from alignlab.neurons.uncertainty import Bootstrap, Difference, Interval, bootstrap, bootstrap_difference, chance_level
+from alignlab.neurons.uncertainty import Bootstrap, Difference, bootstrap, bootstrap_difference, chance_level
 
 __all__ = [
     "ActivationCounts",
     "Bootstrap",
     "Convention",
-    "CountRow",
     "CountsHeader",
     "Difference",
     "Identified",
     "Identifier",
-    "Interval",
     "Kind",
     "Lape",
     "NeuronSets",
     "Overlap",
+    "Row",
     "Ternary",
     "bootstrap",
     "bootstrap_difference",

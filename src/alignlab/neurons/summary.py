@@ -1,9 +1,9 @@
-"""Counts of neurons by kind, language, layer and degree, as one tidy table."""
+"""Counts of neurons by kind, language, layer and degree, as rows of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, Integers
+from alignlab.neurons.table import Row
 
 COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 
@@ -18,41 +19,20 @@ COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 KINDS_OF_A_LANGUAGE = (Kind.SPECIFIC, Kind.RELATED)
 
 
-@dataclass(frozen=True)
-class CountRow:
-    """One count, with the columns of the table; a column that does not apply is empty ("" or None).
-
-    step: of the snapshot.
-    group: "all" neurons whoever owns them; a "language"; or the mean over the "trained" or the "unseen" languages.
-    language: its name, for the group "language".
-    layer: from 0; None for all layers together.
-    kind: "specific", "related", "general" or "unassigned"; "" in rows by degree.
-    degree: number of languages above tau, 0 to G; None in rows by kind.
-    convention: "paper", "selection" or "all", see `alignlab.neurons.kinds.kinds_of`; in rows by degree "all" is over
-        all neurons and "selection" within the selection.
-    count: number of neurons; a mean over languages for "trained" and "unseen".
-    denominator: number of neurons that could have been counted: those of the model or of the layer, or, in rows by
-        degree within the selection, those selected.
-    """
-
-    step: int | None
-    group: str
-    language: str
-    layer: int | None
-    kind: str
-    degree: int | None
-    convention: str
-    count: float
-    denominator: int
-
-
 def kind_counts(
-    result: Identified, trained: Collection[str], kinds: Convention = "paper", step: int | None = None
-) -> list[CountRow]:
-    """The table of one classification.
+    result: Identified,
+    trained: Collection[str],
+    kinds: Convention = "paper",
+    *,
+    step: int | None = None,
+    record: str = "",
+    thresholds: str = "",
+) -> list[Row]:
+    """The counts of one classification, `analysis` being `kinds`.
 
     trained: names of the languages in training; all others in the result are unseen. Names that the result lacks are
         left out, and a group without languages has no rows.
+    step, record, thresholds: what these columns say.
 
     Rows: each kind in all layers, then in each layer; specific and related by language (a language counts the neurons
     of that kind which it owns, p > tau), then their mean over the trained and the unseen languages; neurons by degree,
@@ -60,14 +40,25 @@ def kind_counts(
     """
     is_trained = np.array([name in trained for name in result.languages])
     layers, width = result.degree.shape
-    degree, selected = result.degree.numpy(), result.selected.numpy()
+    degrees, selected = result.degree.numpy(), result.selected.numpy()
     above = np.stack([mask.numpy() for mask in result.above.values()])
-    values = iter(count_values(result.kinds(kinds).numpy(), above, degree, selected, is_trained).tolist())
+    values = iter(count_values(result.kinds(kinds).numpy(), above, degrees, selected, is_trained).tolist())
 
-    def rows(chosen: tuple[Kind, ...], group: str, language: str = "", layer: int | None = None) -> list[CountRow]:
+    def row(denominator: int, convention: str = kinds, **columns: Any) -> Row:
+        return Row(
+            analysis="kinds",
+            record=record,
+            step=step,
+            thresholds=thresholds,
+            convention=convention,
+            value=next(values),
+            denominator=denominator,
+            **columns,
+        )
+
+    def rows(chosen: tuple[Kind, ...], group: str, language: str = "", layer: int | None = None) -> list[Row]:
         denominator = layers * width if layer is None else width
-        labels = [kind.label for kind in chosen]
-        return [CountRow(step, group, language, layer, kind, None, kinds, next(values), denominator) for kind in labels]
+        return [row(denominator, group=group, language=language, layer=layer, kind=kind.label) for kind in chosen]
 
     table = rows(COUNTED_KINDS, "all")
     for layer in range(layers):
@@ -78,8 +69,7 @@ def kind_counts(
         if members.any():
             table += rows(KINDS_OF_A_LANGUAGE, group)
     for convention, denominator in (("all", layers * width), ("selection", int(selected.sum()))):
-        for value in range(len(result.languages) + 1):
-            table.append(CountRow(step, "all", "", None, "", value, convention, next(values), denominator))
+        table += [row(denominator, convention, degree=degree) for degree in range(len(result.languages) + 1)]
     return table
 
 

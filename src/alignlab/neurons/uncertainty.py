@@ -3,14 +3,14 @@
 The shards of documents are resampled with replacement and classified again. An interval is the estimate with
 t(S - 1, .975) * sqrt(S / (S - 1)) standard deviations of the resampled counts on either side. It covers the count that
 is expected at *this amount of text*: with more text neurons are counted with less noise, and counts change. How far
-noise moves them shows in `Interval.noise_bias`. So counts are compared at equal numbers of documents only.
+noise moves them shows in `Row.noise_bias`. So counts are compared at equal numbers of documents only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +26,8 @@ from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
 from alignlab.neurons.student import t_quantile
-from alignlab.neurons.summary import COUNTED_KINDS, CountRow, count_values, kind_counts
+from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts
+from alignlab.neurons.table import Row
 
 # A neuron that keeps its kind in this share of the resamples is stable.
 STABLE = 0.95
@@ -34,25 +35,6 @@ STABLE = 0.95
 CHANCE_DRAWS = 20
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A count of neurons, or a difference of two, with its uncertainty.
-
-    row: the count, as `kind_counts` has it; `row.count` is the estimate. Of a difference, `row` is the second record's
-        and its count the second's less the first's.
-    low, high: the 95 % interval; a count cannot be negative, but `low` can.
-    sd: standard deviation of the resampled counts.
-    noise_bias: mean of the resampled counts less the estimate. Resampling adds as much noise as the text at hand has,
-        so about as much as the estimate itself is off from a count in endless text.
-    """
-
-    row: CountRow
-    low: float
-    high: float
-    sd: float
-    noise_bias: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +49,19 @@ class Resamples:
     """
 
     result: Identified
-    rows: list[CountRow]
+    rows: list[Row]
     values: Floats
     kept: Tensor
     shards: int
 
-    def intervals(self) -> list[Interval]:
-        """The interval of each row."""
-        return _intervals(self.rows, self.values, self.shards)
+    def intervals(self) -> list[Row]:
+        """The rows with their intervals."""
+        return with_intervals(self.rows, self.values, self.shards)
 
-    def since(self, first: Resamples) -> list[Interval]:
-        """The interval of the change of each row from `first`, whose resamples are of the same draws."""
-        rows = [replace(row, count=row.count - old.count) for row, old in zip(self.rows, first.rows, strict=True)]
-        return _intervals(rows, self.values - first.values, self.shards)
+    def since(self, first: Resamples) -> list[Row]:
+        """The change of each row from `first`, whose resamples are of the same draws, with its interval."""
+        rows = [row.less(old, since=old.record or "the first") for row, old in zip(self.rows, first.rows, strict=True)]
+        return with_intervals(rows, self.values - first.values, self.shards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +69,14 @@ class Bootstrap:
     """What resampling says of one record.
 
     result: the classification of the record as it is.
-    intervals: one for each row of `kind_counts`.
+    intervals: the rows of `kind_counts` with their intervals.
     kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
     stable: (L, N) bool, of the same kind in at least 95 % of them.
     resamples, shards: R and S.
     """
 
     result: Identified
-    intervals: list[Interval]
+    intervals: list[Row]
     kept: Tensor
     stable: Tensor
     resamples: int
@@ -106,14 +88,14 @@ class Difference:
     """What resampling says of the change from one record to another.
 
     first, second: the classifications.
-    intervals: one for each row of `kind_counts`, of the second's count less the first's.
+    intervals: of each row of `kind_counts` the second's count less the first's, with its interval.
     anchored: the second was classified at the tau and lambda of the first. Else each at its own: such differences are
         compositional, since tau is a quantile of all probabilities.
     """
 
     first: Identified
     second: Identified
-    intervals: list[Interval]
+    intervals: list[Row]
     anchored: bool
     resamples: int
     shards: int
@@ -152,7 +134,7 @@ def resample(
         values.append(counted)
         kept += codes == observed
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
-    return Resamples(held, kind_counts(held, trained, kinds, counts.step), np.stack(values), share, shards)
+    return Resamples(held, kind_counts(held, trained, kinds, step=counts.step), np.stack(values), share, shards)
 
 
 def bootstrap(
@@ -261,6 +243,12 @@ def interval_of(values: Floats, estimates: Floats, shards: int) -> tuple[Floats,
     return estimates - half, estimates + half, sd, values.mean(axis=0) - estimates
 
 
+def with_intervals(rows: Sequence[Row], values: Floats, shards: int) -> list[Row]:
+    """The rows with their intervals, from the (R, rows) values of the resamples of S shards."""
+    ends = interval_of(values, np.array([row.value for row in rows], dtype=np.float64), shards)
+    return [row.within(*each) for row, *each in zip(rows, *(column.tolist() for column in ends), strict=True)]
+
+
 def chance_level(
     counts: ActivationCounts,
     identifier: Identifier,
@@ -323,12 +311,6 @@ class _Classification:
             torch.from_numpy(degree.reshape(grid)),
             {**self.held.thresholds, "tau": tau},
         )
-
-
-def _intervals(rows: list[CountRow], values: Floats, shards: int) -> list[Interval]:
-    """The interval of each row, from the (R, rows) values of the resamples."""
-    found = interval_of(values, np.array([row.count for row in rows]), shards)
-    return [Interval(row, *ends) for row, *ends in zip(rows, *(column.tolist() for column in found), strict=True)]
 
 
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:

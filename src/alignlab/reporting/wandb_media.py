@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from alignlab.neurons.summary import CountRow
+from alignlab.analysis.snapshots import Snapshot
+from alignlab.neurons.table import COLUMNS, Row, cells
 from alignlab.reporting.page.data import PageRow
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
-from alignlab.reporting.snapshots import Snapshot, table_of
 
 LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = (
     "neurons/layers",
@@ -28,7 +28,7 @@ class Course:
     rows: counts at anchored thresholds of the snapshots that came before.
     """
 
-    def __init__(self, rows: Iterable[CountRow] = ()) -> None:
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows = list(rows)
 
     def add(self, snapshot: Snapshot) -> Callable[[], dict[str, Any]]:
@@ -38,7 +38,7 @@ class Course:
         return lambda: media(snapshot, self._rows[:until])
 
 
-def media(snapshot: Snapshot, rows: Sequence[CountRow]) -> dict[str, Any]:
+def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
     """Figures of a run up to a snapshot, and the snapshot's table.
 
     rows: counts of all snapshots so far at anchored thresholds, the first's and this one's among them.
@@ -48,10 +48,15 @@ def media(snapshot: Snapshot, rows: Sequence[CountRow]) -> dict[str, Any]:
     shown = [PageRow.of(row) for row in rows]
     first = min((row.step or 0 for row in shown), default=0)
     ends = [row for row in shown if row.step in (first, snapshot.step)]
-    header, lines = table_of(snapshot)
+    lines = [cells(row) for row in snapshot.table]
+    used = [place for place in range(len(COLUMNS)) if any(line[place] not in ("", None) for line in lines)]
     return {
         LAYERS: wandb.Plotly(layers_at_step(ends, snapshot.step).plotly()),
         LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(shown).plotly()),
         DEGREES: wandb.Plotly(degree_histogram(ends).plotly()),
-        TABLE: wandb.Table(columns=header, data=lines, allow_mixed_types=True),
+        TABLE: wandb.Table(
+            columns=[COLUMNS[place] for place in used],
+            data=[[line[place] for place in used] for line in lines],
+            allow_mixed_types=True,
+        ),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page.data import PageRow, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.panels import digits
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
 
 # The table of numbers that holds the changes of the losses.
 LOSS_CHANGE = "loss change"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page.data import PageRow, PageRun
 from alignlab.reporting.page.payload import PageFigure, part_of
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
 
 THRESHOLDS = (ANCHORED, REESTIMATED)
 

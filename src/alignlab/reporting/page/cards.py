@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page import relation_cards
 from alignlab.reporting.page.answer import alternative, basis
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, grouped, letters, rows_of
@@ -19,7 +20,6 @@ from alignlab.reporting.page.figures import (
 )
 from alignlab.reporting.page.panels import Panels, has_interval
 from alignlab.reporting.page.payload import PageFigure, part_of
-from alignlab.reporting.snapshots import ANCHORED, REESTIMATED
 
 
 def cards(runs: Sequence[PageRun]) -> dict[str, Card]:

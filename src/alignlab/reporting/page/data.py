@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from alignlab.neurons.kinds import Kind
-from alignlab.neurons.summary import CountRow
-from alignlab.reporting.snapshots import ANCHORED
+from alignlab.neurons.table import ANCHORED, Row
 
 # The rows and columns of a transition table.
 TRANSITION_KINDS = tuple(kind.label for kind in Kind)
@@ -33,8 +32,8 @@ HOW_TO = {
 
 
 @dataclass(frozen=True)
-class PageRow(CountRow):
-    """A count with its uncertainty: the columns of `CountRow`, then these; None where nothing was computed.
+class PageRow:
+    """A count with its uncertainty: columns of `Row`, then these; None where nothing was computed.
 
     thresholds: "anchored" to the run's first snapshot, or "reestimated" at this one.
     low, high: 95 % interval of the count.
@@ -42,6 +41,15 @@ class PageRow(CountRow):
     beyond_noise: whether the interval of the change leaves out zero.
     """
 
+    step: int | None
+    group: str
+    language: str
+    layer: int | None
+    kind: str
+    degree: int | None
+    convention: str
+    count: float
+    denominator: int
     thresholds: str = ANCHORED
     low: float | None = None
     high: float | None = None
@@ -51,9 +59,22 @@ class PageRow(CountRow):
     beyond_noise: bool | None = None
 
     @classmethod
-    def of(cls, row: CountRow, thresholds: str = ANCHORED) -> PageRow:
-        """A row without intervals, such as those that the tracker has."""
-        return cls(**asdict(row), thresholds=thresholds)
+    def of(cls, row: Row) -> PageRow:
+        """A row without its change."""
+        names = (
+            "step",
+            "group",
+            "language",
+            "layer",
+            "kind",
+            "degree",
+            "convention",
+            "denominator",
+            "thresholds",
+            "low",
+            "high",
+        )
+        return cls(count=row.value, **{name: getattr(row, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import basis, number
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, lower, rows_of
 from alignlab.reporting.page.data import TRANSITION_KINDS, LanguageOverlap, LayerParts, PageRun
@@ -18,7 +19,6 @@ from alignlab.reporting.page.relation_figures import (
     overlap_heatmaps,
     transition_flow,
 )
-from alignlab.reporting.snapshots import ANCHORED
 
 
 def overlap(runs: Sequence[PageRun]) -> Card:

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from alignlab.analysis.noise import Resampling
-from alignlab.analysis.page_run import SHOWN, PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.reporting.page import PageRun, render
+from alignlab.reporting.page_run import SHOWN, PageOf
 
 NAMES = ("en", "de", "xx")
 IDENTIFIER = TernaryConfig(top_rate=0.5, bar=0.5)
@@ -50,12 +50,13 @@ def test_rows_and_changes(tmp_path: Path) -> None:
     held = ternary(last, 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
     expected = kind_counts(held, ["de"], step=20)
     mine = [row for row in shown.rows if (row.step, row.thresholds) == (20, "anchored")]
-    assert [{name: getattr(row, name) for name in vars(expected[0])} for row in mine] == [
-        dataclasses.asdict(row) for row in expected
+    names = ("step", "group", "language", "layer", "kind", "degree", "convention", "denominator")
+    assert [(row.count, *(getattr(row, name) for name in names)) for row in mine] == [
+        (row.value, *(getattr(row, name) for name in names)) for row in expected
     ]
     change = bootstrap_difference(first, last, IDENTIFIER, ["de"], resamples=30)
     assert [(row.change, row.change_low, row.change_high) for row in mine] == [
-        (interval.row.count, interval.low, interval.high) for interval in change.intervals
+        (interval.value, interval.low, interval.high) for interval in change.intervals
     ]
     # Of the ends alone there are intervals.
     assert {row.low is None for row in shown.rows if row.step == 10} == {True}

@@ -6,30 +6,29 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from alignlab import console
-from alignlab.analysis.config import AnalyzeConfig
-from alignlab.analysis.page_run import SHOWN, PageOf
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.rows import csv_text
-from alignlab.analysis.wandb_analysis import WandbAnalysis
+from alignlab.analysis.snapshots import Snapshot
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
 from alignlab.manifest import check_replaceable
 from alignlab.neurons.sets import NeuronSets
-from alignlab.reporting.page import write_page
-from alignlab.reporting.snapshots import (
+from alignlab.neurons.table import csv_text
+from alignlab.question import AnalyzeConfig
+from alignlab.reporting.counts_table import (
+    LINE_HEADER,
     TABLE_ALIGN,
     TABLE_HEADER,
-    Snapshot,
-    mean_loss,
-    scalars,
+    line_of,
     table_note,
     table_rows,
     table_title,
 )
+from alignlab.reporting.page import write_page
+from alignlab.reporting.page_run import SHOWN, PageOf
+from alignlab.reporting.wandb_analysis import WandbAnalysis
 from alignlab.runs import check_writable
 
 # The kind of folder that an analysis leaves.
@@ -87,10 +86,10 @@ def _ask(
         console.progress("Analysing", len(records)) as advance,
     ):
         for view, rows in config.study(SHOWN).over(records):
-            text = csv_text(row for row in rows if row.analysis in config.analyses)
-            table.write(text if first is None else text.partition("\n")[2])
+            asked = (row for row in rows if row.analysis in config.analyses)
+            table.write(csv_text(asked, header=first is None))
             first, last, last_counts = first or view.now, view.now, view.counts
-            lines.append(_line(view.now))
+            lines.append(line_of(view.now))
             page.add(view, rows)
             if logged is not None:
                 logged.add(view)
@@ -123,10 +122,10 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     if first is not last:
         console.say()
         console.heading("Neurons by kind at each record, at the thresholds of the first")
-        console.table(results.lines, ("record", "specific", "related", "general", "unassigned", *_LOSSES), "lrrrrrr")
+        console.table(results.lines, LINE_HEADER, "lrrrrrr")
     console.say()
     console.heading(table_title(last))
-    console.table(table_rows(last, first if first is not last else None), TABLE_HEADER, TABLE_ALIGN)
+    console.table(table_rows(last), TABLE_HEADER, TABLE_ALIGN)
     console.say(table_note(last, first.label))
     if last.result.reason:
         console.say(f"note: {last.result.reason}")
@@ -145,13 +144,3 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     source = f"run={config.run}" if config.run else f"config={results.folder / 'config.yaml'}"
     other = "lape" if "lambda" in last.result.thresholds else "ternary"
     console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze {source} identifier.name={other}")
-
-
-_LOSSES = ("loss trained", "loss unseen")
-
-
-def _line(now: Snapshot) -> list[str]:
-    values = scalars(now)
-    counts = [f"{values[f'neurons/{kind}']:,.0f}" for kind in ("specific", "related", "general", "unassigned")]
-    losses = [f"{mean_loss(now, group):.3f}" if now.losses and group else "" for group in (now.trained, now.unseen)]
-    return [now.label, *chain(counts, losses)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from alignlab.analysis.rows import Row
+from alignlab.neurons.table import Row
 from alignlab.reporting.page import PageNumber
 from alignlab.reporting.page.answer import LOSS_CHANGE
 from alignlab.reporting.page.numbers import CONTROL
@@ -16,12 +16,12 @@ def numbers(rows: Mapping[str, Sequence[Row]], step: int) -> list[PageNumber]:
         PageNumber(step, table, words, row.value, row.unit, row.low, row.high, row.reference)
         for analysis, table, said in _SAID
         for row in rows.get(analysis, ())
-        if (words := said(row))
+        if (words := "" if row.since and analysis not in ("survival", "overlap_ratio", "losses") else said(row))
     ]
 
 
 def _control(row: Row) -> str:
-    return f"{row.kind}, {row.label}"
+    return f"{row.kind}, {row.measure}"
 
 
 def _english(row: Row) -> str:
@@ -38,7 +38,7 @@ def _survival(row: Row) -> str:
 
 
 def _family(row: Row) -> str:
-    if row.label != "beyond chance":
+    if row.measure != "beyond chance":
         return ""
     pairs = "" if row.denominator is None else f", {row.denominator} pairs"
     words = {"within": "within a family", "between": "between families"}

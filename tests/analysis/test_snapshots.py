@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignlab.analysis.snapshots import summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.snapshots import collect_csv, scalars, summarise, table_rows, write_csv
+from alignlab.neurons.table import collect_csv, read_csv, write_csv
+from alignlab.reporting.counts_table import scalars, table_rows
 
 TOKENS = 100
 # Three languages, one layer of ten neurons: firings of a hundred tokens.
@@ -59,29 +61,31 @@ def test_changes_are_at_the_thresholds_of_the_first_snapshot() -> None:
     """Every neuron fires more everywhere: only anchored thresholds can see it."""
     first = summarise(counts(0), IDENTIFIER, ["a"], None)
     more = [[count + 4 for count in row] for row in FIRST]
-    second = summarise(counts(5, more), IDENTIFIER, ["a"], first.result)
+    second = summarise(counts(5, more), IDENTIFIER, ["a"], first)
     values = scalars(second)
     # The five quiet neurons are now above 0.10 in every language, so general; re-estimated, tau moves along.
     assert values["neurons/general"] == 6
     assert values["neurons/reestimated/general"] == 1
-    rows = {row[0]: row[1:] for row in table_rows(second, first)}
+    rows = {row[0]: row[1:] for row in table_rows(second)}
     assert rows["general"] == ["6", "+5", "", "", "", ""]
     assert rows["specific"][:2] == ["3", "+0"]
     assert rows["loss"] == ["", "", "1.000", "+0.000", "3.000", "+0.000"]
 
 
 def test_without_trained_languages_their_column_is_empty() -> None:
-    rows = {row[0]: row[1:] for row in table_rows(summarise(counts(0), IDENTIFIER, [], None), None)}
+    rows = {row[0]: row[1:] for row in table_rows(summarise(counts(0), IDENTIFIER, [], None))}
     assert rows["specific"][2:4] == ["", ""]
     assert rows["loss"][2:4] == ["", ""]
 
 
 def test_the_csv_is_read_back_and_collected_in_order_of_steps(tmp_path: Path) -> None:
     first = summarise(counts(0), IDENTIFIER, ["a"], None)
-    for step in (200, 0, 30):
-        snapshot = summarise(counts(step), IDENTIFIER, ["a"], None if step == 0 else first.result)
-        write_csv(tmp_path / "neurons" / f"step-{step:06d}.csv", snapshot)
-    collect_csv(tmp_path / "neurons", tmp_path / "neurons.csv")
+    tables = [tmp_path / "neurons" / f"step-{step:06d}.csv" for step in (200, 0, 30)]
+    for step, path in zip((200, 0, 30), tables, strict=True):
+        snapshot = summarise(counts(step), IDENTIFIER, ["a"], None if step == 0 else first)
+        write_csv(path, snapshot.table)
+        assert read_csv(path) == snapshot.table
+    collect_csv(tables, tmp_path / "neurons.csv")
     with (tmp_path / "neurons.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
@@ -89,11 +93,16 @@ def test_the_csv_is_read_back_and_collected_in_order_of_steps(tmp_path: Path) ->
     assert set(steps) == {0, 30, 200}
     chosen = [
         row for row in rows
-        if (row["step"], row["thresholds"], row["language"], row["kind"]) == ("30", "anchored", "a", "specific")
+        if (row["step"], row["thresholds"], row["language"], row["kind"], row["since"])
+        == ("30", "anchored", "a", "specific", "")
     ]  # fmt: skip
-    assert [(float(row["count"]), int(row["denominator"])) for row in chosen] == [(2, 10)]
-    losses = {row["language"]: float(row["count"]) for row in rows if row["kind"] == "loss" and row["step"] == "30"}
-    assert losses == {"a": 1.0, "b": 2.0, "c": 4.0}
+    assert [(float(row["value"]), int(row["denominator"])) for row in chosen] == [(2, 10)]
+    losses = {
+        row["language"] or row["group"]: float(row["value"])
+        for row in rows
+        if row["measure"] == "loss" and row["step"] == "30" and not row["since"]
+    }
+    assert losses == {"a": 1.0, "b": 2.0, "c": 4.0, "trained": 1.0, "unseen": 3.0}
 
 
 def test_a_language_without_predicted_tokens_has_no_loss() -> None:
@@ -101,4 +110,7 @@ def test_a_language_without_predicted_tokens_has_no_loss() -> None:
     assert record.loss_tokens is not None
     record.loss_tokens[2] = 0
     snapshot = summarise(record, IDENTIFIER, ["a"], None)
-    assert math.isnan(snapshot.losses["c"])
+    losses = {row.language or row.group: row.value for row in snapshot.rows if row.measure == "loss"}
+    assert math.isnan(losses["c"])
+    assert math.isnan(losses["unseen"])
+    assert losses["trained"] == 1

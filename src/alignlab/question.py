@@ -19,7 +19,6 @@ from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import Counted, Recount
 from alignlab.analysis.study import Study
-from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import option, section, to_plain, to_yaml, variant
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import local_rank
@@ -31,6 +30,7 @@ from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
+from alignlab.reporting.wandb_analysis import WandbAnalysis
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignlab.analysis.view import View
-from alignlab.reporting.snapshots import scalars
+from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.wandb_media import Course
 from alignlab.reporting.wandb_run import WandbRun
 
@@ -40,7 +40,7 @@ class WandbAnalysis:
         """A record's scalars, figures and table."""
         self._number += 1
         row = view.now.step if self.by_step else self._number
-        shown = replace(view.now, step=row, anchored=[replace(count, step=row) for count in view.now.anchored])
+        shown = replace(view.now, step=row, rows=[replace(one, step=row) for one in view.now.rows])
         self.run.log_metrics(scalars(shown), row)
         self.run.log_media(partial(_named, shown.label, self._course.add(shown)))
 

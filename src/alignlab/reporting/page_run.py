@@ -6,19 +6,17 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alignlab import languages
 from alignlab.analysis.layers import NO_SIGNATURE, WITHIN_ONE
-from alignlab.analysis.page_numbers import numbers
-from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
-from alignlab.neurons.summary import CountRow
+from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.page import (
     LanguageOverlap,
@@ -31,9 +29,11 @@ from alignlab.reporting.page import (
     Thresholds,
     Transition,
 )
+from alignlab.reporting.page_numbers import numbers
 
 # The analyses whose rows the page shows, beside the counts.
 SHOWN = (
+    "kinds",
     "stability",
     "transitions",
     "survival",
@@ -82,13 +82,16 @@ class PageOf:
         now = view.now
         step = now.step if self.by_step else len(self._steps)
         self._steps[step] = now.label
-        of = {name: [row for row in rows if row.analysis == name] for name in SHOWN}
-        for thresholds, table, _ in view.tables():
-            self._rows += [self._row(view, step, thresholds, row) for row in table]
+        of = {name: [row for row in rows if row.analysis == name and not row.since_before] for name in SHOWN}
+        self._rows += _counts(of["kinds"], step)
         # A language without counted tokens, or a model that overflows, has none.
-        self._losses += [LossRow(step, name, loss) for name, loss in now.losses.items() if math.isfinite(loss)]
+        self._losses += [
+            LossRow(step, row.language, row.value)
+            for row in of["losses"]
+            if row.language and not row.is_change and math.isfinite(row.value)
+        ]
         self._reestimated[step] = _thresholds(now.own)
-        if view.first is None:
+        if self._anchored is None:
             self._anchored = _thresholds(now.result)
             self._languages = _languages(view)
             self._overlaps.append(_overlaps(view, of["language_overlap"], step))
@@ -108,7 +111,7 @@ class PageOf:
         assert self._last is not None
         last, of = self._last
         overlaps, found = list(self._overlaps), list(self._numbers)
-        if last.first is not None:
+        if len(self._steps) > 1:
             step = list(self._steps)[-1]
             overlaps.append(_overlaps(last, of["language_overlap"], step))
             found += numbers(of, step)
@@ -145,21 +148,30 @@ class PageOf:
             step_names={} if self.by_step else self._steps,
         )
 
-    def _row(self, view: View, step: int, thresholds: str, row: CountRow) -> PageRow:
-        since = view.first.label if view.first else ""
-        interval = view.intervals.get((thresholds, "", row))
-        change = view.intervals.get((thresholds, since, row)) if since else None
-        columns = asdict(row) | {"step": step, "thresholds": thresholds}
-        if interval is not None:
-            columns |= {"low": interval.low, "high": interval.high}
-        if change is not None:
-            columns |= {
-                "change": change.row.count,
-                "change_low": change.low,
-                "change_high": change.high,
-                "beyond_noise": not change.low <= 0 <= change.high,
-            }
-        return PageRow(**columns)
+
+def _counts(rows: Sequence[Row], step: int) -> list[PageRow]:
+    """The counts, each beside its change since the first record."""
+    rows = [row for row in rows if not row.since_before]
+    changes = {_place(row): row for row in rows if row.since}
+    found = []
+    for row in rows:
+        if not row.since:
+            counted = replace(PageRow.of(row), step=step)
+            change = changes.get(_place(row))
+            if change is not None and change.low is not None:
+                counted = replace(
+                    counted,
+                    change=change.value,
+                    change_low=change.low,
+                    change_high=change.high,
+                    beyond_noise=change.beyond_noise,
+                )
+            found.append(counted)
+    return found
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return row.thresholds, row.group, row.language, row.layer, row.kind, row.degree, row.convention
 
 
 def _thresholds(result: Identified) -> Thresholds:
@@ -205,11 +217,11 @@ def _overlaps(view: View, rows: Sequence[Row], step: int) -> LanguageOverlap:
     names = view.now.result.languages
     place = {name: index for index, name in enumerate(names)}
 
-    def table(label: str, column: str = "value") -> list[list[float | None]]:
+    def table(measure: str, column: str = "value") -> list[list[float | None]]:
         cells: list[list[float | None]] = [[None] * len(names) for _ in names]
         for row in rows:
             value = getattr(row, column)
-            if row.label == label and value is not None and not math.isnan(value):
+            if row.measure == measure and not row.is_change and value is not None and not math.isnan(value):
                 a, b = place[row.language], place[row.other]
                 cells[a][b] = cells[b][a] = value
         return cells
@@ -224,13 +236,14 @@ def _overlaps(view: View, rows: Sequence[Row], step: int) -> LanguageOverlap:
 
 
 def _parts(rows: Sequence[Row], step: int) -> LayerParts:
+    rows = [row for row in rows if not row.is_change]
     starts = [row for row in rows if row.unit == "layers"]
     return LayerParts(
         step,
         cuts=[int(row.value) for row in starts[1:]],
         labels=["" if row.label == NO_SIGNATURE else row.label for row in starts],
         costs=dict(enumerate((row.value for row in rows if row.unit == "error"), start=1)),
-        cut_shares=[row.value for row in rows if row.label == WITHIN_ONE] or None,
+        cut_shares=[row.value for row in rows if row.measure == WITHIN_ONE] or None,
     )
 
 

@@ -1,0 +1,200 @@
+"""The one table of the project: every number about neurons or models is a row of it, in one schema."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from alignlab.atomic import whole_file
+from alignlab.errors import InputError, Problem
+from alignlab.runs import step_of
+
+ANCHORED, REESTIMATED = "anchored", "reestimated"
+Status = Literal["ok", "too few", "diverged"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One number. A column that does not apply is empty ("" or None).
+
+    What is asked:
+
+    analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes.
+    record: what the number is of, such as `step 100`.  step: its optimiser steps.
+    since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
+    thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
+        are compositional: tau is a quantile of all probabilities, so more neurons of one degree leave fewer of others).
+    convention: which neurons count as of a kind, `paper`, `selection` or `all`; see `alignlab.neurons.kinds.kinds_of`.
+        In rows by degree `all` is over all neurons and `selection` within the selection.
+
+    Of whom:
+
+    group: `all` neurons, whoever owns them; a `language`; the mean over the `trained` or `unseen` languages; a `pair`
+        of languages; `within` or `between` language families.
+    language, other: languages by name; `other` is the second of a pair, or the one that is evaluated.
+    layer: from 0; None for all together.
+    kind, to_kind: `specific`, `related`, `general`, `unassigned` or `none`; `to_kind` of a neuron that changed.
+    degree: number of languages above tau, 0 to G.
+    set, operation, strength, control, seed: of an intervention, the set of neurons, what was done to them and how
+        strongly, and which control with which seed stood in for them.
+    task: what a model was evaluated on.
+    measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
+    label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`).
+
+    The number:
+
+    value, unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
+    denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; the pairs
+        of a mean. None for what is no count.
+    status: `ok`; `too few` to tell; `diverged`, where the model's numbers were no longer finite.
+
+    How sure it is:
+
+    low, high: its 95 % interval; None where none was computed, or where some resample has no such number.
+    over: what the interval is over: `shards` of documents, `clusters`, `seeds`.
+    sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
+        the text at hand has, so about as much as the value itself is off from one of endless text.
+    reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where
+        nothing is to be expected.
+    p, p_adjusted: two-sided, and corrected for the questions of its family.
+    family, correction: with which others it was asked, and how they were corrected for, `holm` or `fdr`.
+    beyond_noise: whether the interval leaves out the reference; None without either.
+    beyond_movement: whether a change is outside what reassigned movement brings.
+    beyond_control: whether an effect exceeds that of matched controls.
+    """
+
+    analysis: str = ""
+    record: str = ""
+    step: int | None = None
+    since: str = ""
+    since_before: str = ""
+    thresholds: str = ""
+    convention: str = ""
+    group: str = "all"
+    language: str = ""
+    other: str = ""
+    layer: int | None = None
+    kind: str = ""
+    to_kind: str = ""
+    degree: int | None = None
+    set: str = ""
+    operation: str = ""
+    strength: float | None = None
+    control: str = ""
+    seed: int | None = None
+    task: str = ""
+    measure: str = ""
+    label: str = ""
+    value: float
+    unit: str = "neurons"
+    denominator: int | None = None
+    status: Status = "ok"
+    low: float | None = None
+    high: float | None = None
+    over: str = ""
+    sd: float | None = None
+    noise_bias: float | None = None
+    reference: float | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    family: str = ""
+    correction: str = ""
+    beyond_noise: bool | None = None
+    beyond_movement: bool | None = None
+    beyond_control: bool | None = None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it is a change from another record."""
+        return bool(self.since or self.since_before)
+
+    def within(self, low: float, high: float, sd: float, noise_bias: float, over: str = "shards") -> Row:
+        """The row with its interval; with none where an end is not a number."""
+        if low != low or high != high:
+            return self
+        beyond = None if self.reference is None else not low <= self.reference <= high
+        return replace(self, low=low, high=high, over=over, sd=sd, noise_bias=noise_bias, beyond_noise=beyond)
+
+    def less(self, earlier: Row, **since: str) -> Row:
+        """The change from the same number of an earlier record, without an interval; `since` names that record."""
+        values = {name: getattr(self, name) for name in COLUMNS[: COLUMNS.index("status")]}
+        return Row(**values | {"value": self.value - earlier.value, "reference": 0.0} | since)
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_HEADER = ",".join(COLUMNS)
+_READ: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "Status": str,
+    "float": float,
+    "float | None": float,
+    "int | None": int,
+    "bool | None": {"True": True, "False": False}.__getitem__,
+}
+_COLUMNS = [(field.name, _READ[str(field.type)], "str" in str(field.type).lower()) for field in fields(Row)]
+
+
+def cells(row: Row) -> list[Any]:
+    """The row's values in the order of `COLUMNS`; whole numbers of neurons without a fraction."""
+    found = [getattr(row, name) for name in COLUMNS]
+    if row.unit == "neurons" and float(row.value).is_integer():
+        found[_VALUE] = int(row.value)
+    return found
+
+
+_VALUE = COLUMNS.index("value")
+
+
+def csv_text(rows: Iterable[Row], header: bool = True) -> str:
+    """The rows as CSV; every file of rows is this text."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if header:
+        writer.writerow(COLUMNS)
+    writer.writerows(map(cells, rows))
+    return out.getvalue()
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write the rows, whole or not at all."""
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_text(rows))
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a table as `csv_text` has it. Raises InputError for another header and for lines that are no rows."""
+    with path.open(encoding="utf-8", newline="") as file:
+        _check_header(path, file)
+        return [_row(path, number, line) for number, line in enumerate(csv.reader(file), start=2)]
+
+
+def collect_csv(tables: Sequence[Path], path: Path) -> None:
+    """Put the tables of snapshots into one at `path`, in order of steps. Raises InputError for other headers."""
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as out:
+        out.write(_HEADER + "\n")
+        for table in sorted(tables, key=step_of):
+            with table.open(encoding="utf-8", newline="") as file:
+                _check_header(table, file)
+                out.writelines(file)
+
+
+_FIX = "Remove it, stop the run and give the same command again: it is written anew from its counts."
+
+
+def _check_header(path: Path, file: TextIO) -> None:
+    header = file.readline()
+    if header != _HEADER + "\n":
+        raise InputError(Problem(f"{path}:1", f"the header {header!r}", repr(_HEADER), _FIX))
+
+
+def _row(path: Path, number: int, line: Sequence[str]) -> Row:
+    try:
+        values = zip(_COLUMNS, line, strict=True)
+        return Row(**{name: read(cell) for (name, read, text), cell in values if text or cell})
+    except (ValueError, KeyError):
+        found = f"it is {','.join(line)!r}"
+        raise InputError(Problem(f"{path}:{number}", found, "a row of the columns above", _FIX)) from None

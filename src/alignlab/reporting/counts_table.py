@@ -1,0 +1,84 @@
+"""A snapshot's rows as the table that people read, and by the names that loggers know."""
+
+from __future__ import annotations
+
+from alignlab.analysis.snapshots import LOSS, Snapshot
+from alignlab.neurons.summary import COUNTED_KINDS
+from alignlab.neurons.table import REESTIMATED
+
+TABLE_HEADER = ("kind", "all", "change", "trained", "change", "unseen", "change")
+TABLE_ALIGN = "lrrrrrr"
+_GROUPS = ("all", "trained", "unseen")
+
+
+def scalars(snapshot: Snapshot) -> dict[str, float]:
+    """Every count over all layers and every loss, by paths such as `neurons/specific/zh`, `neurons/trained/related`."""
+    values: dict[str, float] = {"neurons/step": snapshot.step}
+    for row in snapshot.rows:
+        at = "reestimated/" if row.thresholds == REESTIMATED else ""
+        if row.analysis == "thresholds" and not at:
+            values[f"neurons/{row.measure}"] = row.value
+        elif row.analysis != "thresholds" and row.layer is None and row.degree is None:
+            group = f"{row.group}/" if row.group in ("trained", "unseen") else ""
+            name = f"/{row.language}" if row.language else ""
+            values[f"neurons/{at}{group}{row.kind or row.measure}{name}"] = row.value
+    return values
+
+
+def table_rows(snapshot: Snapshot) -> list[list[str]]:
+    """The table that people read: a row a kind, its count and its change since the first snapshot.
+
+    Columns: kind; all neurons and change; mean of the trained languages and change; of the unseen ones and change.
+    Counts are those at anchored thresholds. The last row is the loss.
+    """
+    values = {
+        (row.group, row.kind or row.measure, row.is_change): row.value
+        for row in snapshot.table
+        if row.thresholds != REESTIMATED and row.layer is None and row.degree is None and not row.language
+    }
+    table = []
+    for what in (*(kind.label for kind in COUNTED_KINDS), LOSS):
+        cells = [what]
+        for group in _GROUPS:
+            digits = {LOSS: 3}.get(what, 0 if group == "all" else 1)
+            cells += [
+                _text(values.get((group, what, False)), f",.{digits}f"),
+                _text(values.get((group, what, True)), f"+,.{digits}f"),
+            ]
+        table.append(cells)
+    return table if any(row.analysis == "losses" for row in snapshot.rows) else table[:-1]
+
+
+LINE_HEADER = ("record", *(kind.label for kind in COUNTED_KINDS), "loss trained", "loss unseen")
+
+
+def line_of(snapshot: Snapshot) -> list[str]:
+    """A snapshot as one line among others: its label, its counts of each kind, the losses of both groups."""
+    of = {cells[0]: cells for cells in table_rows(snapshot)}
+    loss = of.pop(LOSS, [""] * len(TABLE_HEADER))
+    return [snapshot.label, *(cells[1] for cells in of.values()), loss[3], loss[5]]
+
+
+def table_title(snapshot: Snapshot) -> str:
+    """What the table's numbers are: sites, convention, thresholds."""
+    layers, width = snapshot.shape
+    result = snapshot.result
+    thresholds = ", ".join(f"{name} {value:.4f}" for name, value in result.thresholds.items())
+    return (
+        f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}, "
+        f"{int(result.selected.sum())} selected, {thresholds}"
+    )
+
+
+def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
+    """How to read the table; its changes are `since` that snapshot."""
+    trained = " ".join(snapshot.trained) or "none"
+    unseen = " ".join(snapshot.unseen) or "none"
+    return (
+        f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
+        f"change: since {since}, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
+    )
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None or value != value else format(value, form)
