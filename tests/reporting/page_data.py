@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alignlab.reporting.page.data import (
-    LanguageOverlap,
-    LayerParts,
-    LossRow,
-    PageLanguage,
-    PageNumber,
-    PageRow,
-    PageRun,
-    Thresholds,
-    Transition,
-)
+from alignlab.neurons.table import Row
+from alignlab.reporting.page.data import PageLanguage, PageRun
 
 LANGUAGES = (
     PageLanguage("en", "English", "English", "Latn", "Germanic", False, 14_200, 120),
@@ -84,13 +77,16 @@ def reestimated(at: Mapping[int, Neurons]) -> dict[int, Neurons]:
     }
 
 
-def count_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage], thresholds: str) -> list[PageRow]:
+def count_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage], thresholds: str) -> list[Row]:
     """The tidy rows of a snapshot, without intervals."""
     codes, (layers, width) = neurons.codes, neurons.selected.shape
+    columns: dict[str, Any] = {"analysis": "kinds", "record": f"step {step}", "step": step, "thresholds": thresholds}
 
-    def row(group: str, language: str, layer: int | None, kind: str, count: float) -> PageRow:
-        out_of = layers * width if layer is None else width
-        return PageRow(step, group, language, layer, kind, None, "paper", float(count), out_of, thresholds)
+    def row(group: str, language: str, layer: int | None, kind: str, count: float) -> Row:
+        return Row(
+            **columns, group=group, language=language, layer=layer, kind=kind, convention="paper", value=float(count),
+            denominator=layers * width if layer is None else width,
+        )  # fmt: skip
 
     rows = [row("all", "", None, KINDS[code], (codes == code).sum()) for code in (1, 2, 3, 4)]
     for layer in range(layers):
@@ -108,33 +104,31 @@ def count_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage], t
     degree = neurons.owned.sum(axis=0)
     for convention, pool in (("all", np.ones_like(neurons.selected)), ("selection", neurons.selected)):
         rows += [
-            PageRow(
-                step, "all", "", None, "", value, convention, float((degree[pool] == value).sum()), int(pool.sum()),
-                thresholds,
+            Row(
+                **columns, degree=value, convention=convention, value=float((degree[pool] == value).sum()),
+                denominator=int(pool.sum()),
             )
             for value in range(len(neurons.owned) + 1)
         ]  # fmt: skip
     return rows
 
 
-def with_intervals(rows: Sequence[PageRow], first: int) -> list[PageRow]:
-    """Intervals as wide as a Poisson count would have, and the changes since the first step."""
-    start = {_place(row): row.count for row in rows if row.step == first}
+def with_changes(rows: Sequence[Row], first: int, intervals: bool) -> list[Row]:
+    """The rows and their changes since the first step, with intervals as wide as a Poisson count would have."""
+    start = {place(row): row for row in rows if row.step == first}
     found = []
     for row in rows:
-        width = 1.96 * max(row.count, 1) ** 0.5 * 0.6
-        row = replace(row, low=row.count - width, high=row.count + width)
-        if row.step != first:
-            change = row.count - start[_place(row)]
-            row = replace(
-                row,
-                change=change,
-                change_low=change - width,
-                change_high=change + width,
-                beyond_noise=abs(change) > width,
-            )
-        found.append(row)
+        both = [row, *([row.less(start[place(row)], since=f"step {first}")] if row.step != first else [])]
+        width = 1.96 * max(row.value, 1) ** 0.5 * 0.6
+        found += [one.within(one.value - width, one.value + width, width / 2, 0) for one in both] if intervals else both
     return found
+
+
+def place(row: Row) -> tuple[object, ...]:
+    return (
+        row.analysis, row.thresholds, row.group, row.language, row.layer, row.kind, row.degree, row.convention,
+        row.measure,
+    )  # fmt: skip
 
 
 def page_run(
@@ -148,16 +142,25 @@ def page_run(
 ) -> PageRun:
     """A run with every part."""
     at = random_neurons(steps, shape, seed, len(languages))
-    rows = []
+    rows: list[Row] = []
     for thresholds, neurons in (("anchored", at), ("reestimated", reestimated(at))):
         counted = [row for step in steps for row in count_rows(neurons[step], step, languages, thresholds)]
-        rows += with_intervals(counted, steps[0]) if intervals else counted
+        rows += with_changes(counted, steps[0], intervals)
     random = np.random.default_rng(seed)
-    losses = [
-        LossRow(step, language.code, round(float(0.4 + 0.1 * place + 0.3 * number / len(steps)), 4))
-        for number, step in enumerate(steps)
-        for place, language in enumerate(languages)
-    ]
+    rows += loss_rows(steps, languages)
+    for step in steps:
+        for thresholds, less in (("anchored", 0), ("reestimated", step / 10_000)):
+            values = {"tau": 0.6118 - less, "lambda": 0.023 + less / 10}
+            rows += [
+                Row(analysis="thresholds", step=step, thresholds=thresholds, measure=name, value=value, unit="")
+                for name, value in values.items()
+            ]
+    for thresholds, neurons in (("anchored", at), ("reestimated", reestimated(at))):
+        for step in steps[1:]:
+            rows += transition_rows(at[steps[0]], neurons[step], step, thresholds)
+    for step in (steps[0], steps[-1]):
+        rows += overlap_rows(at[step], step, languages) + part_rows(step)
+    rows += number_rows(steps) if intervals else []
     return PageRun(
         name=name,
         folder=f"runs/{name}",
@@ -171,74 +174,132 @@ def page_run(
         languages=languages,
         steps=steps,
         rows=rows,
-        anchored=Thresholds(0.6118, 0.023),
-        reestimated={step: Thresholds(0.6118 - step / 10_000, 0.023 + step / 100_000) for step in steps},
-        losses=losses,
         training_loss=[(step, float(2 * 0.98**step + 0.1 * random.random())) for step in range(1, steps[-1] + 1)],
-        transitions=[
-            Transition(step, transition_table(at[steps[0]], neurons[step]), thresholds)
-            for step in steps[1:]
-            for thresholds, neurons in (("anchored", at), ("reestimated", reestimated(at)))
-        ],
-        overlaps=[overlap(at[step], step, languages) for step in (steps[0], steps[-1])],
-        parts=[
-            LayerParts(
-                step,
-                (5, 18, 28),
-                ("understanding", "shared semantic space", "output space transformation", ""),
-                {1: 96.0, 2: 61.5, 3: 40.1, 4: 27.3, 5: 23.9, 6: 21.0},
-                (0.91, 0.63, 0.985),
-            )
-            for step in (steps[0], steps[-1])
-        ],
-        numbers=page_numbers(steps) if intervals else None,
         config=f"run:\n  name: {name}\nmodel:\n  source: models/some-model\n",
         environment={"python": "3.11.7", "packages": {"torch": "2.13.0"}, "data_fingerprint": "49d091c3ed565a59"},
         notes=("Made of random neurons.",),
     )
 
 
-def page_numbers(steps: Sequence[int]) -> list[PageNumber]:
-    """Some of each table; the middle one of English is beyond noise, the last is not defined."""
-    found, english = [], "English over the mean of the others"
-    family = "Jaccard less chance, within a family"
-    for step, shift in ((steps[0], 0.0), (steps[-1], 0.25)):
-        found += [
-            PageNumber(step, "english", f"{english}: specific", 1.1, "ratio", 0.8, 1.4, 1.0),
-            PageNumber(step, "english", f"{english}: related", 1.5 + shift, "ratio", 1.2, 2.3, 1),
-            PageNumber(step, "english", "unseen without en, mean a language: related", 31.5, "neurons", 20.25, 41.25),
-            PageNumber(step, "english", f"{english}: selected", float("nan"), "ratio", None, None, 1),
-            PageNumber(step, "family", f"{family}, 1 pairs", shift - 0.125, "share", -0.25, 0.5, 0),
-        ]  # fmt: skip
-    found.append(PageNumber(steps[-1], "survival", "related, all", 0.825, "share", 0.75, 0.875))
-    found.append(PageNumber(steps[-1], "control", "related, by chance", 4.25, "neurons"))
-    found.append(PageNumber(steps[-1], "loss change", "trained, mean", 0.24, "nats a token", 0.125, 0.375, 0))
-    found.append(PageNumber(steps[-1], "loss change", "unseen, mean", 0.24, "nats a token", -0.125, 0.625, 0))
-    found.append(PageNumber(steps[-1], "ratio", "de", 0.9, "share"))
+def loss_rows(steps: Sequence[int], languages: Sequence[PageLanguage]) -> list[Row]:
+    """Losses that rise from step to step and from language to language, and their means."""
+    found = []
+    for number, step in enumerate(steps):
+        columns: dict[str, Any] = {"analysis": "losses", "step": step, "measure": "loss", "unit": "nats a token"}
+        of = {one: round(0.4 + 0.1 * place + 0.3 * number / len(steps), 4) for place, one in enumerate(languages)}
+        found += [Row(**columns, group="language", language=one.code, value=value) for one, value in of.items()]
+        for group, trained in (("trained", True), ("unseen", False)):
+            members = [value for one, value in of.items() if one.trained is trained]
+            if members:
+                found.append(Row(**columns, group=group, value=sum(members) / len(members)))
     return found
 
 
-def transition_table(before: Neurons, after: Neurons) -> list[list[int]]:
+def part_rows(step: int) -> list[Row]:
+    columns: dict[str, Any] = {"analysis": "layer_parts", "step": step, "thresholds": "anchored"}
+    labels = ("understanding", "shared semantic space", "output space transformation", "no signature")
+    starts = [
+        Row(**columns, value=start, layer=start, unit="layers", measure="first layer", label=label)
+        for start, label in zip((0, 5, 18, 28), labels, strict=True)
+    ]
+    costs = (96.0, 61.5, 40.1, 27.3, 23.9, 21.0)
+    errors = [Row(**columns, value=cost, unit="error", measure=f"{n} parts") for n, cost in enumerate(costs, start=1)]
+    within = "resamples with this cut within one layer"
+    shares = zip((5, 18, 28), (0.91, 0.63, 0.985), strict=True)
+    return starts + errors + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
+
+
+def number_rows(steps: Sequence[int]) -> list[Row]:
+    """Some of each table; the middle one of English is beyond noise, the last is not defined."""
+    found = []
+
+    def add(value: float, ends: tuple[float, float] | None, **columns: Any) -> None:
+        row = Row(value=value, record=f"step {columns['step']}", thresholds="anchored", **columns)
+        found.append(row if ends is None else row.within(*ends, 0.1, 0))
+
+    for step, shift in ((steps[0], 0.0), (steps[-1], 0.25)):
+        english: dict[str, Any] = {"analysis": "english_uniqueness", "step": step}
+        ratio: dict[str, Any] = english | {"unit": "ratio", "reference": 1.0, "measure": "over the others"}
+        add(1.1, (0.8, 1.4), kind="specific", **ratio)
+        add(1.5 + shift, (1.2, 2.3), kind="related", **ratio)
+        add(31.5, (20.25, 41.25), kind="related", group="unseen without en", **english)
+        add(float("nan"), None, kind="selected", **ratio)
+        add(
+            shift - 0.125, (-0.25, 0.5), analysis="family_overlap", step=step, group="within", unit="share",
+            measure="beyond chance", denominator=1, reference=0.0,
+        )  # fmt: skip
+    last: dict[str, Any] = {"step": steps[-1]}
+    since: dict[str, Any] = last | {"since": f"step {steps[0]}"}
+    share: dict[str, Any] = since | {"unit": "share"}
+    add(0.825, (0.75, 0.875), analysis="survival", kind="related", denominator=40, **share)
+    add(0.9, None, analysis="overlap_ratio", language="de", denominator=40, **share)
+    add(4.25, None, analysis="stability", kind="related", measure="by chance", **last)
+    add(-0.25, (-0.5, -0.125), analysis="english_uniqueness", kind="related", unit="ratio", reference=0.0, **since)
+    loss: dict[str, Any] = since | {"analysis": "losses", "measure": "loss", "unit": "nats a token", "reference": 0.0}
+    add(0.24, (0.125, 0.375), group="trained", **loss)
+    add(0.24, (-0.125, 0.625), group="unseen", **loss)
+    return found
+
+
+def transition_rows(before: Neurons, after: Neurons, step: int, thresholds: str) -> list[Row]:
     first, last = before.codes, after.codes
-    return [[int(((first == a) & (last == b)).sum()) for b in range(5)] for a in range(5)]
+    return [
+        Row(
+            analysis="transitions", step=step, since="step 0", thresholds=thresholds, kind=KINDS[a], to_kind=KINDS[b],
+            value=int(((first == a) & (last == b)).sum()), denominator=int((first == a).sum()),
+        )
+        for a in range(5)
+        for b in range(5)
+    ]  # fmt: skip
 
 
-def overlap(neurons: Neurons, step: int, languages: Sequence[PageLanguage]) -> LanguageOverlap:
-    """Of related neurons, against chance over the selection as a whole; undefined on the diagonal."""
+def overlap_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage]) -> list[Row]:
+    """Of related neurons, against chance over the selection as a whole."""
     related = neurons.owned & (neurons.codes == 2)
     pool = neurons.selected.sum()
-    g = len(languages)
-    jaccard, chance, z = np.full((3, g, g), np.nan)
-    for a in range(g):
-        for b in range(g):
-            if a != b:
-                sizes = related[a].sum() + related[b].sum()
-                common, expected = (related[a] & related[b]).sum(), related[a].sum() * related[b].sum() / pool
-                jaccard[a, b], chance[a, b] = common / (sizes - common), expected / (sizes - expected)
-                z[a, b] = (common - expected) / np.sqrt(max(expected, 1))
-    codes = [language.code for language in languages]
-    of = "related neurons, chance among those selected"
-    return LanguageOverlap(step, of, codes, jaccard.tolist(), chance.tolist(), z.tolist())
+    found = []
+    for a, b in combinations(range(len(languages)), 2):
+        sizes = related[a].sum() + related[b].sum()
+        common, expected = (related[a] & related[b]).sum(), related[a].sum() * related[b].sum() / pool
+        jaccard, chance = common / (sizes - common), expected / (sizes - expected)
+        z = (common - expected) / np.sqrt(max(expected, 1))
+        found += [
+            Row(
+                analysis="language_overlap", step=step, thresholds="anchored", convention="paper", group="pair",
+                language=languages[a].code, other=languages[b].code, measure=measure, value=float(value), unit=unit,
+                reference=0.0 if measure == "beyond chance" else None,
+            )
+            for measure, value, unit in (
+                ("jaccard", jaccard, "share"), ("chance", chance, "share"),
+("beyond chance", jaccard - chance, "share"),
+                ("z", z, "z"),
+            )
+        ]  # fmt: skip
+    return found
+
+
+def wide_rows(run: PageRun) -> list[dict[str, Any]]:
+    """The counts as the page's own tables have them, each beside its change; ends of intervals to 4 decimals."""
+    columns = ("group", "language", "layer", "kind", "degree", "convention", "value", "denominator")
+    counts = [row for row in run.rows if row.analysis == "kinds"]
+    changes = {(row.step, place(row)): row for row in counts if row.since}
+
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 4)
+
+    found = []
+    for row in counts:
+        if row.since:
+            continue
+        line = {"thresholds": row.thresholds, "step": row.step} | {name: getattr(row, name) for name in columns}
+        change = changes.get((row.step, place(row)))
+        line |= {"low": rounded(row.low), "high": rounded(row.high)}
+        line |= {"change": None, "change_low": None, "change_high": None, "beyond_noise": None}
+        if change is not None:
+            line |= {"change": rounded(change.value), "beyond_noise": change.beyond_noise}
+            line |= {"change_low": rounded(change.low), "change_high": rounded(change.high)}
+        found.append(line)
+    return found
 
 
 def bare_run(name: str = "bare", languages: Sequence[PageLanguage] = LANGUAGES) -> PageRun:
@@ -247,24 +308,14 @@ def bare_run(name: str = "bare", languages: Sequence[PageLanguage] = LANGUAGES) 
     totals = [
         row
         for row in full.rows
-        if row.thresholds == "anchored" and row.kind and row.group == "all" and row.layer is None
+        if (row.analysis, row.thresholds, row.group, row.layer) == ("kinds", "anchored", "all", None) and row.kind
     ]
     return replace(
         full,
         languages=[replace(language, tokens=None, documents=None, own_name="") for language in languages],
         rows=totals,
-        anchored=None,
-        reestimated=None,
-        losses=None,
         training_loss=None,
-        transitions=None,
-        overlaps=None,
-        parts=None,
         config=None,
         environment=None,
         notes=(),
     )
-
-
-def _place(row: PageRow) -> tuple[object, ...]:
-    return row.group, row.language, row.layer, row.kind, row.degree, row.convention

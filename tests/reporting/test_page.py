@@ -19,14 +19,14 @@ import pytest
 
 from alignlab.errors import InputError
 from alignlab.reporting import page as page_package
-from alignlab.reporting.page import PageRow, PageRun, render, write_page
+from alignlab.reporting.page import PageRun, render, write_page
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import HOW_TO
 from alignlab.reporting.page.figures import degree_histogram, kinds_over_steps, layer_heatmaps
 from alignlab.reporting.page.render import MAX_BYTES
 from alignlab.reporting.page.theme import DARK, LIGHT
 
-from .page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons
+from .page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, wide_rows
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'{{ 7 * 7 }}<!--"
@@ -150,7 +150,7 @@ def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> 
 
 
 def test_no_band_stands_between_steps_that_have_an_interval(run: PageRun) -> None:
-    mine = [row for row in run.rows if row.thresholds == "anchored" and row.layer is None]
+    mine = list(run.counts("anchored", "total"))
     ends = [row if row.step in (0, 200) else replace(row, low=None, high=None) for row in mine]
     whole, partly = (kinds_over_steps({"": rows}).data[0] for rows in (mine, ends))
     assert (whole["fill"], len(whole["x"])) == ("toself", 10)
@@ -163,41 +163,48 @@ def test_no_band_stands_between_steps_that_have_an_interval(run: PageRun) -> Non
 def test_tables_of_numbers(page: Page) -> None:
     rows = [" ".join(row.split()) for row in page.all("tr")]
 
-    def row(what: str) -> str:
-        (found,) = (text[len(what) :].strip() for text in rows if text.startswith(what))
-        return found
+    def row(what: str, *, change: bool = False) -> str:
+        """In the table of the numbers, or in that of their changes behind it."""
+        return [text[len(what) :].strip() for text in rows if text.startswith(what)][change]
 
     assert row("English over the mean of the others: specific") == "1.10 1.10 0.80 to 1.40 within noise"
     assert row("English over the mean of the others: related") == "1.50 1.75 1.20 to 2.30 beyond noise"
     assert row("unseen without en, mean a language: related") == "31.5 31.5 20.2 to 41.2"
+    assert row("English over the mean of the others: related", change=True) == "−0.25 −0.50 to −0.12 beyond noise"
     missing = row("English over the mean of the others: selected")
     assert missing == "not defined not defined not computed no interval computed"
     assert row("Jaccard less chance, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
-    assert row("related, all") == "0.825 0.750 to 0.875"
+    assert row("related, all: of 40") == "0.825 0.750 to 0.875"
     (said,) = (text for text in page.all("li") if text.startswith("The loss"))
     assert re.search(r"on trained languages \(beyond noise\) and rose .* on unseen languages \(within noise\)\.", said)
     assert row("related, by chance") == "4.2"
-    assert row("unseen, mean") == "+0.240 −0.125 to +0.625 within noise"
+    assert row("unseen, mean", change=True) == "+0.240 −0.125 to +0.625 within noise"
     captions = " ".join(page.all("caption"))
     assert "Against noise: whether the interval at step 200 leaves out 1." in captions
     assert "Against noise: whether the interval at step 200 leaves out 0." in captions
 
 
 def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
-    moves = [replace(move, low=[[1.25] * 5] * 5, high=[[9.5] * 5] * 5) for move in run.transitions or ()]
     codes = [language.code for language in LANGUAGES]
-    flat = [[None if a == b else 0.0 for b in codes] for a in codes]
-    low, high = [list(line) for line in flat], [list(line) for line in flat]
-    for a, b, value in ((0, 1, 0.1), (2, 5, 0.2), (3, 4, -0.1)):
-        for ends in (low, high):
-            ends[a][b] = ends[b][a] = value
-    low[0][2] = low[2][0] = high[0][2] = high[2][0] = None  # a pair without an interval
-    overlaps = [replace(found, low=low, high=high) for found in run.overlaps or ()]
-    page = Page(render([replace(run, transitions=moves, overlaps=overlaps)]))
+    ends = {(codes[a], codes[b]): value for a, b, value in ((0, 1, 0.1), (2, 5, 0.2), (3, 4, -0.1))}
+    rows = []
+    for row in run.rows:
+        end = ends.get((row.language, row.other), 0.0)
+        if row.analysis == "transitions":
+            row = row.within(1.25, 9.5, 1, 0)
+        elif row.measure == "beyond chance" and row.group == "pair" and (row.language, row.other) != ("en", "de"):
+            # One pair has no interval. The value is as large as it is, but for its sign.
+            row = replace(row, value=end or row.value).within(end, end, 0, 0)
+            if row.step == 200:
+                row = replace(row, beyond_noise=end != 0)
+                rows.append(replace(row, since="step 0", beyond_noise=end > 0.15))
+        rows.append(row)
+    page = Page(render([replace(run, rows=rows)]))
     assert page.all("small", **{"class": "interval"})[0] == "1.2 to 9.5"
     assert "small: 95 % intervals" in " ".join(page.all("caption"))
     said = [text for text in page.all("p") if "Step 200: beyond noise" in text]
     assert "Step 200: beyond noise, 2 of 44 pairs share more than chance and 1 less." in said[0]
+    assert "Step 200: beyond noise, 1 of 44 pairs share more beyond chance than at step 0 and 0 less." in said[0]
     table = data_of(page)["figures"]["chance"]["tables"]["0"]
     place = [table["columns"].index(name) for name in ("a", "b", "beyond_chance_low")]
     ends = {(row[place[0]], row[place[1]]): row[place[2]] for row in table["rows"] if row[1] == 200}
@@ -207,29 +214,25 @@ def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
 def test_the_embedded_rows_are_those_given(page: Page, run: PageRun) -> None:
     data = data_of(page)
     rows = data["runs"][0]["rows"]
-    found = set()
+    found = []
     for thresholds, steps in rows["values"].items():
         for step, tables in steps.items():
             for part, columns in tables.items():
                 for place, key in enumerate(rows["keys"][part]):
-                    values = dict(zip(data["keys"], key, strict=True))
-                    values |= {name: column[place] for name, column in columns.items()}
-                    values["denominator"] = values.get("denominator") or rows["same"][part][place]
-                    if values["count"] is not None:  # null: the step has no such row
-                        found.add(PageRow(step=int(step), thresholds=thresholds, **values))
-    rounded = {
-        replace(
-            row,
-            change=row.change if row.change is None else round(row.change, 4),
-            **{
-                name: None if getattr(row, name) is None else round(getattr(row, name), 4)
-                for name in ("low", "high", "change_low", "change_high")
-            },
-        )
-        for row in run.rows
-    }
-    assert found == rounded
-    assert len(found) == len(run.rows)
+                    line = {"thresholds": thresholds, "step": int(step), **dict.fromkeys(data["values"])}
+                    line |= zip(data["keys"], key, strict=True)
+                    line |= {name: column[place] for name, column in columns.items()}
+                    line["denominator"] = line["denominator"] or rows["same"][part][place]
+                    assert set(line) == set(data["columns"])
+                    if line["value"] is not None:  # null: the step has no such row
+                        found.append(line)
+    expected = wide_rows(run)
+    assert len(found) == len(expected) > 1500
+
+    def ordered(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return sorted(lines, key=lambda line: [str(line[name]) for name in ("thresholds", "step", *data["keys"])])
+
+    assert ordered(found) == ordered(expected)
 
 
 def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
@@ -284,9 +287,9 @@ def test_text_of_data_stays_text(run: PageRun) -> None:
         options={HOSTILE: HOSTILE},
         how_to={"config": HOSTILE},
         step_names={0: HOSTILE},
-        parts=None,
         parts_refused=HOSTILE,
     )
+    hostile = replace(hostile, rows=[row for row in hostile.rows if row.analysis != "layer_parts"])
     text = render([hostile])
     page, ordinary = Page(text), Page(render([run]))
     for tag in ("script", "img"):
@@ -300,8 +303,12 @@ def test_text_of_data_stays_text(run: PageRun) -> None:
 
 def test_within_noise_and_step_names_are_said() -> None:
     run = page_run(steps=(0, 1), shape=(28, 300))
-    quiet = [replace(row, beyond_noise=None if row.beyond_noise is None else False) for row in run.rows]
-    text = render([replace(run, rows=quiet, numbers=None, step_names={0: "the base model", 1: "the tuned model"})])
+    quiet = [
+        replace(row, beyond_noise=None if row.beyond_noise is None else False)
+        for row in run.rows
+        if row.analysis in ("kinds", "thresholds")
+    ]
+    text = render([replace(run, rows=quiet, step_names={0: "the base model", 1: "the tuned model"})])
     page = Page(text)
     assert page.all("p", **{"class": "lead"})[0].startswith("Not told from noise: specific (+")
     assert "From the base model to the tuned model, of 8,400 neurons" in " ".join(page.all("li"))
@@ -309,9 +316,7 @@ def test_within_noise_and_step_names_are_said() -> None:
 
 
 def test_one_snapshot_has_nothing_to_compare(run: PageRun) -> None:
-    first = replace(
-        run, steps=(0,), rows=[row for row in run.rows if row.step == 0], transitions=None, overlaps=None, parts=None
-    )
+    first = replace(run, steps=(0,), rows=[row for row in run.rows if row.step == 0])
     page = Page(render([first]))
     assert page.all("p", **{"class": "lead"}) == ["One snapshot: there is nothing yet to compare it with."]
     specific = int((random_neurons((0,))[0].codes == 1).sum())

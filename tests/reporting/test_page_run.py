@@ -49,19 +49,21 @@ def test_rows_and_changes(tmp_path: Path) -> None:
     anchor = ternary(first, 0.5, 0.5)
     held = ternary(last, 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
     expected = kind_counts(held, ["de"], step=20)
-    mine = [row for row in shown.rows if (row.step, row.thresholds) == (20, "anchored")]
-    names = ("step", "group", "language", "layer", "kind", "degree", "convention", "denominator")
-    assert [(row.count, *(getattr(row, name) for name in names)) for row in mine] == [
-        (row.value, *(getattr(row, name) for name in names)) for row in expected
+    mine = [row for row in shown.of("kinds", since="") if (row.step, row.thresholds) == (20, "anchored")]
+    names = ("step", "group", "language", "layer", "kind", "degree", "convention", "denominator", "value")
+    assert [[getattr(row, name) for name in names] for row in mine] == [
+        [getattr(row, name) for name in names] for row in expected
     ]
     change = bootstrap_difference(first, last, IDENTIFIER, ["de"], resamples=30)
-    assert [(row.change, row.change_low, row.change_high) for row in mine] == [
+    mine = [row for row in shown.of("kinds", since="record 0") if (row.step, row.thresholds) == (20, "anchored")]
+    assert [(row.value, row.low, row.high) for row in mine] == [
         (interval.value, interval.low, interval.high) for interval in change.intervals
     ]
     # Of the ends alone there are intervals.
-    assert {row.low is None for row in shown.rows if row.step == 10} == {True}
-    assert {row.low is None for row in shown.rows if row.step != 10} == {False}
-    assert {row.change for row in shown.rows if row.step == 0} == {None}
+    assert {row.low is None for row in shown.of("kinds", step=10)} == {True}
+    assert {row.low is None for row in shown.of("kinds") if row.step != 10} == {False}
+    assert {row.since for row in shown.rows if row.step == 0} == {""}
+    assert {row.since_before for row in shown.rows} == {""}
 
 
 def test_the_rest_of_it(tmp_path: Path) -> None:
@@ -77,22 +79,23 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [one.documents for one in shown.languages] == [1 + 2 + 3 + 4, 5 + 6 + 7 + 8, 9 + 10 + 11 + 12]
     assert {one.tokens for one in shown.languages} == {200}
-    assert [(row.step, row.language, row.loss) for row in shown.losses or ()][-1] == (20, "xx", (4 + 2) / 2)
+    (loss,) = (row.value for row in shown.losses if (row.step, row.language) == (20, "xx"))
+    assert loss == (4 + 2) / 2
     # Kind by kind, from the records.
     anchor = ternary(record(0, 0, 3), 0.5, 0.5)
     last = ternary(record(2, 20, 3), 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
     before, after = (result.kinds().flatten().tolist() for result in (anchor, last))
     table = [[sum((x, y) == (i, j) for x, y in zip(before, after, strict=True)) for j in range(5)] for i in range(5)]
-    assert shown.transitions is not None
-    assert [(move.step, move.table) for move in shown.transitions][-1] == (20, table)
-    assert [move.step for move in shown.transitions] == [10, 20]
-    assert shown.overlaps is not None
-    assert [one.step for one in shown.overlaps] == [0, 20]
+    moves = {(row.kind, row.to_kind): row.value for row in shown.of("transitions", step=20)}
+    kinds = ("none", "specific", "related", "general", "unassigned")
+    assert moves == {(old, new): table[i][j] for i, old in enumerate(kinds) for j, new in enumerate(kinds)}
+    assert shown.steps_of("transitions") == [10, 20]
+    assert shown.steps_of("language_overlap") == [0, 20]
     related = last.kinds() == 2
     a, b = (last.above[name] & related for name in ("en", "xx"))
-    assert shown.overlaps[1].jaccard[0][2] == pytest.approx(int((a & b).sum()) / int((a | b).sum()))
-    assert shown.overlaps[1].jaccard[1][1] is None
-    assert shown.parts is None
+    (shared,) = shown.of("language_overlap", step=20, language="en", other="xx", measure="jaccard", since="")
+    assert shared.value == pytest.approx(int((a & b).sum()) / int((a | b).sum()))
+    assert shown.of("layer_parts") == []
     assert "3 layers; expected 12 or more" in shown.parts_refused
 
 
@@ -104,15 +107,16 @@ def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
     for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda: counts)]):
         collected.add(view, rows)
     shown = collected.page()
-    assert [row.language for row in shown.losses or ()] == ["en", "xx"]
+    assert [row.language for row in shown.losses if row.language] == ["en", "xx"]
     assert "not computed" in render([shown])
 
 
 def test_parts_where_there_are_layers_enough(tmp_path: Path) -> None:
     shown = page(tmp_path, layers=12)
-    assert shown.parts is not None
-    assert [one.step for one in shown.parts] == [0, 10, 20]
-    assert all(len(one.cuts) == 3 and len(one.costs) == 6 for one in shown.parts)
+    for step in (0, 10, 20):
+        units = [row.unit for row in shown.of("layer_parts", step=step, since="")]
+        assert (units.count("layers"), units.count("error")) == (4, 6)
+    assert shown.steps_of("layer_parts") == [0, 10, 20]
     assert shown.parts_refused == ""
 
 
@@ -122,5 +126,5 @@ def test_records_without_steps_have_names(tmp_path: Path) -> None:
         assert shown.steps == [0, 1]
         assert shown.step_names == {0: "record 0", 1: "record 1"}
         assert {row.step for row in shown.rows} == {0, 1}
-        assert [one.step for one in shown.overlaps or ()] == [0, 1]
-        assert [one.step for one in shown.transitions or ()] == [1]
+        assert shown.steps_of("language_overlap") == [0, 1]
+        assert shown.steps_of("transitions") == [1]

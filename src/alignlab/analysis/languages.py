@@ -42,7 +42,16 @@ def ratios(view: View, earlier: Snapshot) -> list[Row]:
 def language_overlap(view: View) -> list[Row]:
     """What each pair of languages shares of its related neurons, beside chance in the pool and among all neurons."""
     return [
-        view.row(value, group="pair", language=a, other=b, measure=measure, unit=unit, reference=reference)
+        view.row(
+            value,
+            group="pair",
+            language=a,
+            other=b,
+            convention=view.convention,
+            measure=measure,
+            unit=unit,
+            reference=reference,
+        )
         for (a, b), shared in view.overlaps.items()
         for measure, value, unit, reference in (
             ("jaccard", shared.jaccard, "share", None),

@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alignlab import languages
-from alignlab.analysis.layers import NO_SIGNATURE, WITHIN_ONE
 from alignlab.analysis.view import View
-from alignlab.neurons.identifiers import Identified
-from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
-from alignlab.reporting.page import (
-    LanguageOverlap,
-    LayerParts,
-    LossRow,
-    PageLanguage,
-    PageNumber,
-    PageRow,
-    PageRun,
-    Thresholds,
-    Transition,
-)
-from alignlab.reporting.page_numbers import numbers
+from alignlab.reporting.page import PageLanguage, PageRun
 
-# The analyses whose rows the page shows, beside the counts.
-SHOWN = (
-    "kinds",
-    "stability",
-    "transitions",
-    "survival",
-    "overlap_ratio",
-    "english_uniqueness",
-    "language_overlap",
-    "family_overlap",
-    "layer_parts",
-    "losses",
-)
+# The analyses whose rows the page shows: of every record, and of the first and the last one.
+COURSE = ("kinds", "losses", "thresholds", "transitions", "layer_parts")
+ENDS = ("stability", "survival", "overlap_ratio", "english_uniqueness", "language_overlap", "family_overlap")
+SHOWN = (*COURSE, *ENDS)
 
 
 @dataclass
@@ -60,18 +36,11 @@ class PageOf:
     options: Mapping[str, Any]
     how_to: Mapping[str, str] = field(default_factory=dict)
     by_step: bool = True
-    _rows: list[PageRow] = field(default_factory=list)
+    _rows: list[Row] = field(default_factory=list)
+    _of_last: list[Row] = field(default_factory=list)
     _steps: dict[int, str] = field(default_factory=dict)
-    _losses: list[LossRow] = field(default_factory=list)
-    _transitions: list[Transition] = field(default_factory=list)
-    _reestimated: dict[int, Thresholds] = field(default_factory=dict)
-    _parts: list[LayerParts] = field(default_factory=list)
     _refused: str = ""
-    _overlaps: list[LanguageOverlap] = field(default_factory=list)
-    _numbers: list[PageNumber] = field(default_factory=list)
-    _last: tuple[View, dict[str, list[Row]]] | None = None
-    _anchored: Thresholds | None = None
-    _languages: list[PageLanguage] = field(default_factory=list)
+    _last: View | None = None
     _notes: list[str] = field(default_factory=list)
 
     def add(self, view: View, rows: Sequence[Row]) -> None:
@@ -82,39 +51,22 @@ class PageOf:
         now = view.now
         step = now.step if self.by_step else len(self._steps)
         self._steps[step] = now.label
-        of = {name: [row for row in rows if row.analysis == name and not row.since_before] for name in SHOWN}
-        self._rows += _counts(of["kinds"], step)
-        # A language without counted tokens, or a model that overflows, has none.
-        self._losses += [
-            LossRow(step, row.language, row.value)
-            for row in of["losses"]
-            if row.language and not row.is_change and math.isfinite(row.value)
-        ]
-        self._reestimated[step] = _thresholds(now.own)
-        if self._anchored is None:
-            self._anchored = _thresholds(now.result)
-            self._languages = _languages(view)
-            self._overlaps.append(_overlaps(view, of["language_overlap"], step))
-            self._numbers += numbers(of, step)
-        else:
-            self._transitions.append(_transition(of["transitions"], step))
+        # A record that stands elsewhere than at its step has its rows there.
+        shown = [row if row.step == step else replace(row, step=step) for row in rows if not row.since_before]
+        self._rows += [row for row in shown if row.analysis in COURSE]
+        self._of_last = [row for row in shown if row.analysis in ENDS]
+        if len(self._steps) == 1:
+            self._rows += self._of_last
         if now.result.reason and now.result.reason not in self._notes:
             self._notes.append(f"{now.label}: {now.result.reason}")
         if refused := too_few(now.shape[0]):
             self._refused = str(refused[0])
-        else:
-            self._parts.append(_parts(of["layer_parts"], step))
-        self._last = view, of
+        self._last = view
 
     def page(self) -> PageRun:
         """The page's data."""
-        assert self._last is not None
-        last, of = self._last
-        overlaps, found = list(self._overlaps), list(self._numbers)
-        if len(self._steps) > 1:
-            step = list(self._steps)[-1]
-            overlaps.append(_overlaps(last, of["language_overlap"], step))
-            found += numbers(of, step)
+        last = self._last
+        assert last is not None
         config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
@@ -127,18 +79,11 @@ class PageOf:
             shape=last.now.shape,
             identifier=self.identifier,
             options=hide_all(self.options),
-            languages=self._languages,
+            languages=_languages(last),
             steps=list(self._steps),
-            rows=self._rows,
-            anchored=self._anchored,
-            reestimated=self._reestimated,
-            losses=self._losses or None,
+            rows=self._rows + (self._of_last if len(self._steps) > 1 else []),
             training_loss=_training_loss(self.folder / "metrics.csv"),
-            transitions=self._transitions,
-            overlaps=overlaps,
-            parts=self._parts or None,
             parts_refused=self._refused,
-            numbers=found or None,
             config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
             environment=hide_all(json.loads(environment.read_text(encoding="utf-8")))
             if environment.is_file()
@@ -147,35 +92,6 @@ class PageOf:
             how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
         )
-
-
-def _counts(rows: Sequence[Row], step: int) -> list[PageRow]:
-    """The counts, each beside its change since the first record."""
-    rows = [row for row in rows if not row.since_before]
-    changes = {_place(row): row for row in rows if row.since}
-    found = []
-    for row in rows:
-        if not row.since:
-            counted = replace(PageRow.of(row), step=step)
-            change = changes.get(_place(row))
-            if change is not None and change.low is not None:
-                counted = replace(
-                    counted,
-                    change=change.value,
-                    change_low=change.low,
-                    change_high=change.high,
-                    beyond_noise=change.beyond_noise,
-                )
-            found.append(counted)
-    return found
-
-
-def _place(row: Row) -> tuple[object, ...]:
-    return row.thresholds, row.group, row.language, row.layer, row.kind, row.degree, row.convention
-
-
-def _thresholds(result: Identified) -> Thresholds:
-    return Thresholds(result.threshold, result.thresholds.get("lambda"))
 
 
 def _languages(view: View) -> list[PageLanguage]:
@@ -198,53 +114,6 @@ def _languages(view: View) -> list[PageLanguage]:
             )
         )
     return found
-
-
-def _transition(rows: Sequence[Row], step: int) -> Transition:
-    """The rows go from each kind to each, in the order of `Kind`."""
-
-    def table(values: Sequence[Any]) -> list[list[Any]]:
-        return [list(values[start : start + len(Kind)]) for start in range(0, len(values), len(Kind))]
-
-    low, high = [row.low for row in rows], [row.high for row in rows]
-    counts = table([int(row.value) for row in rows])
-    if None in low or None in high:
-        return Transition(step, counts)
-    return Transition(step, counts, low=table(low), high=table(high))
-
-
-def _overlaps(view: View, rows: Sequence[Row], step: int) -> LanguageOverlap:
-    names = view.now.result.languages
-    place = {name: index for index, name in enumerate(names)}
-
-    def table(measure: str, column: str = "value") -> list[list[float | None]]:
-        cells: list[list[float | None]] = [[None] * len(names) for _ in names]
-        for row in rows:
-            value = getattr(row, column)
-            if row.measure == measure and not row.is_change and value is not None and not math.isnan(value):
-                a, b = place[row.language], place[row.other]
-                cells[a][b] = cells[b][a] = value
-        return cells
-
-    among = "those above tau in some language" if view.convention == "all" else "those selected"
-    overlap = LanguageOverlap(
-        step, f"related neurons, among {among}", names, table("jaccard"), table("chance"), table("z")
-    )
-    if view.noise is None:
-        return overlap
-    return replace(overlap, low=table("beyond chance", "low"), high=table("beyond chance", "high"))
-
-
-def _parts(rows: Sequence[Row], step: int) -> LayerParts:
-    rows = [row for row in rows if not row.is_change]
-    starts = [row for row in rows if row.unit == "layers"]
-    return LayerParts(
-        step,
-        cuts=[int(row.value) for row in starts[1:]],
-        labels=["" if row.label == NO_SIGNATURE else row.label for row in starts],
-        costs=dict(enumerate((row.value for row in rows if row.unit == "error"), start=1)),
-        cut_shares=[row.value for row in rows if row.measure == WITHIN_ONE] or None,
-    )
 
 
 def _training_loss(path: Path) -> list[tuple[int, float]] | None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from alignlab.analysis.snapshots import Snapshot
-from alignlab.neurons.table import COLUMNS, Row, cells
-from alignlab.reporting.page.data import PageRow
+from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
 
 LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = (
@@ -45,7 +44,7 @@ def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
     """
     import wandb
 
-    shown = [PageRow.of(row) for row in rows]
+    shown = [row for row in rows if row.thresholds == ANCHORED and row.analysis == "kinds" and not row.is_change]
     first = min((row.step or 0 for row in shown), default=0)
     ends = [row for row in shown if row.step in (first, snapshot.step)]
     lines = [cells(row) for row in snapshot.table]

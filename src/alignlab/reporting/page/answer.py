@@ -3,46 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from alignlab.neurons.table import ANCHORED, REESTIMATED
-from alignlab.reporting.page.data import PageRow, PageRun
+from alignlab.neurons.table import ANCHORED, REESTIMATED, Row
+from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.panels import digits
 
-# The table of numbers that holds the changes of the losses.
-LOSS_CHANGE = "loss change"
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
 # Their classes in the page's style sheet.
 VERDICT_STYLES = {True: "beyond", False: "", None: "unknown"}
 
-Key = tuple[str, int, str, str, int | None, str]
-
 
 @dataclass(frozen=True)
 class Moved:
-    """A count at the first and at the last step. `last` holds the change; its verdict is None where there is none."""
+    """A count at the first and at the last step, and its change, which has its interval where one was computed."""
 
-    first: PageRow
-    last: PageRow
-
-    @property
-    def change(self) -> float:
-        return self.last.count - self.first.count
+    first: Row
+    last: Row
+    change: Row
 
     @property
     def verdict(self) -> str:
-        return VERDICTS[self.last.beyond_noise]
+        return VERDICTS[self.change.beyond_noise]
 
     def words(self) -> str:
         """For example "rose from 60 to 70 (+10; beyond noise)"."""
         places = digits(self.last.group)
-        before, after = number(self.first.count, places), number(self.last.count, places)
-        change = signed(self.change, places)
+        before, after = number(self.first.value, places), number(self.last.value, places)
+        change = signed(self.change.value, places)
         if not change.strip("+0."):
             course = f"stayed at {after}"
         else:
-            course = f"{'rose' if self.change > 0 else 'fell'} from {before} to {after}"
+            course = f"{'rose' if self.change.value > 0 else 'fell'} from {before} to {after}"
         return f"{course} ({change}; {self.verdict})"
 
 
@@ -52,24 +45,26 @@ class Answer:
     def __init__(self, run: PageRun) -> None:
         self.run = run
         self.first, self.last = min(run.steps), max(run.steps)
-        self._rows: dict[Key, PageRow] = {
-            (row.thresholds, row.step or 0, row.group, row.language, row.layer, row.kind): row
-            for row in run.rows
-            if row.kind
+        self._rows: dict[tuple[object, ...], Row] = {
+            (row.thresholds, row.step or 0, row.is_change, *_whose(row)): row for row in run.of("kinds") if row.kind
         }
+
+    def at(
+        self, step: int, kind: str, group: str = "all", language: str = "", layer: int | None = None,
+        thresholds: str = ANCHORED,
+    ) -> Row | None:  # fmt: skip
+        """A count; None where the run has no such row."""
+        return self._rows.get((thresholds, step, False, kind, group, language, layer))
 
     def moved(
         self, kind: str, group: str = "all", language: str = "", layer: int | None = None, thresholds: str = ANCHORED
     ) -> Moved | None:
-        """A count before and after; None where the run has no such row.
-
-        A run of one snapshot has nothing to compare. The first snapshot is the same at either thresholds.
-        """
-        first = self._rows.get((thresholds, self.first, group, language, layer, kind))
-        last = self._rows.get((thresholds, self.last, group, language, layer, kind))
-        if first is None and thresholds == REESTIMATED:
-            first = self._rows.get((ANCHORED, self.first, group, language, layer, kind))
-        return Moved(first, last) if first and last else None
+        """A count before and after; None where the run has no such row, or one snapshot and nothing to compare."""
+        whose = (kind, group, language, layer)
+        first = self._rows.get((thresholds, self.first, False, *whose))
+        last = self._rows.get((thresholds, self.last, False, *whose))
+        change = self._rows.get((thresholds, self.last, True, *whose))
+        return Moved(first, last, change) if first and last and change else None
 
     def totals(self, group: str = "all", thresholds: str = ANCHORED) -> list[Moved]:
         found = [self.moved(kind, group, thresholds=thresholds) for kind in KINDS]
@@ -90,7 +85,7 @@ class Answer:
         parts = []
         for verdict in VERDICTS:
             found = [moved for moved in totals if moved.verdict == VERDICTS[verdict]]
-            words = _joined([f"{moved.last.kind} ({signed(moved.change)})" for moved in found])
+            words = _joined([f"{moved.last.kind} ({signed(moved.change.value)})" for moved in found])
             if found and verdict is True:
                 parts.append(f"changed beyond noise: {words}")
             elif found and verdict is False:
@@ -106,7 +101,7 @@ class Answer:
         if len(self.run.steps) == 1:
             return [self._one_snapshot(), *self._losses()]
         found = [self._kinds(), *self._groups(), self._layers(), self._reestimated(), *self._losses()]
-        if any(moved.last.beyond_noise is None for moved in self.totals()):
+        if any(moved.change.beyond_noise is None for moved in self.totals()):
             found.append(f"Intervals: {self._small(self.run.missing('intervals'))}")
         return [sentence for sentence in found if sentence]
 
@@ -117,7 +112,8 @@ class Answer:
         return f"{self.span}, of {self.run.neurons:,} neurons at the first snapshot's thresholds: {_joined(words)}."
 
     def _one_snapshot(self) -> str:
-        words = [f"{number(moved.last.count)} {moved.last.kind}" for moved in self.totals()]
+        found = [self.at(self.last, kind) for kind in KINDS]
+        words = [f"{number(row.value)} {row.kind}" for row in found if row]
         name = _capital(self.run.step_name(self.last))
         return f"{name}, of {self.run.neurons:,} neurons: {_joined(words)}." if words else ""
 
@@ -139,12 +135,12 @@ class Answer:
             moved
             for kind in KINDS
             for layer in range(self.run.shape[0])
-            if (moved := self.moved(kind, layer=layer)) and moved.change
+            if (moved := self.moved(kind, layer=layer)) and moved.change.value
         ]
         if not moves:
             return ""
         # Of equal moves the first kind and layer.
-        most = max(moves, key=lambda moved: abs(moved.change))
+        most = max(moves, key=lambda moved: abs(moved.change.value))
         # One of many: the largest of so many is beyond noise more often than one that was named before.
         among = f"{len(moves)} kinds and layers that changed"
         return f"The largest move of the {among}: {most.last.kind} in layer {most.last.layer} {most.words()}."
@@ -153,56 +149,33 @@ class Answer:
         found = self.totals(thresholds=REESTIMATED)
         if not found:
             return f"At re-estimated thresholds: {self._small(self.run.missing('reestimated'))}"
-        words = [f"{moved.last.kind} {number(moved.first.count)} to {number(moved.last.count)}" for moved in found]
+        words = [f"{moved.last.kind} {number(moved.first.value)} to {number(moved.last.value)}" for moved in found]
         return (
             f"At thresholds re-estimated at each snapshot (compositional: more of one degree leave fewer of the "
             f"others): {_joined(words)}."
         )
 
     def _losses(self) -> list[str]:
+        if not self.run.losses:
+            return [f"Loss by language: {self._small(self.run.missing('losses'))}"]
         words = []
         for group in ("trained", "unseen"):
-            before, after = (self.mean_loss(step, trained=group == "trained") for step in (self.first, self.last))
-            if before is not None and after is not None:
+            means = {row.step or 0: row.value for row in self.run.losses if row.group == group}
+            if self.first in means and self.last in means:
+                before, after = means[self.first], means[self.last]
                 verb = "rose" if after > before else "fell" if after < before else "stayed"
                 words.append(
                     f"{verb} from {before:.3f} to {after:.3f} on {group} languages ({self._loss_verdict(group)})"
                 )
-        if self.run.losses is None:
-            return [f"Loss by language: {self._small(self.run.missing('losses'))}"]
         return [f"The loss (nats a token) {_joined(words)}."] if words else []
 
     def _loss_verdict(self, group: str) -> str:
-        for one in self.run.numbers or ():
-            if (one.table, one.what, one.step) == (LOSS_CHANGE, f"{group}, mean", self.last):
-                return VERDICTS[one.beyond_noise]
-        return VERDICTS[None]
-
-    def mean_loss(self, step: int, *, trained: bool) -> float | None:
-        """The mean over the languages of a group, each of one weight."""
-        codes = self.run.of_group(trained=trained)
-        found = [row.loss for row in self.run.losses or () if row.step == step and row.language in codes]
-        return sum(found) / len(found) if found and len(found) == len(codes) else None
+        changes = [row for row in self.run.of("losses", group=group, step=self.last) if row.since]
+        return VERDICTS[changes[0].beyond_noise if changes else None]
 
     @staticmethod
     def _small(text: str) -> str:
         return text[:1].lower() + text[1:]
-
-
-def with_changes(run: PageRun) -> PageRun:
-    """Fill in the change of every row, where it was not computed with an interval: a difference needs no resampling."""
-    first = min(run.steps)
-    before: dict[tuple[object, ...], float] = {}
-    for row in run.rows:
-        if row.step == first:
-            before[row.thresholds, *_place(row)] = row.count
-    rows = []
-    for row in run.rows:
-        start = before.get((row.thresholds, *_place(row)))
-        if row.change is None and row.step != first and start is not None:
-            row = replace(row, change=row.count - start)
-        rows.append(row)
-    return replace(run, rows=rows)
 
 
 def basis(run: PageRun, thresholds: str) -> str:
@@ -211,18 +184,24 @@ def basis(run: PageRun, thresholds: str) -> str:
     what = f"Site {run.site}, scope {run.scope}; {run.neurons:,} neurons ({layers:,} layers x {width:,})"
     if thresholds == ANCHORED:
         at = f"thresholds anchored to {run.step_name(min(run.steps))}"
-        if run.anchored:
-            at += f" (tau {run.anchored.tau:.4f}{_lambda(run.anchored.lambda_)})"
-        else:
-            at += " (tau and lambda not given)"
+        found = thresholds_of(run, ANCHORED)
+        at += f" ({', '.join(f'{name} {_range(values)}' for name, values in found.items())})" if found else _NOT_GIVEN
         return f"{what}; {at}."
     at = "thresholds re-estimated at every snapshot"
-    if run.reestimated:
-        taus = [found.tau for found in run.reestimated.values()]
-        at += f" (tau {_range(taus)}"
-        lambdas = [found.lambda_ for found in run.reestimated.values() if found.lambda_ is not None]
-        at += f", lambda {_range(lambdas)})" if lambdas else ")"
+    found = thresholds_of(run, REESTIMATED)
+    at += f" ({', '.join(f'{name} {_range(values)}' for name, values in found.items())})" if found else ""
     return f"{what}; {at}: compositional, more neurons of one degree leave fewer of the others."
+
+
+_NOT_GIVEN = " (tau and lambda not given)"
+
+
+def thresholds_of(run: PageRun, thresholds: str) -> dict[str, list[float]]:
+    """By name, such as tau, the thresholds at all steps."""
+    found: dict[str, list[float]] = {}
+    for row in run.of("thresholds", thresholds=thresholds, since=""):
+        found.setdefault(row.measure, []).append(row.value)
+    return found
 
 
 def alternative(runs: Mapping[str, PageRun], thresholds: str, group: str) -> str:
@@ -233,8 +212,8 @@ def alternative(runs: Mapping[str, PageRun], thresholds: str, group: str) -> str
         groups = ("all",) if group == "all" else ("trained", "unseen")
         for name in groups:
             words = [
-                f"{moved.last.kind} {number(moved.first.count, digits(name))} to "
-                f"{number(moved.last.count, digits(name))}"
+                f"{moved.last.kind} {number(moved.first.value, digits(name))} to "
+                f"{number(moved.last.value, digits(name))}"
                 for moved in answer.totals(name, thresholds)
             ]
             if words:
@@ -260,12 +239,8 @@ def signed(value: float | None, places: int = 0) -> str:
     return text.replace("-", "−")
 
 
-def _place(row: PageRow) -> tuple[object, ...]:
-    return row.group, row.language, row.layer, row.kind, row.degree, row.convention
-
-
-def _lambda(value: float | None) -> str:
-    return "" if value is None else f", lambda {value:.4f}"
+def _whose(row: Row) -> tuple[object, ...]:
+    return row.kind, row.group, row.language, row.layer
 
 
 def _range(values: Sequence[float]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alignlab.neurons.table import ANCHORED, REESTIMATED
-from alignlab.reporting.page.data import PageRow, PageRun
-from alignlab.reporting.page.payload import PageFigure, part_of
+from alignlab.reporting.page.data import PageRun
+from alignlab.reporting.page.payload import PageFigure
 
 THRESHOLDS = (ANCHORED, REESTIMATED)
 
@@ -46,10 +46,6 @@ def grouped(texts: Mapping[str, str], runs: int) -> list[str]:
     for label, text in texts.items():
         labels.setdefault(text, []).append(label)
     return [f"{', '.join(found)}: {text}" for text, found in labels.items()]
-
-
-def rows_of(run: PageRun, thresholds: str, part: str) -> list[PageRow]:
-    return [row for row in run.rows if row.thresholds == thresholds and part_of(row) == part]
 
 
 def lower(text: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from alignlab.neurons.table import ANCHORED, REESTIMATED
+from alignlab.neurons.table import ANCHORED, REESTIMATED, Row
 from alignlab.reporting.page import relation_cards
 from alignlab.reporting.page.answer import alternative, basis
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, grouped, letters, rows_of
-from alignlab.reporting.page.data import PageRow, PageRun
+from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, grouped, letters
+from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.figures import (
     degree_histogram,
     kinds_over_steps,
@@ -19,7 +19,7 @@ from alignlab.reporting.page.figures import (
     trained_and_unseen,
 )
 from alignlab.reporting.page.panels import Panels, has_interval
-from alignlab.reporting.page.payload import PageFigure, part_of
+from alignlab.reporting.page.payload import PageFigure
 
 
 def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
@@ -66,7 +66,7 @@ def _over_steps(
     title: str,
     note: str,
     group: str,
-    build: Callable[[Mapping[str, Sequence[PageRow]], int], Panels],
+    build: Callable[[Mapping[str, Sequence[Row]], int], Panels],
     part: str,
     wide: int = 0,
 ) -> Card:
@@ -74,14 +74,14 @@ def _over_steps(
     card = Card(name, title, note, PageFigure(("thresholds",), parts=(part,), every_run=True))
     labels = letters(runs)
     for thresholds in THRESHOLDS:
-        rows = {label: rows_of(run, thresholds, part) for label, run in labels.items()}
+        rows = {label: run.counts(thresholds, part) for label, run in labels.items()}
         if any(rows.values()):
             # One run needs no label: the panel's title says it all.
             named = {"" if len(runs) == 1 else label: found for label, found in rows.items() if found}
             said = alternative(labels, thresholds, group)
             card.figure.add(thresholds, partial(build, named), said, wide or max(2, len(named)))
     for thresholds in THRESHOLDS:
-        there = {label: run for label, run in labels.items() if rows_of(run, thresholds, part)}
+        there = {label: run for label, run in labels.items() if run.counts(thresholds, part)}
         lacking = {label: run for label, run in labels.items() if label not in there}
         what = "reestimated" if thresholds == REESTIMATED else "languages" if part == "mean" else "totals"
         present = {label: basis(run, thresholds) for label, run in there.items()}
@@ -147,7 +147,7 @@ def _by_thresholds(
     runs: Sequence[PageRun],
     card: Card,
     part: str,
-    build: Callable[[PageRun, Sequence[PageRow], int], Panels],
+    build: Callable[[PageRun, Sequence[Row], int], Panels],
     label: str,
     wide: int,
     narrow: int = 1,
@@ -156,22 +156,22 @@ def _by_thresholds(
     part_shown = card.figure.parts[0]
     for place, run in enumerate(runs):
         for thresholds in THRESHOLDS:
-            rows = rows_of(run, thresholds, part_shown)
+            rows = run.counts(thresholds, part_shown)
             if rows:
                 draw = partial(build, run, rows)
                 said = f"{label}, run {run.name}, {thresholds} thresholds"
                 card.figure.add(f"{place}|{thresholds}", draw, said, wide, narrow)
                 card.captions.append(Caption(_with_denominator(basis(run, thresholds), rows), place, thresholds))
             else:
-                what = "reestimated" if thresholds == REESTIMATED and rows_of(run, ANCHORED, part_shown) else part
+                what = "reestimated" if thresholds == REESTIMATED and run.counts(ANCHORED, part_shown) else part
                 card.missing.append(Caption(run.missing(what), place, thresholds))
     card.captions += _interval_captions(runs, part_shown)
     return card
 
 
-def _with_denominator(text: str, rows: Sequence[PageRow]) -> str:
-    within = sorted({row.denominator for row in rows if row.degree is not None and row.convention == "selection"})
-    others = sorted({row.denominator for row in rows} - set(within))
+def _with_denominator(text: str, rows: Sequence[Row]) -> str:
+    within = sorted({row.denominator or 0 for row in rows if row.degree is not None and row.convention == "selection"})
+    others = sorted({row.denominator or 0 for row in rows} - set(within))
     said = f"{text} Counts are out of {' or '.join(f'{value:,}' for value in others)}"
     if within:
         said += f"; within the selection out of {within[0]:,}"
@@ -183,7 +183,7 @@ def _interval_captions(runs: Sequence[PageRun], part: str) -> list[Caption]:
     """Says where there are no intervals, so that no one takes a missing band for a narrow one."""
     found = []
     for place, run in enumerate(runs):
-        rows = [row for row in run.rows if part_of(row) == part]
+        rows = [row for thresholds in THRESHOLDS for row in run.counts(thresholds, part)]
         if rows and not any(has_interval(row) for row in rows):
             whose = "Intervals" if len(runs) == 1 else f"Intervals of {run.name}"
             found.append(Caption(f"{whose}. {run.missing('intervals')}", place))

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE
-from alignlab.reporting.page.data import PageLanguage, PageRow
+from alignlab.neurons.table import Row
+from alignlab.reporting.page.data import PageLanguage
 from alignlab.reporting.page.panels import (
     GROUP_STYLE,
     STEP,
@@ -30,7 +31,7 @@ KINDS = tuple(kind.label for kind in COUNTED_KINDS)
 LANGUAGE_KINDS = tuple(kind.label for kind in KINDS_OF_A_LANGUAGE)
 _RUN_SYMBOLS = ("circle", "square", "triangle-up", "x")
 
-Runs = Mapping[str, Sequence[PageRow]]
+Runs = Mapping[str, Sequence[Row]]
 
 
 def kinds_over_steps(runs: Runs, columns: int = 2) -> Panels:
@@ -67,7 +68,7 @@ def trained_and_unseen(runs: Runs, columns: int | None = None) -> Panels:
     return figure
 
 
-def layer_heatmaps(rows: Sequence[PageRow], columns: int = 4) -> Panels:
+def layer_heatmaps(rows: Sequence[Row], columns: int = 4) -> Panels:
     """Neurons of each kind by layer and step; every kind has a scale of its own."""
     layers = 1 + max((row.layer for row in rows if row.layer is not None), default=0)
     height = max(160, min(420, 9 * layers))
@@ -75,8 +76,8 @@ def layer_heatmaps(rows: Sequence[PageRow], columns: int = 4) -> Panels:
     for panel, kind in enumerate(KINDS):
         cells = chosen(rows, kind, by_layer=True)
         steps = sorted({row.step or 0 for row in cells})
-        at = {(row.layer, row.step or 0): row.count for row in cells}
-        most = max(1, *(row.count for row in cells)) if cells else 1
+        at = {(row.layer, row.step or 0): row.value for row in cells}
+        most = max(1, *(row.value for row in cells)) if cells else 1
         figure.add(
             "heatmap",
             panel,
@@ -93,7 +94,7 @@ def layer_heatmaps(rows: Sequence[PageRow], columns: int = 4) -> Panels:
     return figure
 
 
-def layers_at_step(rows: Sequence[PageRow], step: int, columns: int = 2) -> Panels:
+def layers_at_step(rows: Sequence[Row], step: int, columns: int = 2) -> Panels:
     """Neurons of each kind by layer at a step (bars, with intervals), and at the first step (outline)."""
     figure = Panels([kind_title(kind) for kind in KINDS], columns, 140)
     first = min((row.step or 0 for row in rows), default=0)
@@ -105,10 +106,10 @@ def layers_at_step(rows: Sequence[PageRow], step: int, columns: int = 2) -> Pane
             "bar",
             panel,
             x=[row.layer for row in now],
-            y=numbers(row.count for row in now),
+            y=numbers(row.value for row in now),
             error_y=interval_errors(now),
             marker={"color": LIGHT[kind]},
-            customdata=numbers(row.count for row in before),
+            customdata=numbers(row.value for row in before),
             meta={"kind": kind, "at": "step"},
             hovertemplate=f"layer %{{x}}<br>%{{y:,}} neurons<br>%{{customdata:,}} at step {first:,}<extra></extra>",
         )
@@ -118,7 +119,7 @@ def layers_at_step(rows: Sequence[PageRow], step: int, columns: int = 2) -> Pane
             "scatter",
             panel,
             x=edges,
-            y=numbers(row.count for row in (*before, *before[-1:])),
+            y=numbers(row.value for row in (*before, *before[-1:])),
             mode="lines",
             line={"shape": "hv", "color": LIGHT["text"], "width": 1.25},
             meta={"kind": kind, "at": "first"},
@@ -131,7 +132,7 @@ def layers_at_step(rows: Sequence[PageRow], step: int, columns: int = 2) -> Pane
     return figure
 
 
-def languages_before_and_after(rows: Sequence[PageRow], languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
+def languages_before_and_after(rows: Sequence[Row], languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
     """Neurons that each language owns, at the first step (hollow) and at the last (filled)."""
     ordered = trained_first(languages)
     names = {language.code: language_label(language) for language in ordered}
@@ -142,7 +143,7 @@ def languages_before_and_after(rows: Sequence[PageRow], languages: Sequence[Page
         before = {row.language: row for row in of_kind if row.step == steps[0]}
         after = {row.language: row for row in of_kind if row.step == steps[-1]}
         both = [names[code] for code in names if code in before and code in after]
-        ends = [(before[code].count, after[code].count) for code in names if code in before and code in after]
+        ends = [(before[code].value, after[code].value) for code in names if code in before and code in after]
         figure.add(
             "scatter",
             panel,
@@ -158,7 +159,7 @@ def languages_before_and_after(rows: Sequence[PageRow], languages: Sequence[Page
             figure.add(
                 "scatter",
                 panel,
-                x=numbers(at[language.code].count for language in found),
+                x=numbers(at[language.code].value for language in found),
                 y=[names[language.code] for language in found],
                 # A pale bar: a thin line would be taken for the way from the first step.
                 error_x=errors and {**errors, "thickness": 7, "color": faded(LIGHT[kind], 0.25)},
@@ -171,7 +172,7 @@ def languages_before_and_after(rows: Sequence[PageRow], languages: Sequence[Page
                 },
                 hovertemplate=f"%{{y}}, {when} step<br>%{{x:,}} {kind}<extra></extra>",
             )
-        most = max((value for row in of_kind for value in (row.count, row.high) if value is not None), default=0) or 1
+        most = max((value for row in of_kind for value in (row.value, row.high) if value is not None), default=0) or 1
         # A little below zero, where markers would be cut.
         figure.x(panel, "neurons owned", range=[-0.04 * most, 1.05 * most], tickformat=",d")
         figure.y(panel, **language_axis(list(names.values())))
@@ -180,14 +181,14 @@ def languages_before_and_after(rows: Sequence[PageRow], languages: Sequence[Page
     return figure
 
 
-def degree_histogram(rows: Sequence[PageRow], columns: int = 2) -> Panels:
+def degree_histogram(rows: Sequence[Row], columns: int = 2) -> Panels:
     """Neurons by the number of languages in which they are above tau: first step (hollow) and last (filled).
 
     Degree 0 is left out: over all neurons it is nearly all of them, and would flatten the rest.
     """
     titles = {"selection": "<b>within the selection</b>", "all": "<b>all neurons</b>"}
     figure = Panels(list(titles.values()), columns, 190)
-    by_degree = [row for row in rows if row.degree]
+    by_degree = [row for row in rows if row.degree and not row.is_change]
     highest = max((row.degree for row in by_degree if row.degree), default=1)
     colours = [_degree_colour(degree, highest) for degree in range(1, highest + 1)]
     steps = sorted({row.step or 0 for row in by_degree})
@@ -200,7 +201,7 @@ def degree_histogram(rows: Sequence[PageRow], columns: int = 2) -> Panels:
                 "bar",
                 panel,
                 x=[row.degree for row in found],
-                y=numbers(row.count for row in found),
+                y=numbers(row.value for row in found),
                 name=f"step {step:,}",
                 error_y=interval_errors(found),
                 marker={
@@ -245,7 +246,7 @@ def _degree_colour(degree: int, highest: int) -> str:
 
 
 def _line_with_band(
-    figure: Panels, panel: int, rows: Sequence[PageRow], kind: str, name: str, style: Mapping[str, Any]
+    figure: Panels, panel: int, rows: Sequence[Row], kind: str, name: str, style: Mapping[str, Any]
 ) -> None:
     """A line of counts over steps, and behind it the band of its intervals (empty where there are none).
 
@@ -284,7 +285,7 @@ def _line_with_band(
         "scatter",
         panel,
         x=[row.step for row in rows],
-        y=numbers(row.count for row in rows),
+        y=numbers(row.value for row in rows),
         customdata=intervals,
         name=plain(name),
         mode="lines+markers",
@@ -294,15 +295,15 @@ def _line_with_band(
     )
 
 
-def _ends(lines: Mapping[str, Sequence[PageRow]]) -> list[tuple[str, float, float]]:
+def _ends(lines: Mapping[str, Sequence[Row]]) -> list[tuple[str, float, float]]:
     """Label, step and count of the end of every line."""
-    return [(label, float(line[-1].step or 0), line[-1].count) for label, line in lines.items() if line]
+    return [(label, float(line[-1].step or 0), line[-1].value) for label, line in lines.items() if line]
 
 
-def _range(lines: Iterable[Sequence[PageRow]], least: float) -> tuple[float, float]:
+def _range(lines: Iterable[Sequence[Row]], least: float) -> tuple[float, float]:
     """Of an axis for all lines and bands; at least so many neurons, so that a change of one does not fill a panel."""
     found = [
-        value for line in lines for row in line for value in (row.count, drawn(row.low), row.high) if value is not None
+        value for line in lines for row in line for value in (row.value, drawn(row.low), row.high) if value is not None
     ]
     low, high = min(found, default=0.0), max(found, default=0.0)
     more = max(0.07 * (high - low), (least - (high - low)) / 2)

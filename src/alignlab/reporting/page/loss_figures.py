@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from alignlab.reporting.page.data import LossRow, PageLanguage
+from alignlab.neurons.table import Row
+from alignlab.reporting.page.data import PageLanguage
 from alignlab.reporting.page.figures import language_axis, language_label, trained_first
 from alignlab.reporting.page.panels import GROUP_STYLE, STEP, Panels, plain
 from alignlab.reporting.page.theme import LIGHT
@@ -13,12 +14,12 @@ _UNIT = "nats a token"
 _MOST_POINTS = 500
 
 
-def loss_by_language(losses: Sequence[LossRow], languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
+def loss_by_language(losses: Sequence[Row], languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
     """Each language's loss at the first step (hollow) and the last (filled); and the groups' means over the steps."""
     ordered = trained_first(languages)
     names = {language.code: language_label(language) for language in ordered}
-    at = {(row.step, row.language): row.loss for row in losses}
-    steps = sorted({row.step for row in losses})
+    at = {(row.step or 0, row.language): row.value for row in losses if row.language}
+    steps = sorted({row.step or 0 for row in losses})
     titles = ["<b>first and last step</b>", "<b>mean over languages</b>"]
     figure = Panels(titles, columns, max(200, 24 * len(ordered) + 24), margin_right=56)
     ends = (steps[0], steps[-1])
@@ -49,9 +50,7 @@ def loss_by_language(losses: Sequence[LossRow], languages: Sequence[PageLanguage
         )
     lines: dict[str, list[tuple[int, float]]] = {}
     for group, style in GROUP_STYLE.items():
-        codes = [language.code for language in ordered if language.trained is (group == "trained")]
-        means = [(step, _mean(at, step, codes)) for step in steps]
-        lines[group] = [(step, mean) for step, mean in means if mean is not None]
+        lines[group] = sorted((row.step or 0, row.value) for row in losses if row.group == group)
         figure.add(
             "scatter",
             1,
@@ -94,8 +93,3 @@ def training_loss(curves: Mapping[str, Sequence[tuple[int, float]]], columns: in
     if len(curves) > 1:
         figure.legend()
     return figure
-
-
-def _mean(at: Mapping[tuple[int, str], float], step: int, codes: Sequence[str]) -> float | None:
-    found = [at[step, code] for code in codes if (step, code) in at]
-    return sum(found) / len(found) if found else None

@@ -52,7 +52,7 @@ function rowsOf(run, thresholds, parts) {
     for (const part of parts.filter((part) => part in tables)) {
       rows.keys[part].forEach((key, place) => {
         const value = (column) => tables[part][column]?.[place] ?? null;
-        if (value("count") === null) return;
+        if (value("value") === null) return;
         const row = { run: name, thresholds, step: Number(step) };
         data.keys.forEach((column, index) => { row[column] = key[index]; });
         data.values.forEach((column) => { row[column] = value(column); });
@@ -178,15 +178,15 @@ function fillStep(spec) {
     if (when === "first") continue; // the outline, the same at every step
     const found = at(kind, chosenStep());
     trace.x = found.map((row) => row.layer);
-    trace.y = found.map((row) => row.count);
+    trace.y = found.map((row) => row.value);
     if (!found.some((row) => row.low !== null && row.high !== null)) {
       delete trace.error_y;
       continue;
     }
     trace.error_y = {
       type: "data", symmetric: false, thickness: 1, width: 0, color: data.text,
-      array: found.map((row) => (row.high ?? row.count) - row.count),
-      arrayminus: found.map((row) => row.count - Math.max(0, row.low ?? row.count)),
+      array: found.map((row) => (row.high ?? row.value) - row.value),
+      arrayminus: found.map((row) => row.value - Math.max(0, row.low ?? row.value)),
     };
   }
 }
@@ -211,9 +211,9 @@ function sayStep() {
   const rows = layerRows().filter((row) => row.step === step);
   const words = data.kinds.map((kind) => {
     const of = rows.filter((row) => row.kind === kind);
-    const total = of.reduce((sum, row) => sum + row.count, 0);
-    const most = of.reduce((best, row) => (row.count > (best?.count ?? 0) ? row : best), null);
-    return `${count(total)} ${kind}` + (most ? ` (most in layer ${most.layer}: ${count(most.count)})` : "");
+    const total = of.reduce((sum, row) => sum + row.value, 0);
+    const most = of.reduce((best, row) => (row.value > (best?.value ?? 0) ? row : best), null);
+    return `${count(total)} ${kind}` + (most ? ` (most in layer ${most.layer}: ${count(most.value)})` : "");
   });
   slider.setAttribute("aria-valuetext", stepName(step));
   said.textContent = `${stepName(step)}: ${words.join(", ")}`;

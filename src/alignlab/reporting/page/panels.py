@@ -12,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from alignlab.reporting.page.data import PageRow
+from alignlab.neurons.table import Row
 from alignlab.reporting.page.theme import LIGHT, template
 
 STEP = "optimiser step"
@@ -173,9 +173,13 @@ def kind_title(kind: str) -> str:
     return f'<span style="color:{LIGHT[kind]}">■</span> <b>{kind}</b>'
 
 
-def chosen(rows: Iterable[PageRow], kind: str, group: str = "all", *, by_layer: bool = False) -> list[PageRow]:
+def chosen(rows: Iterable[Row], kind: str, group: str = "all", *, by_layer: bool = False) -> list[Row]:
     """The rows of a kind in a group, over all layers or by layer, in order of steps and layers."""
-    found = [row for row in rows if row.kind == kind and row.group == group and (row.layer is not None) == by_layer]
+    found = [
+        row
+        for row in rows
+        if row.kind == kind and row.group == group and (row.layer is not None) == by_layer and not row.is_change
+    ]
     return sorted(found, key=lambda row: (row.step or 0, row.layer or 0, row.language))
 
 
@@ -189,15 +193,15 @@ def numbers(values: Iterable[float]) -> list[float | int]:
     return [int(value) if value == int(value) else value for value in values]
 
 
-def interval_errors(rows: Sequence[PageRow]) -> dict[str, Any] | None:
+def interval_errors(rows: Sequence[Row]) -> dict[str, Any] | None:
     """Error bars from the rows' intervals; None where there are none."""
     if not any(has_interval(row) for row in rows):
         return None
     return {
         "type": "data",
         "symmetric": False,
-        "array": [_length(row.high, row.count) for row in rows],
-        "arrayminus": [_length(row.count, drawn(row.low)) for row in rows],
+        "array": [_length(row.high, row.value) for row in rows],
+        "arrayminus": [_length(row.value, drawn(row.low)) for row in rows],
         "color": LIGHT["text"],
         "thickness": 1,
         "width": 0,
@@ -209,7 +213,7 @@ def drawn(end: float | None) -> float | None:
     return end if end is None else round(max(0.0, end), 4)
 
 
-def has_interval(row: PageRow) -> bool:
+def has_interval(row: Row) -> bool:
     return row.low is not None and row.high is not None
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
-from alignlab.reporting.page.data import PageRow, PageRun
+from alignlab.neurons.table import Row
+from alignlab.reporting.page.data import PageRun, part_of
 from alignlab.reporting.page.panels import Panels
 
 # A row is its key and its values: the keys are the same at every step, so they are stored once a run.
 KEYS = ("group", "language", "layer", "kind", "degree", "convention")
-VALUES = ("denominator", "count", "low", "high", "change", "change_low", "change_high", "beyond_noise")
-COLUMNS = ("thresholds", *(column.name for column in fields(PageRow) if column.name != "thresholds"))
+# Beside a count stands its change since the first step.
+_CHANGE = {"change": "value", "change_low": "low", "change_high": "high", "beyond_noise": "beyond_noise"}
+VALUES = ("value", "denominator", "low", "high", *_CHANGE)
+COLUMNS = ("thresholds", "step", *KEYS, *VALUES)
 
 _MOST_POINTS = 1000
 
@@ -78,15 +81,6 @@ class PageFigure:
         }
 
 
-def part_of(row: PageRow) -> str:
-    """Which of the tables a row belongs to: total, mean (over trained or unseen languages), language, layer, degree."""
-    if row.degree is not None:
-        return "degree"
-    if row.layer is not None:
-        return "layer"
-    return {"all": "total", "language": "language"}.get(row.group, "mean")
-
-
 def encoded_rows(run: PageRun) -> dict[str, Any]:
     """The rows as columns, by the table they belong to (see `part_of`).
 
@@ -95,10 +89,10 @@ def encoded_rows(run: PageRun) -> dict[str, Any]:
     step: they stand under "same", and the others in a column. Ends of intervals are rounded to 4 decimals.
     """
     keys: dict[str, dict[tuple[Any, ...], int]] = {}
-    same: dict[str, list[int]] = {}
+    same: dict[str, list[int | None]] = {}
     key_of = attrgetter(*KEYS)
     placed = []
-    for row in run.rows:
+    for row in run.of("kinds"):
         part, key = part_of(row), key_of(row)
         of_part = keys.setdefault(part, {})
         if key not in of_part:
@@ -108,11 +102,16 @@ def encoded_rows(run: PageRun) -> dict[str, Any]:
     values: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
     for row, part, place in placed:
         columns = values.setdefault(row.thresholds, {}).setdefault(str(row.step or 0), {}).setdefault(part, {})
-        for name in VALUES:
-            value = getattr(row, name)
+        for name, value in _values(row):
             if value is not None and (name != "denominator" or value != same[part][place]):
-                columns.setdefault(name, [None] * len(keys[part]))[place] = _short(value, exact=name == "count")
+                columns.setdefault(name, [None] * len(keys[part]))[place] = _short(value, exact=name == "value")
     return {"keys": {part: list(found) for part, found in keys.items()}, "same": same, "values": values}
+
+
+def _values(row: Row) -> list[tuple[str, Any]]:
+    if row.since:
+        return [(name, getattr(row, column)) for name, column in _CHANGE.items()]
+    return [(name, getattr(row, name)) for name in ("value", "denominator", "low", "high")]
 
 
 def thinned(run: PageRun, snapshots: int) -> PageRun:
@@ -131,10 +130,14 @@ def thinned(run: PageRun, snapshots: int) -> PageRun:
     if curve and len(curve) > _MOST_POINTS:
         curve = curve[:: -(-len(curve) // _MOST_POINTS)]
         notes.append(f"The training loss is shown at {len(curve)} steps; metrics.csv in {run.folder} has all.")
-    rows = [row for row in run.rows if row.step in kept or part_of(row) not in ("layer", "degree")]
-    transitions = run.transitions and [found for found in run.transitions if found.step in kept]
-    parts = run.parts and [found for found in run.parts if found.step in kept]
-    return replace(run, rows=rows, training_loss=curve, transitions=transitions, parts=parts, notes=notes)
+    rows = [row for row in run.rows if row.step in kept or not _is_thinned(row)]
+    return replace(run, rows=rows, training_loss=curve, notes=notes)
+
+
+def _is_thinned(row: Row) -> bool:
+    if row.analysis == "kinds":
+        return part_of(row) in ("layer", "degree")
+    return row.analysis in ("transitions", "layer_parts")
 
 
 def script_json(value: object) -> str:

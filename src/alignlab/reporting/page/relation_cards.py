@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from alignlab.neurons.table import ANCHORED
+from alignlab.analysis.layers import FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
+from alignlab.neurons.table import ANCHORED, Row
 from alignlab.reporting.page.answer import basis, number
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, lower, rows_of
-from alignlab.reporting.page.data import TRANSITION_KINDS, LanguageOverlap, LayerParts, PageRun
+from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, lower
+from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
 from alignlab.reporting.page.payload import PageFigure, Table
 from alignlab.reporting.page.relation_figures import (
     MEASURES,
+    Overlaps,
     layer_parts,
     measure_of,
     overlap_against_chance,
@@ -29,7 +31,7 @@ def overlap(runs: Sequence[PageRun]) -> Card:
         for measure, words in MEASURES.items():
             draw = partial(overlap_heatmaps, overlaps, names, titles, measure)
             card.figure.add(f"{place}|{measure}", draw, f"Heat maps of {words} by pair of languages", 2)
-        card.figure.tables[str(place)] = _pairs_table(run, overlaps)
+        card.figure.tables[str(place)] = _pairs_table(run)
     return card
 
 
@@ -40,56 +42,61 @@ def chance(runs: Sequence[PageRun]) -> Card:
         names = {language.code: language for language in run.languages}
         draw = partial(overlap_against_chance, overlaps, names, titles)
         card.figure.add(str(place), draw, "Points of the Jaccard index of every pair of languages against chance", 2)
-        card.figure.tables[str(place)] = _pairs_table(run, overlaps)
+        card.figure.tables[str(place)] = _pairs_table(run)
     return card
 
 
-def _overlapping(
-    runs: Sequence[PageRun], card: Card
-) -> Iterator[tuple[int, PageRun, list[LanguageOverlap], list[str]]]:
-    """The runs with overlaps, with the captions of the card."""
+def _overlapping(runs: Sequence[PageRun], card: Card) -> Iterator[tuple[int, PageRun, list[Overlaps], list[str]]]:
+    """The runs with overlaps, of the first and the last step, with the captions of the card."""
     for place, run in enumerate(runs):
-        if not run.overlaps:
+        rows = run.of("language_overlap", since="")
+        if not rows:
             card.missing.append(Caption(run.missing("overlaps"), place))
             continue
-        overlaps = list(run.overlaps)
-        what = "; ".join(dict.fromkeys(found.of for found in overlaps))
-        text = f"Site {run.site}, scope {run.scope}; {what}; thresholds anchored to {run.step_name(min(run.steps))}."
+        among = "those above tau in some language" if rows[0].convention == "all" else "those selected"
+        text = (
+            f"Site {run.site}, scope {run.scope}; related neurons, among {among}; thresholds anchored to "
+            f"{run.step_name(min(run.steps))}."
+        )
         card.captions.append(Caption(text, place))
-        said = [_against_noise(run, found) for found in overlaps if found.against_noise]
+        said = [sentence for step in run.ends for sentence in _against_noise(run, step)]
         card.captions.append(Caption(" ".join(said) or f"Intervals: {lower(run.missing('intervals'))}", place))
-        yield place, run, overlaps, [capital(run.step_name(found.step)) for found in overlaps]
+        steps = [step for step in run.ends if step in run.steps_of("language_overlap")]
+        yield place, run, [_overlaps(run, step) for step in steps], [capital(run.step_name(step)) for step in steps]
 
 
-def _against_noise(run: PageRun, found: LanguageOverlap) -> str:
-    assert found.against_noise is not None
-    more, fewer, pairs = found.against_noise
-    return (
-        f"{capital(run.step_name(found.step))}: beyond noise, {more} of {pairs} pairs share more than chance and "
-        f"{fewer} less."
-    )
+def _overlaps(run: PageRun, step: int, *, changes: bool = False) -> Overlaps:
+    rows = run.of("language_overlap", step=step)
+    return {(row.language, row.other, row.measure): row for row in rows if row.is_change is changes}
 
 
-def _pairs_table(run: PageRun, overlaps: Sequence[LanguageOverlap]) -> Table:
-    """Every pair of languages at every step."""
+def _against_noise(run: PageRun, step: int) -> Iterator[str]:
+    """How many pairs share more than chance, and how many share more than at the first step."""
+    name, first = capital(run.step_name(step)), run.step_name(min(run.steps))
+    for changes, than in ((False, "than chance"), (True, f"beyond chance than at {first}")):
+        found = [row for row in run.of("language_overlap", step=step, measure="beyond chance") if row.low is not None]
+        verdicts = [(row.beyond_noise, row.value > 0) for row in found if row.is_change is changes]
+        if verdicts:
+            more, fewer = verdicts.count((True, True)), verdicts.count((True, False))
+            yield f"{name}: beyond noise, {more} of {len(verdicts)} pairs share more {than} and {fewer} less."
+
+
+def _pairs_table(run: PageRun) -> Table:
+    """Every pair of languages at both steps."""
     measures = ("jaccard", "chance", "z")
-    return {
-        "columns": ["run", "step", "a", "b", *measures, "beyond_chance_low", "beyond_chance_high"],
-        "rows": [
-            [
-                run.name,
-                found.step,
-                a,
-                b,
-                *(measure_of(found, measure, i, j) for measure in measures),
-                *(ends[i][j] if ends else None for ends in (found.low, found.high)),
-            ]
-            for found in overlaps
-            for i, a in enumerate(found.languages)
-            for j, b in enumerate(found.languages)
-            if i < j
-        ],
-    }
+    rows = []
+    for step in run.ends:
+        overlaps, changes = _overlaps(run, step), _overlaps(run, step, changes=True)
+        for a, b in dict.fromkeys((a, b) for a, b, _ in overlaps):
+            beyond, change = (found.get((a, b, "beyond chance")) for found in (overlaps, changes))
+            values = [measure_of(overlaps, measure, a, b) for measure in measures]
+            rows.append([run.name, step, a, b, *values, *_ends(beyond), change and change.value, *_ends(change)])
+    ends = [f"{what}_{end}" for what in ("beyond_chance", "change") for end in ("low", "high")]
+    return {"columns": ["run", "step", "a", "b", *measures, *ends[:2], "change", *ends[2:]], "rows": rows}
+
+
+def _ends(row: Row | None) -> tuple[float | None, float | None]:
+    return (None, None) if row is None else (row.low, row.high)
 
 
 def transitions(runs: Sequence[PageRun]) -> Card:
@@ -98,69 +105,74 @@ def transitions(runs: Sequence[PageRun]) -> Card:
     for place, run in enumerate(runs):
         first = run.step_name(min(run.steps))
         rows: list[list[object]] = []
-        for found in run.transitions or ():
-            key = f"{place}|{found.thresholds}|{found.step}"
-            moved = sum(n for i, line in enumerate(found.table) for j, n in enumerate(line) if i != j)
-            label = f"Flow of neurons from {first} to {run.step_name(found.step)}: {number(moved)} change their kind"
-            figure = transition_flow(found, capital(first), capital(run.step_name(found.step)))
+        found = transition_tables(run)
+        for (thresholds, step), moves in found.items():
+            key = f"{place}|{thresholds}|{step}"
+            moved = sum(row.value for (old, new), row in moves.items() if old != new)
+            label = f"Flow of neurons from {first} to {run.step_name(step)}: {number(moved)} change their kind"
+            figure = transition_flow(moves, capital(first), capital(run.step_name(step)))
             card.figure.variants[key], card.figure.labels[key] = (figure, figure), label
             rows += [
-                [
-                    run.name,
-                    found.thresholds,
-                    found.step,
-                    before,
-                    after,
-                    found.table[i][j],
-                    *(ends[i][j] if ends else None for ends in (found.low, found.high)),
-                ]
-                for i, before in enumerate(TRANSITION_KINDS)
-                for j, after in enumerate(TRANSITION_KINDS)
+                [run.name, thresholds, step, old, new, int(row.value), row.low, row.high]
+                for (old, new), row in moves.items()
             ]
         card.figure.tables[str(place)] = {
             "columns": ["run", "thresholds", "step", "before", "after", "count", "low", "high"],
             "rows": rows,
         }
         for thresholds in THRESHOLDS:
-            if any(found.thresholds == thresholds for found in run.transitions or ()):
+            if any(at == thresholds for at, _ in found):
                 card.captions.append(Caption(basis(run, thresholds), place, thresholds))
             else:
                 card.missing.append(Caption(run.missing("transitions"), place, thresholds))
     return card
 
 
+def transition_tables(run: PageRun) -> dict[tuple[str, int], dict[tuple[str, str], Row]]:
+    """By thresholds and step, the neurons that went from each kind at the first step to each."""
+    found: dict[tuple[str, int], dict[tuple[str, str], Row]] = {}
+    for row in run.of("transitions"):
+        found.setdefault((row.thresholds, row.step or 0), {})[row.kind, row.to_kind] = row
+    return found
+
+
 def parts(runs: Sequence[PageRun]) -> Card:
     note = "The layers cut into parts where specific, related and general neurons change together."
     card = Card("parts", "Parts of the layers", note, PageFigure(("run", "partsAt")))
     for place, run in enumerate(runs):
-        if not run.parts:
+        steps = run.steps_of("layer_parts")
+        if not steps:
             why = f"Refused: {run.parts_refused}" if run.parts_refused else run.missing("parts")
             card.missing.append(Caption(why, place))
             continue
-        rows = rows_of(run, ANCHORED, "layer")
-        for found in run.parts:
-            names = ", ".join(label or "no label" for label in found.labels)
-            draw = partial(layer_parts, rows, found)
-            card.figure.add(
-                f"{place}|{found.step}", draw, f"Curves over layers in {len(found.labels)} parts: {names}", 2
-            )
+        for step in steps:
+            found = run.of("layer_parts", step=step, since="")
+            rows = [row for row in run.counts(ANCHORED, "layer") if row.step == step]
+            names = [_label(row) or "no label" for row in found if row.measure == FIRST_LAYER]
+            label = f"Curves over layers in {len(names)} parts: {', '.join(names)}"
+            card.figure.add(f"{place}|{step}", partial(layer_parts, rows, found), label, 2)
         card.captions.append(Caption(basis(run, ANCHORED), place))
         card.figure.tables[str(place)] = {
             "columns": ["run", "step", "part", "first_layer", "last_layer", "label", "cut_share"],
-            "rows": [[run.name, *line] for found in run.parts for line in part_rows(run, found)],
+            "rows": [[run.name, *line] for step in steps for line in part_rows(run, step)],
         }
     return card
 
 
-def part_rows(run: PageRun, parts: LayerParts) -> list[tuple[int, int, int, int, str, float | None]]:
+def part_rows(run: PageRun, step: int) -> list[tuple[int, int, int, int, str, float | None]]:
     """Step, part from 1, its first and last layer, its label, and the share of resamples with its first cut there."""
-    bounds = [0, *parts.cuts, run.shape[0]]
-    shares: list[float | None] = [None] * (len(parts.cuts) + 1)
-    shares[1:] = parts.cut_shares or shares[1:]
+    found = run.of("layer_parts", step=step, since="")
+    starts = [row for row in found if row.measure == FIRST_LAYER]
+    shares = {row.layer: row.value for row in found if row.measure == WITHIN_ONE}
+    bounds = [*(int(row.value) for row in starts), run.shape[0]]
     return [
-        (parts.step, place + 1, bounds[place], bounds[place + 1] - 1, label, shares[place])
-        for place, label in enumerate(parts.labels)
+        (step, place + 1, bounds[place], bounds[place + 1] - 1, _label(row), shares.get(bounds[place]))
+        for place, row in enumerate(starts)
     ]
+
+
+def _label(row: Row) -> str:
+    return "" if row.label == NO_SIGNATURE else row.label
 
 
 def losses(runs: Sequence[PageRun]) -> Card:
@@ -178,7 +190,7 @@ def losses(runs: Sequence[PageRun]) -> Card:
         card.captions.append(Caption(text, place))
         card.figure.tables[str(place)] = {
             "columns": ["run", "step", "language", "loss"],
-            "rows": [[run.name, row.step, row.language, row.loss] for row in run.losses],
+            "rows": [[run.name, row.step, row.language, row.value] for row in run.losses if row.language],
         }
     return card
 

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any
 
-from alignlab.reporting.page.data import (
-    TRANSITION_KINDS,
-    LanguageOverlap,
-    LayerParts,
-    PageLanguage,
-    PageRow,
-    Transition,
-)
+from alignlab.analysis.layers import FIRST_LAYER
+from alignlab.neurons.table import Row
+from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage
 from alignlab.reporting.page.figures import layer_ticks
 from alignlab.reporting.page.panels import Panels, chosen, plain
 from alignlab.reporting.page.theme import LIGHT, faded, scale, two_sided_scale
 
 # What an overlap can be read as, with its name on the colour bar.
-MEASURES = {"excess": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
+MEASURES = {"beyond chance": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
 
 _FLOW_PADDING = 14  # pixels between kinds
 _FLOW_HEIGHT = 320
 
 
+# By pair of languages and measure, what was found.
+Overlaps = Mapping[tuple[str, str, str], Row]
+
+
 def overlap_heatmaps(
-    overlaps: Sequence[LanguageOverlap],
+    overlaps: Sequence[Overlaps],
     languages: Mapping[str, PageLanguage],
     titles: Sequence[str],
-    measure: str = "excess",
+    measure: str = "beyond chance",
     columns: int = 2,
 ) -> Panels:
     """The languages' overlaps, pair by pair, in one scale; languages in order of their families."""
-    order = sorted(overlaps[0].languages, key=lambda code: (_family(languages, code), code))
+    order = sorted(
+        {code for a, b, _ in overlaps[0] for code in (a, b)}, key=lambda code: (_family(languages, code), code)
+    )
     height = max(200, min(480, 26 * len(order)))
     figure = Panels([f"<b>{plain(title)}</b>" for title in titles], columns, height, below=84)
     grids = [_matrix(overlap, measure, order) for overlap in overlaps]
@@ -60,7 +61,7 @@ def overlap_heatmaps(
 
 
 def overlap_against_chance(
-    overlaps: Sequence[LanguageOverlap], languages: Mapping[str, PageLanguage], titles: Sequence[str], columns: int = 2
+    overlaps: Sequence[Overlaps], languages: Mapping[str, PageLanguage], titles: Sequence[str], columns: int = 2
 ) -> Panels:
     """Every pair of languages: what it shares against what chance would; pairs of one family stand out."""
     figure = Panels([f"<b>{plain(title)}</b>" for title in titles], columns, 220)
@@ -102,14 +103,14 @@ def overlap_against_chance(
     return figure
 
 
-def transition_flow(transition: Transition, before: str, after: str) -> Panels:
-    """Neurons that have a kind at either end, from their kind before to their kind after.
+def transition_flow(moves: Mapping[tuple[str, str], Row], before: str, after: str) -> Panels:
+    """Neurons that have a kind at either end, from their kind before to their kind after; `moves` by both kinds.
 
     Those of no kind at both ends are left out: they are nearly all, and nothing happens to them.
     """
     shown = [kind for kind in TRANSITION_KINDS if kind != "none"] + ["none"]
     links = [
-        (source, target, transition.table[TRANSITION_KINDS.index(source)][TRANSITION_KINDS.index(target)])
+        (source, target, int(moves[source, target].value))
         for source in shown
         for target in shown
         if (source, target) != ("none", "none")
@@ -157,26 +158,29 @@ def transition_flow(transition: Transition, before: str, after: str) -> Panels:
     return figure
 
 
-def layer_parts(rows: Sequence[PageRow], parts: LayerParts, columns: int = 2) -> Panels:
-    """The curves that were segmented (z-scores of the counts by layer) with the cuts, and the cost of other numbers."""
-    count = len(parts.labels)
+def layer_parts(rows: Sequence[Row], parts: Sequence[Row], columns: int = 2) -> Panels:
+    """The curves that were segmented (z-scores of the counts by layer) with the cuts, and the cost of other numbers.
+
+    rows: counts by layer at the step. parts: rows of the analysis `layer_parts` there.
+    """
+    starts = [int(row.value) for row in parts if row.measure == FIRST_LAYER]
+    count = len(starts)
     figure = Panels([f"<b>{count} parts</b>", "<b>cost by number of parts</b>"], columns, 220)
-    at = [row for row in rows if row.step == parts.step]
-    layers = [row.layer or 0 for row in chosen(at, "specific", by_layer=True)]
+    layers = [row.layer or 0 for row in chosen(rows, "specific", by_layer=True)]
     highest = max(layers, default=0)
     for kind, symbol in (("specific", "circle"), ("related", "square"), ("general", "triangle-up")):
         figure.add(
             "scatter",
             0,
             x=layers,
-            y=_z_scores([row.count for row in chosen(at, kind, by_layer=True)]),
+            y=_z_scores([row.value for row in chosen(rows, kind, by_layer=True)]),
             name=kind,
             mode="lines+markers",
             line={"color": LIGHT[kind], "width": 2},
             marker={"symbol": symbol, "size": 5},
             hovertemplate=f"{kind}<br>layer %{{x}}: z %{{y:.2f}}<extra></extra>",
         )
-    bounds = [0, *parts.cuts, highest + 1]
+    bounds = [*starts, highest + 1]
     for number, (start, end) in enumerate(pairwise(bounds)):
         figure.annotate(
             text=str(number + 1), x=(start + end - 1) / 2, y=1, xref="x", yref="y domain", yanchor="bottom",
@@ -188,9 +192,9 @@ def layer_parts(rows: Sequence[PageRow], parts: LayerParts, columns: int = 2) ->
             "type": "line", "x0": cut - 0.5, "x1": cut - 0.5, "y0": 0, "y1": 1, "xref": "x", "yref": "y domain",
             "line": {"color": LIGHT["text"], "width": 1, "dash": "dot"},
         }
-        for cut in parts.cuts
+        for cut in starts[1:]
     ]  # fmt: skip
-    costs = sorted(parts.costs.items())
+    costs = list(enumerate((row.value for row in parts if row.unit == "error"), start=1))
     figure.add(
         "scatter",
         1,
@@ -215,13 +219,10 @@ def layer_parts(rows: Sequence[PageRow], parts: LayerParts, columns: int = 2) ->
     return figure
 
 
-def measure_of(overlap: LanguageOverlap, measure: str, a: int, b: int) -> float | None:
+def measure_of(overlaps: Overlaps, measure: str, a: str, b: str) -> float | None:
     """A cell of the overlaps, None where it is not defined."""
-    if measure == "excess":
-        jaccard, chance = _defined(overlap.jaccard[a][b]), _defined(overlap.chance[a][b])
-        return None if jaccard is None or chance is None else jaccard - chance
-    table = {"jaccard": overlap.jaccard, "chance": overlap.chance, "z": overlap.z}[measure]
-    return _defined(table[a][b])
+    row = overlaps.get((a, b, measure)) or overlaps.get((b, a, measure))
+    return None if row is None else _defined(row.value)
 
 
 def _nodes(links: Sequence[tuple[str, str, int]], kinds: Sequence[str]) -> list[tuple[str, str, int, float]]:
@@ -241,18 +242,17 @@ def _nodes(links: Sequence[tuple[str, str, int]], kinds: Sequence[str]) -> list[
     return nodes
 
 
-def _matrix(overlap: LanguageOverlap, measure: str, order: Sequence[str]) -> list[list[float | None]]:
+def _matrix(overlaps: Overlaps, measure: str, order: Sequence[str]) -> list[list[float | None]]:
     """A language with itself says nothing, and would set the scale."""
-    at = [list(overlap.languages).index(code) for code in order]
-    return [[None if a == b else _rounded(measure_of(overlap, measure, a, b)) for b in at] for a in at]
+    return [[None if a == b else _rounded(measure_of(overlaps, measure, a, b)) for b in order] for a in order]
 
 
-def _pairs(overlap: LanguageOverlap) -> Iterator[tuple[tuple[str, str], float, float]]:
+def _pairs(overlaps: Overlaps) -> Iterator[tuple[tuple[str, str], float, float]]:
     """The languages, chance and Jaccard of every pair for which both are defined."""
-    for a, b in combinations(range(len(overlap.languages)), 2):
-        jaccard, chance = _defined(overlap.jaccard[a][b]), _defined(overlap.chance[a][b])
+    for a, b in dict.fromkeys((a, b) for a, b, _ in overlaps):
+        jaccard, chance = measure_of(overlaps, "jaccard", a, b), measure_of(overlaps, "chance", a, b)
         if jaccard is not None and chance is not None:
-            yield (overlap.languages[a], overlap.languages[b]), round(chance, 4), round(jaccard, 4)
+            yield (a, b), round(chance, 4), round(jaccard, 4)
 
 
 def _family(languages: Mapping[str, PageLanguage], code: str) -> str:

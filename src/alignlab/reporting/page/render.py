@@ -18,15 +18,16 @@ from plotly.offline import get_plotlyjs
 import alignlab
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
-from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, with_changes
+from alignlab.neurons.table import ANCHORED, Row
+from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, thresholds_of
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
-from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun, Transition
+from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun
 from alignlab.reporting.page.figures import KINDS
-from alignlab.reporting.page.numbers import captions, number_tables
+from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
 from alignlab.reporting.page.panels import digits
 from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, script_json, thinned
-from alignlab.reporting.page.relation_cards import part_rows
+from alignlab.reporting.page.relation_cards import part_rows, transition_tables
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
 from alignlab.runs import check_writable
@@ -81,12 +82,11 @@ def render(runs: Sequence[PageRun]) -> str:
         problems.append(Problem("runs", f"{len(runs)} runs", f"1 to {MAX_RUNS}", "Make a page of fewer runs."))
     if problems:
         raise InputError(*problems)
-    filled = [with_changes(run) for run in runs]
-    page = _render(filled)
+    page = _render(runs)
     for snapshots in _SNAPSHOTS:
         if len(page.encode()) < MAX_BYTES:
             return page
-        page = _render([thinned(run, snapshots) for run in filled])
+        page = _render([thinned(run, snapshots) for run in runs])
     if len(page.encode()) >= MAX_BYTES:
         found = f"a page of {len(page.encode()) / 1e6:.1f} MB"
         raise InputError(Problem("runs", found, f"less than {MAX_BYTES / 1e6:.0f} MB", "Make a page of fewer runs."))
@@ -117,14 +117,15 @@ def _render(runs: Sequence[PageRun]) -> str:
         answers=[_answer(run) for run in runs],
         language_tables=[{"run": place, **_languages(run)} for place, run in enumerate(runs)],
         transition_tables=[table for place, run in enumerate(runs) for table in _transitions(place, run)],
-        transition_steps=lambda run: sorted({found.step for found in run.transitions or ()}),
+        transition_steps=lambda run: run.steps_of("transitions"),
         number_tables=number_tables(runs),
+        without_numbers=[(place, run) for place, run in enumerate(runs) if not any(run.of(name) for name in ANALYSES)],
         section_tables=captions(),
         part_tables=[table for place, run in enumerate(runs) for table in _parts(place, run)],
-        part_steps=lambda run: sorted({found.step for found in run.parts or ()}),
+        part_steps=lambda run: run.steps_of("layer_parts"),
         facts=[_facts(run) for run in runs],
         environments=[json.dumps(run.environment, indent=2, ensure_ascii=False, default=str) for run in runs],
-        any_overlaps=any(run.overlaps for run in runs),
+        any_overlaps=any(run.of("language_overlap") for run in runs),
         measures=MEASURES,
         version=alignlab.__version__,
         policy=_policy(plotly, script),
@@ -168,16 +169,16 @@ def _answer(run: PageRun) -> dict[str, Any]:
 
 def _line(moved: Moved, starts: bool) -> _Line:
     places = digits(moved.last.group)
-    low, high = moved.last.change_low, moved.last.change_high
+    low, high = moved.change.low, moved.change.high
     return _Line(
         moved.last.group,
         moved.last.kind,
-        number(moved.first.count, places),
-        number(moved.last.count, places),
-        signed(moved.change, places),
+        number(moved.first.value, places),
+        number(moved.last.value, places),
+        signed(moved.change.value, places),
         "" if low is None or high is None else f"{signed(low, 1)} to {signed(high, 1)}",
         moved.verdict,
-        VERDICT_STYLES[moved.last.beyond_noise],
+        VERDICT_STYLES[moved.change.beyond_noise],
         starts,
     )
 
@@ -185,11 +186,11 @@ def _line(moved: Moved, starts: bool) -> _Line:
 def _languages(run: PageRun) -> dict[str, Any]:
     """A table with the columns that the run has, and what it lacks."""
     answer = Answer(run)
-    losses = {(row.step, row.language): row.loss for row in run.losses or ()}
+    losses = {(row.step, row.language): row.value for row in run.losses}
 
     def course(kind: str, language: PageLanguage) -> str:
         moved = answer.moved(kind, "language", language.code)
-        return f"{number(moved.first.count)} → {number(moved.last.count)}" if moved else ""
+        return f"{number(moved.first.value)} → {number(moved.last.value)}" if moved else ""
 
     def loss(language: PageLanguage) -> str:
         ends = [number(losses.get((step, language.code)), 3) for step in (answer.first, answer.last)]
@@ -224,23 +225,22 @@ def _languages(run: PageRun) -> dict[str, Any]:
 
 def _transitions(place: int, run: PageRun) -> list[dict[str, Any]]:
     kinds = [kind for kind in TRANSITION_KINDS if kind != "none"] + ["none"]
-    order = [TRANSITION_KINDS.index(kind) for kind in kinds]
     tables = []
-    for found in run.transitions or ():
-        cells = [[found.table[i][j] for j in order] for i in order]
-        ends = [[*(_ends(found, i, j) for j in order), ""] for i in order]
+    for (thresholds, step), moves in transition_tables(run).items():
+        cells = [[int(moves[old, new].value) for new in kinds] for old in kinds]
+        ends = [[*(_interval(moves[old, new]) for new in kinds), ""] for old in kinds]
         lines = [(kind, [*line, sum(line)]) for kind, line in zip(kinds, cells, strict=True)]
         lines.append(("all", [sum(line[place] for _, line in lines) for place in range(len(kinds) + 1)]))
         ends.append([""] * (len(kinds) + 1))
         tables.append(
             {
                 "run": place,
-                "thresholds": found.thresholds,
-                "step": found.step,
+                "thresholds": thresholds,
+                "step": step,
                 "before": run.step_name(min(run.steps)),
-                "after": run.step_name(found.step),
+                "after": run.step_name(step),
                 "kinds": kinds,
-                "intervals": found.low is not None,
+                "intervals": any(row.low is not None for row in moves.values()),
                 "lines": [
                     (kind, list(zip(map(number, line), spans, strict=True)))
                     for (kind, line), spans in zip(lines, ends, strict=True)
@@ -250,16 +250,14 @@ def _transitions(place: int, run: PageRun) -> list[dict[str, Any]]:
     return tables
 
 
-def _ends(found: Transition, before: int, after: int) -> str:
+def _interval(row: Row) -> str:
     """The interval of a cell, if it was computed."""
-    if found.low is None or found.high is None:
-        return ""
-    return f"{number(found.low[before][after], 1)} to {number(found.high[before][after], 1)}"
+    return "" if row.low is None or row.high is None else f"{number(row.low, 1)} to {number(row.high, 1)}"
 
 
 def _parts(place: int, run: PageRun) -> list[dict[str, Any]]:
     tables = []
-    for found in run.parts or ():
+    for step in run.steps_of("layer_parts"):
         lines = [
             {
                 "part": part,
@@ -267,9 +265,9 @@ def _parts(place: int, run: PageRun) -> list[dict[str, Any]]:
                 "label": label or "no label: no signature holds",
                 "stability": f"{share:.0%}" if share is not None else "" if part == 1 else "not computed",
             }
-            for _, part, first, last, label, share in part_rows(run, found)
+            for _, part, first, last, label, share in part_rows(run, step)
         ]
-        tables.append({"run": place, "step": found.step, "at": run.step_name(found.step), "lines": lines})
+        tables.append({"run": place, "step": step, "at": run.step_name(step), "lines": lines})
     return tables
 
 
@@ -278,10 +276,7 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
     tokens = [language.tokens for language in run.languages if language.tokens is not None]
     options = ", ".join(f"{name} {value}" for name, value in run.options.items())
     trained, unseen = run.of_group(trained=True), run.of_group(trained=False)
-    anchored = "not given"
-    if run.anchored:
-        anchored = f"tau {run.anchored.tau:.4f}"
-        anchored += "" if run.anchored.lambda_ is None else f", lambda {run.anchored.lambda_:.4f}"
+    anchored = ", ".join(f"{name} {values[0]:.4f}" for name, values in thresholds_of(run, ANCHORED).items())
     return [
         ("run", run.name),
         ("folder", run.folder),
@@ -290,7 +285,7 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
         ("site and scope", f"{run.site}, {run.scope}"),
         ("neurons", f"{layers:,} layers x {width:,} = {run.neurons:,}"),
         ("identifier", f"{run.identifier}{': ' if options else ''}{options}"),
-        ("anchored thresholds", anchored),
+        ("anchored thresholds", anchored or "not given"),
         ("snapshots", ", ".join(run.step_name(step) for step in sorted(run.steps))),
         ("trained languages", " ".join(trained) or "none"),
         ("unseen languages", " ".join(unseen) or "none"),
