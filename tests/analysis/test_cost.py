@@ -25,4 +25,4 @@ def test_it_grows_with_neurons_resamples_and_records(
     chance = 20 * 10
     one, three = (cost.seconds_of_intervals(TernaryConfig(), shape, 200, records) for records in (1, 3))
     assert one == pytest.approx(millions * (3.25 * 200 + chance))
-    assert three == pytest.approx(one + 2 * millions * (4.25 * 200 + chance))
+    assert three == pytest.approx(one + millions * ((4.25 + 5.25) * 200 + 2 * chance))

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from alignlab.reporting.page import PageRow, PageRun, write_page
+from alignlab.reporting.page import PageRun, write_page
 
 from ..installed_browser import installed_browser
-from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated
+from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
 
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container
@@ -262,8 +262,8 @@ def test_markup_in_the_data_does_nothing(open_page: Open, tmp_path: Path) -> Non
         notes=[HOSTILE],
         step_names={0: HOSTILE, 10: "after"},
         parts_refused=HOSTILE,
-        parts=None,
     )
+    run = replace(run, rows=[row for row in run.rows if row.analysis != "layer_parts"])
     write_page([run, bare_run(HOSTILE)], tmp_path / "hostile.html")
     page = open_page(tmp_path / "hostile.html", PHONE)
     for details in page.locator("details:visible").all():
@@ -276,12 +276,10 @@ def test_markup_in_the_data_does_nothing(open_page: Open, tmp_path: Path) -> Non
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
-def csv_rows(rows: Sequence[PageRow], run: str) -> list[dict[str, str]]:
+def csv_rows(rows: Sequence[dict[str, Any]], run: str) -> list[dict[str, str]]:
     """The rows as the page writes them; counts, means over eight languages among them, are given in full."""
-    columns = ["thresholds", *(name for name in PageRow.__dataclass_fields__ if name != "thresholds")]
     return [
-        {"run": run} | {name: cell(getattr(row, name), 17 if name == "count" else 4) for name in columns}
-        for row in rows
+        {"run": run} | {name: cell(value, 17 if name == "value" else 4) for name, value in row.items()} for row in rows
     ]
 
 
@@ -303,30 +301,31 @@ def cell(value: object, digits: int = 4) -> str:
 
 def test_the_csv_holds_the_rows(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
     page = open_page(files["one"])
-    figures: dict[str, Callable[[PageRow], bool]] = {
-        "kinds": lambda row: bool(row.kind) and row.group == "all" and row.layer is None,
-        "groups": lambda row: row.group in ("trained", "unseen"),
-        "heatmaps": lambda row: row.layer is not None,
-        "languages": lambda row: row.group == "language",
-        "degrees": lambda row: row.degree is not None,
+    figures: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "kinds": lambda row: bool(row["kind"]) and row["group"] == "all" and row["layer"] is None,
+        "groups": lambda row: row["group"] in ("trained", "unseen"),
+        "heatmaps": lambda row: row["layer"] is not None,
+        "languages": lambda row: row["group"] == "language",
+        "degrees": lambda row: row["degree"] is not None,
     }
     for thresholds, label in (("anchored", "anchored"), ("reestimated", "re-estimated")):
         page.get_by_role("radio", name=label).check()
         for figure, wanted in figures.items():
             found = list(csv.DictReader(io.StringIO(downloaded(page, figure, "csv"))))
-            rows = [row for row in runs[0].rows if row.thresholds == thresholds and wanted(row)]
+            rows = [row for row in wide_rows(runs[0]) if row["thresholds"] == thresholds and wanted(row)]
             assert sorted(found, key=place) == sorted(csv_rows(rows, runs[0].name), key=place)
 
 
 def test_other_tables_are_those_given(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:
     page = open_page(files["one"])
     losses = list(csv.reader(io.StringIO(downloaded(page, "losses", "csv"))))
-    assert losses[1:] == [[runs[0].name, str(row.step), row.language, cell(row.loss)] for row in runs[0].losses or ()]
+    of_languages = [row for row in runs[0].losses if row.language]
+    assert losses[1:] == [[runs[0].name, str(row.step), row.language, cell(row.value)] for row in of_languages]
     moves = list(csv.DictReader(io.StringIO(downloaded(page, "transitions", "csv"))))
     neurons = sum(int(line["count"]) for line in moves if (line["step"], line["thresholds"]) == ("200", "anchored"))
     assert neurons == runs[0].neurons
     page.locator("#figure-losses summary").click()
-    expect(page.locator("#figure-losses tbody tr")).to_have_count(len(runs[0].losses or ()))  # filled when it is opened
+    expect(page.locator("#figure-losses tbody tr")).to_have_count(len(of_languages))  # filled when it is opened
 
 
 def test_figures_are_saved_as_svg(open_page: Open, files: dict[str, Path]) -> None:

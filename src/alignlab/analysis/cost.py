@@ -13,9 +13,10 @@ from alignlab.neurons.uncertainty import CHANCE_DRAWS, resample
 # A piece of a model that is quickly timed and large enough to stand for the rest; more resamples less few leave out
 # what is done once.
 _NEURONS, _FEW, _MORE = 1 << 16, 4, 16
-# A record is classified in each resample at both thresholds, and a third time, beside the first record, for what is no
-# count; reading those numbers off takes about a quarter as long as a classification.
-_FIRST, _LATER = 3.25, 4.25
+# A record is classified in each resample at both thresholds, and a third time, beside the first record and the one
+# before, for what is no count; reading those numbers off takes about a quarter as long as a classification. Of the
+# second record the first is the one before.
+_FIRST, _SECOND, _LATER = 3.25, 4.25, 5.25
 
 
 def seconds_of_intervals(
@@ -27,7 +28,8 @@ def seconds_of_intervals(
     counts = _counts(g, shards, neurons)
     few, more = (_seconds(counts, identifier, number) for number in (_FEW, _MORE))
     one = max(0.0, more - few) / (_MORE - _FEW) * layers * width / neurons
-    passes = (_FIRST + _LATER * (records - 1)) * resamples + CHANCE_DRAWS * g * records
+    each = (_FIRST, _SECOND)[:records]
+    passes = (sum(each) + _LATER * (records - len(each))) * resamples + CHANCE_DRAWS * g * records
     return one * passes
 
 
