@@ -304,6 +304,27 @@ def test_all_rows_name_their_analysis_and_are_one_table() -> None:
         assert line["layer"] == ("" if row.layer is None else str(row.layer))
 
 
+@pytest.mark.parametrize("name", [name for name in ANALYSES if name != "stability"])
+def test_every_analysis_gives_changes_since_the_first_record_and_the_one_before(name: str) -> None:
+    """Of numbers of one record the difference; what compares two records is asked of both pairs."""
+    steps = (0, 9, 5)
+    study = Study(IDENTIFIER, [name], neurons=((0, 1),))
+    by_record = [rows for _, rows in study.over(stored(*(record(step, 12) for step in steps)))]
+    levels = [[row for row in rows if not row.is_change] for rows in by_record]
+    for column, place in (("since", 0), ("since_before", 1)):
+        changes = [row for row in by_record[2] if getattr(row, column)]
+        only = {"layer_distribution": "", "layer_delta": "since", "checkpoint_layer_delta": "since_before"}
+        if name in only:
+            assert bool(changes) is (column == only[name])
+            continue
+        assert {getattr(row, column) for row in changes} == {f"step {steps[place]}"}
+        if name in ("transitions", "survival", "overlap_ratio"):
+            continue  # from the same function; their numbers have tests of their own
+        expected = [now.value - then.value for now, then in zip(levels[2], levels[place], strict=True)]
+        assert [row.value for row in changes] == pytest.approx(expected, nan_ok=True)
+        assert {row.reference for row in changes} == {0.0}
+
+
 def test_records_are_let_go() -> None:
     """Of a hundred snapshots a few are held at a time."""
     alive: list[int] = []

@@ -40,7 +40,8 @@ class WandbAnalysis:
         """A record's scalars, figures and table."""
         self._number += 1
         row = view.now.step if self.by_step else self._number
-        shown = replace(view.now, step=row, rows=[replace(one, step=row) for one in view.now.rows])
+        rows, changes = ([replace(one, step=row) for one in some] for some in (view.now.rows, view.now.changes))
+        shown = replace(view.now, step=row, rows=rows, changes=changes)
         self.run.log_metrics(scalars(shown), row)
         self.run.log_media(partial(_named, shown.label, self._course.add(shown)))
 

@@ -24,11 +24,11 @@ MEDIA = (LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE)
 class Course:
     """The figures and tables of snapshots in their order; earlier counts are kept, so that none is read again.
 
-    rows: counts at anchored thresholds of the snapshots that came before.
+    rows: of the tables of the snapshots that came before.
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._rows = list(rows)
+        self._rows = [row for row in rows if _is_drawn(row)]
 
     def add(self, snapshot: Snapshot) -> Callable[[], dict[str, Any]]:
         """What makes the media of the next snapshot, whenever it is called."""
@@ -44,14 +44,13 @@ def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
     """
     import wandb
 
-    shown = [row for row in rows if row.thresholds == ANCHORED and row.analysis == "kinds" and not row.is_change]
-    first = min((row.step or 0 for row in shown), default=0)
-    ends = [row for row in shown if row.step in (first, snapshot.step)]
+    first = min((row.step or 0 for row in rows), default=0)
+    ends = [row for row in rows if row.step in (first, snapshot.step)]
     lines = [cells(row) for row in snapshot.table]
     used = [place for place in range(len(COLUMNS)) if any(line[place] not in ("", None) for line in lines)]
     return {
         LAYERS: wandb.Plotly(layers_at_step(ends, snapshot.step).plotly()),
-        LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(shown).plotly()),
+        LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(rows).plotly()),
         DEGREES: wandb.Plotly(degree_histogram(ends).plotly()),
         TABLE: wandb.Table(
             columns=[COLUMNS[place] for place in used],
@@ -59,3 +58,7 @@ def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
             allow_mixed_types=True,
         ),
     }
+
+
+def _is_drawn(row: Row) -> bool:
+    return row.thresholds == ANCHORED and row.analysis == "kinds" and not row.is_change
