@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,17 @@ def test_it_is_shown_in_two_lines(run: StoredRun) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(alignlab.InputError, match="the folder holds no snapshot"):
         alignlab.load_run(tmp_path)
+
+
+def test_the_readmes_lines(
+    run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- run -->\n```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/demo").symlink_to(run.folder)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})  # noqa: S102
+    said = capsys.readouterr().out
+    assert said.startswith("Run 'demo' of builtin:demo, in runs/demo\n")
+    assert "'zh': " in said
