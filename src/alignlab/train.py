@@ -72,6 +72,7 @@ def decide(experiment: Experiment, document: str, held: ExitStack) -> Start:
 
     def look() -> Start:
         check_writable(folder.path)
+        folder.check_ours()  # before the lock, which would leave a file in somebody else's folder
         if not config.dry_run:
             held.enter_context(folder.locked())
         return folder.start(document, resume=config.resume, overwrite=config.overwrite)
