@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from alignlab.analysis.options import CountsFormat
 from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
@@ -14,8 +14,6 @@ from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
 from alignlab.runs import RunFolder, step_of
-
-CountsFormat = Literal["alignlab", "lape", "ternary", "arithmetic"]
 
 
 @dataclass(frozen=True)
