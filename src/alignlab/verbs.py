@@ -13,12 +13,11 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from alignlab import console
-from alignlab.config import Beneath, asks_for_help, help_text, load
+from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
-from alignlab.models.distributed import leave
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Options)
 
 # What libraries say about choices that alignlab makes on purpose.
 _EXPECTED = (
@@ -47,23 +46,35 @@ def run_verb(
     Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
     raised is our own bug and keeps its traceback.
     """
-    if asks_for_help(argv):
-        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words))
-        return 0
-    _quieten()
     origins: dict[str, str] = {}
     try:
+        key = asks_for_help(argv)
+        if key is not None:
+            sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
+            return 0
         config, origins = load(root, argv, beneath)
+    except InputError as error:
+        return _refuse(error, origins)
+    # Takes seconds to import: once the config is known to be right.
+    from alignlab.models.distributed import leave
+
+    _quieten()
+    try:
         run(config)
         leave()
     except InputError as error:
-        console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
+        status = _refuse(error, origins)
         leave()
-        return 2
+        return status
     except KeyboardInterrupt:
         console.complain("\nStopped. The same command continues from the last checkpoint.")
         return 130
     return 0
+
+
+def _refuse(error: InputError, origins: Mapping[str, str]) -> int:
+    console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
+    return 2
 
 
 def end(status: int) -> NoReturn:
