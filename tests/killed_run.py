@@ -1,32 +1,53 @@
-"""Runs the main job in forks that kill themselves with SIGKILL at a chosen moment; used by test_killed_runs.
+"""Runs a verb in forks that are stopped at a chosen moment, and then again; used by test_killed_runs.
 
-Usage: python killed_run.py FOLDER. Everything is imported once; a fork is a fresh process that costs a second, not ten.
+Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10]
+
+A moment is a write that is synced, a renaming, a removal, a micro-batch or a counted language. `--most` takes that many
+of them, spread over the run (0: every one); `--random` takes moments by the clock instead. Everything is imported once:
+a fork is a fresh process that costs a second, not ten.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import random
+import shutil
 import signal
+import socket
 import sys
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+import alignlab.analyze
+import alignlab.report
 import alignlab.train
 from alignlab.methods.base import AlignmentModule
 from alignlab.recording import counting
 
-ARGUMENTS = [
+TRAIN = [
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "checkpoints.every_n_steps=2",
     "probe.max_texts=6", "probe.source.count=6", "probe.source.languages=[en,de,sw]", "data.train.count=18",
-    "data.examples_per_step=6", "data.workers=2", "trainer.accumulate_grad_batches=2", "method.lora.dropout=0.2",
-    "wandb.mode=disabled",
+    "data.examples_per_step=8", "data.workers=2", "trainer.accumulate_grad_batches=2", "method.lora.dropout=0.2",
+    "wandb.mode=disabled", "run.folder=run",
 ]  # fmt: skip
+ARGUMENTS = {
+    "train": TRAIN,
+    "analyze": ["run=run", "recount=true", "probe.max_texts=4", "intervals=ends", "resamples=4", "folder=out"],
+    "report": ["run=run", "resamples=4"],
+}
+RANKS = {2: ["trainer.devices=2", "trainer.strategy=ddp"]}
 
 
 def install(see: Callable[[str], None]) -> None:
-    """Call `see(what)` before every write, rename, micro-batch and counted language."""
+    """Call `see(what)` before every moment."""
 
     def before(owner: Any, name: str, what: str) -> None:
         function = getattr(owner, name)
@@ -44,49 +65,105 @@ def install(see: Callable[[str], None]) -> None:
     before(counting, "_count_language", "language")
 
 
-def fork(folder: Path, see: Callable[[str], None]) -> int:
-    """Run the job in a fork; its wait status."""
+def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:
+    """Run the verb in as many forks as ranks, of which rank zero is watched; rank zero's wait status.
+
+    kill: a signal and the seconds after which rank zero gets it, or None.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [fork_child(folder, verb, see, rank, ranks, port) for rank in range(ranks)]
+    if kill is not None:
+        number, seconds = kill
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):
+            os.kill(children[0], number)
+    status = os.waitpid(children[0], 0)[1]
+    for child in children[1:]:
+        if os.WIFSIGNALED(status):  # as a launcher would
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return status
+
+
+def fork_child(folder: Path, verb: str, see: Callable[[str], None], rank: int, ranks: int, port: int) -> int:
     child = os.fork()
-    if child == 0:
-        log = os.open(folder / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+    if child:
+        return child
+    log = os.open(folder / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if rank == 0:
         install(see)
-        os.chdir(folder)
-        os._exit(alignlab.train.main([*ARGUMENTS, "run.folder=run"]))
-    return os.waitpid(child, 0)[1]
+    more = []
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # it looks when it is imported, before the fork
+    if ranks > 1:
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": str(ranks),
+            "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "test",
+        }  # fmt: skip
+        more = RANKS[ranks] if verb == "train" else []
+    os.chdir(folder)
+    status = 70  # a traceback
+    try:
+        status = getattr(alignlab, verb).main([*ARGUMENTS[verb], *more])
+    except BaseException:  # noqa: BLE001 - it is said, and the fork ends all the same
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def main() -> None:
-    """One whole run that tells its moments, then a killed and continued run for some of them."""
-    root = Path(sys.argv[1])
-    (root / "whole").mkdir()
+    """One whole run that tells its moments, then a stopped and continued run for some of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("verb", choices=list(ARGUMENTS))
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--signal", default="KILL")
+    parser.add_argument("--most", type=int, default=30)
+    parser.add_argument("--random", type=int, default=0)
+    given = parser.parse_args()
+    root: Path = given.folder
+    number = signal.Signals[f"SIG{given.signal}"]
+
+    start = root / "start"
+    start.mkdir(parents=True)
+    if given.verb != "train" and fork(start, "train", lambda what: None) != 0:
+        sys.exit(f"the training failed: {(start / 'log.txt').read_text()}")
+    shutil.copytree(start, root / "whole")
     moments = root / "moments.txt"
 
     def tell(what: str) -> None:
         with moments.open("a") as file:
             file.write(f"{what}\n")
 
-    if fork(root / "whole", tell) != 0:
+    began = time.monotonic()
+    if fork(root / "whole", given.verb, tell, ranks=given.ranks) != 0:
         sys.exit(f"the whole run failed: {(root / 'whole/log.txt').read_text()}")
+    lasted = time.monotonic() - began
     names = moments.read_text().split()
+    stride = max(1, len(names) // given.most) if given.most else 1
+    random.seed(0)
+    chosen = [(place, None) for place in range(0, len(names), stride)]
+    if given.random:
+        chosen = [(-1, random.uniform(0, lasted)) for _ in range(given.random)]
     results = []
-    # About thirty moments, spread over the whole run and over what is done at them.
-    stride = max(1, len(names) // 30)
-    for kill_at in range(0, len(names), stride):
-        folder = root / f"killed-{kill_at:03d}"
-        folder.mkdir()
-        seen = iter(range(len(names) + 1))
+    for case, (place, seconds) in enumerate(chosen):
+        folder = root / f"stopped-{case:03d}"
+        shutil.copytree(start, folder)
+        seen = iter(range(len(names) + 100))
 
-        def kill(what: str, seen: Any = seen, kill_at: int = kill_at) -> None:
-            if next(seen) == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+        def stop(what: str, seen: Any = seen, place: int = place) -> None:
+            if next(seen) == place:
+                os.kill(os.getpid(), number)
 
-        killed = fork(folder, kill)
-        again = fork(folder, lambda what: None)
-        results.append(
-            {"moment": kill_at, "what": names[kill_at], "killed": killed, "again": again, "folder": str(folder)}
-        )
+        kill = None if seconds is None else (number, seconds)
+        stopped = fork(folder, given.verb, stop, ranks=given.ranks, kill=kill)
+        again = fork(folder, given.verb, lambda what: None, ranks=given.ranks)
+        what = names[place] if place >= 0 else f"{seconds:.2f} s"
+        results.append({"moment": place, "what": what, "stopped": stopped, "again": again, "folder": str(folder)})
     (root / "results.json").write_text(json.dumps(results))
 
 

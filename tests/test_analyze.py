@@ -224,7 +224,7 @@ def test_every_torn_snapshot_is_named_before_any_is_asked(command: Command, run:
         (["run={run}", "identifier.top_rat=0.1"], "Did you mean 'identifier.top_rate'?"),
         (
             ["run={run}", "folder=mine"],
-            "folder (mine): it holds something else than an analysis; expected a new folder.",
+            "folder (mine): it holds something else; expected a new folder, or an analysis.",
         ),
     ],
 )

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from alignlab import atomic
-from alignlab.atomic import remove, whole_file, whole_folder, write_text
+from alignlab.atomic import discard, is_left_over, remove, whole_file, whole_folder, write_text
+from alignlab.errors import InputError
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    """All that is in a folder, without the manifests."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return [name for name in found if not name.endswith("manifest.json")]
 
 
 def test_a_file_and_its_folders_appear(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def fill(folder: Path, text: str, count: int = 5) -> None:
 def test_a_folder_replaces_the_old_one_with_all_that_was_in_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "step-1"
     for text, count in (("one", 5), ("two", 2)):
-        with whole_folder(path) as partial:
+        with whole_folder(path, "checkpoint") as partial:
             assert partial.parent == path.parent
             fill(partial, text, count)
     assert names(tmp_path / "deep") == ["step-1", "step-1/inner", "step-1/inner/0.txt", "step-1/inner/1.txt"]
@@ -65,12 +68,12 @@ def test_a_folder_replaces_the_old_one_with_all_that_was_in_it(tmp_path: Path) -
 def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, old: bool, error: type) -> None:
     path = tmp_path / "step-1"
     if old:
-        path.mkdir()
-        fill(path, "old")
+        with whole_folder(path, "checkpoint") as partial:
+            fill(partial, "old")
     before = names(tmp_path)
 
     def write_half() -> None:
-        with whole_folder(path) as partial:
+        with whole_folder(path, "checkpoint") as partial:
             fill(partial, "new", 3)
             raise error
 
@@ -82,17 +85,17 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, old: b
 
 def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "step-1"
-    with whole_folder(path) as partial:
+    with whole_folder(path, "checkpoint") as partial:
         fill(partial, "old")
     before, own = names(tmp_path), Path.replace
 
     def replace(self: Path, target: Path) -> Path:
-        if self.name == "step-1.partial":
+        if target == path and ".old." not in self.name:
             raise OSError("no")
         return own(self, target)
 
     def write() -> None:
-        with whole_folder(path) as partial:
+        with whole_folder(path, "checkpoint") as partial:
             fill(partial, "new", 3)
 
     monkeypatch.setattr(Path, "replace", replace)
@@ -102,30 +105,125 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, m
     assert (path / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
 
 
+LEAVE = """
+import os, sys
+from pathlib import Path
+from alignlab.atomic import whole_file, whole_folder
+path = Path(sys.argv[1])
+with whole_folder(path / "step-1", "checkpoint") as partial:
+    (partial / "half").write_text("left")
+    with whole_file(path / "file") as other:
+        other.write_text("left")
+        os.kill(os.getpid(), 9)
+"""
+
+
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
-    path = tmp_path / "step-1"
-    for name in ("step-1.partial", "step-1.old.partial"):
-        (tmp_path / name).mkdir()
-        fill(tmp_path / name, "left")
-    with whole_folder(path) as partial:
+    killed = subprocess.run([sys.executable, "-c", LEAVE, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    left = list(tmp_path.iterdir())
+    assert len(left) == 2
+    assert all(is_left_over(path) for path in left)
+    with whole_folder(tmp_path / "step-1", "checkpoint") as partial:
         assert names(partial) == []
         fill(partial, "new", 1)
-    assert names(tmp_path) == ["step-1", "step-1/inner", "step-1/inner/0.txt"]
+    write_text(tmp_path / "file", "new")
+    assert names(tmp_path) == ["file", "step-1", "step-1/inner", "step-1/inner/0.txt"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "file") as first:
+        first.write_text("first", encoding="utf-8")
+        with whole_file(tmp_path / "file") as second:  # as a second process would
+            second.write_text("second", encoding="utf-8")
+        assert (tmp_path / "file").read_text(encoding="utf-8") == "second"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "first"
+    assert names(tmp_path) == ["file"]
+
+
+RACE = """
+import sys
+from pathlib import Path
+from alignlab.atomic import whole_folder, write_text
+path, letter = Path(sys.argv[1]), sys.argv[2]
+for _ in range(60):
+    with whole_folder(path / "results", "analysis") as partial:
+        for number in range(5):
+            (partial / str(number)).write_text(letter * 1000)
+    write_text(path / "page", letter * 100_000)
+"""
+
+
+def test_processes_that_write_the_same_do_not_meet(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), letter]) for letter in "abc"]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    assert names(tmp_path) == ["page", "results", *(f"results/{number}" for number in range(5))]
+    texts = {(tmp_path / "results" / str(number)).read_text(encoding="utf-8") for number in range(5)}
+    assert len(texts) == 1
+    assert (tmp_path / "page").read_text(encoding="utf-8") in {letter * 100_000 for letter in "abc"}
+
+
+def test_a_folder_that_is_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
+    thesis = tmp_path / "mine"
+    thesis.mkdir()
+    (thesis / "config.yaml").write_text("years of work", encoding="utf-8")
+
+    def write(kind: str = "analysis") -> None:
+        with whole_folder(thesis, kind) as partial:
+            fill(partial, "new", 1)
+
+    with pytest.raises(InputError, match="it holds something else; expected a new folder, or an analysis"):
+        write()
+    (thesis / "config.yaml").unlink()
+    write()  # an empty folder is nobody's
+    write()
+    with pytest.raises(InputError, match="it holds an analysis; expected a new folder, or a checkpoint"):
+        write("checkpoint")
+    (thesis / "inner" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"it also holds inner/notes.txt, which alignlab did not write"):
+        write()
+    assert (thesis / "inner" / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert names(tmp_path) == ["mine", "mine/inner", "mine/inner/0.txt", "mine/inner/notes.txt"]
+
+
+def test_files_put_there_while_the_folder_is_made_are_kept(tmp_path: Path) -> None:
+    def write() -> None:
+        with whole_folder(tmp_path / "results", "analysis") as partial:
+            fill(partial, "new", 1)
+            (tmp_path / "results").mkdir()
+            (tmp_path / "results" / "notes.txt").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(InputError, match="it holds something else"):
+        write()
+    assert names(tmp_path) == ["results", "results/notes.txt"]
+
+
+def test_a_discarded_folder_is_gone_and_a_link_only_loses_its_name(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "step-1", "checkpoint") as partial:
+        fill(partial, "x")
+    discard(tmp_path / "step-1")
+    (tmp_path / "scratch").mkdir()
+    fill(tmp_path / "scratch", "kept", 1)
+    (tmp_path / "step-2").symlink_to(tmp_path / "scratch")
+    discard(tmp_path / "step-2")
+    assert names(tmp_path) == ["scratch", "scratch/inner", "scratch/inner/0.txt"]
 
 
 def test_all_is_on_the_disk_before_it_bears_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "step-1"
     synced: list[tuple[str, bool]] = []
     monkeypatch.setattr(atomic, "_sync", lambda entry: synced.append((entry.name, path.exists())))
-    with whole_folder(path) as partial:
+    with whole_folder(path, "checkpoint") as partial:
         fill(partial, "x", 2)
     before = {name for name, there in synced if not there}
-    assert before == {"inner", "0.txt", "1.txt", "step-1.partial"}
+    (partial_name,) = before - {"inner", "0.txt", "1.txt", "manifest.json"}
+    assert partial_name.startswith("step-1.")
+    assert len(before) == 5
     assert [name for name, there in synced if there] == [tmp_path.name]  # and then the name itself
     synced.clear()
     with whole_file(path.with_name("file")) as partial:
         partial.touch()
-    assert [name for name, _ in synced] == ["file.partial", tmp_path.name]
+    assert [name.split(".")[0] for name, _ in synced] == ["file", tmp_path.name]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
@@ -151,7 +249,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 def test_a_reader_never_sees_half_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every removal and renaming: under the folder's name there is all of the old, all of the new, or nothing."""
     path = tmp_path / "step-1"
-    with whole_folder(path) as partial:
+    with whole_folder(path, "checkpoint") as partial:
         fill(partial, "old", 4)
     seen = []
 
@@ -170,7 +268,7 @@ def test_a_reader_never_sees_half_a_folder(tmp_path: Path, monkeypatch: pytest.M
             return result
 
         monkeypatch.setattr(f"{module}.{name}", step)
-    with whole_folder(path) as partial:
+    with whole_folder(path, "checkpoint") as partial:
         fill(partial, "new", 3)
     monkeypatch.undo()
     assert ("old",) * 4 in seen
@@ -191,7 +289,7 @@ for write in ("file", "folder"):
         if write == "file":
             write_text(folder / "file", "new" * 1000)
         else:
-            with whole_folder(folder / "step-1") as partial:
+            with whole_folder(folder / "step-1", "checkpoint") as partial:
                 (partial / "small").write_text("fits")
                 (partial / "large").write_text("new" * 1000)
     except OSError as error:
@@ -201,7 +299,7 @@ for write in ("file", "folder"):
 
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "old")
-    with whole_folder(tmp_path / "step-1") as partial:
+    with whole_folder(tmp_path / "step-1", "checkpoint") as partial:
         fill(partial, "old", 1)
     before = names(tmp_path)
     done = subprocess.run(
@@ -247,7 +345,7 @@ from safetensors.torch import save_file
 from alignlab.atomic import whole_file, whole_folder
 with whole_file(Path("one.safetensors")) as partial:
     save_file({"a": torch.zeros(1)}, partial)
-with whole_folder(Path("folder")) as partial:
+with whole_folder(Path("folder"), "checkpoint") as partial:
     save_file({"a": torch.zeros(1)}, partial / "two.safetensors")
     (partial / "run.sh").touch(0o700)
 """

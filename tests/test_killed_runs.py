@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and given the same command again ends as one that was not."""
+"""A verb that is stopped at any moment, by any signal, and given the same command again ends as one that was not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from alignlab.neurons import ActivationCounts
@@ -29,37 +30,90 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@pytest.mark.slow
-def test_a_killed_run_continues_to_the_same_result(tmp_path: Path) -> None:
+def check_training(case: Path, whole: Path, about: str) -> None:
+    run, expected = case / "run", whole / "run"
+    for name in ("metrics.csv", "neurons.csv", "finished.json", "config.yaml"):
+        assert (run / name).read_bytes() == (expected / name).read_bytes(), f"{about}: {name}"
+    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert checkpoints == [f"step-{step:06d}" for step in STEPS[1:]], about
+    adapter = "checkpoints/step-000006/adapter_model.safetensors"
+    assert same(safetensors.torch.load_file(run / adapter), safetensors.torch.load_file(expected / adapter)), about
+    states = [
+        torch.load(folder / "checkpoints/step-000006/trainer.ckpt", weights_only=True) for folder in (run, expected)
+    ]
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert same(states[0][key], states[1][key]), f"{about}: {key}"
+    snapshots = sorted(path.name for path in (run / "neurons").glob("*.safetensors"))
+    assert snapshots == [f"step-{step:06d}.safetensors" for step in STEPS], about
+    for name in snapshots:
+        one, two = ActivationCounts.load(run / "neurons" / name), ActivationCounts.load(expected / "neurons" / name)
+        assert torch.equal(one.firings.long(), two.firings.long()), f"{about}: {name}"
+
+
+def check_analysis(case: Path, whole: Path, about: str) -> None:
+    for name in ("table.csv", "config.yaml"):
+        assert (case / "out" / name).read_bytes() == (whole / "out" / name).read_bytes(), f"{about}: {name}"
+    sets = [safetensors.torch.load_file(folder / "out/sets.safetensors") for folder in (case, whole)]
+    assert same(*sets), about
+
+
+def check_report(case: Path, whole: Path, about: str) -> None:
+    page = (case / "run/report.html").read_bytes()
+    assert page == (whole / "run/report.html").read_bytes(), about
+
+
+CHECKS = {"train": check_training, "analyze": check_analysis, "report": check_report}
+
+
+def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, Any]]:
+    """Runs `killed_run.py`, checks every continued run against the whole one; what it says of each."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     runner = Path(__file__).with_name("killed_run.py")
-    subprocess.run([sys.executable, runner, tmp_path], check=True, env=environment)
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert len(results) >= 25
-    assert {result["what"] for result in results} >= {"sync", "rename", "micro-batch", "language"}
-    whole = tmp_path / "whole" / "run"
-    state = torch.load(whole / "checkpoints/step-000006/trainer.ckpt", weights_only=True)
+    subprocess.run([sys.executable, runner, folder, verb, *options], check=True, env=environment)
+    results: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
     for result in results:
-        about = f"killed at moment {result['moment']} ({result['what']})"
-        assert os.WIFSIGNALED(result["killed"]), about
-        assert os.WTERMSIG(result["killed"]) == signal.SIGKILL, about
-        run = Path(result["folder"]) / "run"
-        assert result["again"] == 0, f"{about}: {(run.parent / 'log.txt').read_text()[-3000:]}"
-        for name in (
-            "checkpoints/step-000006/adapter_model.safetensors",
-            "metrics.csv",
-            "neurons.csv",
-            "finished.json",
-        ):
-            assert (run / name).read_bytes() == (whole / name).read_bytes(), f"{about}: {name}"
-        other = torch.load(run / "checkpoints/step-000006/trainer.ckpt", weights_only=True)
-        for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
-            assert same(other[key], state[key]), f"{about}: {key}"
-        assert sorted(path.name for path in (run / "neurons").glob("*.safetensors")) == [
-            f"step-{step:06d}.safetensors" for step in STEPS
-        ], about
-        for step in STEPS:
-            name = f"neurons/step-{step:06d}.safetensors"
-            one, two = ActivationCounts.load(run / name), ActivationCounts.load(whole / name)
-            assert torch.equal(one.firings.long(), two.firings.long()), f"{about}: {name}"
-        assert not list(run.rglob("*.partial")), about
+        about = f"{verb} {' '.join(options)} stopped at moment {result['moment']} ({result['what']})"
+        case = Path(result["folder"])
+        assert result["again"] == 0, f"{about}: {(case / 'log.txt').read_text()[-3000:]}"
+        CHECKS[verb](case, folder / "whole", about)
+        assert not [path for path in case.rglob("*") if ".partial" in path.name], about
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verb", "ranks", "most"),
+    [("train", 1, 30), ("train", 2, 8), ("analyze", 1, 12), ("analyze", 2, 4), ("report", 1, 8)],
+)
+def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, ranks: int, most: int) -> None:
+    results = stop_and_continue(tmp_path / "kill", verb, "--ranks", str(ranks), "--most", str(most))
+    assert len(results) >= most
+    assert {result["what"] for result in results} & {"sync", "rename"}
+    for result in results:
+        assert os.WIFSIGNALED(result["stopped"]), result
+        assert os.WTERMSIG(result["stopped"]) == signal.SIGKILL, result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
+@pytest.mark.parametrize(("verb", "ranks", "most"), [("train", 1, 8), ("train", 2, 4), ("analyze", 1, 3)])
+def test_a_verb_that_is_asked_to_stop_says_so_and_goes_on(
+    tmp_path: Path, verb: str, ranks: int, most: int, name: str
+) -> None:
+    results = stop_and_continue(tmp_path / "stop", verb, "--ranks", str(ranks), "--most", str(most), "--signal", name)
+    expected = 128 + signal.Signals[f"SIG{name}"]
+    for result in results:
+        log = (Path(result["folder"]) / "log.txt").read_text()
+        if result["stopped"] == 0:  # all was done by then
+            continue
+        assert os.waitstatus_to_exitcode(result["stopped"]) == expected, f"{result}: {log[-3000:]}"
+        assert "Traceback" not in log, log[-3000:]
+        assert log.count(f"Stopped by SIG{name}") == 1, log[-3000:]
+        assert "The same command goes on" in log
+    assert sum(result["stopped"] != 0 for result in results) >= len(results) // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["KILL", "INT", "TERM", "USR1"])
+def test_stopped_at_random_moments(tmp_path: Path, name: str) -> None:
+    stop_and_continue(tmp_path / "random", "train", "--random", "4", "--signal", name)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alignlab.atomic import whole_folder
 from alignlab.errors import InputError
 from alignlab.runs import RunFolder, check_writable, step_name, step_of
 
@@ -19,6 +20,7 @@ CONFIG: dict[str, Any] = {
     "resume": "auto",
     "overwrite": False,
     "seed": 0,
+    "run": {"name": "demo", "folder": "R"},
     "data": {"workers": 0, "max_length": 512, "train": {"name": "files", "path": "a"}},
     "wandb": {"mode": "auto"},
     "trainer": {"max_steps": 100, "precision": "32-true"},
@@ -39,11 +41,18 @@ def changed(**changes: Any) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run that has begun with CONFIG."""
+    """A run that has begun with CONFIG and taken its first snapshot."""
     folder = RunFolder(tmp_path / "runs" / "demo")
-    folder.path.mkdir(parents=True)
-    folder.config.write_text(changed(), encoding="utf-8")
+    folder.begin(changed())
+    folder.neurons.mkdir()
+    (folder.neurons / "step-000000.safetensors").touch()
     return folder
+
+
+def save(run: RunFolder, step: int) -> None:
+    """A checkpoint, as a training writes it."""
+    with whole_folder(run.checkpoint(step), "checkpoint") as partial:
+        (partial / "adapter.safetensors").write_text("x", encoding="utf-8")
 
 
 def refusal(run: RunFolder, document: str, **options: Any) -> str:
@@ -73,8 +82,22 @@ def test_a_folder_that_is_empty_or_not_there_is_new(tmp_path: Path, resume: str)
 
 
 def test_an_unfinished_run_is_continued(run: RunFolder) -> None:
-    run.checkpoint(10).mkdir(parents=True)
+    save(run, 10)
     assert run.start(changed(), resume="auto", overwrite=False) == "continue"
+
+
+def test_a_run_of_which_nothing_is_there_but_its_start_is_new(run: RunFolder) -> None:
+    """As a start leaves it that was refused later: the corrected command must not be another config."""
+    (run.neurons / "step-000000.safetensors").unlink()
+    run.metrics.write_text("step,key,value\n", encoding="utf-8")
+    assert run.start(changed(seed=1), resume="auto", overwrite=False) == "new"
+    assert run.start(changed(seed=1), resume="never", overwrite=False) == "new"
+
+
+def test_a_run_whose_config_was_deleted_is_refused(run: RunFolder) -> None:
+    run.config.unlink()
+    assert "it is missing; expected the config of this run" in refusal(run, changed())
+    assert run.start(changed(), resume="auto", overwrite=True) == "new"
 
 
 def test_a_finished_run_is_finished(run: RunFolder) -> None:
@@ -107,7 +130,16 @@ def test_another_config_is_refused_with_the_keys_that_differ(run: RunFolder) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [{"dry_run": True}, {"overwrite": True}, {"wandb": {"mode": "offline"}}, {"data__workers": 4}, {"resume": "never"}],
+    [
+        {"dry_run": True},
+        {"overwrite": True},
+        {"wandb": {"mode": "offline"}},
+        {"data__workers": 4},
+        {"resume": "never"},
+        {"run__folder": "R/"},
+        {"run__folder": "/elsewhere/R", "run__name": "moved"},
+        {"trainer__max_time": "00:01:00:00"},
+    ],
 )
 def test_what_changes_no_number_may_differ(run: RunFolder, change: dict[str, Any]) -> None:
     assert run.start(changed(**change), resume="auto", overwrite=False) == "continue"
@@ -122,16 +154,52 @@ def test_a_folder_of_other_things_is_refused_and_kept(tmp_path: Path, overwrite:
     run = RunFolder(tmp_path)
     (tmp_path / "thesis.tex").write_text("years", encoding="utf-8")
     message = refusal(run, changed(), overwrite=overwrite)
-    assert "the folder holds other things and no config.yaml of a run" in message
+    assert "the folder holds other things and no run of alignlab" in message
     assert files(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_strangers_config_does_not_make_a_run(tmp_path: Path, overwrite: bool) -> None:
+    run = RunFolder(tmp_path)
+    for name in (
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints/step-000010/model.pt",
+        "wandb/run_id.txt",
+        "environment.json",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(changed() if name == "config.yaml" else "{}", encoding="utf-8")
+    before = files(tmp_path)
+    assert "the folder holds other things and no run of alignlab" in refusal(run, changed(), overwrite=overwrite)
+    assert files(tmp_path) == before
+
+
+def test_a_run_from_before_there_were_marks_is_a_run(run: RunFolder) -> None:
+    (run.path / "manifest.json").unlink()
+    assert "other things" in refusal(run, changed())
+    run.environment.write_text('{"data_fingerprint": "0123", "packages": {}}', encoding="utf-8")
+    assert run.start(changed(), resume="auto", overwrite=False) == "continue"
+    assert run.start(changed(seed=1), resume="auto", overwrite=True) == "new"
+
+
+def test_files_of_ones_own_in_a_checkpoint_are_not_overwritten(run: RunFolder) -> None:
+    save(run, 10)
+    (run.checkpoint(10) / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"it also holds notes.txt, which alignlab did not write"):
+        run.start(changed(), resume="auto", overwrite=True)
+    assert run.start(changed(), resume="auto", overwrite=False) == "continue"
 
 
 @pytest.mark.parametrize("text", [b"a: [", b"- a\n- b\n", b"", b"!!python/object/apply:os.getcwd []", b"\xff\xfe"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_config_that_is_no_runs_is_refused(run: RunFolder, text: bytes, overwrite: bool) -> None:
+def test_a_damaged_config_is_refused_unless_the_run_is_replaced(run: RunFolder, text: bytes, overwrite: bool) -> None:
     run.config.write_bytes(text)
-    message = refusal(run, changed(), overwrite=overwrite)
-    assert message.startswith(f"{run.config}: it is not the config of a run; expected a run's folder.")
+    if overwrite:
+        assert run.start(changed(), resume="auto", overwrite=True) == "new"
+        return
+    message = refusal(run, changed())
+    assert message.startswith(f"{run.config}: it is not the config of a run; expected that of this run.")
 
 
 # lock
@@ -175,42 +243,105 @@ def test_the_lock_is_given_up_when_the_run_fails(tmp_path: Path) -> None:
 
 def make_whole(run: RunFolder) -> None:
     for path in (
-        run.neurons / "step-000000.safetensors",
-        run.checkpoint(10) / "adapter.safetensors",
-        run.path / "wandb" / "offline-run" / "x.wandb",
+        run.neurons / "step-000000.csv",
+        run.neurons / "responses.jsonl",
+        run.neurons / "step-000010.responses.jsonl",
+        run.path / "wandb" / "offline-run-20260101_000000-abcd" / "x.wandb",
+        run.path / "wandb" / "run_id.txt",
         run.environment,
         run.metrics,
-        run.path / "neurons.csv",
+        run.table,
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x", encoding="utf-8")
+    save(run, 10)
     run.finish({})
+
+
+OTHERS = (
+    "notes.txt", "report.html", "neurons/step-best.safetensors", "checkpoints/step-best/model.pt", "wandb/notes.txt",
+    "checkpoints/step-000004 (copy)/adapter.safetensors", "analysis/lape-1/table.csv",
+)  # fmt: skip
 
 
 def test_clearing_removes_the_run_and_nothing_else(run: RunFolder) -> None:
     make_whole(run)
-    (run.path / "notes.txt").write_text("mine", encoding="utf-8")
+    for name in OTHERS:
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_text("mine", encoding="utf-8")
+    assert run.checkpoint_steps() == [10]
+    assert [path.name for path in run.snapshots()] == ["step-000000.safetensors"]
     with run.locked():
         run.clear()
-    assert files(run.path) == [".lock", "notes.txt"]
+    assert files(run.path) == sorted([".lock", *OTHERS])
     run.clear()  # also where nothing is left
 
 
-def test_a_broken_off_removal_does_not_pass_for_a_finished_run(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_off_removal_does_not_pass_for_a_run_that_goes_on(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_whole(run)
+    document = changed(seed=1)
+    seen = []
+    own = Path.unlink
 
-    def killed(_folder: Path) -> None:
-        raise KeyboardInterrupt
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if len(seen) == kill_at:
+            raise KeyboardInterrupt
+        seen.append(path.name)
+        own(path, missing_ok=missing_ok)
 
-    monkeypatch.setattr("alignlab.runs.remove", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run.clear()
-    assert run.start(changed(), resume="auto", overwrite=False) == "continue"
+    for kill_at in range(100):
+        seen.clear()
+        monkeypatch.setattr(Path, "unlink", killed)
+        try:
+            run.clear()
+            break
+        except KeyboardInterrupt:
+            monkeypatch.undo()
+            assert run.start(document, resume="auto", overwrite=False) == "new" or kill_at == 0
+    monkeypatch.undo()
+    assert kill_at > 5
+    assert files(run.path) == []
+
+
+def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with run.locked():
+        assert files(tmp_path) == ["run/.lock"]
+    assert list(tmp_path.iterdir()) == []
+    with run.locked():
+        run.begin(changed())
+    assert files(tmp_path) == ["run/.lock", "run/config.yaml", "run/manifest.json"]
+
+
+def test_what_killed_processes_were_writing_is_removed_by_who_holds_the_folder(run: RunFolder) -> None:
+    for name in ("metrics.csv.partial", "neurons/step-000010.csv.ab12cd-1-0.partial"):
+        (run.path / name).write_text("half", encoding="utf-8")
+    (run.checkpoints / "step-000010.old.ab12cd-1-0.partial").mkdir(parents=True)
+    with run.locked():
+        assert files(run.path) == [".lock", "config.yaml", "manifest.json", "neurons/step-000000.safetensors"]
+
+
+def test_a_lock_that_is_a_link_is_refused_and_not_followed(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years", encoding="utf-8")
+    (run.path / ".lock").symlink_to(tmp_path / "thesis.tex")
+    with pytest.raises(InputError, match=r"\.lock cannot be opened"):
+        run.locked().__enter__()
+    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "years"
 
 
 def test_only_whole_checkpoints_count(run: RunFolder) -> None:
     assert run.checkpoint_steps() == []
-    for name in ("step-000100", "step-000020", "step-1000000", "step-000030.partial", "step-000020.old.partial"):
+    others = (
+        "step-000030.partial",
+        "step-000020.old.partial",
+        "step-best",
+        "step-000004 (copy)",
+        "step-0000005",
+        "step-7",
+    )
+    for name in ("step-000100", "step-000020", "step-1000000", *others):
         (run.checkpoints / name).mkdir(parents=True)
     assert run.checkpoint_steps() == [20, 100, 1_000_000]
     assert run.checkpoint(20) == run.checkpoints / "step-000020"

@@ -23,13 +23,14 @@ def run(options: AnalyzeOptions) -> None:
     """Plan, count what has to be counted, classify and compare, then say what was written."""
     # torch and all: once the config is known to be right
     from alignlab.analysis.config import AnalyzeConfig
-    from alignlab.analysis.results import show_results, write_results
+    from alignlab.analysis.results import check_results, show_results, write_results
     from alignlab.models.distributed import is_first, join
 
     config = AnalyzeConfig.of(options)
     recount = config.recounting()
     records = config.records(recount)
     config.show_plan(records, recount)
+    check_results(config)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return

@@ -1,6 +1,7 @@
 """The terminal: lines, tables and progress, from rank zero only.
 
-Text is never read as markup, and control characters in it are shown, not sent: a document cannot steer the terminal.
+Text is never read as markup, control characters in it are shown, not sent (a document cannot steer the terminal), and
+secrets are hidden.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from alignlab.redaction import hide
+
 # The name of threads that may be left at work when the process ends.
 BACKGROUND = "alignlab background"
 
@@ -30,8 +33,8 @@ _console = Console(highlight=False, soft_wrap=True)
 
 
 def plain(text: str) -> str:
-    """The text with control characters made visible."""
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+    """The text with secrets hidden and control characters made visible."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], hide(text))
 
 
 def say(text: str = "") -> None:

@@ -1,15 +1,19 @@
-"""What a run was made with: versions, code and machine, for the run folder."""
+"""What a run was made with and from: versions, code, machine, fingerprints of data and model, for the run folder."""
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from alignlab.errors import InputError, Problem
 
 PACKAGES = ("alignlab", "torch", "lightning", "transformers", "peft", "datasets", "tokenizers", "safetensors", "wandb")
 
@@ -24,6 +28,57 @@ def environment() -> dict[str, Any]:
         "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] or ["cpu"],
         "threads": torch.get_num_threads(),
     }
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """What a run wrote down about what it was made with and from. Raises InputError where that cannot be read."""
+    fix = "Restore it, set run.folder to another folder, or overwrite=true to begin again."
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = "it is missing, so that nobody can tell whether data and model are still the same"
+        raise InputError(Problem(str(path), found, "what the run was made from", fix)) from None
+    except (OSError, ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict) or not isinstance(stored.get("data_fingerprint"), str):
+        raise InputError(Problem(str(path), "it is damaged", "what the run was made from", fix))
+    return stored
+
+
+def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: str) -> list[Problem]:
+    """What a run is made from now that it did not begin with: other training data, another probe, another model.
+
+    A fingerprint that the run did not write down, as earlier versions did not write all, is not compared.
+    """
+    fix = "Restore what it began with, set run.folder to another folder, or overwrite=true to begin again."
+    compared = {
+        "data_fingerprint": ("data.train", "the training data, as tokenised,"),
+        "probe_fingerprint": ("probe", "the probe, as tokenised,"),
+        "model": ("model.source", "the model's revision"),
+        "model_fingerprint": ("model.source", "the weights of the model"),
+    }
+    return [
+        Problem(
+            where, f"{what} changed since {run} began ({_short(stored[key])} then, {_short(now[key])} now)", "", fix
+        )
+        for key, (where, what) in compared.items()
+        if key in stored and stored[key] != now[key]
+    ]
+
+
+def differing_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each package, or Python, of another version than the run began with."""
+    then = {"python": stored.get("python"), **(stored.get("packages") or {})}
+    here = {"python": now["python"], **now["packages"]}
+    return [
+        f"the run began with {name} {version}, and goes on with {here[name]}; numbers may differ slightly"
+        for name, version in then.items()
+        if name in here and version != here[name]
+    ]
+
+
+def _short(value: Any) -> str:
+    return str(value.get("revision") if isinstance(value, Mapping) else value)[:16]
 
 
 def _git_revision() -> str | None:

@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from alignlab.redaction import hide
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -20,6 +22,8 @@ class Problem:
     found: what is there.
     expected: what should be there.
     fix: what to do about it, if that does not follow from `expected`.
+
+    As text its secrets are hidden.
     """
 
     where: str
@@ -32,7 +36,7 @@ class Problem:
         if self.expected:
             text += f"; expected {self.expected}"
         text += "" if text.endswith((".", "?", "!")) else "."
-        return f"{text} {self.fix}" if self.fix else text
+        return hide(f"{text} {self.fix}" if self.fix else text)
 
 
 class InputError(Exception):

@@ -10,19 +10,20 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
+from alignlab.callbacks.stopping import StopOnSignal
 from alignlab.callbacks.wandb_neurons import WandbNeurons
 from alignlab.config import to_plain
 from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
-from alignlab.hiding import hide_secrets
 from alignlab.methods.registry import method_of
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
@@ -30,9 +31,25 @@ from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.options import TrainConfig
 from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
 from alignlab.runs import RunFolder
+
+# What would break the plan, in which every step, its examples and the end are known before the first; with what each
+# may be. The end is trainer.max_steps or trainer.max_epochs.
+PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
+    "fast_dev_run": (None, False, 0),
+    "limit_train_batches": (None, 1.0),
+    "overfit_batches": (None, 0, 0.0),
+    "min_steps": (None,),
+    "min_epochs": (None,),
+    "reload_dataloaders_every_n_epochs": (None, 0),
+    "use_distributed_sampler": (None, False),
+    "barebones": (None, False),
+}
+# What W&B gets to upload the rest of a training that was stopped: who stopped it may not wait longer.
+_STOPPED_SECONDS = 10.0
 
 
 @dataclass
@@ -101,6 +118,7 @@ class Experiment:
 
     def check_trainer(self) -> None:
         """Refuse arguments that `lightning.Trainer` does not take, before anything expensive."""
+        self._check_plan_breakers()
         devices = self.config.trainer.get("devices", 1)
         if not self.on_gpu and isinstance(devices, int) and devices > (os.cpu_count() or 1):
             found = f"{devices} processes on {os.cpu_count()} CPU cores"
@@ -112,6 +130,23 @@ class Experiment:
             raise InputError(
                 Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")
             ) from error
+
+    def _check_plan_breakers(self) -> None:
+        """Refuse arguments with which a run would end early, or train on other examples, and yet pass for finished."""
+        given = self.config.trainer
+        problems = []
+        for key, allowed in PLAN_BREAKERS.items():
+            value = given.get(key)
+            if not any(value == one and type(value) is type(one) for one in allowed):
+                fix = "Leave it out. For a short run set trainer.max_steps, for a look at the plan dry_run=true."
+                expected = "a run whose steps are planned before the first"
+                problems.append(Problem(f"trainer.{key}", f"{value!r} breaks the plan of the run", expected, fix))
+        accumulation = given.get("accumulate_grad_batches", 1)
+        if not isinstance(accumulation, int) or isinstance(accumulation, bool) or accumulation < 1:
+            where = "trainer.accumulate_grad_batches"
+            problems.append(Problem(where, f"it is {accumulation!r}", "an integer, at least 1"))
+        if problems:
+            raise InputError(*problems)
 
     def _check_parts(self, ranks: int) -> None:
         """Refuse a step that has fewer examples than micro-batches."""
@@ -152,6 +187,7 @@ class Experiment:
             "data_fingerprint": fingerprint(self.training.documents),
             "probe_fingerprint": self.probe.fingerprint,
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
+            "model_fingerprint": ModelConfig.of(self.config.model).fingerprint(),
         }
 
     def build_module(self) -> L.LightningModule:
@@ -185,11 +221,13 @@ class Experiment:
             micro_batches, first=first, workers=self.config.data.workers, pin_memory=torch.cuda.is_available()
         )
 
-    def build_tracker(self) -> NeuronTracker:
+    def build_tracker(self, stopping: StopOnSignal) -> NeuronTracker:
         return NeuronTracker(
             self.probe,
             folder=self.folder.path,
-            every_n_steps=self.config.tracker.every_n_steps,
+            steps=self.snapshot_steps(),
+            overwrite=True,  # what the run folder holds has been decided on before
+            abandonable=stopping.abandonable,
             trained=self.trained_languages,
             identifier=identifier_of(self.config.identifier),
             loss=self.config.tracker.loss,
@@ -200,15 +238,17 @@ class Experiment:
         """The Lightning trainer, with the callbacks and loggers of the run."""
         loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
         if is_first():
-            shown = hide_secrets(to_plain(self.config))
+            shown = hide_all(to_plain(self.config))
             wandb_logger = WandbConfig.of(self.config.wandb).build(self.folder, self.config.run.name, shown, done_steps)
             if wandb_logger is not None:
                 loggers.append(wandb_logger)
-        tracker = self.build_tracker()
+        stopping = StopOnSignal()
+        tracker = self.build_tracker(stopping)
         return self._trainer(
             self.total_steps,
             logger=loggers,
             callbacks=[
+                stopping,
                 tracker,
                 WandbNeurons(tracker, self.config.wandb.artifact),
                 # Behind the tracker: the first snapshot is no part of the time that steps take.
@@ -216,7 +256,7 @@ class Experiment:
                 PretrainedCheckpoint(
                     self.folder,
                     self.tokenizer,
-                    self.checkpoint_every,
+                    self.checkpoint_steps(),
                     keep_last=self.config.checkpoints.keep_last,
                     keep_steps=self.snapshot_steps(),
                 ),
@@ -224,22 +264,37 @@ class Experiment:
         )
 
     def _trainer(self, total_steps: int, **parts: Any) -> L.Trainer:
-        defaults = {"use_distributed_sampler": False, "enable_model_summary": False, "log_every_n_steps": 1}
+        defaults: dict[str, Any] = {
+            "use_distributed_sampler": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+        }
         # One pass of the loader is the whole run: epochs have become steps.
         ends = {"max_epochs": -1, "max_steps": total_steps}
         return L.Trainer(
             **(defaults | self.config.trainer | ends),
             **parts,
-            default_root_dir=self.folder.path,
+            plugins=_environment(),
+            # Where Lightning, under SLURM, looks for checkpoints of its own to go on from: never there.
+            default_root_dir=self.folder.checkpoints / "lightning",
             enable_checkpointing=True,
             enable_progress_bar=False,
         )
 
-    def close_loggers(self, trainer: L.Trainer) -> None:
-        """End the W&B run, so that all of it is written."""
+    def close_loggers(self, trainer: L.Trainer, *, finished: bool) -> None:
+        """End the W&B run, so that all of it is written; in little time where the training was stopped."""
         for logger in trainer.loggers:
             if isinstance(logger, WandbRun):
-                logger.finish()
+                logger.finish(exit_code=0 if finished else 1, seconds=None if finished else _STOPPED_SECONDS)
+
+
+def _environment() -> list[ClusterEnvironment] | None:
+    """The launcher's environment, where that is SLURM: without Lightning's own way to save and requeue, which would be
+    a second one beside ours.
+    """
+    if not SLURMEnvironment.detect():
+        return None
+    return [TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment(auto_requeue=False)]
 
 
 class PlannedSteps(L.LightningDataModule):

@@ -32,7 +32,7 @@ def check_folder(folder: str) -> str | None:
 class RunConfig(Options):
     """Where the run is kept."""
 
-    name: str = option("run", "name of the run", check=check_name)
+    name: str = option("run", "name of the run, without secrets: W&B shows it", check=check_name)
     folder: str = option("runs/${run.name}", "folder of the run", check=check_folder)
 
 

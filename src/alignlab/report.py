@@ -15,6 +15,7 @@ from alignlab.config import load
 from alignlab.errors import InputError, Problem
 from alignlab.options import ReportConfig
 from alignlab.runs import RunFolder
+from alignlab.secret_settings import check_settings
 from alignlab.verbs import end, run_verb
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ def run(config: ReportConfig) -> None:
     # torch and all: once the config is known to be right
     from alignlab.analysis.page_run import SHOWN
     from alignlab.analysis.results import page_of
-    from alignlab.reporting.page import write_page
+    from alignlab.reporting.page import check_page, write_page
     from alignlab.reporting.png import check_png, figures_of, write_png
 
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()
+    check_page(target)
     if images is not None:
         check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]
@@ -84,6 +86,7 @@ def dashboard(folder: str, page: PageRun) -> str:
     if not stored.is_file():
         raise InputError(Problem("workspace", f"{stored} is not there", "the config of a run, with its W&B project"))
     project = yaml.safe_load(stored.read_text(encoding="utf-8")).get("wandb", {})
+    check_settings({"wandb": project}, ())
     codes = [language.code for language in page.languages]
     from alignlab.reporting.workspace import save_workspace
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from alignlab.atomic import remove, write_text
+from alignlab.atomic import is_left_over, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
+from alignlab.manifest import NAME, remove_listed, stranger_problem, strangers
+from alignlab.redaction import comparable
 
-# What may differ between a run and its continuation: it changes no number.
-IGNORED = ("dry_run", "resume", "overwrite", "wandb", "data.workers")
+# What may differ between a run and its continuation: it changes no number. Where a run lies is no part of what it is.
+IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time")
 Start = Literal["new", "continue", "finished"]
+
+_LOCK = ".lock"
+_STEP = r"step-(\d{6}|[1-9]\d{6,})"
+_SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|responses\.jsonl)|responses\.jsonl")
+_CHECKPOINT = re.compile(_STEP)
+# What W&B, and what alignlab for it, puts into the folder `wandb`.
+_WANDB = re.compile(
+    r"(offline-)?run-\d{8}_\d{6}-.+|superseded|run_id\.txt|latest-run|debug(-\w+)?\.log|wandb|artifacts|wandb-resume\.json"
+    r"|settings|\.cache|logs|media"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,10 @@ class RunFolder:
         return self.path / "neurons"
 
     @property
+    def table(self) -> Path:
+        return self.path / "neurons.csv"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -56,36 +75,40 @@ class RunFolder:
     def finished(self) -> Path:
         return self.path / "finished.json"
 
+    @property
+    def _mark(self) -> Path:
+        """Says that a training of alignlab began here, so that `overwrite` may remove what it wrote."""
+        return self.path / NAME
+
     def checkpoint_steps(self) -> list[int]:
-        """Steps of the checkpoints that are whole, in order."""
-        folders = self.checkpoints.glob("step-*") if self.checkpoints.is_dir() else ()
-        return sorted(step_of(folder) for folder in folders if folder.suffix != ".partial")
+        """Steps of the checkpoints that are whole, in order; folders with names of other kinds are somebody else's."""
+        folders = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return sorted(step_of(folder) for folder in folders if _CHECKPOINT.fullmatch(folder.name) and folder.is_dir())
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / step_name(step)
+
+    def snapshots(self) -> list[Path]:
+        """The files of counts, in the order of their steps."""
+        return sorted(snapshot_files(self.neurons, "safetensors"), key=step_of)
 
     def start(self, document: str, *, resume: str, overwrite: bool) -> Start:
         """Whether the run is new, goes on or is finished already; `document` is its resolved config as YAML.
 
         Raises `InputError` for a folder that is not a run's, or the run of another config.
         """
-        if not self.path.exists() or all(_left_behind(entry) for entry in self.path.iterdir()):
+        if not self.path.exists() or all(_counts_as_nothing(entry) for entry in self.path.iterdir()):
             return "new"
-        if not self.config.is_file():
-            found = "the folder holds other things and no config.yaml of a run"
+        if not self._is_run():
+            found = "the folder holds other things and no run of alignlab"
             raise InputError(
                 Problem(self._where, found, "a new folder or a run's", "Set run.folder to another folder.")
             )
-        try:
-            old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            old = None
-        if not isinstance(old, dict):
-            fix = "Set run.folder to another folder."
-            raise InputError(Problem(str(self.config), "it is not the config of a run", "a run's folder", fix))
-        if overwrite:
+        if overwrite or self._state() == "clearing" or not self._is_begun():
+            self._check_clearable()
             return "new"
-        different = differences(old, yaml.safe_load(document), ignore=IGNORED)
+        old = self._stored_config()
+        different = differences(comparable(old), comparable(yaml.safe_load(document)), ignore=IGNORED)
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"
@@ -97,35 +120,152 @@ class RunFolder:
             raise InputError(Problem(self._where, "it holds an unfinished run", "no run (resume=never)", fix))
         return "continue"
 
+    def begin(self, document: str) -> None:
+        """Write down that a run of this config begins, in a folder that `clear` has made ready."""
+        write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "begun"}) + "\n")
+        write_text(self.config, document)
+
     def clear(self) -> None:
-        """Remove what an earlier run left (only called for a folder that `start` found to be a run's)."""
-        self.finished.unlink(missing_ok=True)  # first, or a run whose removal was broken off would pass for finished
-        for entry in (self.neurons, self.checkpoints, self.path / "wandb"):
-            remove(entry)
-        for entry in (self.metrics, self.path / "neurons.csv", self.environment, self.config):
-            entry.unlink(missing_ok=True)
+        """Remove what an earlier run wrote; everything else in the folder stays.
+
+        Only called for a folder that `start` found to be new: nothing there, a run's to be replaced, or one of which
+        nothing but a start is there.
+        """
+        if self._is_run():
+            # First of all: a run whose removal was broken off must not pass for one that goes on, or is finished.
+            write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "clearing"}) + "\n")
+        self.finished.unlink(missing_ok=True)
+        for file in self.neurons.iterdir() if self.neurons.is_dir() else ():
+            if _SNAPSHOT.fullmatch(file.name):
+                file.unlink()
+        for step in self.checkpoint_steps():
+            remove_listed(self.checkpoint(step))
+        wandb = self.path / "wandb"
+        for entry in wandb.iterdir() if wandb.is_dir() else ():
+            if _WANDB.fullmatch(entry.name):
+                _remove_entry(entry)
+        for folder in (self.neurons, self.checkpoints, wandb):
+            with suppress(OSError):  # where somebody else's files are left in it
+                folder.rmdir()
+        for file in (self.metrics, self.table, self.environment, self.config, self._mark):
+            file.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder against a second process; the lock ends with the process, however that ends."""
+        """Hold the folder against a second process; the lock ends with the process, however that ends.
+
+        What killed processes were writing is removed. Where nothing was written in the end, no folder is left.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        descriptor = self._lock()
+        try:
+            for folder in (self.path, self.neurons, self.checkpoints):
+                for entry in folder.iterdir() if folder.is_dir() else ():
+                    if is_left_over(entry):
+                        _remove_entry(entry)
+            yield
+        finally:
+            if [entry.name for entry in self.path.iterdir()] == [_LOCK]:
+                (self.path / _LOCK).unlink()
+                with suppress(OSError):
+                    self.path.rmdir()
+            os.close(descriptor)
+
+    def _lock(self) -> int:
+        path = self.path / _LOCK
+        while True:
+            try:
+                # No link is followed: what it leads to is not ours.
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                found = f"{path} cannot be opened ({error.strerror})"
+                fix = "Remove it, or set run.folder to another folder."
+                raise InputError(Problem(self._where, found, "a file that no link leads to", fix)) from None
             try:
                 # Not flock: a killed run's loader processes would inherit it and hold it for some seconds.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    found = f"it cannot be locked ({error.strerror})"
+                    fix = "Set run.folder to a folder on another disk."
+                    raise InputError(Problem(self._where, found, "a file system with locks", fix)) from None
                 found = "another process is using this run folder"
                 raise InputError(Problem(self._where, found, "one process a run", "Wait for it or stop it.")) from None
-            yield
+            with suppress(FileNotFoundError):
+                if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                    return descriptor
+            os.close(descriptor)  # the one that held it has just removed the file
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as finished."""
         write_text(self.finished, json.dumps(summary, indent=2) + "\n")
 
+    def _is_run(self) -> bool:
+        """Whether a training of alignlab wrote here: by its mark, or by what runs wrote before there were marks."""
+        if self._mark.is_file():
+            return self._state() is not None
+        try:
+            made_with = json.loads(self.environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return self.config.is_file() and isinstance(made_with, dict) and "data_fingerprint" in made_with
 
-def _left_behind(entry: Path) -> bool:
+    def _state(self) -> str | None:
+        try:
+            mark = json.loads(self._mark.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return mark.get("state") if isinstance(mark, dict) and mark.get("kind") == "run" else None
+
+    def _is_begun(self) -> bool:
+        """Whether there is anything that a new start would lose: a snapshot, a checkpoint, or the word of an end."""
+        return bool(self.snapshots() or self.checkpoint_steps() or self.finished.exists())
+
+    def _stored_config(self) -> dict[str, Any]:
+        fix = "Restore it from a copy, or set run.folder to another folder."
+        try:
+            old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(Problem(str(self.config), "it is missing", "the config of this run", fix)) from None
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
+            old = None
+        if not isinstance(old, dict):
+            raise InputError(Problem(str(self.config), "it is not the config of a run", "that of this run", fix))
+        return old
+
+    def _check_clearable(self) -> None:
+        """Refuse to remove checkpoints in which somebody has put files of their own."""
+        problems = [
+            stranger_problem("overwrite", folder, others)
+            for folder in map(self.checkpoint, self.checkpoint_steps())
+            if (others := strangers(folder))
+        ]
+        if problems:
+            raise InputError(*problems)
+
+
+def snapshot_files(folder: Path, suffix: str) -> list[Path]:
+    """The files `step-*.<suffix>` that a tracker wrote into a folder, by name; others are somebody else's."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if re.fullmatch(rf"{_STEP}\.{re.escape(suffix)}", path.name) and path.is_file()
+    )
+
+
+def _counts_as_nothing(entry: Path) -> bool:
     """Whether a killed process can have left this in a folder in which no run was begun."""
-    return entry.name == ".lock" or entry.suffix == ".partial"
+    return entry.name == _LOCK or is_left_over(entry)
+
+
+def _remove_entry(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        remove(entry)
+    else:
+        entry.unlink()
 
 
 def step_name(step: int) -> str:
@@ -138,8 +278,11 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-").partition(".")[0])
 
 
-def check_writable(path: Path) -> None:
-    """Refuse a run folder that cannot be written, before any work."""
+def check_writable(path: Path, where: str = "run.folder") -> None:
+    """Refuse a folder that cannot be written, before any work.
+
+    where: the config key that names it.
+    """
     folder = path
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -148,5 +291,5 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         found = f"{folder} cannot be written to ({error.strerror})"
-        fix = "Set run.folder to another folder."
-        raise InputError(Problem("run.folder", found, "a folder with write permission", fix)) from None
+        fix = f"Set {where} to another folder."
+        raise InputError(Problem(where, found, "a folder with write permission", fix)) from None

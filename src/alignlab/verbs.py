@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import warnings
@@ -16,6 +17,8 @@ from alignlab import console
 from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
+from alignlab.redaction import guard_tracebacks
+from alignlab.signals import Stopped, handled, stop
 
 Config = TypeVar("Config", bound=Options)
 
@@ -48,33 +51,34 @@ def run_verb(
     """
     origins: dict[str, str] = {}
     try:
-        key = asks_for_help(argv)
-        if key is not None:
-            sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
-            return 0
-        config, origins = load(root, argv, beneath)
+        with handled(stop):
+            key = asks_for_help(argv)
+            if key is not None:
+                sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
+                return 0
+            config, origins = load(root, argv, beneath)
+            _quieten()  # imports what takes seconds: once the config is known to be right
+            run(config)
+            _leave()
     except InputError as error:
-        return _refuse(error, origins)
-    # Takes seconds to import: once the config is known to be right.
-    from alignlab.models.distributed import leave
-
-    _quieten()
-    try:
-        run(config)
-        leave()
-    except InputError as error:
-        status = _refuse(error, origins)
-        leave()
-        return status
-    except KeyboardInterrupt:
-        console.complain("\nStopped. The same command continues from the last checkpoint.")
-        return 130
+        console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
+        _leave()
+        return 2
+    except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+        done = f" {stopped.done}" if stopped.done else ""
+        console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
+        _leave()
+        return stopped.status
     return 0
 
 
-def _refuse(error: InputError, origins: Mapping[str, str]) -> int:
-    console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
-    return 2
+def _leave() -> None:
+    """Part from the other ranks; there are none where nothing has imported what connects them."""
+    if "alignlab.models.distributed" in sys.modules:
+        from alignlab.models.distributed import leave
+
+        leave()
 
 
 def end(status: int) -> NoReturn:
@@ -101,6 +105,7 @@ def with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:
 
 
 def _quieten() -> None:
+    guard_tracebacks()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -79,7 +79,9 @@ def test_stable_neurons_and_chance(tmp_path: Path) -> None:
     }
 
 
-def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_drawn_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability"))
     stored = sorted((tmp_path / "cache").iterdir())
 
@@ -93,9 +95,15 @@ def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         for other in ({"seed": 4}, {}):
             with pytest.raises(AssertionError, match="drawn again"):
                 analyse(tmp_path, record(0), record(7 if other else 8), **other)
-    # What was torn is drawn again, to the same.
-    stored[0].write_bytes(stored[0].read_bytes()[:40])
+    assert capsys.readouterr().err == ""
+    # What was torn is drawn again, to the same; so is that of which one bit was flipped; and both is said.
+    whole = stored[0].read_bytes()
+    for damaged in (whole[:40], whole[:-1] + bytes([whole[-1] ^ 1])):
+        stored[0].write_bytes(damaged)
+        assert analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability")) == rows
+        assert f"{stored[0]} was damaged after it was written" in " ".join(capsys.readouterr().err.split())
     assert analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability")) == rows
+    assert capsys.readouterr().err == ""
 
 
 def test_other_documents_are_refused(tmp_path: Path) -> None:

@@ -123,6 +123,37 @@ def test_snapshots_come_at_the_start_at_every_n_steps_and_at_the_end(
     assert len({values["neurons/loss/de"] for _, values in listener.logged}) == 4
 
 
+def test_a_second_training_does_not_mix_its_snapshots_with_those_of_a_first(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path
+) -> None:
+    track(tiny_llama, tokenizer, tmp_path, every_n_steps=2)
+    (tmp_path / "neurons" / "step-best.safetensors").write_text("mine", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(
+        InputError, match=r"it holds the snapshots of an earlier training, up to step 5.*overwrite=True"
+    ):
+        track(tiny_llama, tokenizer, tmp_path, every_n_steps=5)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    track(tiny_llama, tokenizer, tmp_path, every_n_steps=5, overwrite=True)
+    names = {path.name for path in (tmp_path / "neurons").iterdir()}
+    assert names == {
+        "step-best.safetensors", *(f"step-00000{step}.{suffix}" for step in (0, 5) for suffix in ("safetensors", "csv"))
+    }  # fmt: skip
+
+
+def test_weights_that_are_no_numbers_are_not_counted(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    class Diverging(SomebodysModule):
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            if self.global_step == 1:
+                next(self.parameters()).grad.fill_(torch.nan)  # type: ignore[union-attr]
+
+    tracker = NeuronTracker({"en": ENGLISH, "de": GERMAN}, tokenizer, folder=tmp_path, every_n_steps=2)
+    trainer = Trainer(max_steps=5, callbacks=[tracker], **trainer_options())
+    with pytest.raises(InputError, match=r"step 2: .* trained tensors hold NaN or infinite values: model.embed_tokens"):
+        trainer.fit(Diverging(tiny_llama))
+    assert {path.name for path in (tmp_path / "neurons").iterdir()} == {"step-000000.safetensors", "step-000000.csv"}
+
+
 def test_with_no_interval_there_are_the_first_and_the_last(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
     _, listener, _ = track(tiny_llama, tokenizer, tmp_path)
     assert [step for step, _ in listener.logged] == [0, 5]

@@ -188,6 +188,105 @@ def test_contradictions_are_refused(changes: dict[str, Any], word: str) -> None:
         make(**changes)
 
 
+BILLION = 10**9
+
+
+@pytest.mark.parametrize("name", ["tokens", "documents", "loss_tokens"])
+@pytest.mark.parametrize("value", [2**62, 2**63 - 1, 2**53 + 2])
+def test_numbers_that_nobody_has_counted_are_refused(name: str, value: int) -> None:
+    """Sums of 2^62 overflow: p was 237, or below 0."""
+    counts = make()
+    changed = getattr(counts, name).clone()
+    changed[0, :2] = value
+    changes = {name: changed} | ({"tokens": changed} if name == "loss_tokens" else {})
+    with pytest.raises(InputError, match=rf"{name}: [\d,]+ over all languages and shards; expected at most 2\^53"):
+        dataclasses.replace(counts, **changes)
+
+
+def test_numbers_of_the_largest_corpora_are_kept(tmp_path: Path) -> None:
+    """10^14 tokens a shard, more than any corpus has."""
+    tokens = torch.full((3, 4), 10**5 * BILLION)
+    firings = torch.full((3, 4, 2, 5), 3 * 10**4 * BILLION)
+    counts = make(tokens=tokens, firings=firings)
+    counts.save(tmp_path / "a.safetensors")
+    loaded = ActivationCounts.load(tmp_path / "a.safetensors")
+    assert loaded.probabilities().unique().tolist() == [0.3]
+    assert loaded.totals().unique().tolist() == [12 * 10**4 * BILLION]
+
+
+def test_firings_of_differences_are_bounded_too() -> None:
+    firings = make().firings.clone()
+    firings[1, 2, 0, 0] = 2**62
+    with pytest.raises(InputError, match="firings: 4,611,686,018,427,"):
+        make(firings=firings, subtracted=True)
+
+
+def test_merged_numbers_do_not_overflow() -> None:
+    parts = [
+        make(tokens=torch.full((3, 4), 2**49), documents=torch.full((3, 4), 1), data_fingerprint=f"{number}")
+        for number in range(3)
+    ]
+    with pytest.raises(InputError, match=r"tokens: 20,266,198,323,167,232 over all languages and shards") as caught:
+        merge(*parts)
+    assert len(caught.value.problems) == 1
+    assert merge(parts[0]).language_tokens().tolist() == [2**51] * 3
+
+
+def test_a_loss_below_zero_is_refused_and_that_of_a_model_that_overflows_is_kept(tmp_path: Path) -> None:
+    losses = make().loss_sum.clone()
+    losses[1, 0] = -0.5
+    with pytest.raises(InputError, match=r"loss_sum of 'sw', shard 0: -0\.5 nats"):
+        make(loss_sum=losses)
+    losses[1, 0] = -1e-6  # of one token, rounded in half precision
+    make(loss_sum=losses)
+    for value in (math.nan, math.inf):
+        losses[1, 0] = value
+        make(loss_sum=losses).save(tmp_path / "a.safetensors")
+        read = ActivationCounts.load(tmp_path / "a.safetensors").losses()
+        assert read.isfinite().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "word"),
+    [
+        ("activation_squares", (0, 1, 2), 1e-9, r"activation_squares of 'zh', neuron 1\.2: 1e-09; expected sum\^2 <="),
+        ("activation_squares", (2, 0, 0), 1.0, r"activation_squares of '日本', neuron 0\.0"),
+        ("activation_sum", (1, 0, 3), 1e6, r"activation_squares of 'sw', neuron 0\.3"),
+        ("activation_sum", (2, 1, 1), 0.5, r"activation_squares of '日本', neuron 1\.1"),
+        ("maximum", (0, 0, 0), 1e3, r"maximum of 'zh', neuron 0\.0: 1000\.0; expected its square"),
+        ("maximum", (0, 0, 0), -1e3, r"maximum of 'zh', neuron 0\.0: -1000\.0; expected at least the mean"),
+        ("maximum", (0, 0, 0), -math.inf, r"maximum of 'zh', neuron 0\.0: -inf; expected -inf where no token"),
+        ("maximum", (2, 1, 4), 0.0, r"maximum of '日本', neuron 1\.4: 0\.0; expected -inf where no token"),
+    ],
+)
+def test_activations_that_no_tokens_have_together_are_refused(
+    name: str, place: tuple[int, ...], value: float, word: str
+) -> None:
+    fields = statistics()
+    fields[name][place] = value
+    with pytest.raises(InputError, match=word):
+        make(**fields)
+
+
+def test_sums_of_real_activations_fit_together_whatever_the_rounding() -> None:
+    """Constant activations meet Cauchy and Schwarz with equality; half precision rounds each of them."""
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.full((2, 1), 4000)
+    for activations in (
+        torch.full((2, 4000, 3, 7), -0.27, dtype=torch.bfloat16),
+        torch.full((2, 4000, 3, 7), 1e-30),
+        torch.full((2, 4000, 3, 7), 3e38),
+        torch.zeros(2, 4000, 3, 7),
+        torch.randn(2, 4000, 3, 7, generator=random),
+        torch.randn(2, 4000, 3, 7, generator=random).half() * 1e-3 + 100,
+    ):
+        ActivationCounts(
+            ("en", "sw"), (activations > 0).sum(dim=1, keepdim=True), tokens, tokens, "mlp.act", "all",
+            activation_sum=activations.double().sum(dim=1), activation_squares=activations.double().square().sum(dim=1),
+            maximum=activations.amax(dim=1).float(),
+        )  # fmt: skip
+
+
 def test_more_firings_than_tokens_are_refused_and_located() -> None:
     counts = make()
     counts.firings[1, 2, 1, 3] = counts.tokens[1, 2] + 1
@@ -209,9 +308,9 @@ def saved(folder: Path) -> Path:
 
 
 def rewritten(path: Path, tensors: dict[str, Any] | None = None, **metadata: str | None) -> Path:
-    """The file with some tensors and some of its header changed; None leaves one out."""
+    """The file with some tensors and some of its header changed, as others may write it; None leaves one out."""
     with safe_open(path, framework="pt") as file:
-        header = file.metadata() | metadata
+        header = file.metadata() | {"checksum": None, "header_checksum": None} | metadata
     changed = load_file(path) | (tensors or {})
     save_file(
         {name: tensor for name, tensor in changed.items() if tensor is not None},
@@ -291,15 +390,17 @@ def statistics(seed: int = 0) -> dict[str, Any]:
     random = torch.Generator().manual_seed(seed)
     documents = make().documents
     share = torch.rand(3, 4, 2, 5, generator=random)
-    maximum = torch.randn(3, 2, 5, generator=random)
-    maximum[2] = -torch.inf
+    maximum = 1 + torch.rand(3, 2, 5, generator=random)
+    total = 2 * torch.rand(3, 2, 5, generator=random, dtype=torch.float64) - 1
+    squares = maximum.double().square() + torch.rand(3, 2, 5, generator=random, dtype=torch.float64)
+    maximum[2], total[2], squares[2] = -torch.inf, 0, 0  # a language without a token
     return {
         "document_firings": (share * (documents[..., None, None] + 1))
         .floor()
         .long()
         .minimum(documents[..., None, None]),
-        "activation_sum": torch.randn(3, 2, 5, generator=random, dtype=torch.float64),
-        "activation_squares": torch.rand(3, 2, 5, generator=random, dtype=torch.float64),
+        "activation_sum": total,
+        "activation_squares": squares,
         "maximum": maximum,
     }
 
@@ -380,7 +481,7 @@ def test_a_file_from_before_is_read(tmp_path: Path) -> None:
     counts.save(tmp_path / "new.safetensors")
     tensors = load_file(tmp_path / "new.safetensors")
     with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
-        metadata = file.metadata()
+        metadata = {name: text for name, text in file.metadata().items() if "checksum" not in name}
     tensors |= {name: tensors[name].sum(dim=1) for name in ("loss_sum", "loss_tokens")}
     save_file(tensors, tmp_path / "old.safetensors", metadata=metadata)
     old = ActivationCounts.load(tmp_path / "old.safetensors")
@@ -409,7 +510,7 @@ def test_merging_one_or_without_fingerprints_changes_nothing() -> None:
         ({"trained_languages": ("zh",)}, "trained_languages"),
         ({"firings": torch.zeros(3, 4, 2, 6).long()}, "4 shards of 2 x 6 neurons"),
         ({"loss_sum": None, "loss_tokens": None}, "loss_sum is missing, and there in the first"),
-        ({"maximum": torch.zeros(3, 2, 5)}, "maximum is there, and missing in the first"),
+        ({"maximum": statistics()["maximum"]}, "maximum is there, and missing in the first"),
         ({"data_fingerprint": "f00d"}, "the same texts as counts 1"),
     ],
 )

@@ -268,6 +268,9 @@ def test_controls_without_their_probabilities_are_refused() -> None:
         make().matched({"zh": p["zh"]})
     with pytest.raises(InputError, match=r"probabilities of 'zh': shape \(4, 59\)"):
         make().matched(p | {"zh": p["zh"][:, 1:]})
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match="probabilities of 'zh': values from"):
+            make().matched(p | {"zh": p["zh"].clone().index_fill_(0, torch.tensor(0), wrong)})
     with pytest.raises(InputError, match="among"):
         make().matched(p, among=0)
 
@@ -322,9 +325,9 @@ def test_sets_survive_the_file(tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, tensors: dict[str, Any] | None = None, **metadata: str | None) -> Path:
-    """The file with some tensors and some of its header changed; None leaves one out."""
+    """The file with some tensors and some of its header changed, as others may write it; None leaves one out."""
     with safe_open(path, framework="pt") as file:
-        header = file.metadata() | metadata
+        header = file.metadata() | {"checksum": None, "header_checksum": None} | metadata
     changed = load_file(path) | (tensors or {})
     save_file(
         {name: tensor for name, tensor in changed.items() if tensor is not None},
@@ -348,6 +351,9 @@ def rewritten(path: Path, tensors: dict[str, Any] | None = None, **metadata: str
         ({}, {"names": json.dumps(["zh", "sw", ""])}, r"sets\.safetensors, sets"),
         ({}, {"thresholds": "[1]"}, "thresholds"),
         ({}, {"tokens": '{"zh": "1"}'}, "tokens"),
+        ({}, {"tokens": '{"zh": -1}'}, r"sets\.safetensors, tokens of 'zh': -1"),
+        ({}, {"tokens": f'{{"zh": {2**62}}}'}, r"sets\.safetensors, tokens of 'zh'"),
+        ({}, {"thresholds": '{"tau": NaN}'}, r"sets\.safetensors, threshold 'tau'"),
         ({"sets": torch.zeros(3, 4, 60)}, {}, r"sets\.safetensors, set 'zh'"),
         ({"sets": torch.zeros(3, 60) > 0}, {}, "sets, layers, neurons"),
         ({"other": torch.zeros(2)}, {}, "one tensor"),

@@ -28,7 +28,7 @@ def record() -> ActivationCounts:
         loss_sum=torch.rand(G, S, generator=random).double(), loss_tokens=draw(1, 50, G, S),
         document_firings=draw(0, 5, G, S, L, N).to(torch.uint8),
         activation_sum=torch.rand(G, L, N, generator=random).double(),
-        activation_squares=torch.rand(G, L, N, generator=random).double(),
+        activation_squares=1 + torch.rand(G, L, N, generator=random).double(),
         maximum=torch.rand(G, L, N, generator=random),
     )  # fmt: skip
 

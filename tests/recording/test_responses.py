@@ -193,11 +193,11 @@ def test_only_the_main_rank_writes(tokenizer: Any, model: Any, tmp_path: Path) -
 
 
 def edited(**changes: Any) -> Callable[[str], str]:
-    """The file with other values in its second line."""
+    """The file with other values in its second line, as one without checksums, from before there were any."""
 
     def edit(text: str) -> str:
         lines = text.splitlines()
-        lines[1] = json.dumps({**json.loads(lines[1]), **changes})
+        lines[1] = json.dumps({**json.loads(lines[1]), "checksum": None, **changes})
         return "\n".join(lines) + "\n"
 
     return edit
@@ -234,6 +234,27 @@ def test_a_damaged_file_is_refused_in_a_line(
     assert len(refusal.value.problems) == 1
     assert str(refusal.value).startswith(f"{path}: {found}")
     assert "expected the responses of this run to its probe. Restore the file" in str(refusal.value)
+
+
+def test_every_changed_character_is_found(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    """A line that still reads as a response to its prompt is refused too: by its checksum."""
+    probe = make_probe(tokenizer)
+    whole = respond(probe, model, folder=tmp_path, step=0)
+    path = tmp_path / "responses.jsonl"
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for place in random.choice(len(content), 300, replace=False):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(bytes(flipped))
+        try:
+            read = recall(probe, tmp_path, 0)
+        except InputError as error:
+            refused += str(path) in str(error)
+        else:
+            assert read.fingerprint == whole.fingerprint
+    assert refused > 250
 
 
 def test_a_file_of_bytes_is_refused(tokenizer: Any, model: Any, tmp_path: Path) -> None:
@@ -411,6 +432,10 @@ def test_a_tracker_goes_on_only_from_its_own_responses(kind: str, tokenizer: Any
     path = tmp_path / "neurons" / ("responses.jsonl" if kind == "generated_once" else "step-000000.responses.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     lines[0]["tokens"][0] = 9
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(InputError, match="line 1: its checksum does not fit"):
+        tracker().pick_up(2)
+    del lines[0]["checksum"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with pytest.raises(InputError, match="counted on another probe"):
         tracker().pick_up(2)

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -297,3 +298,24 @@ def test_the_command_refuses_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_says_who_drew_it_and_only_such_files_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixel = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
+    monkeypatch.setattr(png, "_draw", lambda figures, advance: dict.fromkeys(figures, pixel))
+    write_png(tmp_path, {"kinds.png": {}})
+    written = (tmp_path / "kinds.png").read_bytes()
+    text = written[33:]
+    length = struct.unpack(">I", text[:4])[0]
+    assert text[4 : 8 + length] == b"tEXtSoftware\0alignlab"
+    assert struct.unpack(">I", text[8 + length : 12 + length])[0] == zlib.crc32(text[4 : 8 + length])
+    assert written[:33] + text[12 + length :] == pixel
+    write_png(tmp_path, {"kinds.png": {}, "layers.png": {}})
+    (tmp_path / "layers.png").write_bytes(pixel)
+    with pytest.raises(InputError, match=r"layers.png is there, and no figure that alignlab drew"):
+        write_png(tmp_path, {"kinds.png": {}, "layers.png": {}})
+    assert (tmp_path / "layers.png").read_bytes() == pixel

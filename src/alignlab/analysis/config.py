@@ -20,7 +20,6 @@ from alignlab.analysis.study import Study
 from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem
-from alignlab.hiding import hide_secrets
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
@@ -29,9 +28,11 @@ from alignlab.models.shelf import Shelf
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.recording.probes import ProbeConfig
+from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
+from alignlab.secret_settings import hidden_problems, secret_problems
 
 
 class AnalyzeConfig(AnalyzeOptions):
@@ -75,6 +76,7 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.log and self.wandb.resolved_mode() == "disabled":
             expected, fix = "a mode that logs", "Set wandb.mode=auto; by default it is that of the run."
             problems.append(Problem("log", "true, but wandb.mode is disabled", expected, fix))
+        problems += self._secrets()
         if self.counts is not None and self.models:
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
@@ -88,10 +90,18 @@ class AnalyzeConfig(AnalyzeOptions):
         if problems:
             raise InputError(*problems)
 
+    def _secrets(self) -> list[Problem]:
+        """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
+        plain = to_plain(self)
+        names = ["folder", *(["wandb.project", "wandb.entity", "wandb.tags"] if self.log else [])]
+        used = ["models", "model", "probe", "against"] if self.recount or self.models else []
+        used += ["wandb"] if self.log else []
+        return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
+
     def _counted(self) -> list[Counted]:
         """The models to count: those named, or the base and every checkpoint of the run."""
         if self.run is None:
-            return [Counted(Path(source).name, source) for source in self.models]
+            return [Counted(hide(Path(source).name), source) for source in self.models]
         folder = RunFolder(Path(self.run).expanduser())
         steps = {str(step): step for step in folder.checkpoint_steps()}
         base = self.model.source if self.model else ""
@@ -105,7 +115,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 expected = f"one of: 0 (the base), {', '.join(steps)}"
                 problems.append(Problem("models", f"the run has no checkpoint of step {name}", expected))
             else:
-                found.append(Counted(Path(name).name, name))
+                found.append(Counted(hide(Path(name).name), name))
         if problems:
             raise InputError(*problems)
         return found
@@ -154,7 +164,7 @@ class AnalyzeConfig(AnalyzeOptions):
         """The question as YAML, without secrets: it is written, and may be uploaded."""
         return to_yaml(
             self.model_copy(update={"dry_run": False, "folder": None, "log": False, "wandb": WandbOptions()}),
-            hide_secrets,
+            hide_all,
         )
 
     def wandb_analysis(self) -> WandbAnalysis | None:
@@ -162,7 +172,7 @@ class AnalyzeConfig(AnalyzeOptions):
         if not self.log:
             return None
         run = None if self.run is None else RunFolder(Path(self.run).expanduser())
-        shown = hide_secrets(to_plain(self.model_copy(update={"folder": str(self.results)})))
+        shown = hide_all(to_plain(self.model_copy(update={"folder": str(self.results)})))
         name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
         again = self.recount or bool(self.models)
         logger = WandbConfig.of(self.wandb).build_analysis(

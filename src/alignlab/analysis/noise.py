@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from alignlab.atomic import whole_file
+from alignlab import console
+from alignlab.checksums import read_checked, save_checked
+from alignlab.errors import InputError
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identified, Identifier
@@ -55,15 +56,18 @@ class Kept:
     path: Path
 
     def read(self) -> dict[str, Tensor] | None:
-        """What was stored; None where nothing was, or it cannot be read: it is then made again."""
+        """What was stored; None where nothing was. What is damaged is derived: that is said, and it is made again."""
+        if not self.path.is_file():
+            return None
         try:
-            return load_file(self.path) if self.path.is_file() else None
-        except SafetensorError:
+            with safe_open(self.path, framework="pt") as file:
+                return read_checked(self.path, file)
+        except (SafetensorError, InputError):
+            console.complain(f"note: {self.path} was damaged after it was written; what it held is drawn again.")
             return None
 
     def write(self, tensors: dict[str, Tensor]) -> None:
-        with whole_file(self.path) as partial:
-            save_file(tensors, partial)
+        save_checked(self.path, tensors, {"format": "alignlab-resamples"})
 
 
 @dataclass(frozen=True)

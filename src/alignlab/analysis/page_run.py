@@ -19,6 +19,7 @@ from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.summary import CountRow
+from alignlab.redaction import hide, hide_all
 from alignlab.reporting.page import (
     LanguageOverlap,
     LayerParts,
@@ -114,15 +115,15 @@ class PageOf:
         config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
-            name=self.name,
-            folder=str(self.folder),
-            model=counts.model,
-            revision=counts.revision,
+            name=hide(self.name),
+            folder=hide(str(self.folder)),
+            model=hide(counts.model),
+            revision=hide(counts.revision),
             site=counts.site,
             scope=counts.scope,
             shape=last.now.shape,
             identifier=self.identifier,
-            options=self.options,
+            options=hide_all(self.options),
             languages=self._languages,
             steps=list(self._steps),
             rows=self._rows,
@@ -135,10 +136,12 @@ class PageOf:
             parts=self._parts or None,
             parts_refused=self._refused,
             numbers=found or None,
-            config=config.read_text(encoding="utf-8") if config.is_file() else None,
-            environment=json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else None,
-            notes=self._notes,
-            how_to=self.how_to,
+            config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
+            environment=hide_all(json.loads(environment.read_text(encoding="utf-8")))
+            if environment.is_file()
+            else None,
+            notes=hide_all(self._notes),
+            how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
         )
 

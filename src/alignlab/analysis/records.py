@@ -13,6 +13,7 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
+from alignlab.redaction import hide
 from alignlab.runs import RunFolder, step_of
 
 
@@ -33,7 +34,7 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
     run = RunFolder(folder)
     if not folder.is_dir():
         raise InputError(Problem(f"run ({folder})", "there is no such folder", "the folder of a run", nearest(folder)))
-    paths = sorted(run.neurons.glob("step-*.safetensors"), key=step_of)
+    paths = run.snapshots()
     if not paths:
         expected = f"snapshots as {run.neurons}/step-000000.safetensors"
         fix = "Give the folder of a run that alignlab.train or a tracker wrote."
@@ -62,12 +63,12 @@ def stored_counts(
         if path.is_dir():
             fix = "Give one file, or the run's folder as run=... for all its snapshots."
             raise InputError(Problem(f"counts ({path})", "a folder", "a file that ActivationCounts.save wrote", fix))
-        return [StoredCounts(path.name, path, _loader(path))]
+        return [StoredCounts(hide(path.name), path, _loader(path))]
     if not languages:
         fix = "The files have no list of them: pass languages=[en,zh,...], the codes in the names of the files."
         raise InputError(Problem("languages", "not given", "the languages of the counts", fix))
     chosen = list(languages)
-    return [StoredCounts(path.name, path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
+    return [StoredCounts(hide(path.name), path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
 
 
 def parts(

@@ -17,7 +17,7 @@ from alignlab.analysis.rows import csv_text
 from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
-from alignlab.errors import InputError, Problem
+from alignlab.manifest import check_replaceable
 from alignlab.neurons.sets import NeuronSets
 from alignlab.reporting.page import write_page
 from alignlab.reporting.snapshots import (
@@ -30,6 +30,10 @@ from alignlab.reporting.snapshots import (
     table_rows,
     table_title,
 )
+from alignlab.runs import check_writable
+
+# The kind of folder that an analysis leaves.
+RESULTS = "analysis"
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,22 @@ class Results:
     wandb: str | None = None
 
 
+def check_results(config: AnalyzeConfig) -> None:
+    """Refuse, before any work, a folder that holds something else than an analysis, or that cannot be written."""
+    check_replaceable(config.results, RESULTS, "folder")
+    check_writable(config.results, "folder")
+
+
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
     """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`.
 
     sets: by language, the selected neurons above tau.
     """
     folder = config.results
-    if folder.exists() and not (folder / "config.yaml").is_file():
-        fix = "Set folder to another."
-        raise InputError(Problem(f"folder ({folder})", "it holds something else than an analysis", "a new folder", fix))
     logged = config.wandb_analysis()
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        with whole_folder(folder) as partial:
+        with whole_folder(folder, RESULTS) as partial:
             first, last, lines = _ask(config, records, partial, logged)
         if logged is not None:
             logged.end(folder)

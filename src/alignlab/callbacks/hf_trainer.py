@@ -39,9 +39,10 @@ class NeuronTrackerCallback(SnapshotTaker, TrainerCallback):
         _refuse_sharded(given["model"])
         self.prepare(self.find_model(given["model"]))
         if state.global_step == 0:
+            self.begin(main=state.is_world_process_zero)
             self.take_snapshot(args, state, given["model"])
         else:
-            self.pick_up(state.global_step)
+            self.pick_up(state.global_step, main=state.is_world_process_zero)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         # The last step too, before the Trainer saves it; others who stop the training may do so after this.
@@ -62,6 +63,8 @@ class NeuronTrackerCallback(SnapshotTaker, TrainerCallback):
         snapshot = self.take(
             self.find_model(model), state.global_step, context=precision(args), main=state.is_world_process_zero
         )
+        if snapshot is None:
+            return
         values = scalars(snapshot)
         epoch = {} if state.epoch is None else {"epoch": state.epoch}
         state.log_history.append({**values, **epoch, "step": state.global_step})

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker, find_model
+from alignlab.hooks import loud
 from alignlab.reporting.snapshots import scalars
 
 __all__ = ["NeuronTracker", "find_model"]
@@ -31,21 +32,27 @@ class NeuronTracker(SnapshotTaker, L.Callback):
                 logger.experiment.define_metric("neurons/step", hidden=True)
                 logger.experiment.define_metric("neurons/*", step_metric="neurons/step")
 
+    @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.prepare(self.find_model(pl_module))
         if trainer.global_step == 0:
+            self.begin(main=trainer.is_global_zero)
             self.take_snapshot(trainer, pl_module)
-        else:
-            self.pick_up(trainer.global_step)
+            return
+        self.pick_up(trainer.global_step, main=trainer.is_global_zero)
+        if self.due(trainer.global_step):  # the training was stopped before it could be taken
+            self.take_snapshot(trainer, pl_module)
 
+    @loud
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self.due(trainer.global_step):
             self.take_snapshot(trainer, pl_module)
 
+    @loud
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.taken(trainer.global_step):
+        if self.due_at_end(trainer.global_step):
             self.take_snapshot(trainer, pl_module)
 
     def take_snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -56,6 +63,6 @@ class NeuronTracker(SnapshotTaker, L.Callback):
             context=trainer.precision_plugin.forward_context,
             main=trainer.is_global_zero,
         )
-        if trainer.is_global_zero:
+        if snapshot is not None and trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.log_metrics(scalars(snapshot), step=snapshot.step)

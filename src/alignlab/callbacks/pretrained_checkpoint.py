@@ -12,49 +12,59 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from safetensors import SafetensorError
 
-from alignlab.atomic import remove, whole_folder
+from alignlab import console
+from alignlab.atomic import discard, whole_folder
 from alignlab.errors import InputError, Problem
+from alignlab.hooks import loud
+from alignlab.manifest import strangers, verify
 from alignlab.methods.base import AlignmentModule
+from alignlab.models.finite import check_finite
 from alignlab.runs import RunFolder
 
 STATE = "trainer.ckpt"
 
 
 class PretrainedCheckpoint(Checkpoint):
-    """Save every `every_n_steps` optimiser steps and at the end.
+    """Save after the optimiser steps `steps`, and wherever the training ends.
 
-    `checkpoints/step-*` holds what `save_pretrained` writes (a PEFT adapter, or the full model), the tokenizer, and
-    `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on.
-    Of these the last `keep_last` are kept (all where it is None) and those of `keep_steps`.
+    `checkpoints/step-*` holds what `save_pretrained` writes (a PEFT adapter, or the full model), the tokenizer,
+    `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on, and the list of
+    these files with their checksums.
+    Of these the last `keep_last` are kept (all where it is None) and those of `keep_steps`. One of another step, where
+    the training was stopped, goes when the next one is there. Weights that are not finite are never saved, and a
+    checkpoint in which somebody has put files of their own is never removed.
     Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the
-    snapshot.
+    snapshot, unless the training was stopped right there.
     """
 
     def __init__(
         self,
         folder: RunFolder,
         tokenizer: Any,
-        every_n_steps: int | None,
+        steps: Collection[int],
         *,
         keep_last: int | None = None,
         keep_steps: Collection[int] = (),
     ) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
-        self.every_n_steps = every_n_steps
+        self.steps = frozenset(steps)
         self.keep_last = keep_last
         self.keep_steps = frozenset(keep_steps)
         self._saved: int | None = None
 
+    @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = trainer.global_step
 
+    @loud
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
+        if trainer.global_step in self.steps:
             self._save(trainer, pl_module)
 
+    @loud
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save(trainer, pl_module)
 
@@ -62,13 +72,14 @@ class PretrainedCheckpoint(Checkpoint):
         if trainer.global_step == self._saved:
             return
         assert isinstance(pl_module, AlignmentModule)
+        check_finite(pl_module.model, trainer.global_step)
         self._saved = trainer.global_step
         target = self.folder.checkpoint(trainer.global_step)
         # Collecting the state is collective; rank zero writes.
         state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         if trainer.is_global_zero:
             try:
-                with whole_folder(target) as partial:
+                with whole_folder(target, "checkpoint") as partial:
                     trainer.strategy.checkpoint_io.save_checkpoint(state, partial / STATE)
                     pl_module.model.save_pretrained(partial)  # type: ignore[operator]
                     self.tokenizer.save_pretrained(partial)
@@ -80,19 +91,25 @@ class PretrainedCheckpoint(Checkpoint):
         trainer.strategy.barrier("alignlab checkpoint")
 
     def _remove_old(self) -> None:
-        if self.keep_last is None:
-            return
-        for step in self.folder.checkpoint_steps()[: -self.keep_last]:
-            if step not in self.keep_steps:
-                remove(self.folder.checkpoint(step))
+        """Of the checkpoints before the one that has just been saved, remove those that are not to be kept."""
+        steps = self.folder.checkpoint_steps()
+        planned = [step for step in steps if step in self.steps]
+        kept = {*planned[-(self.keep_last or len(planned)) :], *self.keep_steps, steps[-1]}
+        for folder in (self.folder.checkpoint(step) for step in steps if step not in kept):
+            if strangers(folder):
+                console.complain(f"{folder} is kept: it also holds files that alignlab did not write.")
+            else:
+                discard(folder)
 
 
 def state_path(folder: RunFolder, step: int) -> Path:
-    """The file from which Lightning goes on, once it has been seen to be whole."""
+    """The file from which Lightning goes on, once the whole checkpoint has been seen to be as it was written."""
     path = folder.checkpoint(step) / STATE
+    fix = f"Remove the folder {path.parent} to continue from the checkpoint before it."
+    if faults := verify(path.parent):
+        raise InputError(Problem(str(path.parent), "; ".join(faults), "a whole checkpoint", fix))
     try:
         torch.load(path, map_location="meta", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        fix = f"Remove the folder {path.parent} to continue from the checkpoint before it."
         raise InputError(Problem(str(path), f"it cannot be read ({error})", "a whole checkpoint", fix)) from error
     return path

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 
 from alignlab import console
+from alignlab.hooks import loud
 
 
 class TrainingProgress(L.Callback):
@@ -19,10 +20,12 @@ class TrainingProgress(L.Callback):
         self._advance: console.Advance | None = None
         self._step = 0
 
+    @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
         self._advance = self._stack.enter_context(console.progress("Training", self.total_steps, self._step))
 
+    @loud
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

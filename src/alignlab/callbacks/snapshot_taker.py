@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ from torch import nn
 from alignlab import console
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, UnsupportedModelError
+from alignlab.models.distributed import from_first
+from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
@@ -29,13 +31,14 @@ from alignlab.reporting.snapshots import (
     TABLE_HEADER,
     Snapshot,
     collect_csv,
+    csv_text,
     summarise,
     table_note,
     table_rows,
     table_title,
     write_csv,
 )
-from alignlab.runs import step_name
+from alignlab.runs import snapshot_files, step_name, step_of
 
 
 class SnapshotTaker:
@@ -49,7 +52,9 @@ class SnapshotTaker:
         same in every language.
     tokenizer: needed with texts only.
     every_n_steps: optimiser steps between snapshots; None takes the first and the last only.
+    steps: the very steps at which snapshots are taken, instead; a training that ends elsewhere takes none there.
     folder: where the folder `neurons` is made.
+    overwrite: replace the snapshots that an earlier training left in the folder; by default they are refused.
     trained: languages in training; all others of the probe are unseen.
     identifier: how neurons are classified.
     loss: also measure the loss over the counted tokens.
@@ -57,6 +62,7 @@ class SnapshotTaker:
         squares of its activations; their `maximum`.
     model: gives the Hugging Face model of a module that holds several; by default the one it holds.
     show: print a table at every snapshot.
+    abandonable: entered around the counting; gives whether to count, and may end it by swallowing what is raised.
 
     Raises `InputError` for texts without a tokenizer, a language without a token to count, or another statistic.
     """
@@ -70,22 +76,29 @@ class SnapshotTaker:
         *,
         folder: Path | str,
         every_n_steps: int | None = None,
+        steps: Collection[int] | None = None,
+        overwrite: bool = False,
         trained: Sequence[str] = (),
         identifier: Identifier | None = None,
         loss: bool = True,
         statistics: Sequence[str] = ("documents",),
         model: Callable[[Any], nn.Module] | None = None,
         show: bool = True,
+        abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
         self.probe = probe if isinstance(probe, Probe) else self._probe_of_texts(probe, tokenizer)
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
+        self.steps = steps
+        self.overwrite = overwrite
         self.trained = tuple(trained)
         self.identifier: Identifier = identifier or TernaryConfig()
         self.loss = loss
         self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model
         self.show = show
+        self.abandonable = abandonable
+        self.recalled = False  # whether the last snapshot is that of an earlier process
         self.first: Snapshot | None = None
         self.last: Snapshot | None = None
         self._sites: list[Site] = []
@@ -103,7 +116,13 @@ class SnapshotTaker:
 
     def due(self, step: int) -> bool:
         """Whether a snapshot is to be taken after this step."""
+        if self.steps is not None:
+            return step in self.steps and not self.taken(step)
         return self.every_n_steps is not None and step % self.every_n_steps == 0 and not self.taken(step)
+
+    def due_at_end(self, step: int) -> bool:
+        """Whether one is to be taken where the training ends."""
+        return self.steps is None and not self.taken(step)
 
     def taken(self, step: int) -> bool:
         """Whether the last snapshot is that of this step."""
@@ -116,17 +135,22 @@ class SnapshotTaker:
         *,
         context: Callable[[], AbstractContextManager[object]] = nullcontext,
         main: bool = True,
-    ) -> Snapshot:
+    ) -> Snapshot | None:
         """Count and classify; every rank has to call it, and the main one (`main`) writes and shows.
 
         context: entered around each forward, such as an autocast.
+        None where the counting was left (`abandonable`). Raises InputError for trained weights that are not finite.
         """
+        check_finite(model, step)
         name, revision = identity(model)
-        with _uncompiled():
+        counted: list[ActivationCounts] = []
+        with _uncompiled(), self.abandonable() as wanted:
+            if not wanted:
+                return None
             probe = respond(self.probe, model, folder=self._neurons, step=step, context=context, main=main)
             total = sum(len(document) for documents in probe.documents.values() for document in documents)
             with console.progress(f"Counting at step {step}", total) as advance:
-                counts = count_firings(
+                found = count_firings(
                     model,
                     self._sites,
                     probe,
@@ -136,38 +160,91 @@ class SnapshotTaker:
                     context=context,
                     advance=advance,
                 )
+            counted.append(found)
+        if not counted:
+            return None
+        (counts,) = counted
         snapshot = self._keep(counts)
+        self.recalled = False
         if main:
             self._write(counts, snapshot)
             if self.show:
                 self._print(snapshot, counts)
         return snapshot
 
-    def pick_up(self, step: int) -> None:
+    def begin(self, *, main: bool = True) -> None:
+        """Make the folder ready for a training that begins; every rank has to call it.
+
+        Raises InputError where an earlier training was tracked there, unless that is to be replaced: two cannot share
+        one table. What a training that was stopped before its second snapshot has left is replaced.
+        """
+        from_first(lambda: self._clear() if main else None)
+
+    def _clear(self) -> None:
+        done = [step_of(path) for path in snapshot_files(self._neurons, "safetensors")]
+        if any(done) and not self.overwrite:
+            found = f"it holds the snapshots of an earlier training, up to step {max(done)}"
+            fix = "Give another folder, or overwrite=True to replace them."
+            raise InputError(Problem(f"folder ({self.folder})", found, "a folder of its own", fix))
+        for suffix in ("safetensors", "csv", "responses.jsonl"):
+            for path in snapshot_files(self._neurons, suffix):
+                path.unlink()
+
+    def pick_up(self, step: int, *, main: bool = True) -> None:
         """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone.
 
-        Raises `InputError` where the first is missing or damaged, or was counted on another probe; where the model
-        answers the probe itself, its responses of then have to be there too.
+        The main rank looks at all snapshots before this step; a table that is missing, or not what its counts give, is
+        written again. Raises `InputError` on every rank where a snapshot is missing or damaged, or was counted on
+        another probe; where the model answers the probe itself, its responses of then have to be there too.
         """
-        folder = self._neurons
-        first = folder / f"{step_name(0)}.safetensors"
-        if not first.is_file():
-            fix = "Give the folder in which the run has been tracked from its start."
-            expected = "the snapshot of step 0, to which the others are compared"
-            raise InputError(
-                Problem(f"{first}", f"there is no such file, and the run is at step {step}", expected, fix)
-            )
-        steps = (0, step) if (folder / f"{step_name(step)}.safetensors").is_file() else (0,)
-        for done in steps:
-            path = folder / f"{step_name(done)}.safetensors"
-            counts = ActivationCounts.load(path)
-            if counts.data_fingerprint != recall(self.probe, folder, done).fingerprint:
-                fix = "Counts on different text cannot be compared: give the same texts, or another folder."
-                raise InputError(Problem(f"{path}", "counted on another probe", "the probe of this run", fix))
-            if counts.site != self.probe.site:
-                found, expected = f"counted at {counts.site}", f"{self.probe.site}, the site of this run"
-                raise InputError(Problem(f"{path}", found, expected, "Give the same site, or another folder."))
-            self._keep(counts)
+        from_first(lambda: self._check_earlier(step) if main else None)
+        for done in sorted({0, step}):
+            path = self._counts_path(done)
+            if path.is_file():
+                self._keep(ActivationCounts.load(path))
+        self.recalled = True
+
+    def _check_earlier(self, step: int) -> None:
+        done = {step_of(path) for path in snapshot_files(self._neurons, "safetensors")}
+        expected = {0} | {due for due in self.steps or () if due < step}
+        present = sorted(one for one in done if one <= step)
+        problems = [_missing(self._counts_path(one), step) for one in sorted(expected - done)]
+        anchor: Identified | None = None
+        for one in present:
+            try:
+                counts = self._checked(one)
+            except InputError as error:
+                problems += error.problems
+                continue
+            if not problems:
+                snapshot = summarise(counts, self.identifier, self.trained, anchor)
+                anchor = anchor or snapshot.result
+                self._mend_table(snapshot)
+        if problems:
+            raise InputError(*problems)
+        with refusing(self._neurons, "the table"):
+            collect_csv([self._table_path(one) for one in present], self.folder / "neurons.csv")
+
+    def _checked(self, step: int) -> ActivationCounts:
+        """A snapshot of this run's. Raises InputError for one that is damaged, or of another probe or site."""
+        path = self._counts_path(step)
+        counts = ActivationCounts.load(path)
+        if counts.data_fingerprint != recall(self.probe, self._neurons, step).fingerprint:
+            fix = "Counts on different text cannot be compared: give the same texts, or another folder."
+            raise InputError(Problem(f"{path}", "counted on another probe", "the probe of this run", fix))
+        if counts.site != self.probe.site:
+            found, expected = f"counted at {counts.site}", f"{self.probe.site}, the site of this run"
+            raise InputError(Problem(f"{path}", found, expected, "Give the same site, or another folder."))
+        return counts
+
+    def _mend_table(self, snapshot: Snapshot) -> None:
+        path, text = self._table_path(snapshot.step), csv_text(snapshot).encode()
+        found = path.read_bytes() if path.is_file() else None
+        if found == text:
+            return
+        console.say(f"note: {path} {'was missing' if found is None else 'had changed'}: written again from its counts")
+        with refusing(self._neurons, f"the table of step {snapshot.step}"):
+            write_csv(path, snapshot)
 
     def _keep(self, counts: ActivationCounts) -> Snapshot:
         anchor: Identified | None = self.first.result if self.first else None
@@ -179,11 +256,18 @@ class SnapshotTaker:
     def _neurons(self) -> Path:
         return self.folder / "neurons"
 
+    def _counts_path(self, step: int) -> Path:
+        return self._neurons / f"{step_name(step)}.safetensors"
+
+    def _table_path(self, step: int) -> Path:
+        return self._neurons / f"{step_name(step)}.csv"
+
     def _write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
         with refusing(self._neurons, f"the snapshot of step {snapshot.step}"):
-            counts.save(self._neurons / f"{step_name(snapshot.step)}.safetensors")
-            write_csv(self._neurons / f"{step_name(snapshot.step)}.csv", snapshot)
-            collect_csv(self._neurons, self.folder / "neurons.csv")
+            counts.save(self._counts_path(snapshot.step))
+            write_csv(self._table_path(snapshot.step), snapshot)
+            tables = [path for path in snapshot_files(self._neurons, "csv") if step_of(path) <= snapshot.step]
+            collect_csv(tables, self.folder / "neurons.csv")
 
     def _print(self, snapshot: Snapshot, counts: ActivationCounts) -> None:
         console.say()
@@ -207,6 +291,16 @@ class SnapshotTaker:
             Record(str(number), code, text) for code, lines in texts.items() for number, text in enumerate(lines)
         ]
         return build_probe(records, tokenizer, scope="all")
+
+
+def _missing(path: Path, step: int) -> Problem:
+    found = f"there is no such file, and the run is at step {step}"
+    done = step_of(path)
+    if done == 0:
+        fix = "Give the folder in which the run has been tracked from its start."
+        return Problem(f"{path}", found, "the snapshot of step 0, to which the others are compared", fix)
+    fix = f"Restore it, or remove the checkpoints from step {done} on, so that the run goes on from before it."
+    return Problem(f"{path}", found, f"the snapshot of step {done}", fix)
 
 
 def find_model(module: nn.Module, remedy: str = "NeuronTracker(..., model=lambda module: module.student)") -> nn.Module:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import lightning as L
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
+from alignlab.hooks import loud
 from alignlab.reporting.snapshots import read_anchored
 from alignlab.reporting.wandb_media import Course
 from alignlab.reporting.wandb_run import WandbRun
-from alignlab.runs import step_name, step_of
+from alignlab.runs import snapshot_files, step_name, step_of
 
 
 class WandbNeurons(L.Callback):
@@ -29,16 +30,17 @@ class WandbNeurons(L.Callback):
         self._shown: int | None = None
         self._course: Course | None = None
 
+    @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.global_step == 0:
-            self._show(trainer)
-        else:
-            self._shown = trainer.global_step
+        if self.tracker.recalled and self.tracker.last is not None:
+            self._shown = self.tracker.last.step
+        self._show(trainer)
         if self.which == "all":
-            for path in sorted(self.folder.glob("step-*.safetensors")):
+            for path in snapshot_files(self.folder, "safetensors"):
                 if step_of(path) <= trainer.global_step:
                     self._give(trainer, step_of(path))
 
+    @loud
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -46,12 +48,13 @@ class WandbNeurons(L.Callback):
         if self.which == "all":
             self._give(trainer, trainer.global_step)
 
+    @loud
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._show(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not at the end of the training: a run that was killed after its last step has none when it is continued.
-        if self.which != "none":
+        if self.which != "none" and self.tracker.taken(trainer.global_step):
             self._give(trainer, trainer.global_step)
 
     def _show(self, trainer: L.Trainer) -> None:
@@ -64,7 +67,7 @@ class WandbNeurons(L.Callback):
         if not loggers:
             return
         if self._course is None:
-            tables = [path for path in sorted(self.folder.glob("step-*.csv")) if step_of(path) < snapshot.step]
+            tables = [path for path in snapshot_files(self.folder, "csv") if step_of(path) < snapshot.step]
             self._course = Course(row for path in tables for row in read_anchored(path))
         make = self._course.add(snapshot)
         for logger in loggers:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alignlab.errors import InputError, Problem
+from alignlab.hooks import loud
 from alignlab.methods.losses import share_of_step
 from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.models.distributed import rank, sum_over_ranks, world_size
@@ -41,10 +42,14 @@ class AlignmentModule(L.LightningModule):
         # from_pretrained gives evaluation mode and Lightning keeps it: dropout and checkpointing would be silently off.
         self.model.train()
 
+    @loud
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         number = int(batch["number"])
         torch.manual_seed(_mix(self.seed, number, rank()))
         accumulation = self.trainer.accumulate_grad_batches
+        if number // accumulation != self.trainer.global_step:
+            # As Lightning begins anew with a loader that ends too early.
+            raise RuntimeError(f"micro-batch {number} came at step {self.trainer.global_step}")
         loss_sum = self.loss_sum(batch)
         if number % accumulation == 0:
             self._step_loss = torch.zeros_like(loss_sum)
@@ -72,6 +77,9 @@ class AlignmentModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        # Of no use to a continuation: those of ours have none, and the time that Lightning's timer has seen pass was
+        # that of another process.
+        checkpoint["callbacks"] = {}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, distributed
+
+from alignlab.errors import InputError, Problem
+
+T = TypeVar("T")
 
 _INHERITED = "ALIGNLAB_DECIDED"
 
@@ -112,6 +117,21 @@ def broadcast(value: Any) -> Any:
     values = [value]
     distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
     return values[0]
+
+
+def from_first(ask: Callable[[], T]) -> T:
+    """What rank zero finds, on every rank; a refusal of its is every rank's. The value is of plain containers."""
+    value: T | None = None
+    refusal: list[Problem] = []
+    if is_first():
+        try:
+            value = ask()
+        except InputError as error:
+            refusal = list(error.problems)
+    value, refusal = broadcast((value, refusal))
+    if refusal:
+        raise InputError(*refusal)
+    return cast("T", value)
 
 
 def bequeath(value: Any) -> None:

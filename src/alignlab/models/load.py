@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,10 @@ class ModelConfig(ModelOptions):
         with _refusing(self.source):
             return str(extract_commit_hash(cached_file(self.source, "config.json", revision=self._revision()), None))
 
+    def fingerprint(self) -> str:
+        """Changes with any weight: a digest of the files of a folder, or the commit of a Hub id."""
+        return digest_of(self.folder) if self.folder else self.commit()
+
     def weights_at_hand(self) -> bool:
         """Whether a folder has its weights; true also for Hub ids, whose weights are fetched when needed."""
         path = Path(self._path())
@@ -131,6 +136,17 @@ class ModelConfig(ModelOptions):
             found = f"{self.source} holds no model.safetensors" + (f", only {', '.join(others)}" if others else "")
             fix = "Pickles can execute code and are not loaded; convert them with save_pretrained." if others else ""
             raise InputError(Problem("model.source", found, "weights as safetensors", fix))
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the names and contents of the files that a model, or an adapter, is loaded from."""
+    digest = hashlib.sha256()
+    names = ("config.json", "adapter_config.json")
+    for file in sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name in names):
+        digest.update(file.name.encode())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _check_tokenizer_file(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from alignlab.errors import InputError, Problem
-from alignlab.models.load import ModelConfig
+from alignlab.models.load import ModelConfig, digest_of
 from alignlab.models.options import DEMO, PrecisionName
 from alignlab.models.precision import precision_of
 
@@ -71,10 +70,10 @@ class Shelf:
         below = self.below(source)
         below.check()
         folder = below.folder
-        content = _digest(folder) if folder else f"{below.source}@{below.commit()}"
+        content = digest_of(folder) if folder else f"{below.source}@{below.commit()}"
         parts = [content, below.dtype, below.attention, self.precision]
         if adapter_config(source) is not None:
-            parts.append(_digest(Path(source).expanduser()))
+            parts.append(digest_of(Path(source).expanduser()))
         self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._digests[source]
 
@@ -103,18 +102,3 @@ def _with_adapter(model: nn.Module, source: str) -> nn.Module:
             Problem("models", f"the adapter {source} cannot be loaded ({text[0]})", "an adapter of the base model")
         ) from error
     return adapted
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in _files(folder):
-        digest.update(file.name.encode())
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """What a model is loaded from."""
-    names = ("config.json", "adapter_config.json")
-    yield from sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name in names)

@@ -20,6 +20,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, OPTIONAL_TENSORS, read_counts, write_counts
+from alignlab.redaction import hide
 
 
 def smallest_dtype(max_value: int) -> torch.dtype:
@@ -124,6 +125,7 @@ class ActivationCounts:
 
     def save(self, path: Path | str) -> None:
         """Write a safetensors file, whole or not at all; firings in the smallest type that the shards' tokens allow.
+        Secrets in the names of model and revision, such as a password in an address, are hidden.
 
         Raises OSError when it cannot be written; a file that was at `path` is then untouched.
         """
@@ -146,8 +148,8 @@ class ActivationCounts:
             "languages": json.dumps(self.languages, ensure_ascii=False),
             "site": self.site,
             "scope": self.scope,
-            "model": self.model,
-            "revision": self.revision,
+            "model": hide(self.model),
+            "revision": hide(self.revision),
             "step": json.dumps(self.step),
             "trained_languages": json.dumps(self.trained_languages, ensure_ascii=False),
             "data_fingerprint": self.data_fingerprint,

@@ -15,6 +15,12 @@ from alignlab.errors import Problem
 if TYPE_CHECKING:
     from alignlab.neurons.counts import ActivationCounts
 
+# Whole numbers up to here are exact in float64, in which probabilities are made; a sum over all languages and shards
+# that stays below it cannot overflow int64 on its way either.
+MOST = 1 << 53
+# What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
+ROUNDING = 1e-3
+
 INTEGER_DTYPES = (torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64)
 
 
@@ -52,6 +58,10 @@ def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
                 fix = f"Leave it out of all: dataclasses.replace(counts, {name}=None)."
                 found = f"{name} is {'there' if its else 'missing'}, and {'there' if mine else 'missing'} in the first"
                 problems.append(Problem(where, found, "all or none", fix))
+    for name in ("tokens", "documents", "loss_tokens"):
+        tensors = [tensor for other in counts if (tensor := getattr(other, name)) is not None]
+        problems += _beyond(name, [float(tensor.double().sum()) for tensor in tensors])
+    problems += _beyond("firings", [float(as_array(other.firings).max()) for other in counts if other.subtracted])
     known: dict[str, int] = {}
     for number, other in enumerate(counts, start=1):
         earlier = known.setdefault(other.data_fingerprint, number)
@@ -118,6 +128,7 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
     for name, tensor in signed:
         if tensor.dtype.is_signed and not float(tensor.min()) >= 0:
             problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
+    problems += _beyond_problems(counts)
     if counts.activation_sum is not None and not bool(counts.activation_sum.isfinite().all()):
         problems.append(Problem("activation_sum", "values that are not finite", "sums of activations"))
     if counts.maximum is not None and bool((counts.maximum.isnan() | (counts.maximum == torch.inf)).any()):
@@ -133,6 +144,65 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
             found = f"{int(counts.loss_tokens[language, shard])} of {int(limits[language, shard])} counted tokens"
             where = f"loss_tokens of {counts.languages[language]!r}" + ("" if over_shards else f", shard {shard}")
             problems.append(Problem(where, found, "at most every counted token"))
+    # A loss that is not a number is what a model that overflows has; one below 0 no model has.
+    if counts.loss_sum is not None and counts.loss_tokens is not None:
+        for language, shard in (counts.loss_sum < -ROUNDING * counts.loss_tokens).nonzero().tolist():
+            where = f"loss_sum of {counts.languages[language]!r}, shard {shard}"
+            found = f"{float(counts.loss_sum[language, shard])} nats"
+            problems.append(Problem(where, found, "no negative log-likelihood below 0"))
+    return problems or _moment_problems(counts)
+
+
+def _beyond_problems(counts: ActivationCounts) -> list[Problem]:
+    """Numbers that no machine has counted, and whose sums would overflow."""
+    problems = []
+    for name in ("tokens", "documents", "loss_tokens"):
+        tensor = getattr(counts, name)
+        if tensor is not None:
+            problems += _beyond(name, tensor.double().flatten().tolist())
+    if counts.subtracted:  # others are bounded by the tokens
+        g, s, *_ = counts.shape
+        problems += _beyond("firings", as_array(counts.firings).reshape(g * s, -1).max(axis=1).astype(float).tolist())
+    return problems
+
+
+def _beyond(name: str, numbers: Sequence[float]) -> list[Problem]:
+    total = sum(numbers)
+    if total <= MOST:
+        return []
+    found = f"{total:,.0f} over all languages and shards"
+    fix = "Restore the file from a copy, or count again: no text is that long."
+    return [Problem(name, found, f"at most 2^53 = {MOST:,}", fix)]
+
+
+def _moment_problems(counts: ActivationCounts) -> list[Problem]:
+    """Sums, squares and maxima of activations that no tokens can have together."""
+    tokens = counts.language_tokens().double()[:, None, None]
+    total, squares, maximum = counts.activation_sum, counts.activation_squares, counts.maximum
+    rows: list[tuple[str, Tensor, str]] = []
+    if total is not None and squares is not None:
+        # Cauchy and Schwarz; with no token at all both are 0.
+        unlike = (total.square() > tokens * squares * (1 + ROUNDING)) | ((tokens == 0) & (squares > 0))
+        rows.append(("activation_squares", unlike, "sum^2 <= tokens x sum of squares"))
+    if maximum is not None:
+        unlike = maximum.isneginf() != (tokens == 0)
+        rows.append(("maximum", unlike, "-inf where no token was counted, and only there"))
+        highest = torch.where(maximum.isneginf(), 0.0, maximum.double())
+        if squares is not None:
+            unlike = highest.square() > squares * (1 + ROUNDING)
+            rows.append(("maximum", unlike, "its square at most the sum of squares"))
+        if total is not None:
+            unlike = total > tokens * highest + ROUNDING * (tokens * highest).abs()
+            rows.append(("maximum", unlike, "at least the mean activation"))
+    problems = []
+    for name, unlike, expected in rows:
+        places = unlike.nonzero().tolist()
+        if places:
+            language, layer, neuron = places[0]
+            where = f"{name} of {counts.languages[language]!r}, neuron {layer}.{neuron}"
+            found = f"{float(getattr(counts, name)[language, layer, neuron])}"
+            found += f", and {len(places) - 1} more like it" if len(places) > 1 else ""
+            problems.append(Problem(where, found, expected))
     return problems
 
 

@@ -2,8 +2,8 @@
 
 The header lies in the safetensors metadata, whose values are strings: ``format``, ``format_version``, ``site``,
 ``scope``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``languages``, ``trained_languages``, ``step``
-and, if there, ``subtracted`` as JSON. The tensors are those of :class:`~alignlab.neurons.counts.ActivationCounts`, by
-the same names.
+and, if there, ``subtracted`` as JSON; the checksums are those of :mod:`alignlab.checksums`. The tensors are those of
+:class:`~alignlab.neurons.counts.ActivationCounts`, by the same names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from alignlab.atomic import whole_file
+from alignlab.checksums import check_header, read_checked, save_checked
 from alignlab.errors import InputError, Problem
 
 FORMAT = "alignlab-counts"
@@ -52,18 +51,19 @@ class CountsHeader:
 def read_header(path: Path | str) -> CountsHeader:
     """The header of a file of counts, without its tensors; cheap however large the file.
 
-    Raises InputError when the file is missing, truncated, not alignlab's or of another version.
+    Raises InputError when the file is missing, truncated, not alignlab's or of another version, and when the header is
+    not the one that was written. Of the tensors it tells nothing.
     """
     with _opened(Path(path)) as file:
         return _parsed(Path(path), file)
 
 
 def read_counts(path: Path) -> tuple[CountsHeader, dict[str, Tensor]]:
-    """Header and tensors of a file of counts. Raises InputError as `read_header` does."""
+    """Header and tensors of a file of counts. Raises InputError as `read_header` does, and for damaged tensors."""
     with _opened(path) as file:
         header = _parsed(path, file)
-        optional = set(file.keys()).intersection(OPTIONAL_TENSORS)
-        tensors = {name: file.get_tensor(name) for name in (*REQUIRED_TENSORS, *optional)}
+        known = (*REQUIRED_TENSORS, *OPTIONAL_TENSORS)
+        tensors = {name: tensor for name, tensor in read_checked(path, file).items() if name in known}
         for name in _LOSSES.intersection(tensors):
             if tensors[name].ndim == 1:  # written since format version 1 was fixed by shard, before over all of them
                 tensors[name] = tensors[name].unsqueeze(1)
@@ -75,11 +75,7 @@ def write_counts(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
     Raises OSError when it cannot be written; nothing is left behind then.
     """
-    try:
-        with whole_file(path) as partial:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
-    except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {error}") from error
+    save_checked(path, tensors, metadata)
 
 
 @contextmanager
@@ -104,6 +100,7 @@ def _parsed(path: Path, file: Any) -> CountsHeader:
     if metadata.get("format_version") != str(FORMAT_VERSION):
         found, fix = f"format version {metadata.get('format_version')!r}", "Read it with the alignlab that wrote it."
         raise InputError(Problem(where, found, f"version '{FORMAT_VERSION}'", fix))
+    check_header(path, file)
     keys, tensors = (*TEXT_KEYS, "languages", "trained_languages", "step"), set(file.keys())
     problems = [Problem(where, f"its header has no {key!r}") for key in keys if key not in metadata]
     problems += [Problem(where, f"it has no tensor {name!r}") for name in REQUIRED_TENSORS if name not in tensors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -15,6 +16,7 @@ from alignlab.errors import InputError, Problem, did_you_mean
 from alignlab.neurons import sets_file
 from alignlab.neurons.controls import matched_control, random_control
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_checks import MOST
 from alignlab.neurons.formats.sets import load_sets, save_sets
 from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Convention, Kind
@@ -37,7 +39,8 @@ class NeuronSets(Mapping[str, Tensor]):
     Names may be of anything that texts can be sorted by: languages, cultures, programming languages. `a & b`, `a | b`
     and `a - b` go name by name, and with one (L, N) mask on the right every set meets that mask.
 
-    Raises InputError for sets that are no bool masks of one shape, and for names that are empty.
+    Raises InputError for sets that are no bool masks of one shape, for names that are empty, and for numbers of tokens
+    and thresholds that nothing can have.
     """
 
     sets: dict[str, Tensor]
@@ -59,6 +62,12 @@ class NeuronSets(Mapping[str, Tensor]):
             if mask.dtype != torch.bool or mask.ndim != 2 or 0 in mask.shape or len(shapes) > 1:
                 found = f"shape {tuple(mask.shape)} of {mask.dtype}"
                 problems.append(Problem(f"set {name!r}", found, "(layers, neurons) of torch.bool, the same for all"))
+        for name, tokens in self.tokens.items():
+            if not 0 <= tokens <= MOST:  # written so that NaN is refused too
+                problems.append(Problem(f"tokens of {name!r}", f"{tokens}", "from 0 to 2^53"))
+        for name, value in self.thresholds.items():
+            if math.isnan(value):
+                problems.append(Problem(f"threshold {name!r}", f"{value}", "a number"))
         if problems:
             raise InputError(*problems)
 
@@ -191,13 +200,11 @@ class NeuronSets(Mapping[str, Tensor]):
 
         Raises InputError where a layer has too few neurons left, and for sets without probabilities.
         """
+        most = 1.0
         if isinstance(probabilities, ActivationCounts):
+            most = float("inf") if probabilities.subtracted else most
             probabilities = dict(zip(probabilities.languages, probabilities.probabilities(), strict=True))
-        for name in self.sets:
-            if name not in probabilities or tuple(probabilities[name].shape) != self.shape:
-                layers, neurons = self.shape
-                found = "missing" if name not in probabilities else f"shape {tuple(probabilities[name].shape)}"
-                raise InputError(Problem(f"probabilities of {name!r}", found, f"({layers}, {neurons})"))
+        self._check_probabilities(probabilities, most)
         free = self._free(outside)
         controls = {
             name: matched_control(mask.numpy(), free, probabilities[name].numpy(), seed, name, among)
@@ -266,6 +273,16 @@ class NeuronSets(Mapping[str, Tensor]):
             taken = taken | outside
         free: Bools = ~taken.numpy()
         return free
+
+    def _check_probabilities(self, probabilities: Mapping[str, Tensor], most: float = 1.0) -> None:
+        for name in self.sets:
+            if name not in probabilities or tuple(probabilities[name].shape) != self.shape:
+                layers, neurons = self.shape
+                found = "missing" if name not in probabilities else f"shape {tuple(probabilities[name].shape)}"
+                raise InputError(Problem(f"probabilities of {name!r}", found, f"({layers}, {neurons})"))
+            low, high = (float(value) for value in torch.aminmax(probabilities[name]))
+            if not (low >= 0 and high <= most):  # NaN is neither
+                raise InputError(Problem(f"probabilities of {name!r}", f"values from {low} to {high}", "from 0 to 1"))
 
     def _known(self, name: str) -> Tensor:
         if name not in self.sets:

@@ -2,7 +2,8 @@
 
 The header lies in the safetensors metadata, whose values are strings: ``format``, ``format_version``, and the texts
 ``site``, ``scope``, ``statistic``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``names`` (in order),
-``tokens`` and ``thresholds`` as JSON. The one tensor ``sets`` is (sets, L, N) bool.
+``tokens`` and ``thresholds`` as JSON; the checksums are those of :mod:`alignlab.checksums`. The one tensor ``sets`` is
+(sets, L, N) bool.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from alignlab.atomic import whole_file
+from alignlab.checksums import check_header, read_checked, save_checked
 from alignlab.errors import InputError, Problem
+from alignlab.redaction import hide
 
 FORMAT = "alignlab-sets"
 FORMAT_VERSION = 1
@@ -27,13 +28,9 @@ JSON_KEYS = ("names", "tokens", "thresholds")
 def write_sets(path: Path, sets: Tensor, header: dict[str, Any]) -> None:
     """Write (sets, L, N) bool with a header of `TEXT_KEYS` and `JSON_KEYS`. Raises OSError when that fails."""
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION)}
-    metadata |= {key: header[key] for key in TEXT_KEYS}
+    metadata |= {key: hide(header[key]) for key in TEXT_KEYS}
     metadata |= {key: json.dumps(header[key], ensure_ascii=False) for key in JSON_KEYS}
-    try:
-        with whole_file(path) as partial:
-            save_file({"sets": sets.contiguous()}, partial, metadata=metadata)
-    except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {error}") from error
+    save_checked(path, {"sets": sets}, metadata)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -50,15 +47,17 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_sets(path: Path) -> tuple[Tensor, dict[str, Any]]:
-    """What `write_sets` wrote. Raises InputError when the file is missing, truncated, or of another format."""
+    """What `write_sets` wrote. Raises InputError when the file is missing, damaged, or of another format."""
     where = str(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
+            _check_format(where, metadata)
+            check_header(path, file)
             header = _header(where, metadata)
             if set(file.keys()) != {"sets"}:
                 raise InputError(Problem(where, f"tensors {', '.join(file.keys())}", "one tensor, 'sets'"))
-            return file.get_tensor("sets"), header
+            return read_checked(path, file)["sets"], header
     except FileNotFoundError:
         raise InputError(Problem(where, "there is no such file", "a file of neuron sets")) from None
     except (SafetensorError, OSError) as error:
@@ -66,13 +65,16 @@ def read_sets(path: Path) -> tuple[Tensor, dict[str, Any]]:
         raise InputError(Problem(where, found, "a whole file of neuron sets", "Is it truncated?")) from None
 
 
-def _header(where: str, metadata: dict[str, str]) -> dict[str, Any]:
+def _check_format(where: str, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         found = f"its header has the format {metadata.get('format')!r}"
         raise InputError(Problem(where, found, f"{FORMAT!r}, as written by NeuronSets.save"))
     if metadata.get("format_version") != str(FORMAT_VERSION):
         found, fix = f"format version {metadata.get('format_version')!r}", "Read it with the alignlab that wrote it."
         raise InputError(Problem(where, found, f"version '{FORMAT_VERSION}'", fix))
+
+
+def _header(where: str, metadata: dict[str, str]) -> dict[str, Any]:
     missing = [key for key in (*TEXT_KEYS, *JSON_KEYS) if key not in metadata]
     if missing:
         raise InputError(*(Problem(where, f"its header has no {key!r}") for key in missing))

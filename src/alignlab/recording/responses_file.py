@@ -1,7 +1,8 @@
 """The file of a model's responses to a probe: a line of JSON each, in the order of the probe.
 
 Keys: `language` and `id` of the document; `prompt`, as text; `tokens`, the ids of the response, EOS included; `ended`,
-whether an EOS ended it before it was cut; `text`, the response without special tokens.
+whether an EOS ended it before it was cut; `text`, the response without special tokens; `checksum`, of all these, by
+which a line that was damaged is found. Files from before there were checksums have none and are read as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from alignlab.atomic import write_text
+from alignlab.checksums import damaged, of_values
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, Problem
 from alignlab.recording.generation import Response
@@ -24,20 +26,18 @@ def write_responses(
     path: Path, prompts: Sequence[Document], responses: Sequence[Response], answering: Answering
 ) -> None:
     """Write the file, whole or not at all. Raises OSError when it cannot be written."""
-    lines = [
-        json.dumps(
-            {
-                "language": prompt.language,
-                "id": prompt.id,
-                "prompt": _text(answering, prompt.tokens.tolist(), special=True),
-                "tokens": response.tokens.tolist(),
-                "ended": response.ended,
-                "text": _text(answering, response.tokens.tolist()),
-            },
-            ensure_ascii=False,
-        )
+    rows = [
+        {
+            "language": prompt.language,
+            "id": prompt.id,
+            "prompt": _text(answering, prompt.tokens.tolist(), special=True),
+            "tokens": response.tokens.tolist(),
+            "ended": response.ended,
+            "text": _text(answering, response.tokens.tolist()),
+        }
         for prompt, response in zip(prompts, responses, strict=True)
     ]
+    lines = [json.dumps(row | {"checksum": of_values(row)}, ensure_ascii=False) for row in rows]
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -69,6 +69,8 @@ def _parsed(path: Path, number: int, line: str, prompt: Document, answering: Ans
         raise _refusal(path, f"line {number} is no JSON") from None
     if not isinstance(row, dict) or not {"language", "id", "prompt", "tokens", "ended"} <= row.keys():
         raise _refusal(path, f"line {number} is no response")
+    if row.pop("checksum", None) not in (None, of_values(row)):
+        raise damaged(path, f"line {number}")
     expected = (prompt.language, prompt.id, _text(answering, prompt.tokens.tolist(), special=True))
     if (row["language"], row["id"], row["prompt"]) != expected:
         raise _refusal(path, f"line {number} answers another prompt than {prompt.language!r}, {prompt.id!r}")

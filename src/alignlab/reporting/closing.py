@@ -10,13 +10,13 @@ from alignlab.runs import RunFolder
 
 def show_closing(folder: RunFolder) -> None:
     """Say what the run wrote and what to do next."""
-    snapshots = sorted(folder.neurons.glob("step-*.safetensors"))
+    snapshots = folder.snapshots()
     checkpoints = folder.checkpoint_steps()
     rows = [
         ("config", str(folder.config)),
         (
             "numbers",
-            f"{folder.metrics} (every step), {folder.path / 'neurons.csv'} (neurons by kind, language, layer, degree)",
+            f"{folder.metrics} (every step), {folder.table} (neurons by kind, language, layer, degree)",
         ),
         ("snapshots", f"{len(snapshots)} in {folder.neurons}"),
     ]

@@ -11,9 +11,11 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from alignlab.atomic import whole_file
+from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import rank
 
 COLUMNS = ("step", "key", "value")
+_FIX = "Restore it from a copy, or remove it to go on without the numbers of the steps before."
 
 
 class MetricsCsv(Logger):
@@ -27,6 +29,7 @@ class MetricsCsv(Logger):
         self.path = path
         self.step = step
         self._started = False
+        self._known: set[tuple[int | None, str]] = set()  # what an earlier process logged of the step it ended at
 
     @property
     def name(self) -> str:
@@ -46,17 +49,53 @@ class MetricsCsv(Logger):
         with self.path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             # repr() gives back the very same float.
-            writer.writerows((step, key, repr(float(value))) for key, value in metrics.items() if key != "epoch")
+            writer.writerows(
+                (step, key, repr(float(value)))
+                for key, value in metrics.items()
+                if key != "epoch" and (step, key) not in self._known
+            )
 
     def _start(self) -> None:
         if self._started:
             return
         self._started = True
-        kept = []
-        if self.path.is_file() and self.step > 0:  # a run from the start does all again, step 0 included
-            with self.path.open(encoding="utf-8", newline="") as file:
-                rows = csv.reader(file)
-                next(rows, None)
-                kept = [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) <= self.step]
+        # A run from the start does all again, step 0 included.
+        kept = read_metrics(self.path, self.step) if self.step > 0 else []
+        self._known = {(step, key) for step, key, _ in kept if step == self.step}
         with whole_file(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *((*row[:2], repr(row[2])) for row in kept)])
+
+
+def read_metrics(path: Path, last_step: int) -> list[tuple[int, str, float]]:
+    """The rows of `metrics.csv` up to a step: step, key, value; none where there is no such file.
+
+    A last row that a killed process did not write to its end is left out. Raises InputError with every other row that
+    is no such row.
+    """
+    if not path.is_file():
+        return []
+    rows, problems = [], []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"{path}", f"it is no text in UTF-8 ({error})", "the log of this run", _FIX)) from None
+    for number, cells in enumerate(csv.reader(lines[1:-1]), start=2):
+        row = _parsed(cells)
+        if row is None:
+            problems.append(Problem(f"{path}:{number}", f"it is {','.join(cells)!r}", "step,key,value", _FIX))
+        elif row[0] <= last_step:
+            rows.append(row)
+    if lines[0] != ",".join(COLUMNS):
+        problems.insert(0, Problem(f"{path}:1", f"it is {lines[0]!r}", ",".join(COLUMNS), _FIX))
+    if problems:
+        raise InputError(*problems)
+    return rows
+
+
+def _parsed(cells: list[str]) -> tuple[int, str, float] | None:
+    if len(cells) != len(COLUMNS) or not cells[0].isdecimal():
+        return None
+    try:
+        return int(cells[0]), cells[1], float(cells[2])
+    except ValueError:
+        return None

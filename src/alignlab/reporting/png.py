@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import textwrap
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -33,6 +34,9 @@ _START_SECONDS = 60
 # The browser asks its maker for updates, time and more: through a proxy that is not there, nothing leaves the machine.
 _NO_PROXY_THERE = "http://127.0.0.1:9"
 _INSTALL = "Install Chromium or Chrome (apt-get install chromium), or set BROWSER_PATH to its executable."
+
+_DRAWN_BY = b"Software\0alignlab"
+_FIRST_CHUNKS = 33  # bytes of a PNG file's signature and its header
 
 Figure = dict[str, Any]  # {"data": [...], "layout": {...}}, as plotly.js takes it
 
@@ -60,11 +64,31 @@ def write_png(folder: Path, figures: Mapping[str, Figure], advance: Callable[[],
 
     advance: called after each.  Raises InputError as `check_png` does, OSError where they cannot be written.
     """
+    problems = [
+        Problem("png", f"{folder / name} is there, and no figure that alignlab drew", "another folder")
+        for name in figures
+        if (folder / name).exists() and not _is_ours(folder / name)
+    ]
+    if problems:
+        raise InputError(*problems)
     images = _draw(figures, advance)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as written:  # each takes its name at the end, once all are on disk
         for name, image in images.items():
-            written.enter_context(whole_file(folder / name)).write_bytes(image)
+            written.enter_context(whole_file(folder / name)).write_bytes(_marked(image))
+
+
+def _marked(image: bytes) -> bytes:
+    """A PNG file that says, in a chunk behind its first, who drew it."""
+    chunk = b"tEXt" + _DRAWN_BY
+    length, check = len(_DRAWN_BY).to_bytes(4), zlib.crc32(chunk).to_bytes(4)
+    return image[:_FIRST_CHUNKS] + length + chunk + check + image[_FIRST_CHUNKS:]
+
+
+def _is_ours(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(_FIRST_CHUNKS + 8 + len(_DRAWN_BY)).endswith(b"tEXt" + _DRAWN_BY)
+    return False
 
 
 def figures_of(runs: Sequence[PageRun]) -> dict[str, Figure]:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from alignlab.atomic import whole_file
+from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identified, Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE, CountRow, kind_counts
+from alignlab.runs import step_of
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
+_HEADER = ["thresholds", *(field.name for field in fields(CountRow))]
+_HEADER_LINE = ",".join(_HEADER) + "\n"
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,7 @@ def table_of(snapshot: Snapshot) -> tuple[list[str], list[list[Any]]]:
     rows = [(ANCHORED, row) for row in snapshot.anchored] + [(REESTIMATED, row) for row in snapshot.reestimated]
     for language, loss in snapshot.losses.items():
         rows.append(("", CountRow(snapshot.step, "language", language, None, "loss", None, "", loss, 0)))
-    header = ["thresholds", *(field.name for field in fields(CountRow))]
-    return header, [[thresholds, *asdict(row).values()] for thresholds, row in rows]
+    return _HEADER, [[thresholds, *asdict(row).values()] for thresholds, row in rows]
 
 
 def read_anchored(path: Path) -> list[CountRow]:
@@ -157,15 +160,19 @@ def read_anchored(path: Path) -> list[CountRow]:
         ]
 
 
-def collect_csv(folder: Path, path: Path) -> None:
-    """Put the tables of all snapshots in `folder` into one, in order of their steps."""
-    tables = sorted(folder.glob("step-*.csv"))
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as out:
-        for number, table in enumerate(tables):
-            with table.open(encoding="utf-8") as file:
-                header = next(file)
-                if number == 0:
-                    out.write(header)
+def collect_csv(tables: Sequence[Path], path: Path) -> None:
+    """Put the tables of snapshots, which `write_csv` wrote, into one at `path`, in order of their steps.
+
+    Raises InputError for one that has another header, as an empty file has.
+    """
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as out:
+        out.write(_HEADER_LINE)
+        for table in sorted(tables, key=step_of):
+            with table.open(encoding="utf-8", newline="") as file:
+                header = file.readline()
+                if header != _HEADER_LINE:
+                    fix = "Remove it, stop the run and give the same command again: it is written anew from its counts."
+                    raise InputError(Problem(f"{table}:1", f"the header {header!r}", repr(_HEADER_LINE), fix))
                 out.writelines(file)
 
 

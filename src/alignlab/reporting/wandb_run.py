@@ -12,7 +12,6 @@ to the disk, are sent from `metrics.csv`.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import secrets
@@ -31,7 +30,8 @@ from lightning.pytorch.loggers import WandbLogger
 from alignlab import console
 from alignlab.atomic import remove, write_text
 from alignlab.neurons.counts_file import read_header
-from alignlab.reporting.metrics_csv import COLUMNS
+from alignlab.redaction import hide, hide_all
+from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.options import WandbOptions, logged_in, wandb_host
 from alignlab.runs import RunFolder, step_name
 
@@ -45,7 +45,7 @@ class WandbConfig(WandbOptions):
     def build(self, folder: RunFolder, name: str, config: dict[str, Any], done: int = 0) -> WandbRun | None:
         """The logger of a run; None when disabled.
 
-        config: as W&B shows it, without secrets.  done: optimiser steps that the run goes on from.
+        config: as W&B shows it.  done: optimiser steps that the run goes on from.
         A server that cannot be used makes the run an offline one, with a warning.
         """
         mode = self.resolved_mode()
@@ -83,13 +83,14 @@ class WandbConfig(WandbOptions):
         run, first = begun
         if known is not None:
             address = f"{run.url.rpartition('/')[0]}/{known}" if run.url else known
-            run.notes = f"Of the run {address}"
+            run.notes = hide(f"Of the run {address}")
         return WandbRun(run, first, self.finish_timeout)
 
     def _begin(self, mode: str, path: Path, arguments: dict[str, Any]) -> tuple[Any, int] | None:
         """The run with the first step that W&B lacks: online where that is asked and can be had, else offline."""
         (path / "wandb").mkdir(parents=True, exist_ok=True)
-        arguments = {"dir": path, "project": self.project, "entity": self.entity, "tags": self.tags, **arguments}
+        arguments = hide_all({"tags": self.tags, **arguments})
+        arguments |= {"dir": path, "project": self.project, "entity": self.entity}  # as they are, to get there
         run, first = self._online(path, arguments) if mode == "online" else (None, 0)
         if run is None:
             try:
@@ -205,18 +206,22 @@ class WandbRun(WandbLogger):
         if status != "success":
             self.finish(exit_code=1)
 
-    def finish(self, exit_code: int = 0) -> None:
-        """Send what is left and end the run, in bounded time; say so where not all could be sent."""
+    def finish(self, exit_code: int = 0, seconds: float | None = None) -> None:
+        """Send what is left and end the run, in bounded time; say so where not all could be sent.
+
+        seconds: the bound, where it is another than `finish_timeout`.
+        """
         if self._finished:
             return
         self._finished = True
+        limit = self._finish_timeout if seconds is None else min(seconds, self._finish_timeout)
         if exit_code == 0:  # else the row may be half of one: it is sent when the run is continued
             self._send_row()
-        end = time.monotonic() + self._finish_timeout
+        end = time.monotonic() + limit
         logged = [worker.end(end - time.monotonic()) for worker in (self._rows, self._artifacts)]
         ending = _Worker(quiet=True)
         ending.do(partial(self.experiment.finish, exit_code=exit_code))
-        ended = ending.end(self._finish_timeout + 5)
+        ended = ending.end(limit + 5)
         arrived = self._arrivals.end(5)
         if all(logged) and ended and arrived:
             return
@@ -241,7 +246,7 @@ class WandbRun(WandbLogger):
         import wandb
 
         header = dataclasses.asdict(read_header(path))
-        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=header)
+        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=hide_all(header))
         self._send_artifact(artifact, [path], ["latest", step_name(header["step"] or 0)])
 
     def _log_results(self, name: str, paths: Sequence[Path]) -> None:
@@ -308,11 +313,8 @@ def _id_file(folder: RunFolder) -> Path:
 def _logged_rows(path: Path, done: int) -> dict[int, dict[str, float]]:
     """The values in `metrics.csv` of each step that is done, in order."""
     rows: dict[int, dict[str, float]] = {}
-    if path.is_file() and done:
-        with path.open(encoding="utf-8", newline="") as file:
-            for cells in csv.reader(file):
-                if len(cells) == len(COLUMNS) and cells[0].isdecimal() and int(cells[0]) <= done:
-                    rows.setdefault(int(cells[0]), {})[cells[1]] = float(cells[2])
+    for step, key, value in read_metrics(path, done) if done else ():
+        rows.setdefault(step, {})[key] = value
     return dict(sorted(rows.items()))
 
 

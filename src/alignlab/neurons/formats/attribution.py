@@ -12,6 +12,7 @@ from torch import Tensor
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.formats.files import read_text
+from alignlab.redaction import hide
 
 MODULES = {
     "mlp.act": "mlp.gate_proj",
@@ -79,7 +80,7 @@ def save_attribution(path: Path, mask: Tensor, site: str, model: str = "", score
         }
         for layer, neuron in neurons
     ]
-    content = {"model_name": model, "dataset_ids": {}, "top_neurons": records}
+    content = {"model_name": hide(model), "dataset_ids": {}, "top_neurons": records}
     write_text(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_checks import MOST
 from alignlab.neurons.formats.files import load_torch, save_torch
 
 TWIN = "prefix."
@@ -189,8 +190,8 @@ def _read(path: Path) -> _File:
     tokens = content.get("total_tokens", content.get("n"))
     if isinstance(tokens, Tensor) and tokens.numel() == 1:
         tokens = tokens.item()
-    if not isinstance(tokens, int | float) or isinstance(tokens, bool) or tokens % 1 != 0 or tokens < 0:
-        raise InputError(Problem(f"{path}, total_tokens or n", f"{tokens!r}", "the number of tokens, 0 or more"))
+    if not isinstance(tokens, int | float) or isinstance(tokens, bool) or tokens % 1 != 0 or not 0 <= tokens <= MOST:
+        raise InputError(Problem(f"{path}, total_tokens or n", f"{tokens!r}", "the number of tokens, from 0 to 2^53"))
     return _File(path, int(tokens), _firings(path, content.get("over_zero")), content)
 
 

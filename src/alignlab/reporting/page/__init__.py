@@ -11,7 +11,7 @@ from alignlab.reporting.page.data import (
     Thresholds,
     Transition,
 )
-from alignlab.reporting.page.render import render, write_page
+from alignlab.reporting.page.render import check_page, render, write_page
 
 __all__ = [
     "LanguageOverlap",
@@ -23,6 +23,7 @@ __all__ = [
     "PageRun",
     "Thresholds",
     "Transition",
+    "check_page",
     "render",
     "write_page",
 ]

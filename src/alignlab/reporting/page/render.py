@@ -29,10 +29,14 @@ from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows,
 from alignlab.reporting.page.relation_cards import part_rows
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
+from alignlab.runs import check_writable
 
 MAX_RUNS = 4
 MAX_BYTES = 6_000_000  # plotly's library is 4.8 MB of it
 _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are thinned, until the page is small enough
+
+# By what a page is known to be alignlab's, and in how many of its first bytes that stands.
+_MARK, _MARKED = b'<meta name="generator" content="alignlab', 1 << 13
 
 SECTIONS = {
     "answer": "What changed",
@@ -47,6 +51,18 @@ SECTIONS = {
     "setup": "Configuration",
 }
 _RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
+
+
+def check_page(path: Path) -> None:
+    """Refuse, before any work, to write where something else than a page of alignlab lies, or nobody can write."""
+    if path.is_file():
+        with path.open("rb") as file:
+            ours = _MARK in file.read(_MARKED)
+        if not ours:
+            raise InputError(Problem(f"file ({path})", "it is no page that alignlab wrote", "a page", "Name another."))
+    elif path.exists() or path.is_symlink():
+        raise InputError(Problem(f"file ({path})", "it is no file", "a file to be written", "Name another."))
+    check_writable(path.parent, "file")
 
 
 def write_page(runs: Sequence[PageRun], path: Path) -> None:
