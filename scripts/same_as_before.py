@@ -2,8 +2,8 @@
 
     python scripts/same_as_before.py 9cb89e2
 
-Trains the demo with both, each in a process of its own on its own source tree, and compares the tensors of snapshots, the
-values of `neurons.csv` (columns may have moved) and the weights of adapters, bit by bit. Status 1 at a difference.
+Trains the demo with both, each in a process of its own on its own source tree, and compares the tensors of snapshots,
+the values of `neurons.csv` (columns may have moved) and the weights of adapters, bit by bit. Status 1 at a difference.
 """
 
 from __future__ import annotations
