@@ -15,6 +15,7 @@ import alignlab
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.options import MEANINGS, AnalysisName, AnalyzeOptions
 from alignlab.config import load
+from alignlab.config.schema import Field, schema_of
 from alignlab.errors import InputError
 from alignlab.methods.options import MethodOptions
 from alignlab.methods.registry import METHODS, method_of
@@ -81,6 +82,16 @@ def test_options_become_what_they_name() -> None:
 @pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig])
 def test_every_default_is_one_that_its_option_takes(root: type) -> None:
     assert set(load(root, [])[1].values()) == {"default"}
+
+
+@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig])
+def test_every_option_has_a_meaning(root: type) -> None:
+    def without(field: Field, key: str) -> list[str]:
+        below = [item for fields in field.choices.values() for item in fields.items()]
+        here = [key] if key and not field.meaning and not key.endswith(".name") else []
+        return here + [name for part, child in below for name in without(child, f"{key}.{part}".strip("."))]
+
+    assert without(schema_of(root), "") == []
 
 
 @pytest.mark.parametrize(
