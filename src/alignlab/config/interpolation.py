@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .documents import Path, each_text
-from .layers import Settings, guarded, unguarded
+from .layers import Settings
 from .schema import Field, keys_of
 from .words import did_you_mean_key, dotted, show
 
@@ -30,8 +30,8 @@ def interpolate(values: dict[str, Any]) -> Faults:
     faults = {path: (text, reason) for path, text in made.items() if (reason := _unreadable(text))}
     for path in faults:
         put(values, path, None)
-    wholes = OmegaConf.create(each_text(values, guarded))
-    pieces = OmegaConf.create(each_text(_as_text(values), guarded))
+    wholes = OmegaConf.create(each_text(values, _guarded))
+    pieces = OmegaConf.create(each_text(_as_text(values), _guarded))
     readable = [(bool(_WHOLE.match(text)), path) for path, text in made.items() if path not in faults]
     for whole, path in sorted(readable, key=lambda item: item[0]):
         try:
@@ -42,7 +42,7 @@ def interpolate(values: dict[str, Any]) -> Faults:
             continue
         if not whole:  # what refers to this one gets the text that was made here
             put(wholes, path, escaped(str(value)))
-        put(values, path, each_text(value, unguarded))
+        put(values, path, each_text(value, lambda text: text.replace("\0", "")))
     return faults
 
 
@@ -79,6 +79,11 @@ def escaped(text: str) -> str:
 
 def put(values: Any, path: Path, value: Any) -> None:
     _at(values, path[:-1])[path[-1]] = value
+
+
+def _guarded(text: str) -> str:
+    """Text that OmegaConf takes for text: `???` is no missing value to us. No text of a layer has a NUL of its own."""
+    return "\0" + text if text == "???" else text
 
 
 def _unreadable(text: str) -> str:

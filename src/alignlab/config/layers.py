@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from alignlab.errors import Problem, did_you_mean
 
 from .declare import NAME
-from .documents import Layer, Path, each_text
+from .documents import Layer, Path
 from .schema import ABSENT, Field
 from .words import MOST, did_you_mean_key, dotted, one_of, show
 
@@ -44,7 +42,6 @@ class Settings(Layer):
 def lay(layers: Sequence[Layer], top: Sequence[Layer], schema: Field) -> Settings:
     """The layers, lowest first, and over them `top`, which counts as one layer; unknown keys are refused."""
     settings = Settings()
-    merged: Any = OmegaConf.create({})
     for rank, layer in enumerate([*layers, *top]):
         for path in layer.origins:
             settings.texts.pop(path, None)
@@ -57,10 +54,7 @@ def lay(layers: Sequence[Layer], top: Sequence[Layer], schema: Field) -> Setting
         settings.faults |= layer.faults
         known = _known(schema, layer.values)
         _refuse_unknown(settings, schema, layer, known)
-        # Interpolations are resolved when all is laid.
-        opaque = each_text(known, lambda text: guarded(text.replace("${", "$\0{")))
-        merged = OmegaConf.merge(merged, OmegaConf.create(opaque))
-    settings.values = each_text(OmegaConf.to_container(merged), unguarded)
+        settings.values = _merged(settings.values, known)
     there = {path for path in settings.origins if at(settings.values, path) is not ABSENT}
     settings.origins = {path: settings.origins[path] for path in there}
     return settings
@@ -98,15 +92,6 @@ def complete(settings: Settings, field: Field, value: Any, path: Path = ()) -> A
     return named | {part: child for part, child in filled.items() if child is not ABSENT}
 
 
-def guarded(text: str) -> str:
-    """Text that OmegaConf takes for text: `???` is no missing value to us. A NUL of its own no text of a layer has."""
-    return "\0" + text if text == "???" else text
-
-
-def unguarded(text: str) -> str:
-    return text.replace("\0", "")
-
-
 def at(values: Any, path: Path) -> Any:
     """The value of a key, or ABSENT."""
     for part in path:
@@ -114,6 +99,13 @@ def at(values: Any, path: Path) -> Any:
             return ABSENT
         values = values[part]
     return values
+
+
+def _merged(lower: Any, upper: Any) -> Any:
+    """Mappings merge key by key, all else is replaced. OmegaConf's own merge fails where a mapping replaces a list."""
+    if isinstance(lower, dict) and isinstance(upper, dict):
+        return lower | {key: _merged(lower.get(key), child) for key, child in upper.items()}
+    return upper
 
 
 def _known(field: Field, value: Any) -> Any:
