@@ -149,7 +149,7 @@ def test_only_given_arguments_are_passed_to_the_trainer(given: str, passed: obje
         "max_steps=-2",
         "max_epochs=.nan",
         "limit_train_batches=1.5",
-        "use_distributed_sampler=true",
+        "use_distributed_sampler=1",
     ],
 )
 def test_wrong_arguments_of_the_trainer_are_refused_like_any_option(given: str) -> None:

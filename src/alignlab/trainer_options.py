@@ -63,7 +63,7 @@ class TrainerOptions(TypedDict, total=False):
     log_every_n_steps: Annotated[Positive | None, Meant("a row of numbers this often, in optimiser steps")]
     deterministic: Annotated[bool | Literal["warn"] | None, Meant("algorithms that give the same bits every time")]
     benchmark: Annotated[bool | None, Meant("let cuDNN look for the fastest kernels")]
-    use_distributed_sampler: Annotated[Literal[False], Meant("alignlab deals the examples to ranks itself")]
+    use_distributed_sampler: Annotated[bool, Meant("false: alignlab deals the examples to ranks itself")]
     detect_anomaly: Annotated[bool, Meant("find where gradients become NaN (slow)")]
     sync_batchnorm: Annotated[bool, Meant("batch norm over all ranks")]
     inference_mode: Annotated[bool, Meant("evaluate without autograd")]
