@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from alignlab.analysis.config import USUAL
+from alignlab.analysis.options import USUAL
 from alignlab.analysis.page_run import PageOf
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.rows import csv_text

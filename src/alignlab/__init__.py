@@ -4,7 +4,7 @@ What is named here is loaded when it is first used.
 
     >>> import alignlab
     >>> alignlab.ternary.__module__
-    'alignlab.neurons.ternary'
+    'alignlab.neurons.ternary_identifier'
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from alignlab.callbacks import NeuronTracker, NeuronTrackerCallback
     from alignlab.errors import InputError, UnsupportedModelError
     from alignlab.neurons.counts import ActivationCounts
-    from alignlab.neurons.lape import lape
+    from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.sets import NeuronSets
-    from alignlab.neurons.ternary import ternary
+    from alignlab.neurons.ternary_identifier import ternary
     from alignlab.stored_run import StoredRun, load_run
 
 __version__ = "0.1.0"

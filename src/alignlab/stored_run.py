@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from alignlab.analysis.config import AnalyzeConfig
+from alignlab.analysis.options import AnalyzeOptions
 from alignlab.analysis.records import snapshots_of
 from alignlab.analyze import beneath
 from alignlab.config import load
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identified, Identifier, identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.runs import RunFolder, step_of
 
@@ -87,7 +87,7 @@ class StoredRun:
     @cached_property
     def identifier(self) -> Identifier:
         """How the run classifies its neurons."""
-        return load(AnalyzeConfig, [f"run={self.folder}"], beneath)[0].identifier
+        return identifier_of(load(AnalyzeOptions, [f"run={self.folder}"], beneath)[0].identifier)
 
     def classification(self, step: int, *, anchored: bool = True) -> Identified:
         """A snapshot's neurons as the run's own identifier classifies them.

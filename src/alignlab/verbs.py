@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from alignlab import console
-from alignlab.config import Beneath, asks_for_help, help_text, load
+from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
-from alignlab.models.distributed import leave
 from alignlab.redaction import guard_tracebacks
 from alignlab.signals import Stopped, handled, stop
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Options)
 
 # What libraries say about choices that alignlab makes on purpose.
 _EXPECTED = (
@@ -50,27 +49,36 @@ def run_verb(
     Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
     raised is our own bug and keeps its traceback.
     """
-    if asks_for_help(argv):
-        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words))
-        return 0
-    _quieten()
     origins: dict[str, str] = {}
     try:
         with handled(stop):
+            key = asks_for_help(argv)
+            if key is not None:
+                sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
+                return 0
             config, origins = load(root, argv, beneath)
+            _quieten()  # imports what takes seconds: once the config is known to be right
             run(config)
-            leave()
+            _leave()
     except InputError as error:
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
-        leave()
+        _leave()
         return 2
     except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         done = f" {stopped.done}" if stopped.done else ""
         console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
-        leave()
+        _leave()
         return stopped.status
     return 0
+
+
+def _leave() -> None:
+    """Part from the other ranks; there are none where nothing has imported what connects them."""
+    if "alignlab.models.distributed" in sys.modules:
+        from alignlab.models.distributed import leave
+
+        leave()
 
 
 def end(status: int) -> NoReturn:

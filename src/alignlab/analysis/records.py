@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from alignlab.analysis.options import CountsFormat
 from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
@@ -15,8 +15,6 @@ from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
 from alignlab.redaction import hide
 from alignlab.runs import RunFolder, step_of
-
-CountsFormat = Literal["alignlab", "lape", "ternary", "arithmetic"]
 
 
 @dataclass(frozen=True)

@@ -105,22 +105,13 @@ class View:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named analysis.
+    """A named analysis; what it means stands in `options.MEANINGS`.
 
-    meaning: what it shows.
-    figure: what it corresponds to in Zhang et al. 2025, or "".
     rows: the numbers of one record; none where it needs an earlier record and there is none.
     redrawn: its numbers follow from the classifications (and `View.drawn`) alone, and it gives as many rows in the same
         order whatever they are: so it can be asked of every resample, and its numbers have intervals. Numbers that are
         counts, or changes of counts, have theirs by `View.of_count` and `View.change`.
     """
 
-    meaning: str
-    figure: str
     rows: Callable[[View], list[Row]]
     redrawn: bool = False
-
-    @property
-    def words(self) -> str:
-        """For people: the meaning, and the paper's figure."""
-        return f"{self.meaning} (there: {self.figure})" if self.figure else self.meaning

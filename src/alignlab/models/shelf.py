@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from alignlab.errors import InputError, Problem
-from alignlab.models.load import DEMO, ModelConfig, digest_of
-from alignlab.models.precision import PrecisionName, precision_of
+from alignlab.models.load import ModelConfig, digest_of
+from alignlab.models.options import DEMO, PrecisionName
+from alignlab.models.precision import precision_of
 
 
 @dataclass
@@ -40,13 +41,13 @@ class Shelf:
         """The full model that `source` is, or that its adapter stands on. Raises InputError where it is neither."""
         adapter = adapter_config(source)
         if adapter is None:
-            return replace(self.base, source=source)
+            return self.base.model_copy(update={"source": source})
         if self.base_given:
             return self.base
         named = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not isinstance(named, str) or not named:
             raise InputError(Problem(str(adapter), "it names no base model", "one", "Set model.source."))
-        return replace(self.base, source=named)
+        return self.base.model_copy(update={"source": named})
 
     def load(self, source: str) -> nn.Module:
         """The model in evaluation mode, converted to the precision, on the device. The one given before is changed."""

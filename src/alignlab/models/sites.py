@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +20,9 @@ from transformers import PreTrainedConfig
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
 from alignlab.models.modes import evaluating
+from alignlab.models.options import SiteName
 from alignlab.models.other_sites import find_other, trace
 
-SiteName = Literal[
-    "mlp.act",
-    "mlp.product",
-    "mlp.up",
-    "mlp.out",
-    "attention.q",
-    "attention.k",
-    "attention.v",
-    "attention.o",
-    "residual",
-]
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 
 

@@ -10,17 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignlab.config import option, section, variant
 from alignlab.data.batching import token_budget_batches
 from alignlab.data.encoding import Document, encode, fingerprint
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
-from alignlab.data.sources import SOURCES, Source
 from alignlab.errors import InputError, Problem
-from alignlab.models.sites import SiteName
-
-Scope = Literal["response", "all"]
-Responses = Literal["reference", "generated_once", "regenerated"]
+from alignlab.models.options import SiteName
+from alignlab.recording.options import ProbeOptions, Responses, Scope
 
 
 @dataclass(frozen=True)
@@ -117,32 +113,8 @@ class Probe:
             raise InputError(*problems)
 
 
-@dataclass
-class ProbeConfig:
+class ProbeConfig(ProbeOptions):
     """On which text neurons are counted."""
-
-    source: Source = variant(SOURCES, "where the documents come from", "builtin:wordproblems")
-    prompts: Prompts = section(Prompts, "how a record becomes text")
-    scope: Scope = option("response", "tokens counted: those of the answer, or all")
-    site: SiteName = option(
-        "mlp.act",
-        "where neurons are read: mlp.act, the output of the MLP's activation; mlp.product, what the down projection "
-        "reads; mlp.up, mlp.out, attention.q, k, v, o, what those projections give; residual, what leaves a layer",
-    )
-    responses: Responses = option(
-        "reference",
-        "the answers: reference takes those of the source; the model's own, greedy, are generated_once, at step 0, or "
-        "regenerated at every snapshot",
-    )
-    max_new_tokens: int = option(256, "at which a response of the model's own is cut", unit="tokens", ge=1)
-    max_texts: int = option(250, "documents of each language", unit="documents", ge=1)
-    max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
-    max_tokens_per_batch: int = option(2048, "size of a batch, padding included", unit="tokens", ge=1)
-    shards: int = option(
-        20, "groups of documents whose counts are kept apart, for intervals; 1 saves space", ge=1, le=1000
-    )
-    seed: int = option(0, "which documents are taken and how they are dealt to shards", ge=0)
-    count_special_tokens: bool = option(False, "count BOS, EOS and template tokens too, as published systems do")
 
     def build(self, tokenizer: Any) -> Probe:
         """Load, choose and tokenise the documents."""
