@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from alignlab.data.batching import Batch, pad
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, Problem
+from alignlab.models.access import observe
 from alignlab.models.distributed import rank, sum_over_ranks, world_size
 from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
-from alignlab.models.sites import Site, observe
+from alignlab.models.sites import Site
 from alignlab.neurons.counts import ActivationCounts, smallest_dtype
 from alignlab.recording.probes import Probe
 from alignlab.recording.tallies import Extent, Piece, build_tallies, cut, tally
