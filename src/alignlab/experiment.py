@@ -31,7 +31,7 @@ from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
-from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.tallies import STATISTICS
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
@@ -147,7 +147,7 @@ class Experiment:
         return self.config.data.encode(self.tokenizer)
 
     @cached_property
-    def probe(self) -> Probe:
+    def probe(self) -> Probe | PromptProbe:
         return self.config.probe.build(self.tokenizer)
 
     @cached_property

@@ -18,7 +18,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.models.load import embedding_rows
 from alignlab.models.sites import Site
 from alignlab.neurons.counts import smallest_dtype
-from alignlab.recording.probes import Probe
+from alignlab.recording.probes import Probe, PromptProbe
 
 _ADAM_BYTES = 8  # two float32 moments a trained weight
 _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and quick for any run
@@ -32,7 +32,7 @@ class Planned:
     sites: Sequence[Site]
     training: Encoded
     plan: StepPlan
-    probe: Probe
+    probe: Probe | PromptProbe
     trained_languages: tuple[str, ...]
     snapshot_steps: Sequence[int]
     checkpoints: int
@@ -98,7 +98,7 @@ def snapshot_bytes(planned: Planned) -> int:
     return neurons * sum(bytes_a_neuron[name] for name in ("firings", *planned.statistics))
 
 
-def response_tokens(probe: Probe) -> int:
+def response_tokens(probe: Probe | PromptProbe) -> int:
     """The tokens that a model may write when it answers the probe; 0 where it is not to."""
     return sum(int((probe.most_tokens(language) - probe.tokens(language)).sum()) for language in probe.languages)
 
