@@ -280,6 +280,31 @@ def test_gradients_flow_through_edits(make: Any) -> None:
     assert abs(float(slope)) > 1e-4
 
 
+@pytest.mark.parametrize(("family", "at"), [("llama", "mlp.act"), ("phi3", "mlp.up"), ("gpt2", "residual")])
+def test_what_is_shown_can_be_differentiated_by(make: Any, family: str, at: Any) -> None:
+    model = make(family).double()
+    sites, held = find_sites(model, at), {}
+    with observe(sites, held.__setitem__, for_gradients=True):
+        loss = model(input_ids=IDS).logits.square().mean()
+    slopes = torch.autograd.grad(loss, [held[layer] for layer in range(3)])
+
+    def moved(layer: int, by: float) -> float:
+        def change(number: int, activations: Tensor, _forward: Forward) -> Tensor:
+            step = torch.zeros_like(activations)
+            step[1, :, 5] = by if number == layer else 0
+            return activations + step
+
+        with torch.no_grad(), edit(model, sites, change):
+            return float(model(input_ids=IDS).logits.square().mean())
+
+    for layer, slope in enumerate(slopes):
+        assert slope.shape == (2, 7, sites[layer].width)
+        difference = (moved(layer, 1e-2) - moved(layer, -1e-2)) / 2e-2
+        # Norms are in single precision.
+        assert float(slope[1, :, 5].sum()) == pytest.approx(difference, rel=2e-2, abs=1e-6)
+        assert abs(difference) > 1e-5
+
+
 # Which tokens
 
 

@@ -53,15 +53,21 @@ Where = Callable[[Forward], Tensor]
 
 
 @contextmanager
-def observe(sites: Sequence[Site], see: Callable[[int, Tensor], None]) -> Iterator[None]:
+def observe(
+    sites: Sequence[Site], see: Callable[[int, Tensor], None], *, for_gradients: bool = False
+) -> Iterator[None]:
     """Within the block, `see(layer, activations)` is called with what a site shows at every forward.
 
     The activations come as the model has them, (..., width), with its tokens in front: (B, T, width), or
     (B * T, width) in some families. They must not be changed in place.
+
+    for_gradients: the model goes on with the very tensor that is shown, so that a loss can be differentiated by it,
+        also where it is a part of what a module gives.
     """
 
-    def look(site: Site, activations: Tensor) -> None:
+    def look(site: Site, activations: Tensor) -> Tensor | None:
         see(site.layer, activations)
+        return activations if for_gradients else None
 
     with _hooked(sites, look):
         yield
@@ -133,10 +139,11 @@ def _hook(site: Site, look: Callable[[Site, Tensor], Tensor | None]) -> Removabl
     def replaced(shown: Any) -> Any:
         """What the module is to read or give instead; None where it stays."""
         whole = shown[0] if isinstance(shown, tuple) else shown
-        new = look(site, whole[..., site.columns])
+        part = site.width < whole.shape[-1]
+        new = look(site, whole[..., site.columns] if part else whole)
         if new is None:
             return None
-        if site.width < whole.shape[-1]:
+        if part:
             before, after = whole[..., : site.columns.start], whole[..., site.columns.stop :]
             new = torch.cat([before, new, after], dim=-1)
         return (new, *shown[1:]) if isinstance(shown, tuple) else new

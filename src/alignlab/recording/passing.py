@@ -71,7 +71,7 @@ def pass_through(
         evaluating(model),
         torch.set_grad_enabled(passing.gradients),
         _differentiable(model) if passing.gradients else nullcontext(),
-        observe(sites, passing.see),
+        observe(sites, passing.see, for_gradients=passing.gradients),
         progress(tokens) as advance,
     ):
         for language in probe.languages:
