@@ -75,15 +75,22 @@ def pass_through(
         progress(tokens) as advance,
     ):
         for language in probe.languages:
-            for observer in observers:
-                observer.begin(language)
-            for numbers in _dealt(probe.batches(language)):
-                passing.read(make_batch(probe, language, numbers, extent.device))
-                advance(sum(len(probe.documents[language][number]) for number in numbers))
-            parts = [observer.parts() for observer in observers]
-            for observer, totals in zip(observers, merged(parts, extent.device), strict=True):
-                observer.take(language, totals)
+            _read_language(passing, probe, language, extent.device, advance)
     return probe
+
+
+def _read_language(
+    passing: _Pass, probe: Probe, language: str, device: torch.device, advance: Callable[[int], None]
+) -> None:
+    """This rank's batches of a language, and what all ranks have of it for the observers."""
+    for observer in passing.observers:
+        observer.begin(language)
+    for numbers in _dealt(probe.batches(language)):
+        passing.read(make_batch(probe, language, numbers, device))
+        advance(sum(len(probe.documents[language][number]) for number in numbers))
+    parts = [observer.parts() for observer in passing.observers]
+    for observer, totals in zip(passing.observers, merged(parts, device), strict=True):
+        observer.take(language, totals)
 
 
 def _dealt(batches: Sequence[list[int]]) -> Iterator[list[int]]:
