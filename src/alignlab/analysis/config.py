@@ -22,10 +22,10 @@ from alignlab.analysis.study import Study
 from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import option, section, to_plain, to_yaml, variant
 from alignlab.errors import InputError, Problem
+from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.precision import PrecisionName, precision_name
-from alignlab.models.shelf import Shelf
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
 from alignlab.neurons.kinds import Convention
@@ -92,11 +92,11 @@ class AnalyzeConfig:
             return None
         probes = {"": self.probe} if self.against is None else {"probe": self.probe, "against": self.against}
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        shelf = Shelf(self.model or ModelConfig(), self.model is not None, self._precision(), device)
+        loader = ModelLoader(self.model or ModelConfig(), self.model is not None, self._precision(), device)
         trained = self.trained
         if trained is None and self.run is not None:
             trained = list(read_header(snapshots_of(Path(self.run).expanduser())[0].path).trained_languages)
-        return Recount(self._counted(), probes, shelf, self._kept / "counts", tuple(trained or ()))
+        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()))
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""
@@ -278,7 +278,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             "counting",
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",
         ),
-        ("device", f"{recount.shelf.device}, {recount.shelf.precision}"),
+        ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]
 
 

@@ -22,9 +22,7 @@ from alignlab.recording.generation import Response
 from alignlab.recording.probes import PromptProbe
 
 
-def write_responses(
-    path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe
-) -> None:
+def write_responses(path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe) -> None:
     """Write the file, whole or not at all. Raises OSError when it cannot be written."""
     rows = [
         {
