@@ -20,7 +20,8 @@ from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, ProbeConfig
 from bench.measuring import Row, Scale, cpu_paired
 
-VOCABULARY, LAYERS, NEURONS, LANGUAGES = 8000, 8, 1536, 4
+VOCABULARY, LAYERS, NEURONS = 8000, 8, 1536
+LANGUAGES, TEXTS = 2, 100  # at most: some batches of each language
 # Median tokens of a text, where none are given: sentences of news, and questions of school maths.
 LENGTHS = {"sentences": 34, "questions": 80}
 
@@ -84,7 +85,7 @@ def make_model() -> transformers.PreTrainedModel:
 def made_up(median: int, scale: Scale) -> dict[str, list[Document]]:
     """Random tokens in texts of log-normal length."""
     rng = np.random.default_rng(0)
-    lengths = np.maximum(3, rng.lognormal(np.log(median), 0.45, size=(LANGUAGES, scale.texts))).astype(int)
+    lengths = np.maximum(3, rng.lognormal(np.log(median), 0.45, size=(LANGUAGES, min(scale.texts, TEXTS)))).astype(int)
     return {
         f"language {number}": [document(rng.integers(0, VOCABULARY, size=length)) for length in some]
         for number, some in enumerate(lengths.tolist())
@@ -97,7 +98,7 @@ def real_texts(folder: Path, scale: Scale) -> dict[str, list[Document]]:
     A file is a language: `.txt` with a text a line, or `.tsv` with the text in front of the first tab.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in (".txt", ".tsv"))[:LANGUAGES]
-    texts = {path.stem: list(lines_of(path))[: scale.texts] for path in files}
+    texts = {path.stem: list(lines_of(path))[: min(scale.texts, TEXTS)] for path in files}
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -34,7 +34,7 @@ class DocumentLosses(Observer):
         # The first token of a document has no predecessor. Moved to the CPU once a language: a transfer a batch would
         # make the device wait.
         counts = batch.counted[:, 1:].sum(dim=1).to(batch.numbers.device)
-        self._seen.append((losses, batch.numbers.repeat_interleave(counts)))
+        self._seen.append((losses, batch.numbers.repeat_interleave(counts, output_size=len(losses))))
 
     def parts(self) -> Mapping[str, Part]:
         nats = torch.zeros(self._documents, dtype=torch.float64)

@@ -53,6 +53,7 @@ class Tally(Observer):
             if name not in self.fields:
                 self.fields[name] = torch.empty((len(self.languages), *total.shape), dtype=self._kept(FIELDS[name]))
             self.fields[name][self.languages.index(language)] = total.cpu()
+        self.totals = {}  # let go before the next language's are made
 
     def _empty(self, field: Field) -> Tensor:
         """The total of no token."""
