@@ -30,7 +30,7 @@ from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.options import TrainConfig
-from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
@@ -71,7 +71,7 @@ class Experiment:
         return self.config.data.encode(self.tokenizer)
 
     @cached_property
-    def probe(self) -> Probe:
+    def probe(self) -> Probe | PromptProbe:
         return ProbeConfig.of(self.config.probe).build(self.tokenizer)
 
     @cached_property

@@ -22,10 +22,10 @@ STOP_AT = """
 import os, signal, sys
 import alignlab.train
 from alignlab.methods.base import AlignmentModule
-from alignlab.recording import counting
+from alignlab.recording import passing
 where, step, number, times = sys.argv[1], int(sys.argv[2]), getattr(signal, sys.argv[3]), int(sys.argv[4])
 reached = {"step": 0}
-own_step, own_count = AlignmentModule.training_step, counting._count_language
+own_step, own_count = AlignmentModule.training_step, passing._read_language
 def training_step(self, batch, batch_idx):
     reached["step"] = int(batch["number"]) + 1
     if where == "step" and reached["step"] == step:
@@ -37,7 +37,7 @@ def count(*args, **kwargs):
         for _ in range(times):
             os.kill(os.getpid(), number)
     return own_count(*args, **kwargs)
-AlignmentModule.training_step, counting._count_language = training_step, count
+AlignmentModule.training_step, passing._read_language = training_step, count
 sys.exit(alignlab.train.main(sys.argv[5:]))
 """
 

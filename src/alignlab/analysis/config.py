@@ -20,11 +20,11 @@ from alignlab.analysis.study import Study
 from alignlab.analysis.wandb_analysis import WandbAnalysis
 from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem
+from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
-from alignlab.models.shelf import Shelf
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.recording.probes import ProbeConfig
@@ -47,11 +47,12 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.against is not None:
             probes = {"probe": probes[""], "against": ProbeConfig.of(self.against)}
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        shelf = Shelf(ModelConfig.of(self.model or ModelConfig()), self.model is not None, self._precision(), device)
+        options = ModelConfig.of(self.model or ModelConfig())
+        loader = ModelLoader(options, self.model is not None, self._precision(), device)
         trained = self.trained
         if trained is None and self.run is not None:
             trained = list(read_header(snapshots_of(Path(self.run).expanduser())[0].path).trained_languages)
-        return Recount(self._counted(), probes, shelf, self._kept / "counts", tuple(trained or ()))
+        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()))
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""
@@ -238,7 +239,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             "counting",
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",
         ),
-        ("device", f"{recount.shelf.device}, {recount.shelf.precision}"),
+        ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]
 
 

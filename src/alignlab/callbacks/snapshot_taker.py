@@ -22,8 +22,8 @@ from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identified, Identifier, TernaryConfig
 from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.probes import Probe, build_probe
-from alignlab.recording.responses import check_can_answer, recall, respond
+from alignlab.recording.probes import Probe, PromptProbe, build_probe
+from alignlab.recording.responses import Answers, check_can_answer, recall
 from alignlab.recording.tallies import check_statistics
 from alignlab.recording.writing import refusing
 from alignlab.reporting.snapshots import (
@@ -48,8 +48,8 @@ class SnapshotTaker:
     training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, the
     tables of all snapshots to `<folder>/neurons.csv`, and responses that the model gives itself into `neurons` too.
 
-    probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the
-        same in every language.
+    probe: a `Probe`, a `PromptProbe` for the model to answer, or for each language (ISO 639 code) its texts, all tokens
+        of which are counted; text i says the same in every language.
     tokenizer: needed with texts only.
     every_n_steps: optimiser steps between snapshots; None takes the first and the last only.
     steps: the very steps at which snapshots are taken, instead; a training that ends elsewhere takes none there.
@@ -71,7 +71,7 @@ class SnapshotTaker:
 
     def __init__(
         self,
-        probe: Probe | Mapping[str, Sequence[str]],
+        probe: Probe | PromptProbe | Mapping[str, Sequence[str]],
         tokenizer: Any = None,
         *,
         folder: Path | str,
@@ -86,7 +86,7 @@ class SnapshotTaker:
         show: bool = True,
         abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
-        self.probe = probe if isinstance(probe, Probe) else self._probe_of_texts(probe, tokenizer)
+        self.probe = probe if isinstance(probe, Probe | PromptProbe) else self._probe_of_texts(probe, tokenizer)
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.steps = steps
@@ -147,19 +147,17 @@ class SnapshotTaker:
         with _uncompiled(), self.abandonable() as wanted:
             if not wanted:
                 return None
-            probe = respond(self.probe, model, folder=self._neurons, step=step, context=context, main=main)
-            total = sum(len(document) for documents in probe.documents.values() for document in documents)
-            with console.progress(f"Counting at step {step}", total) as advance:
-                found = count_firings(
-                    model,
-                    self._sites,
-                    probe,
-                    origin=Origin(name, revision, step, self.trained),
-                    loss=self.loss,
-                    statistics=self.statistics,
-                    context=context,
-                    advance=advance,
-                )
+            found = count_firings(
+                model,
+                self._sites,
+                self.probe,
+                origin=Origin(name, revision, step, self.trained),
+                loss=self.loss,
+                statistics=self.statistics,
+                answers=Answers(self._neurons, step, main),
+                context=context,
+                progress=lambda tokens: console.progress(f"Counting at step {step}", tokens),
+            )
             counted.append(found)
         if not counted:
             return None
@@ -284,7 +282,7 @@ class SnapshotTaker:
     def _find_model(self, module: nn.Module) -> nn.Module:
         return find_model(module, f"{type(self).__name__}(..., model=lambda module: {self.example})")
 
-    def _probe_of_texts(self, texts: Mapping[str, Sequence[str]], tokenizer: Any) -> Probe:
+    def _probe_of_texts(self, texts: Mapping[str, Sequence[str]], tokenizer: Any) -> Probe | PromptProbe:
         if tokenizer is None:
             raise InputError(Problem(type(self).__name__, "texts without a tokenizer", "the model's tokenizer"))
         records = [

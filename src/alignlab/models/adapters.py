@@ -21,8 +21,8 @@ from alignlab.models.precision import precision_of
 
 
 @dataclass
-class Shelf:
-    """Gives models by their source: a folder or Hub id of a full model, or of a PEFT adapter.
+class ModelLoader:
+    """Loads models by their source, a folder or Hub id of a full model or of a PEFT adapter, one at a time.
 
     base: how models are loaded, and the model below every adapter; its source is ignored where `base_given` is false,
         for the one that each adapter names.
