@@ -29,6 +29,12 @@ def is_ours(path: Path) -> bool:
     return not start or looks(path, start)
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file, whatever its name, is a page that alignlab wrote."""
+    with path.open("rb") as file:
+        return PAGE in file.read(_START)
+
+
 def _is_counts(_path: Path, start: bytes) -> bool:
     # The header of safetensors, JSON without blanks, whose metadata come first.
     return start[8:9] == b"{" and _COUNTS in start

@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "finished.json"
 
     @property
+    def has_mark(self) -> bool:
+        """Whether the run was begun by a version that leaves a mark, and lists with its checkpoints."""
+        return self._mark.is_file()
+
+    @property
     def _mark(self) -> Path:
         """Says that a training of alignlab began here, so that `overwrite` may remove what it wrote."""
         return self.path / NAME

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from alignlab import console
 from alignlab.atomic import write_text
 from alignlab.callbacks.pretrained_checkpoint import state_path
 from alignlab.callbacks.stopping import StopOnSignal, requeue
 from alignlab.config import to_plain, to_yaml
-from alignlab.environment import differing_sources, differing_versions, environment, read_environment
-from alignlab.errors import InputError, Problem
+from alignlab.environment import environment
 from alignlab.experiment import Experiment, PlannedSteps
 from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
 from alignlab.models.load import ModelConfig
@@ -24,9 +22,9 @@ from alignlab.options import TrainConfig
 from alignlab.redaction import hide_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
-from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
-from alignlab.runs import RunFolder, Start, check_writable
+from alignlab.run_checks import check_continued, faults_of_finished
+from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
 
@@ -46,6 +44,8 @@ def run(config: TrainConfig) -> None:
         start = decide(experiment, document, held)
         if start == "finished" and not config.dry_run:
             console.say(f"{experiment.folder.path} holds this run, finished. Set overwrite=true to run it again.")
+            for line in faults_of_finished(experiment.folder) if is_first() else ():
+                console.complain(f"note: {line}")
             show_closing(experiment.folder)
             return
         planned = show_plan(experiment)
@@ -118,9 +118,17 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
     done = steps[-1] if steps else 0
     if done:
         console.say(f"Continuing after step {done}.")
+    elif start == "continue":
+        console.say("There is no checkpoint to continue from: the run begins again at step 0.")
     trainer = experiment.build_trainer(done)
     checkpoint = state_path(folder, done) if done else None
-    trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
+    except Stopped:
+        # At once: ranks that Lightning has started would wait for this one.
+        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
     end_run(experiment, trainer)
 
 
@@ -142,23 +150,3 @@ def end_run(experiment: Experiment, trainer: Trainer) -> None:
     if experiment.config.trainer.get("max_time") is None:
         raise RuntimeError(f"the training ended after step {step} of {total}, and nothing had asked it to")
     console.say(f"\nStopped {where}: trainer.max_time is over. The same command goes on from there.")
-
-
-def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps: int) -> None:
-    """Refuse to go on with other data or another model than the run began with; tell of other versions.
-
-    made_from: what `Experiment.provenance` gives now.
-    """
-    stored = read_environment(folder.environment)
-    if problems := differing_sources(stored, made_from, str(folder.path)):
-        raise InputError(*problems)
-    for line in differing_versions(stored, hide_all(environment())):
-        console.complain(f"note: {line}")
-    steps = folder.checkpoint_steps()
-    done = steps[-1] if steps else 0
-    read_metrics(folder.metrics, done)
-    if done and not folder.metrics.is_file():
-        console.complain(f"note: {folder.metrics} lacks the steps up to {done}; the run goes on without them")
-    if done > total_steps:
-        found = f"there is a checkpoint of step {done}, and the run has {total_steps} steps"
-        raise InputError(Problem(str(folder.checkpoints), found, "checkpoints of this run", "Move it elsewhere."))

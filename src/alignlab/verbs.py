@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.redaction import guard_tracebacks
-from alignlab.signals import Stopped, handled, stop
+from alignlab.signals import Stopped, handled, ignore_ctrl_c, stop
 
 Config = TypeVar("Config", bound=Options)
 
@@ -29,6 +30,24 @@ _EXPECTED = (
     ".*checkpoint directory .* exists and is not empty.*",
     ".*`is_gradient_checkpointing` is deprecated.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+# What a disk or its owner refuses, whatever we do: anything else that an operation on files raises is our own bug.
+_THE_MACHINES = frozenset(
+    (
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    )
 )
 
 
@@ -64,6 +83,14 @@ def run_verb(
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
         _leave()
         return 2
+    except OSError as error:
+        path = error.filename2 or error.filename  # of a renaming, where it was to go
+        if error.errno not in _THE_MACHINES or path is None:
+            raise
+        found = f"{error.strerror.lower() if error.strerror else error}"
+        console.complain(f"\n{Problem(str(path), found, 'a disk and permissions that allow it')}")
+        _leave()
+        return 2
     except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         done = f" {stopped.done}" if stopped.done else ""
@@ -87,6 +114,7 @@ def end(status: int) -> NoReturn:
     At Python's own end a thread that is still at work (for a W&B server that does not answer, say) is torn out of
     whatever C++ it is in, which aborts the process. By then all is written: so it ends at once.
     """
+    ignore_ctrl_c()
     if any(thread.name == BACKGROUND for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -77,6 +77,21 @@ def test_counting_is_left_and_the_snapshot_taken_when_the_run_goes_on(tmp_path: 
     assert again.stdout.index("Neurons at step 3") < again.stdout.index("Neurons at step 6")
 
 
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
+    tmp_path: Path, name: str, status: int
+) -> None:
+    code = STOP_AT.replace("os.kill(os.getpid(), number)", "os.killpg(os.getpgrp(), number)")
+    command = [sys.executable, "-c", code, "step", "2", name, "1", *ARGUMENTS, "data.workers=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert done.returncode == status, done.stderr
+    assert f"Stopped by {name} after step 2 of 6, with a checkpoint." in done.stderr
+    assert RunFolder(tmp_path / "run").checkpoint_steps() == [2]
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "step", 2, "SIGINT", times=2)
     assert done.returncode == 130, done.stderr

@@ -15,6 +15,7 @@ from alignlab.analysis.layers import NO_SIGNATURE, WITHIN_ONE
 from alignlab.analysis.page_numbers import numbers
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
+from alignlab.errors import InputError, Problem
 from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
@@ -137,9 +138,7 @@ class PageOf:
             parts_refused=self._refused,
             numbers=found or None,
             config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
-            environment=hide_all(json.loads(environment.read_text(encoding="utf-8")))
-            if environment.is_file()
-            else None,
+            environment=_environment(environment),
             notes=hide_all(self._notes),
             how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
@@ -160,6 +159,20 @@ class PageOf:
                 "beyond_noise": not change.low <= 0 <= change.high,
             }
         return PageRow(**columns)
+
+
+def _environment(path: Path) -> dict[str, Any] | None:
+    """What the run was made with; None for one that was tracked in somebody's own script."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(Problem(str(path), "it is damaged", "what the run was made with", "Restore it, or remove it."))
+    hidden: dict[str, Any] = hide_all(found)
+    return hidden
 
 
 def _thresholds(result: Identified) -> Thresholds:

@@ -15,6 +15,8 @@ from torch import nn
 from alignlab import console
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, UnsupportedModelError
+from alignlab.manifest import stranger_problem
+from alignlab.marks import is_ours
 from alignlab.models.distributed import from_first
 from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
@@ -179,14 +181,18 @@ class SnapshotTaker:
         from_first(lambda: self._clear() if main else None)
 
     def _clear(self) -> None:
+        suffixes = ("safetensors", "csv", "responses.jsonl")
+        earlier = [path for suffix in suffixes for path in snapshot_files(self._neurons, suffix)]
+        table = self.folder / "neurons.csv"
+        if others := [path for path in [*earlier, *([table] if table.exists() else [])] if not is_ours(path)]:
+            raise InputError(stranger_problem("folder", self.folder, others))
         done = [step_of(path) for path in snapshot_files(self._neurons, "safetensors")]
         if any(done) and not self.overwrite:
             found = f"it holds the snapshots of an earlier training, up to step {max(done)}"
             fix = "Give another folder, or overwrite=True to replace them."
             raise InputError(Problem(f"folder ({self.folder})", found, "a folder of its own", fix))
-        for suffix in ("safetensors", "csv", "responses.jsonl"):
-            for path in snapshot_files(self._neurons, suffix):
-                path.unlink()
+        for path in earlier:
+            path.unlink()
 
     def pick_up(self, step: int, *, main: bool = True) -> None:
         """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone.
@@ -220,8 +226,14 @@ class SnapshotTaker:
                 self._mend_table(snapshot)
         if problems:
             raise InputError(*problems)
+        whole = self.folder / "neurons.csv"
+        before = whole.read_bytes() if whole.is_file() else None
         with refusing(self._neurons, "the table"):
-            collect_csv([self._table_path(one) for one in present], self.folder / "neurons.csv")
+            collect_csv([self._table_path(one) for one in present], whole)
+        now = whole.read_bytes()
+        # It may have gone on to steps that are done again, or have ended before a process was killed.
+        if before is None or not (before.startswith(now) or (before and now.startswith(before))):
+            console.say(f"note: {whole} {'was missing' if before is None else 'had changed'}: written again")
 
     def _checked(self, step: int) -> ActivationCounts:
         """A snapshot of this run's. Raises InputError for one that is damaged, or of another probe or site."""

@@ -15,6 +15,7 @@ from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from alignlab.errors import InputError, Problem
+from alignlab.manifest import verify
 from alignlab.models.load import ModelConfig, digest_of
 from alignlab.models.options import DEMO, PrecisionName
 from alignlab.models.precision import precision_of
@@ -51,6 +52,7 @@ class ModelLoader:
 
     def load(self, source: str) -> nn.Module:
         """The model in evaluation mode, converted to the precision, on the device. The one given before is changed."""
+        _check_whole(source)
         below = self.below(source)
         if isinstance(self._model, peft.PeftModel):
             self._model = self._model.unload()
@@ -76,6 +78,13 @@ class ModelLoader:
             parts.append(digest_of(Path(source).expanduser()))
         self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._digests[source]
+
+
+def _check_whole(source: str) -> None:
+    """Refuse a checkpoint of ours whose files are not those that were written."""
+    folder = Path(source).expanduser()
+    if source != DEMO and folder.is_dir() and (faults := verify(folder)):
+        raise InputError(Problem(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it."))
 
 
 def adapter_config(source: str) -> Path | None:

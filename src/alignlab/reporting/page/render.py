@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 import alignlab
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
-from alignlab.marks import is_ours
+from alignlab.marks import is_page
 from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, with_changes
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
@@ -54,7 +54,7 @@ _RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 def check_page(path: Path) -> None:
     """Refuse, before any work, to write where something else than a page of alignlab lies, or nobody can write."""
     if path.is_file():
-        if not is_ours(path):
+        if not is_page(path):
             raise InputError(Problem(f"file ({path})", "it is no page that alignlab wrote", "a page", "Name another."))
     elif path.exists() or path.is_symlink():
         raise InputError(Problem(f"file ({path})", "it is no file", "a file to be written", "Name another."))
