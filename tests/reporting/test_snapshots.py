@@ -81,7 +81,7 @@ def test_the_csv_is_read_back_and_collected_in_order_of_steps(tmp_path: Path) ->
     for step in (200, 0, 30):
         snapshot = summarise(counts(step), IDENTIFIER, ["a"], None if step == 0 else first.result)
         write_csv(tmp_path / "neurons" / f"step-{step:06d}.csv", snapshot)
-    collect_csv(tmp_path / "neurons", tmp_path / "neurons.csv")
+    collect_csv(list((tmp_path / "neurons").iterdir()), tmp_path / "neurons.csv")
     with (tmp_path / "neurons.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
