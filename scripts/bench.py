@@ -26,6 +26,7 @@ SECTIONS = {
     "e": ("bench.neurons", "ternary_of_fifty_languages"),
     "f": ("bench.neurons", "bootstrap_of_seven_billion"),
     "g": ("bench.analysis", "hundred_snapshots"),
+    "h": ("bench.passing", "against_fifteen_lines"),
 }
 COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 
@@ -33,9 +34,11 @@ COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, G
 def main() -> None:
     """Measure the sections asked for and print their rows."""
     options = parse()
-    scale = Scale(rounds=options.rounds, device=options.device)
+    scale = Scale(rounds=options.rounds, device=options.device, folders=tuple(options.texts))
     if options.quick:
-        scale = Scale(rounds=1, texts=20, hidden=128, part=16, snapshots=12, device=options.device)
+        scale = Scale(
+            rounds=1, texts=20, hidden=128, part=16, snapshots=12, device=options.device, folders=scale.folders
+        )
     print(
         f"{processor()}, {os.cpu_count()} CPUs, torch {version('torch')}, transformers {version('transformers')}, ",
         end="",
@@ -55,6 +58,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each section (default: 3)")
     parser.add_argument("--quick", action="store_true", help="a small scale, to see that everything runs")
     parser.add_argument("--device", default="cpu", help="where models run; cuda: 7 B parameters (default: cpu)")
+    parser.add_argument(
+        "--texts",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="real texts for section h, a row a folder: <language>.txt, or .tsv, text first (default: made up)",
+    )
     return parser.parse_args()
 
 

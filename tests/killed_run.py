@@ -30,7 +30,7 @@ import alignlab.analyze
 import alignlab.report
 import alignlab.train
 from alignlab.methods.base import AlignmentModule
-from alignlab.recording import counting
+from alignlab.recording import passing
 
 TRAIN = [
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "checkpoints.every_n_steps=2",
@@ -62,7 +62,7 @@ def install(see: Callable[[str], None]) -> None:
     before(Path, "replace", "rename")
     before(Path, "unlink", "unlink")
     before(AlignmentModule, "training_step", "micro-batch")
-    before(counting, "_count_language", "language")
+    before(passing, "_read_language", "language")
 
 
 def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:

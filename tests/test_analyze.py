@@ -14,6 +14,7 @@ import torch
 import transformers
 
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.options import MEANINGS
 from alignlab.analyze import main
 from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
 from alignlab.neurons.formats import save_ternary_counts
@@ -166,8 +167,8 @@ def test_the_help_says_what_each_analysis_is(command: Command) -> None:
     )
     text = " ".join(said.split())
     for name in papers.split():
-        assert f"(there: {ANALYSES[name].figure})" in text, name
-        assert ANALYSES[name].figure
+        assert f"(there: {MEANINGS[name].figure})" in text, name
+        assert MEANINGS[name].figure
 
 
 def test_the_question_that_is_written_holds_no_secret(

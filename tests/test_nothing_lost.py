@@ -301,6 +301,123 @@ def test_missing_metrics_are_told(verb: Verb, run: Path) -> None:
     assert "metrics.csv lacks the steps up to 2" in complaint
 
 
+def test_a_changed_number_in_the_metrics_is_noticed(verb: Verb, run: Path, finished_run: Path) -> None:
+    path = run / "metrics.csv"
+    text = path.read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("1,train/loss,"))
+    path.write_text(text.replace(line, "1,train/loss,0.001"), encoding="utf-8")
+    status, _, complaint = verb("train", "run.folder=run")
+    assert status == 2
+    assert "metrics.csv: its numbers up to step 2 are not those that were logged" in complaint
+    path.write_text(text, encoding="utf-8")
+    assert verb("train", "run.folder=run")[0] == 0
+    assert results(run) == results(finished_run)
+
+
+def test_a_run_without_its_first_snapshot_is_not_analysed_from_another(verb: Verb, run: Path) -> None:
+    (run / "neurons/step-000000.safetensors").unlink()
+    for name in ("analyze", "report"):
+        status, _, complaint = verb(name, "run=run")
+        assert status == 2
+        assert "step-000000.safetensors: there is no such file; expected the snapshot of step 0" in complaint
+
+
+def test_a_snapshot_that_is_missing_between_is_told(verb: Verb, run: Path) -> None:
+    (run / "neurons/step-000002.safetensors").unlink()
+    status, _, complaint = verb("analyze", "run=run")
+    assert status == 0
+    assert "note: run lacks the snapshots of steps 2" in complaint
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_damaged_environment_is_named_by_those_who_show_it(verb: Verb, run: Path, text: str) -> None:
+    (run / "environment.json").write_text(text, encoding="utf-8")
+    for name in ("analyze", "report"):
+        status, _, complaint = verb(name, "run=run")
+        assert status == 2
+        assert "environment.json: it is damaged" in complaint
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda run: (run / "neurons/step-000002.safetensors").unlink(), "2.safetensors: there is no such file"),
+        (lambda run: (run / "neurons/step-000002.safetensors").write_bytes(b""), "step-000002.safetensors"),
+        (lambda run: (run / "neurons.csv").unlink(), "neurons.csv: there is no such file"),
+        (lambda run: (run / "metrics.csv").write_text("x"), "metrics.csv: it is damaged"),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "there is no checkpoint any more"),
+        (lambda run: (run / "checkpoints/step-000002/adapter_config.json").unlink(), "adapter_config.json is missing"),
+        (lambda run: flip(run / "checkpoints/step-000004/adapter_model.safetensors"), "is not as it was written"),
+    ],
+)  # fmt: skip
+def test_what_a_finished_run_lacks_is_told(
+    verb: Verb, finished_run: Path, tmp_path: Path, spoil: Callable[[Path], Any], says: str
+) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    assert "note:" not in verb("train", "run.folder=run")[2]
+    spoil(tmp_path / "run")
+    status, said, complaint = verb("train", "run.folder=run")
+    assert status == 0
+    assert "holds this run, finished" in said
+    assert "note: " in complaint
+    assert says in complaint
+
+
+def flip(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:])
+
+
+def test_an_earlier_checkpoint_is_looked_at_too(verb: Verb, tmp_path: Path) -> None:
+    more = ("run.folder=run", "trainer.max_steps=6")
+    assert verb("train", *more)[0] == 0
+    break_off(tmp_path / "run", 4)
+    (tmp_path / "run/checkpoints/step-000002/adapter_model.safetensors").write_bytes(b"short")
+    status, _, complaint = verb("train", *more)
+    assert status == 2
+    assert "step-000002: adapter_model.safetensors is not as it was written" in complaint
+
+
+def test_a_damaged_checkpoint_is_not_counted_again(verb: Verb, run: Path) -> None:
+    flip(run / "checkpoints/step-000002/adapter_model.safetensors")
+    status, _, complaint = verb("analyze", "run=run", "recount=true")
+    assert status == 2
+    assert "step-000002: adapter_model.safetensors is not as it was written" in complaint
+
+
+def test_a_checkpoint_without_its_list_is_refused(verb: Verb, run: Path) -> None:
+    (run / "checkpoints/step-000002/manifest.json").unlink()
+    status, _, complaint = verb("train", "run.folder=run")
+    assert status == 2
+    assert "manifest.json: there is no such file; expected the list of its files" in complaint
+
+
+def test_deleted_checkpoints_are_told_and_the_run_begins_again(verb: Verb, run: Path, finished_run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    status, said, _ = verb("train", "run.folder=run")
+    assert status == 0
+    assert "There is no checkpoint to continue from: the run begins again at step 0." in said
+    assert results(run) == results(finished_run)
+
+
+def test_a_changed_table_of_all_snapshots_is_written_again_and_said(verb: Verb, run: Path, finished_run: Path) -> None:
+    (run / "neurons.csv").write_text((run / "neurons.csv").read_text().replace(",1.0,", ",7.0,"), encoding="utf-8")
+    status, said, _ = verb("train", "run.folder=run")
+    assert status == 0
+    assert "neurons.csv had changed: written again" in said
+    assert results(run) == results(finished_run)
+
+
+def test_a_folder_where_a_cache_goes_is_one_message(verb: Verb, run: Path) -> None:
+    assert verb("report", "run=run", "resamples=4")[0] == 0
+    for path in (run / "analysis/cache").iterdir():
+        path.unlink()
+        path.mkdir()
+    status, _, complaint = verb("report", "run=run", "resamples=4")
+    assert status == 2
+    assert ".safetensors: is a directory" in complaint
+
+
 # 3. Finished means the last planned step
 
 
@@ -445,6 +562,13 @@ def test_a_refused_start_with_overwrite_keeps_the_old_run(verb: Verb, run: Path)
     before = files(run)
     assert verb("train", "run.folder=run", "model.source=./broken", "overwrite=true")[0] == 2
     assert files(run) == before
+
+
+def test_a_refused_start_leaves_nothing_in_somebody_elses_folder(verb: Verb, run: Path) -> None:
+    before = sorted(run.rglob("*"))
+    for target in ("run/checkpoints/step-000002", "run/neurons"):
+        assert verb("train", f"run.folder={target}", "overwrite=true")[0] == 2
+    assert sorted(run.rglob("*")) == before
 
 
 # 8. Where a run lies is no part of what it is

@@ -242,18 +242,20 @@ def test_the_lock_is_given_up_when_the_run_fails(tmp_path: Path) -> None:
 
 
 def make_whole(run: RunFolder) -> None:
-    for path in (
-        run.neurons / "step-000000.csv",
-        run.neurons / "responses.jsonl",
-        run.neurons / "step-000010.responses.jsonl",
-        run.path / "wandb" / "offline-run-20260101_000000-abcd" / "x.wandb",
-        run.path / "wandb" / "run_id.txt",
-        run.environment,
-        run.metrics,
-        run.table,
+    table = "thresholds,step,group,language,layer,kind,degree,convention,count,denominator\n"
+    response = '{"language": "de", "id": "1", "prompt": "x", "tokens": [1], "ended": true, "text": "x"}\n'
+    for path, text in (
+        (run.neurons / "step-000000.csv", table),
+        (run.neurons / "responses.jsonl", response),
+        (run.neurons / "step-000010.responses.jsonl", response),
+        (run.path / "wandb" / "offline-run-20260101_000000-abcd" / "x.wandb", "x"),
+        (run.path / "wandb" / "run_id.txt", "x"),
+        (run.environment, "x"),
+        (run.metrics, "step,key,value\n"),
+        (run.table, table),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     save(run, 10)
     run.finish({})
 
@@ -275,6 +277,45 @@ def test_clearing_removes_the_run_and_nothing_else(run: RunFolder) -> None:
         run.clear()
     assert files(run.path) == sorted([".lock", *OTHERS])
     run.clear()  # also where nothing is left
+
+
+@pytest.mark.parametrize(
+    "name", ["neurons/step-000000.csv", "neurons/step-000099.safetensors", "neurons.csv", "metrics.csv"]
+)
+def test_files_of_ones_own_under_a_runs_names_are_not_overwritten(run: RunFolder, name: str) -> None:
+    make_whole(run)
+    (run.path / name).write_text("mine", encoding="utf-8")
+    before = files(run.path)
+    with pytest.raises(InputError, match=rf"it also holds {name}, which alignlab did not write"):
+        run.start(changed(), resume="auto", overwrite=True)
+    assert files(run.path) == before
+
+
+def test_looking_at_somebody_elses_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="the folder holds other things"):
+        RunFolder(tmp_path).check_ours()
+    assert files(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["neurons", "checkpoints", "wandb"])
+def test_a_file_where_a_folder_goes_is_refused(run: RunFolder, name: str) -> None:
+    (run.neurons / "step-000000.safetensors").unlink()
+    run.neurons.rmdir()
+    (run.path / name).touch()
+    assert "it is no folder" in refusal(run, changed(), overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "finished.json", "config.yaml", "neurons.csv"])
+def test_a_folder_where_a_file_goes_is_refused(run: RunFolder, name: str) -> None:
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).mkdir()
+    assert "it is no file" in refusal(run, changed(), overwrite=True)
+
+
+def test_a_damaged_mark_is_named(run: RunFolder) -> None:
+    (run.path / "manifest.json").write_text("{", encoding="utf-8")
+    assert "manifest.json: it is damaged" in refusal(run, changed())
 
 
 def test_a_broken_off_removal_does_not_pass_for_a_run_that_goes_on(

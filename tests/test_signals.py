@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -42,18 +43,20 @@ from alignlab.signals import handled, stop
 with handled(stop):
     child = os.fork()
     if child == 0:
-        time.sleep(60)
+        for _ in range(600):
+            time.sleep(0.1)
         os._exit(0)
     time.sleep(0.3)
-    os.kill(child, signal.SIGINT)
-    time.sleep(0.3)
-    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child, number)
+        time.sleep(0.3)
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
     os.kill(child, signal.SIGTERM)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
 """
 
 
-def test_forked_workers_leave_ctrl_c_to_their_parent_and_end_by_the_rest() -> None:
+def test_forked_workers_leave_stopping_to_their_parent_and_end_by_a_second_signal() -> None:
     subprocess.run([sys.executable, "-c", WORKER], check=True, timeout=60)
 
 
@@ -72,3 +75,38 @@ def test_a_verb_that_is_stopped_says_one_line_and_how_to_go_on(name: str, status
     done = subprocess.run([sys.executable, "-c", VERB, name], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status
     assert done.stderr == f"\nStopped by {name}. The same command goes on from what is done.\n"
+
+
+DEAF = """
+import os, signal, threading, torch, torch.distributed as dist
+import alignlab.signals
+alignlab.signals._PATIENCE = 1.0
+with alignlab.signals.handled(alignlab.signals.stop):
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    # The second rank never comes: a call into C++ that no Python handler gets into.
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:%d", rank=0, world_size=2)
+"""
+
+
+def test_a_process_that_waits_for_a_rank_that_never_comes_can_be_stopped() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run([sys.executable, "-c", DEAF % port], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 143 or "Stopped" in done.stderr  # by either way it has ended
+
+
+def test_handlers_that_come_twice_are_answered_and_the_process_lives_on() -> None:
+    code = (
+        "import os, signal, time, alignlab.signals\n"
+        "alignlab.signals._PATIENCE = 1.0\n"
+        "seen = []\n"
+        "with alignlab.signals.handled(seen.append):\n"
+        "    for _ in range(5):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "    time.sleep(3)\n"
+        "print(len(seen) >= 2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True\n"

@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from alignlab.analysis.options import USUAL
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import csv_text
-from alignlab.question import USUAL
 from alignlab.reporting.page import write_page
 from alignlab.reporting.page_run import PageOf
 from bench.measuring import Row, Scale, peak_gigabytes, seconds

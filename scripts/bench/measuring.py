@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Scale:
     part: the arrays of the classifications are this many times smaller.
     snapshots: of a long run that is analysed.
     device: where models run, cpu or cuda.
+    folders: of texts, for what is measured on real ones.
     """
 
     rounds: int
@@ -28,6 +29,7 @@ class Scale:
     part: int = 1
     snapshots: int = 100
     device: str = "cpu"
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,23 @@ class Row:
 
 def paired(what: str, ours: Callable[[], object], peer: str, theirs: Callable[[], object], rounds: int) -> Row:
     """Both in turn, A B A B, so that a machine whose speed drifts slows both; after one round that is not counted."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds + 1)][1:]
+    return _paired(what, ours, peer, theirs, rounds, time.perf_counter)
+
+
+def cpu_paired(what: str, ours: Callable[[], object], peer: str, theirs: Callable[[], object], rounds: int) -> Row:
+    """As `paired`, in CPU seconds of this process, which other work on the machine hardly moves."""
+    return replace(_paired(what, ours, peer, theirs, rounds, time.process_time), note="CPU seconds of one thread")
+
+
+def _paired(
+    what: str,
+    ours: Callable[[], object],
+    peer: str,
+    theirs: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float],
+) -> Row:
+    pairs = [(seconds(ours, clock), seconds(theirs, clock)) for _ in range(rounds + 1)][1:]
     return Row(
         what,
         statistics.median(a for a, _ in pairs),
@@ -64,11 +82,11 @@ def median_seconds(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(seconds(work) for _ in range(rounds))
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that the work takes."""
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak_gigabytes() -> float:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alignlab import console
-from alignlab.analysis.analyses import ANALYSES
-from alignlab.models.distributed import is_first, join
-from alignlab.question import AnalyzeConfig
-from alignlab.results import check_results, show_results, write_results
+from alignlab.analysis.options import MEANINGS
+from alignlab.options import AnalyzeOptions
 from alignlab.runs import RunFolder
 from alignlab.verbs import end, run_verb
 
@@ -22,8 +20,14 @@ INTRO = (
 INHERITED = ("identifier", "model", "probe", "wandb")
 
 
-def run(config: AnalyzeConfig) -> None:
+def run(options: AnalyzeOptions) -> None:
     """Plan, count what has to be counted, classify and compare, then say what was written."""
+    # torch and all: once the config is known to be right
+    from alignlab.models.distributed import is_first, join
+    from alignlab.question import AnalyzeConfig
+    from alignlab.results import check_results, show_results, write_results
+
+    config = AnalyzeConfig.of(options)
     recount = config.recounting()
     records = config.records(recount)
     config.show_plan(records, recount)
@@ -49,8 +53,10 @@ def beneath(tree: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
-    words = {"Analyses, and what they are in Zhang et al. 2025": {name: one.words for name, one in ANALYSES.items()}}
-    return run_verb(AnalyzeConfig, run, verb="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
+    words = {
+        "Analyses, and what they are in Zhang et al. 2025": {str(name): one.words for name, one in MEANINGS.items()}
+    }
+    return run_verb(AnalyzeOptions, run, verb="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ secrets are hidden.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -164,4 +165,6 @@ def size(number: float) -> str:
 
 
 def _speaks() -> bool:
-    return getattr(rank_zero_only, "rank", 0) in (0, None)
+    rank = getattr(rank_zero_only, "rank", None)  # Lightning says, once it is imported
+    launched = (os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ)
+    return int(rank if rank is not None else next(launched, 0)) == 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import torch
@@ -21,18 +19,18 @@ from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
 from alignlab.callbacks.stopping import StopOnSignal
 from alignlab.callbacks.wandb_neurons import WandbNeurons
-from alignlab.config import option, section, to_plain, variant
+from alignlab.config import to_plain
 from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
-from alignlab.data.training import DataConfig, MicroBatches, training_loader
+from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
-from alignlab.methods import METHODS, QuestionTranslation
+from alignlab.methods.registry import method_of
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
-from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
-from alignlab.recording.probes import Probe, ProbeConfig
-from alignlab.recording.tallies import STATISTICS
+from alignlab.neurons.identifiers import identifier_of
+from alignlab.options import TrainConfig
+from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
 from alignlab.reporting.wandb_run import WandbConfig, WandbRun
@@ -52,80 +50,6 @@ PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
 }
 # What W&B gets to upload the rest of a training that was stopped: who stopped it may not wait longer.
 _STOPPED_SECONDS = 10.0
-# What alignlab sets itself.
-RESERVED = (
-    "logger",
-    "callbacks",
-    "default_root_dir",
-    "enable_checkpointing",
-    "enable_progress_bar",
-    "plugins",
-    "profiler",
-)
-
-
-def trainer_keys() -> Collection[str]:
-    """The arguments of `lightning.Trainer` that a config may give."""
-    return [name for name in inspect.signature(L.Trainer).parameters if name not in RESERVED]
-
-
-@dataclass
-class RunConfig:
-    """Where the run is kept."""
-
-    name: str = option("run", "name of the run, without secrets: W&B shows it")
-    folder: str = option("runs/${run.name}", "folder of the run")
-
-
-@dataclass
-class TrackerConfig:
-    """When neurons are looked at."""
-
-    every_n_steps: int | None = option(
-        100,
-        "snapshot this often, beside the first and the last step; null: those two only",
-        unit="optimiser steps",
-        ge=1,
-    )
-    loss: bool = option(True, "also measure the loss of the counted tokens of each language")
-    statistics: list[str] = option(
-        ["documents"],
-        "counted beside the firings of each neuron: documents, those with a firing; moments, sum and sum of squares of "
-        "its activations; maximum, the highest of them",
-        choices=tuple(STATISTICS),
-    )
-
-
-@dataclass
-class CheckpointConfig:
-    """When the weights are saved."""
-
-    every_n_steps: int | None = option(
-        None, "save this often, beside the last step; null: whenever there is a snapshot", unit="optimiser steps", ge=1
-    )
-    keep_last: int | None = option(
-        None, "keep this many of the last, and those of steps with a snapshot; null keeps all", ge=1
-    )
-
-
-@dataclass
-class TrainConfig:
-    """Everything about a training run."""
-
-    dry_run: bool = option(False, "print the plan and stop")
-    resume: Literal["auto", "never"] = option("auto", "auto: continue an unfinished run of the same config")
-    overwrite: bool = option(False, "replace a run that is in the folder")
-    seed: int = option(0, "of the order of examples, the adapters' start and the dropout", ge=0)
-    run: RunConfig = section(RunConfig, "where the run is kept")
-    model: ModelConfig = section(ModelConfig, "which model is fine-tuned")
-    data: DataConfig = section(DataConfig, "what is trained on")
-    method: QuestionTranslation = variant(METHODS, "how it is trained", "question_translation")
-    probe: ProbeConfig = section(ProbeConfig, "on which text neurons are counted")
-    tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
-    identifier: Identifier = variant(IDENTIFIERS, "how neurons are classified", "ternary")
-    checkpoints: CheckpointConfig = section(CheckpointConfig, "when the weights are saved")
-    wandb: WandbConfig = section(WandbConfig, "Weights & Biases")
-    trainer: dict[str, Any] = option({"max_epochs": 1}, "any argument of lightning.Trainer", keys=trainer_keys)
 
 
 @dataclass
@@ -140,15 +64,15 @@ class Experiment:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return self.config.model.build_tokenizer()
+        return ModelConfig.of(self.config.model).build_tokenizer()
 
     @cached_property
     def training(self) -> Encoded:
         return self.config.data.encode(self.tokenizer)
 
     @cached_property
-    def probe(self) -> Probe:
-        return self.config.probe.build(self.tokenizer)
+    def probe(self) -> Probe | PromptProbe:
+        return ProbeConfig.of(self.config.probe).build(self.tokenizer)
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
@@ -158,11 +82,11 @@ class Experiment:
     @cached_property
     def outline(self) -> nn.Module:
         """The prepared model on the meta device: all its shapes, no weights."""
-        model = self.config.model.build_meta()
+        model = ModelConfig.of(self.config.model).build_meta()
         documents = [*self.training.documents, *(d for ds in self.probe.documents.values() for d in ds)]
         check_vocabulary(documents, embedding_rows(model))
         with torch.device("meta"):
-            prepared: nn.Module = self.config.method.prepare(model)
+            prepared: nn.Module = method_of(self.config.method).prepare(model)
         return prepared
 
     @cached_property
@@ -263,16 +187,16 @@ class Experiment:
             "data_fingerprint": fingerprint(self.training.documents),
             "probe_fingerprint": self.probe.fingerprint,
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
-            "model_fingerprint": self.config.model.fingerprint(),
+            "model_fingerprint": ModelConfig.of(self.config.model).fingerprint(),
         }
 
     def build_module(self) -> L.LightningModule:
         """The Lightning module, with the weights loaded."""
         L.seed_everything(self.config.seed, verbose=False)
-        model = self.config.method.prepare(self.config.model.build())
+        model = method_of(self.config.method).prepare(ModelConfig.of(self.config.model).build())
         if self.config.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return self.config.method.build(model, total_steps=self.total_steps, seed=self.config.seed)
+        return method_of(self.config.method).build(model, total_steps=self.total_steps, seed=self.config.seed)
 
     @property
     def ranks(self) -> int:
@@ -305,7 +229,7 @@ class Experiment:
             overwrite=True,  # what the run folder holds has been decided on before
             abandonable=stopping.abandonable,
             trained=self.trained_languages,
-            identifier=self.config.identifier,
+            identifier=identifier_of(self.config.identifier),
             loss=self.config.tracker.loss,
             statistics=self.config.tracker.statistics,
         )
@@ -315,7 +239,7 @@ class Experiment:
         loggers: list[Any] = [MetricsCsv(self.folder.metrics, done_steps)]
         if is_first():
             shown = hide_all(to_plain(self.config))
-            wandb_logger = self.config.wandb.build(self.folder, self.config.run.name, shown, done_steps)
+            wandb_logger = WandbConfig.of(self.config.wandb).build(self.folder, self.config.run.name, shown, done_steps)
             if wandb_logger is not None:
                 loggers.append(wandb_logger)
         stopping = StopOnSignal()

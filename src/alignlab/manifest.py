@@ -102,9 +102,10 @@ def stranger_problem(where: str, folder: Path, others: list[Path]) -> Problem:
     return Problem(f"{where} ({folder})", found, "only files that alignlab wrote", "Move them elsewhere first.")
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Path, *, deep: bool = True) -> list[str]:
     """What is wrong with the files of a folder: missing, or other bytes than were written; empty where it is whole.
 
+    deep: read all files for their checksums; else sizes alone are compared.
     A folder without a manifest, from before there were any, cannot be verified and passes.
     """
     faults = []
@@ -112,7 +113,7 @@ def verify(folder: Path) -> list[str]:
         file = folder / name
         if not file.is_file():
             faults.append(f"{name} is missing")
-        elif file.stat().st_size != written["bytes"] or checksum(file) != written["xxh3_128"]:
+        elif file.stat().st_size != written["bytes"] or (deep and checksum(file) != written["xxh3_128"]):
             faults.append(f"{name} is not as it was written")
     return faults
 

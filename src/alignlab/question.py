@@ -3,100 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import yaml
 
 from alignlab import console
-from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
-from alignlab.analysis.records import CountsFormat, StoredCounts, parts, snapshots_of, stored_counts
+from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import Counted, Recount
 from alignlab.analysis.study import Study
-from alignlab.config import option, section, to_plain, to_yaml, variant
+from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem
+from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
-from alignlab.models.precision import PrecisionName, precision_name
-from alignlab.models.shelf import Shelf
+from alignlab.models.options import PrecisionName
+from alignlab.models.precision import precision_name
 from alignlab.neurons.counts_file import read_header
-from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
-from alignlab.neurons.kinds import Convention
+from alignlab.neurons.identifiers import identifier_of
+from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
+from alignlab.reporting.options import WandbOptions
 from alignlab.reporting.wandb_analysis import WandbAnalysis
 from alignlab.reporting.wandb_run import WandbConfig
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
 
-# Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.
-USUAL = [name for name in ANALYSES if name != "single_neuron_profile"]
 
-
-def _neurons(values: Any) -> str | None:
-    good = isinstance(values, list) and all(re.fullmatch(r"\d+\.\d+", str(value)) for value in values)
-    return None if good else "layers and neurons from 0, such as ['3.127', '0.5']"
-
-
-@dataclass
-class AnalyzeConfig:
-    """Everything about an analysis."""
-
-    dry_run: bool = option(False, "print the plan and stop")
-    run: str | None = option(None, "folder of a run, all of whose snapshots are analysed")
-    recount: bool = option(False, "count the checkpoints of the run again, on `probe`, instead of its snapshots")
-    models: list[str] = option(
-        [], "folders or Hub ids of models or PEFT adapters to count and compare, first to last; in a run also steps"
-    )
-    model: ModelConfig | None = section(
-        ModelConfig, "how models are loaded, and the base of adapters; by default as in the run, or as they say", None
-    )
-    probe: ProbeConfig = section(ProbeConfig, "on which text models are counted; by default as in the run")
-    against: ProbeConfig | None = section(ProbeConfig, "a second probe, on which every model is counted too", None)
-    precision: PrecisionName | None = option(None, "of counting; null: as the run was trained, else 32-true")
-    counts: str | None = option(None, "file of counts, or folder of published ones")
-    counts_format: CountsFormat = option("alignlab", "who wrote `counts`")
-    counts_tag: str | None = option(None, "part of the names of published files after the code; null where all agree")
-    languages: list[str] | None = option(None, "languages to compare, by name; null takes all")
-    shards: list[int] | None = option(None, "groups of documents to count, by number from 0; null takes all")
-    trained: list[str] | None = option(None, "languages in training; null takes those that the counts name")
-    identifier: Identifier = variant(IDENTIFIERS, "how neurons are classified; by default as in the run", "ternary")
-    kinds: Convention = option(
-        "paper",
-        "which neurons count as of a kind; paper: specific and related from the selection, general from all; "
-        "selection: from the selection; all: from all, by degree",
-    )
-    analyses: list[str] = option(USUAL, "what is asked", choices=list(ANALYSES))
-    neurons: list[str] = option([], "neurons of single_neuron_profile, as layer.neuron from 0", check=_neurons)
-    intervals: Literal["none", "ends", "all"] = option(
-        "none", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
-    )
-    resamples: int = option(200, "resamples of each record", ge=2)
-    seed: int = option(0, "of the resamples", ge=0)
-    log: bool = option(False, "also log to W&B, as a run of its own that names the run that is analysed")
-    wandb: WandbConfig = section(WandbConfig, "Weights & Biases, where log is true; by default as in the run")
-    folder: str | None = option(
-        None, "where tables and sets are written; null: analysis/<identifier>-<digest> in the run, else in runs/"
-    )
+class AnalyzeConfig(AnalyzeOptions):
+    """An analysis: what is asked of which counts."""
 
     def recounting(self) -> Recount | None:
         """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit."""
         self._check_sources()
         if not self.recount and not self.models:
             return None
-        probes = {"": self.probe} if self.against is None else {"probe": self.probe, "against": self.against}
+        probes = {"": ProbeConfig.of(self.probe)}
+        if self.against is not None:
+            probes = {"probe": probes[""], "against": ProbeConfig.of(self.against)}
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        shelf = Shelf(self.model or ModelConfig(), self.model is not None, self._precision(), device)
+        options = ModelConfig.of(self.model or ModelConfig())
+        loader = ModelLoader(options, self.model is not None, self._precision(), device)
         trained = self.trained
         if trained is None and self.run is not None:
             trained = list(read_header(snapshots_of(Path(self.run).expanduser())[0].path).trained_languages)
-        return Recount(self._counted(), probes, shelf, self._kept / "counts", tuple(trained or ()))
+        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()))
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""
@@ -185,11 +141,11 @@ class AnalyzeConfig:
         if self.intervals != "none":
             options = to_plain(self)["identifier"]
             resampling = Resampling(
-                self.identifier, options, self.kinds, self.resamples, self.seed, self._kept / "cache"
+                identifier_of(self.identifier), options, self.kinds, self.resamples, self.seed, self._kept / "cache"
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
         asked = list(dict.fromkeys([*self.analyses, *also]))
-        return Study(self.identifier, asked, self.kinds, self.trained, neurons, resampling, resampled)
+        return Study(identifier_of(self.identifier), asked, self.kinds, self.trained, neurons, resampling, resampled)
 
     @property
     def results(self) -> Path:
@@ -207,17 +163,22 @@ class AnalyzeConfig:
     @property
     def document(self) -> str:
         """The question as YAML, without secrets: it is written, and may be uploaded."""
-        return to_yaml(replace(self, dry_run=False, folder=None, log=False, wandb=WandbConfig()), hide_all)
+        return to_yaml(
+            self.model_copy(update={"dry_run": False, "folder": None, "log": False, "wandb": WandbOptions()}),
+            hide_all,
+        )
 
     def wandb_analysis(self) -> WandbAnalysis | None:
         """The W&B run that this is logged to; None where it is not."""
         if not self.log:
             return None
         run = None if self.run is None else RunFolder(Path(self.run).expanduser())
-        shown = hide_all(to_plain(replace(self, folder=str(self.results))))
+        shown = hide_all(to_plain(self.model_copy(update={"folder": str(self.results)})))
         name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
         again = self.recount or bool(self.models)
-        logger = self.wandb.build_analysis(self._kept, name, shown, "recount" if again else "reclassify", run)
+        logger = WandbConfig.of(self.wandb).build_analysis(
+            self._kept, name, shown, "recount" if again else "reclassify", run
+        )
         return None if logger is None else WandbAnalysis(logger, self.by_step)
 
     @property
@@ -235,7 +196,7 @@ class AnalyzeConfig:
             fix = "Set intervals=none, or count with probe.shards=20."
             found = f"{self.intervals}, but the counts have one shard"
             raise InputError(Problem("intervals", found, "two shards or more to resample", fix))
-        seconds = seconds_of_intervals(self.identifier, shape, self.resamples, number)
+        seconds = seconds_of_intervals(identifier_of(self.identifier), shape, self.resamples, number)
         return (
             f"{self.resamples} resamples of {number} record{'s' * (number > 1)}, about {console.duration(seconds)}; "
             "what was drawn before is kept"
@@ -278,7 +239,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             "counting",
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",
         ),
-        ("device", f"{recount.shelf.device}, {recount.shelf.precision}"),
+        ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]
 
 

@@ -4,56 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import yaml
 
 from alignlab import analyze, console
-from alignlab.config import load, option
+from alignlab.config import load
 from alignlab.errors import InputError, Problem
-from alignlab.question import AnalyzeConfig
-from alignlab.reporting.page import PageRun, check_page, write_page
-from alignlab.reporting.page_run import SHOWN
-from alignlab.reporting.png import check_png, figures_of, write_png
-from alignlab.reporting.workspace import save_workspace
-from alignlab.results import page_of
+from alignlab.options import AnalyzeOptions, ReportConfig
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import check_settings
 from alignlab.verbs import end, run_verb
 
+if TYPE_CHECKING:
+    from alignlab.question import AnalyzeConfig
+    from alignlab.reporting.page import PageRun
+
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
-MOST_RUNS = 4
-
-
-@dataclass
-class ReportConfig:
-    """What is reported."""
-
-    dry_run: bool = option(False, "print the plan and stop")
-    run: str | None = option(None, "folder of a run")
-    runs: list[str] = option([], "folders of up to four runs, side by side")
-    intervals: Literal["none", "ends", "all"] = option(
-        "ends", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
-    )
-    resamples: int = option(200, "resamples of each record", ge=2)
-    workspace: bool = option(False, "also save a dashboard in the W&B project of the (first) run")
-    file: str | None = option(None, "where the page is written; null: report.html in the (first) run")
-    png: str | None = option(None, "folder to which every figure is written as PNG too, with an installed Chromium")
-
-    @property
-    def folders(self) -> list[str]:
-        """All runs. Raises InputError for none or too many."""
-        folders = [*([self.run] if self.run is not None else []), *self.runs]
-        if not 0 < len(folders) <= MOST_RUNS:
-            fix = "Write run=runs/demo, or runs=[runs/a,runs/b]."
-            raise InputError(Problem("run", f"{len(folders)} runs", f"1 to {MOST_RUNS}", fix))
-        return folders
 
 
 def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
+    # torch and all: once the config is known to be right
+    from alignlab.reporting.page import check_page, write_page
+    from alignlab.reporting.page_run import SHOWN
+    from alignlab.reporting.png import check_png, figures_of, write_png
+    from alignlab.results import page_of
+
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()
     check_page(target)
@@ -95,8 +73,10 @@ def run(config: ReportConfig) -> None:
 
 def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
     """What `alignlab.analyze` would ask the run, by its own settings."""
+    from alignlab.question import AnalyzeConfig
+
     argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
-    return load(AnalyzeConfig, argv, analyze.beneath)[0]
+    return AnalyzeConfig.of(load(AnalyzeOptions, argv, analyze.beneath)[0])
 
 
 def dashboard(folder: str, page: PageRun) -> str:
@@ -107,6 +87,8 @@ def dashboard(folder: str, page: PageRun) -> str:
     project = yaml.safe_load(stored.read_text(encoding="utf-8")).get("wandb", {})
     check_settings({"wandb": project}, ())
     codes = [language.code for language in page.languages]
+    from alignlab.reporting.workspace import save_workspace
+
     return save_workspace(project.get("entity"), project.get("project", "alignlab"), codes)
 
 

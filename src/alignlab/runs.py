@@ -20,6 +20,7 @@ from alignlab.atomic import is_left_over, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
 from alignlab.manifest import NAME, remove_listed, stranger_problem, strangers
+from alignlab.marks import is_ours
 from alignlab.redaction import comparable
 
 # What may differ between a run and its continuation: it changes no number. Where a run lies is no part of what it is.
@@ -76,14 +77,22 @@ class RunFolder:
         return self.path / "finished.json"
 
     @property
+    def has_mark(self) -> bool:
+        """Whether the run was begun by a version that leaves a mark, and lists with its checkpoints."""
+        return self._mark.is_file()
+
+    @property
     def _mark(self) -> Path:
         """Says that a training of alignlab began here, so that `overwrite` may remove what it wrote."""
         return self.path / NAME
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of the checkpoints that are whole, in order; folders with names of other kinds are somebody else's."""
-        folders = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
-        return sorted(step_of(folder) for folder in folders if _CHECKPOINT.fullmatch(folder.name) and folder.is_dir())
+        return sorted(
+            step_of(folder)
+            for folder in _entries(self.checkpoints)
+            if _CHECKPOINT.fullmatch(folder.name) and folder.is_dir()
+        )
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / step_name(step)
@@ -97,13 +106,9 @@ class RunFolder:
 
         Raises `InputError` for a folder that is not a run's, or the run of another config.
         """
-        if not self.path.exists() or all(_counts_as_nothing(entry) for entry in self.path.iterdir()):
-            return "new"
+        self.check_ours()
         if not self._is_run():
-            found = "the folder holds other things and no run of alignlab"
-            raise InputError(
-                Problem(self._where, found, "a new folder or a run's", "Set run.folder to another folder.")
-            )
+            return "new"
         if overwrite or self._state() == "clearing" or not self._is_begun():
             self._check_clearable()
             return "new"
@@ -120,6 +125,34 @@ class RunFolder:
             raise InputError(Problem(self._where, "it holds an unfinished run", "no run (resume=never)", fix))
         return "continue"
 
+    def check_ours(self) -> None:
+        """Refuse a folder with anything in it that is no run's, or a run's with files where its folders go.
+
+        Nothing is written to find out, so that it can be asked before the folder is locked.
+        """
+        if not self.path.exists() or all(_counts_as_nothing(entry) for entry in self.path.iterdir()):
+            return
+        fix = "Set run.folder to another folder."
+        if not self._is_run():
+            if self._mark.is_file() and self.config.is_file():
+                found, expected = (
+                    "it is damaged, so that nobody can tell whose folder this is",
+                    "what a run wrote there",
+                )
+                fix = "Restore it from a copy, or set run.folder to another folder."
+                raise InputError(Problem(str(self._mark), found, expected, fix))
+            found = "the folder holds other things and no run of alignlab"
+            raise InputError(Problem(self._where, found, "a new folder or a run's", fix))
+        folders = (self.neurons, self.checkpoints, self.path / "wandb")
+        files = (self.config, self.environment, self.metrics, self.table, self.finished)
+        problems = [
+            Problem(str(path), f"it is {'no folder' if path in folders else 'no file'}", "what a run wrote there", fix)
+            for path in (*folders, *files)
+            if path.exists() and not (path.is_dir() if path in folders else path.is_file())
+        ]
+        if problems:
+            raise InputError(*problems)
+
     def begin(self, document: str) -> None:
         """Write down that a run of this config begins, in a folder that `clear` has made ready."""
         write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "begun"}) + "\n")
@@ -135,13 +168,13 @@ class RunFolder:
             # First of all: a run whose removal was broken off must not pass for one that goes on, or is finished.
             write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "clearing"}) + "\n")
         self.finished.unlink(missing_ok=True)
-        for file in self.neurons.iterdir() if self.neurons.is_dir() else ():
+        for file in _entries(self.neurons):
             if _SNAPSHOT.fullmatch(file.name):
                 file.unlink()
         for step in self.checkpoint_steps():
             remove_listed(self.checkpoint(step))
         wandb = self.path / "wandb"
-        for entry in wandb.iterdir() if wandb.is_dir() else ():
+        for entry in _entries(wandb):
             if _WANDB.fullmatch(entry.name):
                 _remove_entry(entry)
         for folder in (self.neurons, self.checkpoints, wandb):
@@ -160,7 +193,7 @@ class RunFolder:
         descriptor = self._lock()
         try:
             for folder in (self.path, self.neurons, self.checkpoints):
-                for entry in folder.iterdir() if folder.is_dir() else ():
+                for entry in _entries(folder):
                     if is_left_over(entry):
                         _remove_entry(entry)
             yield
@@ -234,9 +267,22 @@ class RunFolder:
             raise InputError(Problem(str(self.config), "it is not the config of a run", "that of this run", fix))
         return old
 
+    def snapshot_steps_expected(self) -> list[int]:
+        """The steps whose snapshots have to be there by now, as far as the stored config tells: at least step 0."""
+        last = max((step_of(path) for path in self.snapshots()), default=0)
+        try:
+            every = self._stored_config().get("tracker", {}).get("every_n_steps")
+        except InputError:  # tracked in somebody's own script
+            every = None
+        return sorted({0, last, *(range(0, last + 1, every) if isinstance(every, int) and every > 0 else ())})
+
     def _check_clearable(self) -> None:
-        """Refuse to remove checkpoints in which somebody has put files of their own."""
-        problems = [
+        """Refuse to remove what somebody has put among the run's files, under names that the run would give."""
+        named = [file for file in (self.metrics, self.table) if file.exists()]
+        named += [file for file in _entries(self.neurons) if _SNAPSHOT.fullmatch(file.name)]
+        foreign = [file for file in named if not is_ours(file)]
+        problems = [stranger_problem("overwrite", self.path, foreign)] if foreign else []
+        problems += [
             stranger_problem("overwrite", folder, others)
             for folder in map(self.checkpoint, self.checkpoint_steps())
             if (others := strangers(folder))
@@ -247,13 +293,16 @@ class RunFolder:
 
 def snapshot_files(folder: Path, suffix: str) -> list[Path]:
     """The files `step-*.<suffix>` that a tracker wrote into a folder, by name; others are somebody else's."""
-    if not folder.is_dir():
-        return []
     return sorted(
         path
-        for path in folder.iterdir()
+        for path in _entries(folder)
         if re.fullmatch(rf"{_STEP}\.{re.escape(suffix)}", path.name) and path.is_file()
     )
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where there is none."""
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _counts_as_nothing(entry: Path) -> bool:

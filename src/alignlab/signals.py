@@ -12,6 +12,9 @@ from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
+_KNOCK = signal.SIGURG
+_PATIENCE = 30.0  # seconds: what launchers wait too before they kill
+
 
 class Stopped(BaseException):
     """The process was asked to stop.
@@ -34,8 +37,9 @@ class Stopped(BaseException):
 def handled(handle: Callable[[int], None]) -> Iterator[None]:
     """Call `handle` with every signal by which the process is asked to stop, until the block ends.
 
-    Forked children, such as the workers of a loader, end by the signal as ever; Ctrl-C, which reaches all, they leave
-    to their parent. Outside the main thread, where Python sets no handlers, this does nothing.
+    Forked children, such as the workers of a loader, leave Ctrl-C and the first other signal, which may have gone to
+    all of them, to their parent; a second ends them. Outside the main thread, where Python sets no handlers, this does
+    nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,16 +49,68 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
     def handler(number: int, _frame: FrameType | None) -> None:
         if os.getpid() == owner:
             handle(number)
-        elif number != signal.SIGINT:
+        elif number != signal.SIGINT:  # the first may have gone to the whole group: the parent ends its workers itself
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOPPING}
     try:
-        yield
+        with _watched():
+            yield
     finally:
         for number, old in before.items():
             signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End the process where Python does not come to answer a signal, as in a call that waits for a rank that is gone.
+
+    The interpreter calls handlers between its own instructions only; what arrives in the meantime it writes to a pipe,
+    by which a thread learns of it. The thread then knocks, with a signal that does nothing else, and waits.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    alive = threading.Event()
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    knocked = signal.signal(_KNOCK, lambda _number, _frame: alive.set())
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while number := os.read(reading, 1):
+            if number[0] not in STOPPING:
+                continue
+            alive.clear()
+            signal.pthread_kill(main_thread, _KNOCK)
+            if not alive.wait(_PATIENCE):
+                os.write(2, f"\nStopped by {signal.Signals(number[0]).name}, at once: it did not answer.\n".encode())
+                os._exit(128 + number[0])
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        thread.join()
+        os.close(reading)
+        signal.signal(_KNOCK, knocked if knocked is not None else signal.SIG_DFL)
+
+
+def _forget_the_pipe() -> None:
+    """In a forked child: its signals are not its parent's."""
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_forget_the_pipe)
+
+
+def ignore_ctrl_c() -> None:
+    """At the very end, where nothing is left to be stopped and Python's own cleaning up would be torn."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stop(number: int) -> None:

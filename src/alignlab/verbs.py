@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -14,14 +15,13 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from alignlab import console
-from alignlab.config import Beneath, asks_for_help, help_text, load
+from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
-from alignlab.models.distributed import leave
 from alignlab.redaction import guard_tracebacks
-from alignlab.signals import Stopped, handled, stop
+from alignlab.signals import Stopped, handled, ignore_ctrl_c, stop
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Options)
 
 # What libraries say about choices that alignlab makes on purpose.
 _EXPECTED = (
@@ -30,6 +30,24 @@ _EXPECTED = (
     ".*checkpoint directory .* exists and is not empty.*",
     ".*`is_gradient_checkpointing` is deprecated.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+# What a disk or its owner refuses, whatever we do: anything else that an operation on files raises is our own bug.
+_THE_MACHINES = frozenset(
+    (
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    )
 )
 
 
@@ -50,27 +68,44 @@ def run_verb(
     Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
     raised is our own bug and keeps its traceback.
     """
-    if asks_for_help(argv):
-        sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words))
-        return 0
-    _quieten()
     origins: dict[str, str] = {}
     try:
         with handled(stop):
+            key = asks_for_help(argv)
+            if key is not None:
+                sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
+                return 0
             config, origins = load(root, argv, beneath)
+            _quieten()  # imports what takes seconds: once the config is known to be right
             run(config)
-            leave()
+            _leave()
     except InputError as error:
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))
-        leave()
+        _leave()
+        return 2
+    except OSError as error:
+        path = error.filename2 or error.filename  # of a renaming, where it was to go
+        if error.errno not in _THE_MACHINES or path is None:
+            raise
+        found = f"{error.strerror.lower() if error.strerror else error}"
+        console.complain(f"\n{Problem(str(path), found, 'a disk and permissions that allow it')}")
+        _leave()
         return 2
     except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         done = f" {stopped.done}" if stopped.done else ""
         console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
-        leave()
+        _leave()
         return stopped.status
     return 0
+
+
+def _leave() -> None:
+    """Part from the other ranks; there are none where nothing has imported what connects them."""
+    if "alignlab.models.distributed" in sys.modules:
+        from alignlab.models.distributed import leave
+
+        leave()
 
 
 def end(status: int) -> NoReturn:
@@ -79,6 +114,7 @@ def end(status: int) -> NoReturn:
     At Python's own end a thread that is still at work (for a W&B server that does not answer, say) is torn out of
     whatever C++ it is in, which aborts the process. By then all is written: so it ends at once.
     """
+    ignore_ctrl_c()
     if any(thread.name == BACKGROUND for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

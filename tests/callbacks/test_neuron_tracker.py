@@ -141,6 +141,21 @@ def test_a_second_training_does_not_mix_its_snapshots_with_those_of_a_first(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "name", ["neurons.csv", "neurons/step-000000.csv", "neurons/step-000002.csv", "neurons/step-000000.safetensors"]
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_ones_own_are_not_replaced(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    (tmp_path / "neurons").mkdir()
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"it also holds {name}, which alignlab did not write"):
+        track(tiny_llama, tokenizer, tmp_path, every_n_steps=2, overwrite=overwrite)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [Path(name).name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+
+
 def test_weights_that_are_no_numbers_are_not_counted(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
     class Diverging(SomebodysModule):
         def on_before_optimizer_step(self, optimizer: Any) -> None:

@@ -22,10 +22,10 @@ STOP_AT = """
 import os, signal, sys
 import alignlab.train
 from alignlab.methods.base import AlignmentModule
-from alignlab.recording import counting
+from alignlab.recording import passing
 where, step, number, times = sys.argv[1], int(sys.argv[2]), getattr(signal, sys.argv[3]), int(sys.argv[4])
 reached = {"step": 0}
-own_step, own_count = AlignmentModule.training_step, counting._count_language
+own_step, own_count = AlignmentModule.training_step, passing._read_language
 def training_step(self, batch, batch_idx):
     reached["step"] = int(batch["number"]) + 1
     if where == "step" and reached["step"] == step:
@@ -37,7 +37,7 @@ def count(*args, **kwargs):
         for _ in range(times):
             os.kill(os.getpid(), number)
     return own_count(*args, **kwargs)
-AlignmentModule.training_step, counting._count_language = training_step, count
+AlignmentModule.training_step, passing._read_language = training_step, count
 sys.exit(alignlab.train.main(sys.argv[5:]))
 """
 
@@ -75,6 +75,21 @@ def test_counting_is_left_and_the_snapshot_taken_when_the_run_goes_on(tmp_path: 
     assert again.returncode == 0
     assert [path.stem for path in run.snapshots()] == ["step-000000", "step-000003", "step-000006"]
     assert again.stdout.index("Neurons at step 3") < again.stdout.index("Neurons at step 6")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
+    tmp_path: Path, name: str, status: int
+) -> None:
+    code = STOP_AT.replace("os.kill(os.getpid(), number)", "os.killpg(os.getpgrp(), number)")
+    command = [sys.executable, "-c", code, "step", "2", name, "1", *ARGUMENTS, "data.workers=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert done.returncode == status, done.stderr
+    assert f"Stopped by {name} after step 2 of 6, with a checkpoint." in done.stderr
+    assert RunFolder(tmp_path / "run").checkpoint_steps() == [2]
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from alignlab.config import asks_for_help, help_text
 from alignlab.config.schema import keys_of, schema_of
+from alignlab.errors import InputError
 
 
 @pytest.fixture
@@ -14,8 +15,9 @@ def text(root):
 
 
 def test_every_key_is_there_once_per_place_with_its_meaning(root, text):
-    keys = list(keys_of(schema_of(root)))
-    assert len(keys) == 25
+    sections = ["run", "data", "data.source", "method", "method.adapter", "method.ema", "trainer"]
+    keys = [key for key in keys_of(schema_of(root)) if key not in sections]
+    assert len(keys) == 28
     for key in keys:
         count = len(re.findall(rf"^ *{re.escape(key)}=", text, re.MULTILINE))
         assert count == (2 if key == "data.source.max_texts" else 1), key
@@ -30,7 +32,8 @@ def test_rows_name_default_type_unit_and_meaning(text):
         ("data.languages=[zh,de] a list of texts, such as [a, b]", "languages in training"),
         ("data.source.path=REQUIRED text", "a folder with one file a language"),
         ("data.source.max_texts=100 an integer, at least 1 (texts)", "texts of each language"),
-        ("trainer={max_steps: 100} a mapping", "arguments of the trainer"),
+        ("trainer.max_steps=100 an integer, at least -1", "steps"),
+        ("trainer.precision= text or an integer", "bits"),
         ("data.limit=null an integer, at least 1 (texts), or null", "texts in all"),
         ("run.note=null text or null", "a word on the run"),
     ]:
@@ -51,7 +54,37 @@ def test_it_fits_a_terminal(text):
 
 
 @pytest.mark.parametrize(
-    ("argv", "asks"), [([], False), (["-h"], True), (["config=x", "--help"], True), (["help=1"], False)]
+    ("argv", "key"),
+    [
+        ([], None),
+        (["-h"], ""),
+        (["config=x", "--help"], ""),
+        (["--help", "config=x"], ""),
+        (["--help", "method.lora"], "method.lora"),
+        (["config=x", "-h", "method"], "method"),
+        (["--help=method"], "method"),
+        (["help=method"], "method"),
+        (["help"], None),
+    ],
 )
-def test_asking_for_help(argv, asks):
-    assert asks_for_help(argv) is asks
+def test_asking_for_help(argv, key):
+    assert asks_for_help(argv) == key
+
+
+def test_of_one_section_or_key_only(root):
+    text = help_text(root, "prog", "Intro.", {"Words": {"a": "b"}}, "method.adapter")
+    assert text.startswith("method.adapter: the adapter; null trains every weight (may be null)\n")
+    keys = re.findall(r"^ *([\w.]+)=", text, re.MULTILINE)
+    assert keys == [f"method.adapter.{key}" for key in ("rank", "alpha", "dropout", "targets")]
+    assert "Intro" not in text
+    assert "Words" not in text
+    assert help_text(root, "prog", "Intro.", key="data.source.path").startswith("data.source.path=REQUIRED  ")
+
+
+def test_of_a_section_that_is_not_there(root):
+    with pytest.raises(InputError) as caught:
+        help_text(root, "prog", "Intro.", key="methd.adapter")
+    assert str(caught.value) == (
+        "command line: --help 'methd.adapter': there is no such key; expected one of dry_run, resume, top, run, data, "
+        "method, trainer, spelled. Did you mean 'method.adapter'?"
+    )

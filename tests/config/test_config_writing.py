@@ -3,13 +3,12 @@ from __future__ import annotations
 import json
 import math
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import yaml
 
-from alignlab.config import differences, load, option, to_plain, to_yaml
+from alignlab.config import Options, differences, load, option, to_plain, to_yaml
 
 TRICKY = [
     "no",
@@ -60,8 +59,7 @@ TRICKY = [
 ]
 
 
-@dataclass
-class Free:
+class Free(Options):
     text: str = option("", "any text")
     words: list[str] = option([], "any texts")
     anything: dict[str, Any] = option({}, "anything")

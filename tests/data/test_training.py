@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from transformers import PreTrainedTokenizerFast
 
 from alignlab.data.batching import StepPlan
 from alignlab.data.encoding import Document
+from alignlab.data.options import DataConfig
 from alignlab.data.prompts import Prompts
-from alignlab.data.records import Record
-from alignlab.data.sources import WordProblems
-from alignlab.data.training import DataConfig, MicroBatches, training_loader
+from alignlab.data.sources import Files, WordProblems
+from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError
 
 PAD = 99
@@ -123,27 +124,19 @@ def test_workers_give_the_same_batches(documents: list[Document]) -> None:
     assert all(same(one, other) for one, other in zip(alone, together, strict=True))
 
 
-class Given:
-    """A source of given records."""
-
-    def __init__(self, *records: Record) -> None:
-        self.records = list(records)
-
-    def load(self) -> list[Record]:
-        return self.records
-
-
-def test_training_texts_end_with_eos_and_have_an_answer(tokenizer: PreTrainedTokenizerFast) -> None:
-    source = Given(Record("1", "de", "12?", "7"), Record("2", "de", "12?"), Record("3", "de", "q" * 30, "7"))
-    config = DataConfig(train=source, prompts=Prompts(), max_length=20)
+def test_training_texts_end_with_eos_and_have_an_answer(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text(f"12?\t7\n12?\t\n{'q' * 30}\t7\n")
+    config = DataConfig(train=Files(path=str(tmp_path), answer=1), prompts=Prompts(), max_length=20)
     encoded = config.encode(tokenizer)
     (document,) = encoded.documents
     assert tokenizer.decode(document.tokens) == "<bos>12?\n7<eos>"
     assert (encoded.truncated, encoded.dropped) == (1, 2)
 
 
-def test_training_data_without_answers_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    config = DataConfig(train=Given(Record("1", "de", "12?"), Record("2", "sw", "12?")), max_length=20)
+def test_training_data_without_answers_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    (tmp_path / "de.txt").write_text("12?\n")
+    (tmp_path / "sw.txt").write_text("12?\n")
+    config = DataConfig(train=Files(path=str(tmp_path)), max_length=20)
     with pytest.raises(InputError, match="of 2 records none has an answer within 20 tokens") as refused:
         config.encode(tokenizer)
     assert refused.value.problems[0].where == "data.train"

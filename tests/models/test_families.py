@@ -18,7 +18,8 @@ from transformers import PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
 from alignlab.data.encoding import Document
-from alignlab.models.sites import find_sites, observe
+from alignlab.models.access import observe
+from alignlab.models.sites import find_sites
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe
 

@@ -22,7 +22,8 @@ from transformers import (
 )
 
 from alignlab.errors import UnsupportedModelError
-from alignlab.models.sites import Site, decoder_layers, find_sites, observe
+from alignlab.models.access import observe
+from alignlab.models.sites import Site, decoder_layers, find_sites
 
 LAYERS = 3
 # As published in the default configurations of transformers: layers and neurons of a layer.

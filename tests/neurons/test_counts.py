@@ -580,4 +580,9 @@ def test_the_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatc
     monkeypatch.setattr("os.replace", note_replace)
     make().save(tmp_path / "a.safetensors")
     if sys.platform == "linux":
-        assert calls == [tmp_path / "a.safetensors.partial", "replace", tmp_path]
+        partial, *rest = calls
+        assert isinstance(partial, Path)
+        assert partial.parent == tmp_path
+        assert partial.name.startswith("a.safetensors.")
+        assert partial.suffix == ".partial"
+        assert rest == ["replace", tmp_path]

@@ -15,7 +15,9 @@ from torch import distributed
 
 from alignlab.data.records import Record
 from alignlab.models.sites import find_sites
+from alignlab.recording.by_document import DocumentLosses, DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.passing import pass_through
 from alignlab.recording.probes import build_probe
 from alignlab.recording.responses import respond
 
@@ -36,9 +38,17 @@ def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) 
     counts = count_firings(
         model, find_sites(model), answered, origin=Origin(), statistics=("documents", "moments", "maximum")
     )
+    forwards: list[int] = []
+    handle = model.register_forward_pre_hook(lambda _m, _a: forwards.append(1))
+    losses, means = DocumentLosses(), {}
+    neurons = {0: torch.tensor([3, 40]), 1: torch.arange(48)}
+    observers = [losses, DocumentMeans(neurons, means.__setitem__)]
+    pass_through(model, answered, observers, sites=find_sites(model))
+    handle.remove()
     # torch.save stores no uint16 in older versions; nothing is lost in float64 here.
     stored = {name: getattr(counts, name).to(torch.float64) for name in NAMES}
-    return {"fingerprint": answered.fingerprint, **stored}
+    by_document = {"nats": losses.nats, "loss_tokens": losses.tokens, "means": means}
+    return {"fingerprint": answered.fingerprint, "forwards": len(forwards), **by_document, **stored}
 
 
 def main() -> None:

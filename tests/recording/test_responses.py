@@ -24,7 +24,7 @@ from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.probes import Probe, build_probe
+from alignlab.recording.probes import Probe, PromptProbe, build_probe
 from alignlab.recording.responses import check_can_answer, recall, respond
 
 LANGUAGES = ("en", "de", "sw")
@@ -43,7 +43,7 @@ def records(count: int = 7, languages: tuple[str, ...] = LANGUAGES) -> list[Reco
     ]
 
 
-def make_probe(tokenizer: Any, responses: Any = "generated_once", **changes: Any) -> Probe:
+def make_probe(tokenizer: Any, responses: Any = "generated_once", **changes: Any) -> Any:
     options: dict[str, Any] = {"shards": 3, "max_tokens_per_batch": 90, "max_new_tokens": NEW}
     return build_probe(changes.pop("records", records()), tokenizer, responses=responses, **{**options, **changes})
 
@@ -306,7 +306,8 @@ def test_what_may_be_counted_at_most(tokenizer: Any, model: Any, tmp_path: Path)
 
 
 def test_prompts_need_no_answers_but_text(tokenizer: Any) -> None:
-    assert make_probe(tokenizer, records=[replace(record, answer="") for record in records()]).answering
+    prompts = [replace(record, answer="") for record in records()]
+    assert isinstance(make_probe(tokenizer, records=prompts), PromptProbe)
     with pytest.raises(InputError, match="has no token to count"):
         make_probe(tokenizer, "reference", records=[replace(record, answer="") for record in records()])
     empty = Document("0", "de", np.zeros(0, dtype=np.int32), np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))

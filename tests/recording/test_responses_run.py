@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import alignlab.train
-from alignlab.callbacks import snapshot_taker
 from alignlab.neurons import ActivationCounts
 from alignlab.recording import responses
+from alignlab.recording.tallies import Firings
 
 SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=3", "probe.source.count=3",
@@ -52,16 +52,16 @@ def counts_of(folder: Path) -> list[ActivationCounts]:
 
 def break_off(command: Command, monkeypatch: pytest.MonkeyPatch, at: int, *argv: str) -> None:
     """Run until the responses of snapshot number `at` are there and its counts are not."""
-    count, calls = snapshot_taker.count_firings, []
+    start, calls = Firings.start, []
 
-    def fail(*args: Any, **kwargs: Any) -> ActivationCounts:
+    def fail(*args: Any) -> None:
         calls.append(1)
         if len(calls) > at:
             raise InterruptionError
-        return count(*args, **kwargs)
+        start(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot_taker, "count_firings", fail)
+        patch.setattr(Firings, "start", fail)  # once a pass, when there is nothing left to answer
         with pytest.raises(InterruptionError):
             command(*argv)
 

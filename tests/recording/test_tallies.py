@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,11 @@ from alignlab.data.encoding import Document
 from alignlab.errors import InputError
 from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts
-from alignlab.recording import tallies
+from alignlab.recording import pieces, tallies
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.observers import Extent
+from alignlab.recording.passing import _Pass
+from alignlab.recording.pieces import ProbeBatch, cut
 from alignlab.recording.probes import Probe
 
 SHARDS = 3
@@ -87,7 +92,7 @@ def compare(counts: ActivationCounts, expected: dict[str, np.ndarray]) -> None:
 def test_every_statistic_equals_a_loop_over_tokens(
     tiny_llama: Any, scope: Any, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tallies._PIECE, "cpu", piece)  # a document a piece, some, all of a batch
+    monkeypatch.setitem(pieces._PIECE, "cpu", piece)  # a document a piece, some, all of a batch
     model = tiny_llama.double()
     probe = make_probe(300, scope)
     assert any(len(batch) > 2 for batch in probe.batches("en"))
@@ -137,19 +142,31 @@ def test_a_language_without_a_counted_token(tiny_llama: Any) -> None:
     assert counts.totals()[0].any()
 
 
-def extent(neurons: int, floats: torch.dtype = torch.float32) -> tallies.Extent:
-    return tallies.Extent((2, 1, neurons), torch.int64, torch.int64, floats, torch.device("cpu"))
+def tallied(names: Sequence[str], shown: Sequence[tuple[Tensor, Tensor]], shards: Sequence[int]) -> dict[str, Tensor]:
+    """What tallies make of batches of one layer, as (activations, counted) each, documents of these shards of 2."""
+    neurons = shown[0][0].shape[-1]
+    chosen = tallies.build_tallies(names)
+    extent = Extent(Probe({"en": [], "sw": []}, "all", 2, 1), 1, neurons, torch.float32, torch.device("cpu"))
+    passing = _Pass(torch.nn.Identity(), chosen, neurons, nullcontext)
+    for each in chosen:
+        each.start(extent)
+        each.begin("en")
+    for activations, counted in shown:
+        passing.spans, passing.shape = cut(make_batch(counted, shards), neurons), tuple(counted.shape)
+        passing.see(0, activations)
+    return {name: part.tensor for each in chosen for name, part in each.parts().items()}
+
+
+def make_batch(counted: Tensor, shards: Sequence[int]) -> ProbeBatch:
+    ids = torch.zeros(counted.shape, dtype=torch.int64)
+    return ProbeBatch("en", torch.arange(len(counted)), torch.tensor(shards), ids, torch.ones_like(ids), counted)
 
 
 def test_moments_do_not_round_as_single_precision_does() -> None:
     rng = np.random.default_rng(0)
     values = (1000 + rng.standard_normal((50_000, 1))).astype(np.float32)
-    chosen = tallies.build_tallies(["moments"], extent(1))
-    batches = torch.from_numpy(values).split(1000)
-    for batch in batches:
-        pieces = tallies.cut(torch.ones(1, len(batch), dtype=torch.bool), [0], 1, torch.device("cpu"))
-        tallies.tally(chosen, pieces, 0, batch)
-    collected = chosen[1].collect()
+    every = torch.ones(1, 1000, dtype=torch.bool)
+    collected = tallied(["moments"], [(batch, every) for batch in torch.from_numpy(values).split(1000)], [0])
     exact = [math.fsum(values[:, 0].tolist()), math.fsum(float(value) ** 2 for value in values[:, 0])]
     found = [collected["activation_sum"].item(), collected["activation_squares"].item()]
     assert found == pytest.approx(exact, rel=1e-14)
@@ -158,21 +175,28 @@ def test_moments_do_not_round_as_single_precision_does() -> None:
 
 def test_autocast_does_not_round_the_firings_of_a_document() -> None:
     """In bfloat16 a sum of ones stalls at 256."""
-    chosen = tallies.build_tallies(["documents"], extent(3))
+    activations = torch.tensor([1.0, -1.0, 0.0]).expand(2, 999, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        pieces = tallies.cut(torch.ones(2, 999, dtype=torch.bool), [0, 0], 3, torch.device("cpu"))
-        tallies.tally(chosen, pieces, 0, torch.tensor([1.0, -1.0, 0.0]).expand(2, 999, 3))
-    assert chosen[0].collect()["firings"][0, 0].tolist() == [1998, 0, 0]
-    assert chosen[1].collect()["document_firings"][0, 0].tolist() == [2, 0, 0]
+        collected = tallied(["documents"], [(activations, torch.ones(2, 999, dtype=torch.bool))], [0, 0])
+    assert collected["firings"][0, 0].tolist() == [1998, 0, 0]
+    assert collected["document_firings"][0, 0].tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_neuron_fires_above_zero_in_every_type(dtype: torch.dtype) -> None:
+    smallest = torch.finfo(dtype).smallest_normal
+    values = torch.tensor([[[smallest, -smallest, 0.0, -0.0, torch.inf, -torch.inf, torch.nan]]], dtype=dtype)
+    collected = tallied(["documents"], [(values, torch.ones(1, 1, dtype=torch.bool))] * 3, [1])
+    assert collected["firings"][1, 0].tolist() == [3, 0, 0, 0, 3, 0, 0]
+    assert collected["document_firings"][1, 0].tolist() == [3, 0, 0, 0, 3, 0, 0]
+    assert not collected["firings"][0].any()
 
 
 def test_what_stands_where_nothing_is_counted_changes_nothing() -> None:
-    chosen = tallies.build_tallies(ALL, extent(2))
     mask = torch.tensor([[True, True, False], [False, False, False], [False, True, False]])
     activations = torch.full((3, 3, 2), torch.nan)
     activations[mask] = torch.tensor([[-1.0, 2.0], [-3.0, 0.0], [-2.0, -0.0]])
-    tallies.tally(chosen, tallies.cut(mask, [0, 1, 1], 2, torch.device("cpu")), 0, activations)
-    collected = {name: tensor for each in chosen for name, tensor in each.collect().items()}
+    collected = tallied(ALL, [(activations, mask)], [0, 1, 1])
     assert collected["firings"][:, 0].tolist() == [[0, 1], [0, 0]]
     assert collected["document_firings"][:, 0].tolist() == [[0, 1], [0, 0]]
     assert collected["activation_sum"].tolist() == [[-6, 2]]
@@ -180,25 +204,29 @@ def test_what_stands_where_nothing_is_counted_changes_nothing() -> None:
     assert collected["maximum"].tolist() == [[-1, 2]]
 
 
-def test_pieces_are_whole_documents_and_hold_every_counted_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tallies._PIECE, "cpu", 100)
+def test_spans_are_whole_documents_and_hold_every_counted_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pieces._PIECE, "cpu", 4 * 30 * 3)
     mask = torch.rand(40, 30, generator=torch.Generator().manual_seed(0)) < torch.rand(40, 1)
-    mask[7] = mask[0] = mask[39] = False
+    mask[7:14] = mask[0] = mask[39] = False
     shards = [number % 5 for number in range(40)]
-    pieces = tallies.cut(mask, shards, 4, torch.device("cpu"))
-    assert len(pieces) > 10
-    assert torch.equal(torch.cat([piece.rows for piece in pieces]), mask.flatten().nonzero().squeeze(1))
-    counted = torch.cat([piece.onehot.sum(dim=1) for piece in pieces]).tolist()
-    documents = torch.cat([piece.shards for piece in pieces]).tolist()
-    expected = list(zip(mask.sum(dim=1).tolist(), shards, strict=True))
-    assert [pair for pair in zip(counted, documents, strict=True) if pair[0]] == [pair for pair in expected if pair[0]]
-    for piece in pieces:
-        assert bool((piece.onehot.sum(dim=0) == 1).all())
-        assert len(piece.rows) <= 25 or len(piece.shards) == 1
+    spans = cut(make_batch(mask, shards), 4)
+    assert len(spans) > 10
+    covered = torch.zeros_like(mask)
+    for span in spans:
+        assert len(span.counted) <= 3
+        assert span.counted[0].any()  # none begins or ends with a document or a token that does not count
+        assert span.counted[-1].any()
+        assert span.counted[:, 0].any()
+        assert span.counted[:, -1].any()
+        assert not covered[span.rows].any()
+        covered[span.rows, span.columns] = span.counted
+        assert span.numbers.tolist() == list(range(40))[span.rows]
+        assert span.shards.tolist() == shards[span.rows]
+    assert torch.equal(covered, mask)
 
 
-def test_no_counted_token_makes_no_piece() -> None:
-    assert tallies.cut(torch.zeros(3, 4, dtype=torch.bool), [0, 1, 2], 4, torch.device("cpu")) == []
+def test_no_counted_token_makes_no_span() -> None:
+    assert cut(make_batch(torch.zeros(3, 4, dtype=torch.bool), [0, 1, 2]), 4) == []
 
 
 def test_another_statistic_is_refused() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from alignlab import console
+from alignlab.analysis.options import CountsFormat
 from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
@@ -14,9 +15,7 @@ from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
 from alignlab.redaction import hide
-from alignlab.runs import RunFolder, step_of
-
-CountsFormat = Literal["alignlab", "lape", "ternary", "arithmetic"]
+from alignlab.runs import RunFolder, step_name, step_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,13 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
         fix = "Give the folder of a run that alignlab.train or a tracker wrote."
         raise InputError(Problem(f"run ({folder})", "the folder holds no snapshot", expected, fix))
     problems: list[Problem] = []
+    missing = sorted(set(run.snapshot_steps_expected()) - {step_of(path) for path in paths})
+    if 0 in missing:
+        found, expected = "there is no such file", "the snapshot of step 0, to which all others are compared"
+        fix = "Restore it from a copy, or count the checkpoints again with recount=true."
+        problems.append(Problem(f"{run.neurons / step_name(0)}.safetensors", found, expected, fix))
+    elif missing:
+        console.complain(f"note: {folder} lacks the snapshots of steps {', '.join(map(str, missing))}")
     for path in paths:
         try:
             read_header(path)

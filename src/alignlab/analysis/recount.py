@@ -13,14 +13,14 @@ from alignlab import console
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError
+from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import broadcast, is_first, wait_for_all
 from alignlab.models.load import embedding_rows
 from alignlab.models.precision import precision_of
-from alignlab.models.shelf import Shelf
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
 # Part of every key: raise it when the numbers of a count change.
@@ -49,12 +49,12 @@ class Recount:
 
     models: Sequence[Counted]
     probes: dict[str, ProbeConfig]
-    shelf: Shelf
+    loader: ModelLoader
     folder: Path
     trained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._built: dict[tuple[str, str], Probe] = {}
+        self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
 
     def missing(self) -> list[StoredCounts]:
         """Those that have yet to be counted."""
@@ -74,7 +74,7 @@ class Recount:
         """Languages, shards, layers and neurons a layer of the first record, without loading a model."""
         first = self.models[0]
         name = next(iter(self.probes))
-        sites = find_sites(self.shelf.below(first.source).build_meta(), self.probes[name].site)
+        sites = find_sites(self.loader.below(first.source).build_meta(), self.probes[name].site)
         return len(self.probe(first, name).languages), self.probes[name].shards, len(sites), sites[0].width
 
     def count(self) -> None:
@@ -91,60 +91,55 @@ class Recount:
                     wait_for_all()
 
     def _counts(self, model: Counted, probe: Probe) -> ActivationCounts:
-        loaded = self.shelf.load(model.source)
+        loaded = self.loader.load(model.source)
         check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
-        total = sum(len(document) for documents in probe.documents.values() for document in documents)
-        with console.progress(f"Counting {model.label}", total) as advance:
-            return count_firings(
-                loaded,
-                find_sites(loaded, probe.site),
-                probe,
-                origin=Origin(model.source, self.shelf.digest(model.source), model.step, self.trained),
-                context=self._context,
-                advance=advance,
-            )
+        return count_firings(
+            loaded,
+            find_sites(loaded, probe.site),
+            probe,
+            origin=Origin(model.source, self.loader.digest(model.source), model.step, self.trained),
+            context=self._context,
+            progress=lambda tokens: console.progress(f"Counting {model.label}", tokens),
+        )
 
     def _answered(self, model: Counted, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
         probe = self.probe(model, name)
-        answerer, folder = self._answerer(model, name)
-        if answerer is None or probe.answering is None:
+        if isinstance(probe, Probe):
             return probe
-        if not responses_path(folder, probe.answering, 0).is_file():
-            loaded = self.shelf.load(answerer.source)
+        answerer, folder = self._answerer(model, probe)
+        if not responses_path(folder, probe, 0).is_file():
+            loaded = self.loader.load(answerer.source)
             check_can_answer(probe, loaded)
             check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
             return respond(probe, loaded, folder=folder, step=0, context=self._context, main=is_first())
         return recall(probe, folder, 0)
 
-    def _answerer(self, model: Counted, name: str) -> tuple[Counted | None, Path]:
-        """Which model answers the probe, if one is to, and where its responses are kept."""
-        probe = self.probe(model, name)
-        if probe.answering is None:
-            return None, self.folder
-        answerer = self.models[0] if probe.answering.responses == "generated_once" else model
-        made_from = f"{self.shelf.digest(answerer.source)} {probe.fingerprint}"
+    def _answerer(self, model: Counted, probe: PromptProbe) -> tuple[Counted, Path]:
+        """Which model answers the prompts, and where its responses are kept."""
+        answerer = self.models[0] if probe.responses == "generated_once" else model
+        made_from = f"{self.loader.digest(answerer.source)} {probe.fingerprint}"
         return answerer, self.folder / "responses" / hashlib.sha256(made_from.encode()).hexdigest()[:24]
 
     @property
     def _context(self) -> Callable[[], AbstractContextManager[object]]:
         context: Callable[[], AbstractContextManager[object]] = precision_of(
-            self.shelf.precision, self.shelf.device
+            self.loader.precision, self.loader.device
         ).forward_context
         return context
 
-    def probe(self, model: Counted, name: str) -> Probe:
+    def probe(self, model: Counted, name: str) -> Probe | PromptProbe:
         """The probe with the model's own tokenizer."""
-        below = self.shelf.below(model.source)
+        below = self.loader.below(model.source)
         key = (below.source, name)
         if key not in self._built:
             self._built[key] = self.probes[name].build(below.build_tokenizer())
         return self._built[key]
 
     def _key(self, model: Counted, name: str) -> str:
-        answerer, responses = self._answerer(model, name)
-        parts = [VERSION, self.shelf.digest(model.source), self.probe(model, name).fingerprint, model.step]
-        parts += [responses.name] if answerer is not None else []
+        probe = self.probe(model, name)
+        parts = [VERSION, self.loader.digest(model.source), probe.fingerprint, model.step]
+        parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []
         parts += [self.probes[name].site, self.trained]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 

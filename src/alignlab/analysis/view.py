@@ -75,24 +75,12 @@ class View:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named analysis; which of the three below says how its numbers come about.
-
-    meaning: what it shows.
-    figure: what it corresponds to in Zhang et al. 2025, or "".
-    """
-
-    meaning: str
-    figure: str
+    """A named analysis; which of the three below says how its numbers come about, `options.MEANINGS` what it means."""
 
     @property
     def shows(self) -> tuple[str, ...]:
         """What it gives, in this order: numbers ("") and changes `since` the first record and `since_before`."""
         return "", "since", "since_before"
-
-    @property
-    def words(self) -> str:
-        """For people: the meaning, and the paper's figure."""
-        return f"{self.meaning} (there: {self.figure})" if self.figure else self.meaning
 
 
 @dataclass(frozen=True)

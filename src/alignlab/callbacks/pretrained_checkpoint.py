@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Collection
 from pathlib import Path
@@ -16,12 +17,15 @@ from alignlab import console
 from alignlab.atomic import discard, whole_folder
 from alignlab.errors import InputError, Problem
 from alignlab.hooks import loud
-from alignlab.manifest import strangers, verify
+from alignlab.manifest import NAME, strangers, verify
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.finite import check_finite
+from alignlab.reporting.metrics_csv import metrics_digest
 from alignlab.runs import RunFolder
 
 STATE = "trainer.ckpt"
+# What the run had written beside its checkpoints by then.
+LOGGED = "logged.json"
 
 
 class PretrainedCheckpoint(Checkpoint):
@@ -83,6 +87,8 @@ class PretrainedCheckpoint(Checkpoint):
                     trainer.strategy.checkpoint_io.save_checkpoint(state, partial / STATE)
                     pl_module.model.save_pretrained(partial)  # type: ignore[operator]
                     self.tokenizer.save_pretrained(partial)
+                    logged = {"metrics": metrics_digest(self.folder.metrics, trainer.global_step)}
+                    (partial / LOGGED).write_text(json.dumps(logged) + "\n", encoding="utf-8")
             except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
                 fix = "Make room and give the same command again: it continues from the checkpoint before."
                 found = f"the checkpoint could not be written ({error})"
@@ -106,6 +112,8 @@ def state_path(folder: RunFolder, step: int) -> Path:
     """The file from which Lightning goes on, once the whole checkpoint has been seen to be as it was written."""
     path = folder.checkpoint(step) / STATE
     fix = f"Remove the folder {path.parent} to continue from the checkpoint before it."
+    if folder.has_mark and not (path.parent / NAME).is_file():  # runs of earlier versions have neither
+        raise InputError(Problem(str(path.parent / NAME), "there is no such file", "the list of its files", fix))
     if faults := verify(path.parent):
         raise InputError(Problem(str(path.parent), "; ".join(faults), "a whole checkpoint", fix))
     try:

@@ -16,6 +16,8 @@ from alignlab import console
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, UnsupportedModelError
+from alignlab.manifest import stranger_problem
+from alignlab.marks import is_ours
 from alignlab.models.distributed import from_first
 from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
@@ -24,8 +26,8 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier, TernaryConfig
 from alignlab.neurons.table import collect_csv, csv_text, write_csv
 from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.probes import Probe, build_probe
-from alignlab.recording.responses import check_can_answer, recall, respond
+from alignlab.recording.probes import Probe, PromptProbe, build_probe
+from alignlab.recording.responses import Answers, check_can_answer, recall
 from alignlab.recording.tallies import check_statistics
 from alignlab.recording.writing import refusing
 from alignlab.reporting.counts_table import TABLE_ALIGN, TABLE_HEADER, table_note, table_rows, table_title
@@ -39,8 +41,8 @@ class SnapshotTaker:
     training. Its counts go to `<folder>/neurons/step-*.safetensors`, their classification beside them as CSV, the
     tables of all snapshots to `<folder>/neurons.csv`, and responses that the model gives itself into `neurons` too.
 
-    probe: a `Probe`, or for each language (ISO 639 code) its texts, all tokens of which are counted; text i says the
-        same in every language.
+    probe: a `Probe`, a `PromptProbe` for the model to answer, or for each language (ISO 639 code) its texts, all tokens
+        of which are counted; text i says the same in every language.
     tokenizer: needed with texts only.
     every_n_steps: optimiser steps between snapshots; None takes the first and the last only.
     steps: the very steps at which snapshots are taken, instead; a training that ends elsewhere takes none there.
@@ -62,7 +64,7 @@ class SnapshotTaker:
 
     def __init__(
         self,
-        probe: Probe | Mapping[str, Sequence[str]],
+        probe: Probe | PromptProbe | Mapping[str, Sequence[str]],
         tokenizer: Any = None,
         *,
         folder: Path | str,
@@ -77,7 +79,7 @@ class SnapshotTaker:
         show: bool = True,
         abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
-        self.probe = probe if isinstance(probe, Probe) else self._probe_of_texts(probe, tokenizer)
+        self.probe = probe if isinstance(probe, Probe | PromptProbe) else self._probe_of_texts(probe, tokenizer)
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.steps = steps
@@ -138,19 +140,17 @@ class SnapshotTaker:
         with _uncompiled(), self.abandonable() as wanted:
             if not wanted:
                 return None
-            probe = respond(self.probe, model, folder=self._neurons, step=step, context=context, main=main)
-            total = sum(len(document) for documents in probe.documents.values() for document in documents)
-            with console.progress(f"Counting at step {step}", total) as advance:
-                found = count_firings(
-                    model,
-                    self._sites,
-                    probe,
-                    origin=Origin(name, revision, step, self.trained),
-                    loss=self.loss,
-                    statistics=self.statistics,
-                    context=context,
-                    advance=advance,
-                )
+            found = count_firings(
+                model,
+                self._sites,
+                self.probe,
+                origin=Origin(name, revision, step, self.trained),
+                loss=self.loss,
+                statistics=self.statistics,
+                answers=Answers(self._neurons, step, main),
+                context=context,
+                progress=lambda tokens: console.progress(f"Counting at step {step}", tokens),
+            )
             counted.append(found)
         if not counted:
             return None
@@ -172,14 +172,18 @@ class SnapshotTaker:
         from_first(lambda: self._clear() if main else None)
 
     def _clear(self) -> None:
+        suffixes = ("safetensors", "csv", "responses.jsonl")
+        earlier = [path for suffix in suffixes for path in snapshot_files(self._neurons, suffix)]
+        table = self.folder / "neurons.csv"
+        if others := [path for path in [*earlier, *([table] if table.exists() else [])] if not is_ours(path)]:
+            raise InputError(stranger_problem("folder", self.folder, others))
         done = [step_of(path) for path in snapshot_files(self._neurons, "safetensors")]
         if any(done) and not self.overwrite:
             found = f"it holds the snapshots of an earlier training, up to step {max(done)}"
             fix = "Give another folder, or overwrite=True to replace them."
             raise InputError(Problem(f"folder ({self.folder})", found, "a folder of its own", fix))
-        for suffix in ("safetensors", "csv", "responses.jsonl"):
-            for path in snapshot_files(self._neurons, suffix):
-                path.unlink()
+        for path in earlier:
+            path.unlink()
 
     def pick_up(self, step: int, *, main: bool = True) -> None:
         """Go on from the snapshots of an earlier process: the first is the anchor, this step's need not be redone.
@@ -213,8 +217,14 @@ class SnapshotTaker:
                 self._mend_table(snapshot)
         if problems:
             raise InputError(*problems)
+        whole = self.folder / "neurons.csv"
+        before = whole.read_bytes() if whole.is_file() else None
         with refusing(self._neurons, "the table"):
-            collect_csv([self._table_path(one) for one in present], self.folder / "neurons.csv")
+            collect_csv([self._table_path(one) for one in present], whole)
+        now = whole.read_bytes()
+        # It may have gone on to steps that are done again, or have ended before a process was killed.
+        if before is None or not (before.startswith(now) or (before and now.startswith(before))):
+            console.say(f"note: {whole} {'was missing' if before is None else 'had changed'}: written again")
 
     def _checked(self, step: int) -> ActivationCounts:
         """A snapshot of this run's. Raises InputError for one that is damaged, or of another probe or site."""
@@ -274,7 +284,7 @@ class SnapshotTaker:
     def _find_model(self, module: nn.Module) -> nn.Module:
         return find_model(module, f"{type(self).__name__}(..., model=lambda module: {self.example})")
 
-    def _probe_of_texts(self, texts: Mapping[str, Sequence[str]], tokenizer: Any) -> Probe:
+    def _probe_of_texts(self, texts: Mapping[str, Sequence[str]], tokenizer: Any) -> Probe | PromptProbe:
         if tokenizer is None:
             raise InputError(Problem(type(self).__name__, "texts without a tokenizer", "the model's tokenizer"))
         records = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -16,6 +17,8 @@ from alignlab import console
 from alignlab.hooks import loud
 from alignlab.models.distributed import is_first, max_over_ranks, world_size
 from alignlab.signals import Stopped, handled
+
+_AGAIN = 3.0  # seconds after which a signal is another one
 
 
 class StopOnSignal(L.Callback):
@@ -29,6 +32,7 @@ class StopOnSignal(L.Callback):
         self.signal: signal.Signals | None = None
         self._stack = ExitStack()
         self._steps_begun = False
+        self._asked = 0.0
         self._leaving = False
         self._in_snapshot = False
         self._step = 0
@@ -86,12 +90,15 @@ class StopOnSignal(L.Callback):
 
     def _note(self, number: int) -> None:
         first, self.signal = self.signal is None, self.signal or signal.Signals(number)
-        if not first and number == signal.SIGINT:
+        now = time.monotonic()
+        # A launcher and a process group may each bring the same one; who sends it again later does not want to wait.
+        if not first and (number == signal.SIGINT or now - self._asked > _AGAIN):
             raise Stopped(number)
+        self._asked = now if first else self._asked
         if first and is_first():
             # The handler may have come between two parts of a line that is being printed.
             with suppress(OSError):
-                os.write(2, b"\nStopping after this step, with a checkpoint (Ctrl-C again: at once).\n")
+                os.write(2, b"\nStopping after this step, with a checkpoint (again: at once).\n")
         if self._in_snapshot or (not self._steps_begun and world_size() == 1):
             raise Stopped(number)
 

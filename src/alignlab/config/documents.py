@@ -1,4 +1,4 @@
-"""YAML text to a tree of settings with line numbers. Nothing is constructed from tags, so nothing can execute.
+"""YAML text to a layer of settings with line numbers. Nothing is constructed from tags, so nothing can execute.
 
 Scalars follow YAML 1.2: only `true` and `false` are booleans (`no` is Norwegian, `on` is a word), `1e-4` is a number,
 dates and `1_000` are text. A key given twice is refused.
@@ -7,8 +7,7 @@ dates and `1_000` are text. A key given twice is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,137 +15,149 @@ import yaml
 
 from alignlab.errors import Problem
 
-from .tree import Branch, Leaf, Origin, Tree
+from .words import show
 
 _DEEPEST = 30
 _TAG = "tag:yaml.org,2002:"
-RESOLVERS = (
-    (_TAG + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
-    (_TAG + "bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    (_TAG + "int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")),
-    (
-        _TAG + "float",
-        re.compile(
-            r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-        ),
-        list("-+0123456789."),
+_PLAIN = "plain values: text, numbers, true, false, null, lists and mappings"
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+# What a scalar without quotes and tag is: the first that matches, else text. Python refuses longer integers.
+SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
+    _TAG + "null": (re.compile(r"^(~|null|Null|NULL|)$"), lambda text: None),
+    _TAG + "bool": (re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), lambda text: text.lower() == "true"),
+    _TAG + "int": (
+        re.compile(r"^([-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+        lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
     ),
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """Resolves plain scalars by RESOLVERS only."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in RESOLVERS:
-    _Loader.add_implicit_resolver(_tag, _pattern, _first)
-
-
-class YamlError(Exception):
-    """The text is not YAML: `reason`, and `line`, `column` from 1 where they are known."""
-
-    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(reason)
-        self.reason, self.line, self.column = reason, line, column
-
-
-def read_document(text: str, source: str, rank: int, *, numbered: bool = True) -> tuple[Tree | None, list[Problem]]:
-    """The tree in `text` (None if there is nothing in it), and what is wrong with it; YamlError if it cannot be read.
-
-    `numbered`: name lines in origins (`source:12`).
-    """
-    try:
-        node = yaml.compose(text, _Loader)
-        reader = _Reader(source, rank, numbered)
-        return (None if node is None else reader.tree(node, node)), reader.problems
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, int(error.position)) + 1
-        raise YamlError(f"the character {chr(int(error.character))!r} is not allowed in YAML", line) from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise YamlError(reason, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0) from error
-    except RecursionError as error:
-        raise YamlError(f"it is nested more than {_DEEPEST} deep") from error
+    _TAG + "float": (re.compile(rf"^({_FLOAT})$"), lambda text: float(re.sub(r"\.(?=[inIN])", "", text))),
+    _TAG + "str": (re.compile(""), str),
+}
+# libyaml where it is built in: ten times as fast.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Path = tuple[str | int, ...]
 
 
 @dataclass
-class _Reader:
+class Layer:
+    """Settings as plain containers, with what else is known of them by path.
+
+    origins: where each was set, such as `configs/demo.yaml:12`. texts: what was written, where it was not in quotes.
+    faults: why a text is no YAML, if it is not (on the command line only).
+    """
+
+    values: Any = field(default_factory=dict)
+    origins: dict[Path, str] = field(default_factory=dict)
+    texts: dict[Path, str] = field(default_factory=dict)
+    faults: dict[Path, str] = field(default_factory=dict)
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy of plain containers with every text in them changed."""
+    if isinstance(value, dict):
+        return {key: each_text(child, change) for key, child in value.items()}
+    if isinstance(value, list):
+        return [each_text(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def paths(value: Any) -> Iterator[Path]:
+    """Of every key in nested mappings."""
+    for key, child in value.items() if isinstance(value, dict) else ():
+        yield (key,)
+        yield from ((key, *below) for below in paths(child))
+
+
+@dataclass
+class Reader:
+    """Reads `text` into `layer`, whose values are None for a text without any, and tells what is wrong in `problems`.
+
+    It reads events, not nodes: nothing recurs deeper than `_DEEPEST`, and what an alias repeats is not copied.
+    numbered: name lines in origins (`source:12`).
+    """
+
+    text: str
     source: str
-    rank: int
-    numbered: bool
+    numbered: bool = True
+    layer: Layer = field(default_factory=Layer)
     problems: list[Problem] = field(default_factory=list)
-    depth: int = 0
+    anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    size: int = 0
 
-    def origin(self, node: yaml.Node) -> Origin:
-        return Origin(f"{self.source}:{node.start_mark.line + 1}" if self.numbered else self.source, self.rank)
+    def read(self) -> Layer:
+        """The layer. Raises YAMLError for what is none."""
+        self.events = yaml.parse(self.text, _Loader)
+        values: list[Any] = []
+        for event in self.events:
+            if isinstance(event, yaml.NodeEvent):
+                if values:
+                    raise _error(event, "expected a single document but found another")
+                values.append(self.value(event, ()))
+        self.layer.values = values[0] if values else None
+        return self.layer
 
-    def tree(self, node: yaml.Node, key: yaml.Node) -> Tree:
-        """The tree of a value; its origin is the line of its key."""
-        origin = self.origin(key)
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
-            with self.below(node):
-                return Branch(self.children(node), origin)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            with self.below(node):
-                return Leaf([self.tree(item, item) for item in node.value], origin)
-        if isinstance(node, yaml.ScalarNode):
-            try:
-                value = _scalar(node.tag, node.value)
-                return Leaf(value, origin, node.value if node.style is None and value is not None else None)
-            except ValueError:
-                pass
-        self.problems.append(
-            Problem(
-                self.origin(node).where,
-                f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed here",
-                "plain values: text, numbers, true, false, null, lists and mappings",
-            )
-        )
-        return Leaf(None, origin)
+    def origin(self, event: Any) -> str:
+        return f"{self.source}:{event.start_mark.line + 1}" if self.numbered else self.source
 
-    @contextmanager
-    def below(self, node: yaml.Node) -> Iterator[None]:
-        if self.depth == _DEEPEST:
-            mark = node.start_mark
-            raise YamlError(f"it is nested more than {_DEEPEST} deep", mark.line + 1, mark.column + 1)
-        self.depth += 1
-        yield
-        self.depth -= 1
+    def value(self, event: Any, path: Path) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            value, size = self.anchors.get(str(event.anchor), (None, 0))
+            self.size += size
+            # Every value takes a character of its own, but for those that an alias (*name) repeats.
+            if not size or self.size > 10 * len(self.text) + 100:
+                raise _error(event, "its aliases repeat too much" if size else f"there is no &{event.anchor} above")
+            self.layer.origins |= {(*path, *below): self.origin(event) for below in paths(value)}
+            return value
+        if len(path) >= _DEEPEST and not isinstance(event, yaml.ScalarEvent):
+            raise _error(event, f"it is nested more than {_DEEPEST} deep")
+        before = self.size
+        self.size += 1
+        if event.tag not in (None, "!", _TAG + "map", _TAG + "seq", *SCALARS):
+            self.refuse_tag(event)
+        if isinstance(event, yaml.MappingStartEvent):
+            value = self.mapping(path)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = []
+            while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
+                value.append(self.value(item, (*path, len(value))))
+        else:
+            value = self.scalar(event, path)
+        if event.anchor:
+            self.anchors[event.anchor] = value, self.size - before
+        return value
 
-    def children(self, node: yaml.MappingNode) -> dict[str, Tree]:
-        children: dict[str, Tree] = {}
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                self.problems.append(Problem(self.origin(key).where, "a key is a list or a mapping", "text as a key"))
-            elif key.value in lines:
-                found = f"the key {key.value!r} is set a second time"
-                found += f", first on line {lines[key.value]}" if self.numbered else ""
-                self.problems.append(Problem(self.origin(key).where, found, fix="Keep one of the two."))
-            else:
-                lines[key.value] = line
-                children[key.value] = self.tree(value, key)
+    def mapping(self, path: Path) -> dict[str, Any]:
+        children: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _error(event, "a key is a list, a mapping or an alias; expected text as a key")
+            key, origin = (*path, event.value), self.origin(event)
+            if event.value in children:
+                first = f", first at {self.layer.origins[key]}" * self.numbered
+                found = f"the key {show(event.value)} is set a second time{first}"
+                self.problems.append(Problem(origin, found, fix="Keep one of the two."))
+            self.layer.origins[key] = origin
+            children[event.value] = self.value(next(self.events), key)
         return children
 
+    def scalar(self, event: Any, path: Path) -> Any:
+        text, tag, plain = event.value, event.tag, event.implicit[0]
+        if "\0" in text:
+            self.problems.append(Problem(self.origin(event), "a NUL character", "text without it"))
+        if tag in (None, "!"):
+            tag = next(of for of, (shape, _) in SCALARS.items() if (plain and shape.match(text)) or of == _TAG + "str")
+        shape, construct = SCALARS.get(tag, SCALARS[_TAG + "str"])
+        if not shape.match(text):
+            self.refuse_tag(event)
+            return None
+        value = construct(text)
+        if plain and value is not None:
+            self.layer.texts[path] = text
+        return value
 
-def _scalar(tag: str, text: str) -> Any:
-    """The value of a scalar; ValueError for a tag that is not a plain value or does not fit the text."""
-    kind = tag.removeprefix(_TAG)
-    if kind == "str" or tag == "!":
-        return text
-    if not any(tag == known and pattern.match(text) for known, pattern, _ in RESOLVERS):
-        raise ValueError(tag)
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return text.lower() == "true"
-    if kind == "float":
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-    try:
-        return int(text, base)
-    except ValueError:  # Python refuses integers of thousands of digits
-        return text
+    def refuse_tag(self, event: Any) -> None:
+        found = f"the tag {event.tag.replace(_TAG, '!!')!r} is not allowed here"
+        self.problems.append(Problem(self.origin(event), found, _PLAIN))
+
+
+def _error(event: Any, reason: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=reason, problem_mark=event.start_mark)

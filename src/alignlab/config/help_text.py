@@ -1,43 +1,61 @@
-"""`--help`: every key with its default, type, unit and meaning, from the dataclasses that declare them."""
+"""`--help`, of all or of one section: every key with its default, type, unit and meaning, from where it is declared."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from .declare import REQUIRED, Option
-from .files import shipped_configs
-from .schema import NAME, Field, Section, Variants, schema_of
-from .values import expectation, show
+from alignlab.errors import InputError, Problem
+
+from .declare import NAME, Options
+from .files import COMMAND_LINE, shipped_configs
+from .schema import ABSENT, Field, schema_of
+from .words import did_you_mean_key, expectation, one_of, show
 
 _WIDTH = 100
 _COLUMN = 44
+_ASKS = ("-h", "--help", "help")
 
 _USAGE = {
     "config=FILE": "a YAML file, or the name of a shipped config. Files it names under base: are read first.",
     "key=value": "one setting, over the file. The value is YAML, such as data.languages=[zh,de]; "
     "nothing after the = is null, '\"\"' is empty text. Of two for one key the last counts.",
+    "--help KEY": "this help for one section, such as --help method, or for one key.",
     "": "Mappings merge key by key, lists are replaced. ${key} takes another key's value, ${oc.env:NAME} the "
     "environment's. A new name for a section drops what lower layers set and it does not have; keys of both stay.",
 }
 
 
-def help_text(root: type, prog: str, intro: str, words: Mapping[str, Mapping[str, str]] | None = None) -> str:
-    """The help of a verb, plain text.
+def asks_for_help(argv: Sequence[str]) -> str | None:
+    """The key that `--help KEY` or `help=KEY` asks about, an empty text for all of them; None where nobody asks."""
+    for argument, following in zip(argv, [*argv[1:], "-"], strict=False):
+        asks, equals, key = argument.partition("=")
+        if asks in _ASKS and (equals or asks != "help"):
+            return key if equals or following.startswith("-") or "=" in following else following
+    return None
 
-    words: what choices mean, by a heading for each list of them; they stand at the end.
+
+def help_text(
+    root: type[Options], prog: str, intro: str, words: Mapping[str, Mapping[str, str]] | None = None, key: str = ""
+) -> str:
+    """The help of a verb, or of one section or key of it, plain text. Raises InputError for a key that is not there.
+
+    words: what choices mean, by a heading for each list of them; they stand at the end of the whole.
     """
-    schema = schema_of(root)
+    field = schema_of(root)
+    for part in key.split(".") if key else ():
+        if part not in field.members:
+            found, expected = f"--help {show(key)}: there is no such key", one_of((), field.members)
+            raise InputError(Problem(COMMAND_LINE, found, expected, did_you_mean_key(schema_of(root), key)))
+        field = field.members[part]
+    if key:
+        return "\n".join(_field(key, field, "")) + "\n"
     shipped = ", ".join(shipped_configs())
     lines = [f"{prog} [config=FILE] [key=value ...]", "", textwrap.fill(intro, _WIDTH), ""]
     lines += [_wrap(text, f"    {word:14}", " " * 18) for word, text in _USAGE.items()]
     lines += [_wrap(f"Shipped configs: {shipped}.", " " * 18, " " * 18)] if shipped else []
-    own = {name: field for name, field in schema.fields.items() if isinstance(field, Option)}
-    for name, option in own.items():
-        lines += ["", *_option(name, option, "")]
-    for name, field in schema.fields.items():
-        if name not in own:
-            lines += ["", *_field(name, field, "")]
+    for name, member in sorted(field.members.items(), key=lambda item: bool(item[1].choices)):
+        lines += ["", *_field(name, member, "")]
     for heading, meanings in (words or {}).items():
         lines += ["", f"{heading}:"]
         width = max(map(len, meanings)) + 4
@@ -45,36 +63,32 @@ def help_text(root: type, prog: str, intro: str, words: Mapping[str, Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def _field(key: str, field: Field, indent: str) -> Iterator[str]:
-    if isinstance(field, Option):
-        yield from _option(key, field, indent)
+def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Iterator[str]:
+    """The lines of a key; `given` is its default where the section around it has one of its own."""
+    default = field.default if given is ABSENT else given
+    if not field.choices:
+        shown = "" if default is ABSENT and not field.required else _default(default)
+        yield _row(f"{key}={shown}", expectation(field), indent)
+        if field.meaning:
+            yield _wrap(field.meaning, indent + "    ", indent + "    ")
         return
-    yield _wrap(f"{key}: {field.meaning}{_whether(field)}" if field.meaning else key, indent, indent + "    ")
-    indent += "  "
-    if isinstance(field, Section):
-        yield from _members(key, field, indent)
-        return
-    default = field.default if isinstance(field.default, str) else "REQUIRED" if field.default is REQUIRED else "null"
-    yield _row(f"{key}.{NAME}={default}", "one of " + ", ".join(field.choices), indent)
-    for name, section in field.choices.items():
-        if section.fields:
-            yield f"{indent}with {key}.{NAME}={name}:"
-            yield from _members(key, section, indent + "  ")
-
-
-def _members(key: str, section: Section, indent: str) -> Iterator[str]:
-    for name, field in section.fields.items():
-        yield from _field(f"{key}.{name}", field, indent)
-
-
-def _option(key: str, option: Option, indent: str) -> Iterator[str]:
-    default = "REQUIRED" if option.default is REQUIRED else _default(option.default)
-    yield _row(f"{key}={default}", expectation(option), indent)
-    yield _wrap(option.meaning, indent + "    ", indent + "    ")
+    whether = " (null unless one of its keys is set)" if default is None else " (may be null)" if field.optional else ""
+    yield _wrap(f"{key}: {field.meaning}{whether}", indent, indent + "    ")
+    own = default if isinstance(default, dict) else {}
+    if field.by_name:
+        name = _default(own.get(NAME, default))
+        yield _row(f"{key}.{NAME}={name}", "one of " + ", ".join(field.choices), indent + "  ")
+    for name, members in field.choices.items():
+        if field.by_name and members:
+            yield f"{indent}  with {key}.{NAME}={name}:"
+        for part, member in members.items():
+            yield from _field(f"{key}.{part}", member, indent + "  " * (1 + field.by_name), own.get(part, ABSENT))
 
 
 def _default(value: object) -> str:
     """A default as it can be typed: text without quotes, unless it is empty."""
+    if value is ABSENT:
+        return "REQUIRED"
     if isinstance(value, list):
         return "[" + ",".join(_default(item) for item in value) + "]"
     if isinstance(value, dict):
@@ -87,11 +101,6 @@ def _row(setting: str, kind: str, indent: str) -> str:
     if len(head) + 2 > _COLUMN and len(head) + 2 + len(kind) > _WIDTH:
         return head + "\n" + _wrap(kind, " " * _COLUMN, " " * _COLUMN)
     return _wrap(kind, head.ljust(_COLUMN - 2) + "  ", " " * _COLUMN)
-
-
-def _whether(field: Section | Variants) -> str:
-    there = field.present if isinstance(field, Section) else field.default is not None
-    return "" if not field.optional else " (may be null)" if there else " (null unless one of its keys is set)"
 
 
 def _wrap(text: str, first: str, rest: str) -> str:

@@ -1,29 +1,28 @@
-"""From the command line to a config: layers read and merged, checked against the schema, and built."""
+"""From the command line to a config: layers read and laid over one another, checked by pydantic, and built."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from alignlab.errors import InputError, Problem
 
-from .arguments import read_arguments
-from .completion import Absent, Chosen, Completion, Member, Setting
-from .files import read_files
-from .interpolation import interpolate
-from .schema import NAME, schema_of
-from .suggestions import suggest_choice
-from .tree import Branch, leaves, merge_branches, plain
-from .values import MismatchError, convert, expectation, show, unmet
+from .declare import EXPECTED, Options
+from .documents import Path, paths
+from .files import COMMAND_LINE, Files, read_arguments
+from .interpolation import interpolate, put, refuse
+from .layers import Settings, complete, lay
+from .schema import Field, schema_of
+from .words import MOST, did_you_mean_value, dotted, expectation
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Options)
 
 # From all that is set, a config file to lie beneath it, and which of that file's keys count; None for no file.
-Beneath = Callable[[Mapping[str, Any]], tuple[Path, Collection[str]] | None]
+Beneath = Callable[[Mapping[str, Any]], tuple[FilePath, Collection[str]] | None]
 
 
 def load(root: type[T], argv: Sequence[str], beneath: Beneath = lambda tree: None) -> tuple[T, dict[str, str]]:
@@ -34,84 +33,83 @@ def load(root: type[T], argv: Sequence[str], beneath: Beneath = lambda tree: Non
 
     beneath: for verbs on a run, whose config gives them defaults.
     """
-    config, overrides, problems = read_arguments(argv)
-    files = () if config is None else (config,)
-    layers, faults = read_files(*files)
-    if problems + faults:
-        raise InputError(*problems, *faults)
-    tree = functools.reduce(merge_branches, (*layers, overrides))
-    lower = beneath(plain(tree))
-    if lower is not None:
-        path, keys = lower
-        layers, faults = read_files(str(path), *files)
-        if faults:
-            raise InputError(*faults)
-        some = {key: child for key, child in layers[0].children.items() if key in keys}
-        tree = functools.reduce(merge_branches, (replace(layers[0], children=some), *layers[1:], overrides))
-
     schema = schema_of(root)
-    completion = Completion(schema)
-    chosen, faults = interpolate(completion.section(schema, tree), schema)
-    builder = _Builder(completion.problems + faults)
-    built: T = builder.section(chosen)
-    if builder.problems:
-        raise InputError(*builder.problems)
-    return built, builder.provenance
+    configs, overrides, problems = read_arguments(argv)
+    files = Files(problems=problems)
+    for name in configs[:1]:
+        files.follow(name, FilePath.cwd(), f"{COMMAND_LINE}: config={name}")
+    _raise(files.problems)
+    settings = lay(files.layers, overrides, schema)
+    lower = beneath(settings.values)
+    if lower is not None:
+        below = Files()
+        below.follow(str(lower[0]), FilePath.cwd(), COMMAND_LINE)
+        _raise(below.problems)
+        for layer in below.layers:
+            layer.values = {key: value for key, value in layer.values.items() if key in lower[1]}
+            layer.origins = {path: where for path, where in layer.origins.items() if path[0] in lower[1]}
+        settings = lay([*below.layers, *files.layers], overrides, schema)
+
+    values = complete(settings, schema, settings.values)
+    for fault in _validated(root, values)[1]:
+        path, _ = _placed(schema, fault["loc"], values)
+        if fault["type"] == "string_type" and path in settings.texts:  # run.name=007 is the text 007
+            put(values, path, settings.texts[path])
+    unresolved = interpolate(values)
+    settings.refused |= set(unresolved)
+    config, faults = _validated(root, values)
+    for fault in faults:
+        _refuse(settings, schema, values, fault)
+    refuse(settings, schema, unresolved)
+    _raise(settings.problems)
+    assert config is not None
+    return config, {dotted(path): settings.origins.get(path, "default") for path in paths(values)}
 
 
-class _Unfit:
-    """What stands for a member that cannot be built; why is among the problems."""
+def _validated(root: type[T], values: Any) -> tuple[T | None, list[ErrorDetails]]:
+    try:
+        return root.model_validate(values), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
 
 
-_UNFIT = _Unfit()
+def _placed(schema: Field, loc: Sequence[str | int], value: Any) -> tuple[Path, Field]:
+    """The key that pydantic's `loc` is about, which also names choices and members of unions, and its option."""
+    path: Path = ()
+    field, chosen = schema, not schema.by_name
+    for part in loc:
+        if field.choices and not chosen:
+            chosen = True
+        elif (isinstance(value, dict) and part in value) or part in field.members or isinstance(part, int):
+            field = field.members.get(str(part), field)
+            path, chosen = (*path, part), not field.by_name
+            value = value[part] if isinstance(part, int) or part in value else None
+    return path, field
 
 
-@dataclass
-class _Builder:
-    problems: list[Problem]
-    provenance: dict[str, str] = field(default_factory=dict)
+def _refuse(settings: Settings, schema: Field, values: Any, fault: ErrorDetails) -> None:
+    """Say in our words what pydantic found, once for each key."""
+    path, field = _placed(schema, fault["loc"], values)
+    path = path[: next((i for i, part in enumerate(path) if isinstance(part, int)), None)]
+    if any(path[: len(refused)] == refused for refused in settings.refused):
+        return
+    where, key, value = settings.where(path), dotted(path), values
+    if fault["type"] == "missing":
+        expected = f"{expectation(field)}: {field.meaning}"
+        settings.refuse(path, "not set", expected, f"Set it with {key}=VALUE.", where=key)
+    elif field.choices:  # a check of the section itself
+        settings.refuse(path, str(fault["ctx"]["error"]), where=f"{where}: {key}" if key else where)
+    else:
+        for part in path:
+            value = value[part]
+        expected = fault["ctx"]["words"] if fault["type"] == EXPECTED else expectation(field)
+        if where == "default" and "${" not in str(field.default):
+            raise TypeError(f"{key}: its default is {value!r}; expected {expected}")
+        settings.refuse(path, settings.found(path, value), expected, did_you_mean_value(field, value))
 
-    def section(self, chosen: Chosen) -> Any:
-        """The dataclass of a section, or _UNFIT if a problem in or below it stands in its way."""
-        if chosen.key:
-            self.provenance[chosen.key] = chosen.where
-        if chosen.name is not None:
-            self.provenance[f"{chosen.key}.{NAME}"] = chosen.named
-        values = {name: self.member(member) for name, member in chosen.members.items()}
-        if any(values.get(known.name, _UNFIT) is _UNFIT for known in dataclasses.fields(chosen.config)):
-            return _UNFIT
-        try:
-            return chosen.config(**values)
-        except InputError as error:
-            self.problems += error.problems
-        except ValueError as error:  # a check of the dataclass itself, in __post_init__
-            where = f"{chosen.where}: {chosen.key}" if chosen.key else chosen.where
-            self.problems.append(Problem(where, str(error)))
-        return _UNFIT
 
-    def member(self, member: Member) -> Any:
-        if isinstance(member, Chosen):
-            return self.section(member)
-        if isinstance(member, Absent):
-            self.provenance[member.key] = member.where
-            return None
-        return self.setting(member)
-
-    def setting(self, setting: Setting) -> Any:
-        option, tree = setting.option, setting.tree
-        self.provenance[setting.key] = tree.origin.where
-        self.provenance |= {key: leaf.origin.where for key, leaf in leaves(tree, setting.key)}
-        try:
-            value = convert(tree, option.hint)
-        except MismatchError as mismatch:
-            fault = "" if isinstance(mismatch.tree, Branch) else mismatch.tree.fault
-            found = f"{setting.key}{mismatch.key} is {show(plain(mismatch.tree))}" + (f" ({fault})" if fault else "")
-            fix = suggest_choice(option, plain(mismatch.tree))
-            self.problems.append(Problem(mismatch.tree.origin.where, found, expectation(option), fix))
-            return _UNFIT
-        expected = unmet(option, value)
-        if expected is None:
-            return value
-        fix = suggest_choice(option, value)
-        self.problems.append(Problem(tree.origin.where, f"{setting.key} is {show(value)}", expected, fix))
-        return _UNFIT
+def _raise(problems: Sequence[Problem]) -> None:
+    if len(problems) > MOST:
+        raise InputError(*problems[:MOST], Problem("...", f"and {len(problems) - MOST:,} more"))
+    if problems:
+        raise InputError(*problems)

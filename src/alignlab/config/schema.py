@@ -1,127 +1,86 @@
-"""The schema of a configuration: what a dataclass and the dataclasses in it declare, with every type resolved."""
+"""What options declare, taken from pydantic's JSON schema: a tree of fields, and the keys in it."""
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cache
+from typing import Any, Final
 
-from .declare import METADATA, REQUIRED, Hint, Option, SectionOf, VariantOf
-from .hints import members_of
-from .tree import DEFAULT, from_plain
-from .values import MismatchError, convert, expectation, unmet
+from pydantic import BaseModel
 
-NAME = "name"
+from .declare import NAME
 
 
-@dataclass(frozen=True)
-class Section:
-    """One dataclass: its fields, whether it may be null (`optional`) and is there by default (`present`)."""
+class _Absent:
+    """The default of what is left out where it is not given, and the value of what is not there."""
 
-    config: type
-    fields: dict[str, Field]
-    meaning: str = ""
-    optional: bool = False
-    present: bool = True
+
+ABSENT: Final = _Absent  # the class itself, of which every copy is the same
 
 
 @dataclass(frozen=True)
-class Variants:
-    """A choice of dataclasses by name; `default` is a name, None or `REQUIRED`."""
+class Field:
+    """An option or a section.
 
-    choices: dict[str, Section]
-    meaning: str
-    default: object
-    optional: bool
+    spec: its JSON schema. kinds: of a union its members, else the schema itself.
+    choices: of a section the fields by the name that picks them, or under "" where there is one set of them.
+    members: the fields of all choices.
+    """
 
-    def name_of(self, config: type) -> str:
-        return next(name for name, section in self.choices.items() if section.config is config)
+    spec: dict[str, Any]
+    kinds: list[dict[str, Any]]
+    choices: dict[str, dict[str, Field]]
+    required: bool
 
+    @property
+    def members(self) -> dict[str, Field]:
+        return {key: field for fields in self.choices.values() for key, field in fields.items()}
 
-Field: TypeAlias = Option | Section | Variants
+    @property
+    def default(self) -> Any:
+        return self.spec.get("default", ABSENT)
 
+    @property
+    def meaning(self) -> str:
+        return str(self.spec.get("description", ""))
 
-_schemas: dict[type, Section] = {}
+    @property
+    def optional(self) -> bool:
+        return any(kind.get("type") == "null" for kind in self.kinds)
 
-
-def schema_of(config: type) -> Section:
-    """The schema of a dataclass; TypeError if it declares something no configuration can set."""
-    if config in _schemas:
-        return _schemas[config]
-    if not dataclasses.is_dataclass(config):
-        raise TypeError(f"{config.__name__} is not a dataclass")
-    hints = typing.get_type_hints(config)
-    fields = {
-        field.name: _field(f"{config.__name__}.{field.name}", field.metadata.get(METADATA), hints[field.name])
-        for field in dataclasses.fields(config)
-    }
-    return _schemas.setdefault(config, Section(config, fields))
-
-
-def keys_of(field: Field, prefix: str = "", *, sections: bool = False) -> Iterator[str]:
-    """Every dotted key below `prefix`, those of all variants included; with `sections`, the sections' own keys too."""
-    if isinstance(field, Option):
-        yield prefix
-        return
-    if sections and prefix:
-        yield prefix
-    seen = set()
-    below = prefix + "." if prefix else ""
-    if isinstance(field, Variants):
-        yield below + NAME
-    for section in field.choices.values() if isinstance(field, Variants) else [field]:
-        for name, child in section.fields.items():
-            for key in keys_of(child, below + name, sections=sections):
-                if key not in seen:
-                    seen.add(key)
-                    yield key
+    @property
+    def by_name(self) -> bool:
+        return bool(self.choices) and "" not in self.choices
 
 
-def child_names(field: Field) -> list[str]:
-    """The keys directly under a section, those of all variants included."""
-    if isinstance(field, Section):
-        return list(field.fields)
-    if isinstance(field, Variants):
-        return list(dict.fromkeys([NAME, *(name for section in field.choices.values() for name in section.fields)]))
-    return []
+@cache
+def schema_of(root: type[BaseModel]) -> Field:
+    whole = root.model_json_schema()
+    return _field(whole, whole.get("$defs", {}), required=True)
 
 
-def child(field: Field, name: str) -> Field | None:
-    """The field called `name` directly under a section, in whichever variant has it first."""
-    sections = field.choices.values() if isinstance(field, Variants) else [field] if isinstance(field, Section) else []
-    return next((section.fields[name] for section in sections if name in section.fields), None)
+def keys_of(field: Field, prefix: str = "") -> Iterator[str]:
+    """Every dotted key below `prefix`, sections and all choices included."""
+    below = f"{prefix}." if prefix else ""
+    yield from [prefix] * bool(prefix) + [below + NAME] * field.by_name
+    for name, child in field.members.items():
+        yield from keys_of(child, below + name)
 
 
-def _field(place: str, spec: object, hint: Hint) -> Field:
-    optional = type(None) in members_of(hint)
-    if isinstance(spec, SectionOf):
-        section = schema_of(spec.config)
-        return dataclasses.replace(section, meaning=spec.meaning, optional=optional, present=spec.default is not None)
-    if isinstance(spec, VariantOf):
-        choices = {name: schema_of(config) for name, config in spec.choices.items()}
-        if len(set(spec.choices.values())) < len(choices):
-            raise TypeError(f"{place}: two names for one dataclass; give each its own, a subclass will do")
-        if any(NAME in section.fields for section in choices.values()):
-            raise TypeError(f"{place}: a variant may not have a field 'name': that key picks the variant")
-        return Variants(choices, spec.meaning, spec.default, optional)
-    if isinstance(spec, Option):
-        bound = dataclasses.replace(spec, hint=hint)
-        _check_default(place, bound)
-        return bound
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return schema_of(hint)
-    raise TypeError(f"{place}: declare it with option(), section() or variant(), so that it has a meaning")
+def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Field:
+    def resolved(part: dict[str, Any]) -> dict[str, Any]:
+        return defs[part["$ref"].rpartition("/")[2]] | part if "$ref" in part else part
 
+    def fields(body: dict[str, Any], *skip: str) -> dict[str, Field]:
+        parts = {key: child for key, child in body["properties"].items() if key not in skip}
+        return {key: _field(child, defs, required=key in body.get("required", ())) for key, child in parts.items()}
 
-def _check_default(place: str, option: Option) -> None:
-    if option.default is REQUIRED or (isinstance(option.default, str) and "${" in option.default):
-        expectation(option)  # refuses a type that cannot be configured
-        return
-    try:
-        fault = unmet(option, convert(from_plain(option.default, DEFAULT), option.hint))
-    except MismatchError:
-        fault = expectation(option)
-    if fault:
-        raise TypeError(f"{place}: its default is {option.default!r}; expected {fault}")
+    spec = resolved(spec)
+    kinds, choices = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}
+    for kind in kinds:
+        if "properties" in kind:
+            choices = {"": fields(kind)}
+        elif "discriminator" in kind:
+            choices = {body["properties"][NAME]["const"]: fields(body, NAME) for body in map(resolved, kind["oneOf"])}
+    return Field(spec, kinds, choices, required)

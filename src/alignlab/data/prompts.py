@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from alignlab.config import option
+from alignlab.config import Options, option
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem
 from alignlab.languages import get
@@ -34,8 +34,7 @@ class Rendered:
     add_special_tokens: bool
 
 
-@dataclass
-class Prompts:
+class Prompts(Options):
     """How a record becomes text."""
 
     template: str = option(

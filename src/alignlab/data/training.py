@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from alignlab.config import option, section, variant
 from alignlab.data.batching import StepPlan, pad
-from alignlab.data.encoding import Document, Encoded, encode
-from alignlab.data.prompts import Prompts
-from alignlab.data.sources import SOURCES, Source
+from alignlab.data.encoding import Document
 from alignlab.errors import InputError, Problem
-
-
-@dataclass
-class DataConfig:
-    """What is trained on, and in which portions."""
-
-    root: str | None = option(None, "folder for use as ${data.root} in other keys")
-    train: Source = variant(SOURCES, "where the training records come from", "builtin:wordproblems")
-    prompts: Prompts = section(Prompts, "how a record becomes text")
-    examples_per_step: int = option(
-        32, "examples of an optimiser step, over ranks and accumulation", unit="examples", ge=1
-    )
-    max_length: int = option(512, "tokens at which an example is cut", unit="tokens", ge=2)
-    workers: int = option(0, "processes that prepare batches", ge=0)
-
-    def encode(self, tokenizer: Any) -> Encoded:
-        """Load and tokenise the training records; refuses where none is left."""
-        records = self.train.load()
-        encoded = encode(
-            records, tokenizer, self.prompts, max_length=self.max_length, append_eos=True, needs_answer=True
-        )
-        if not encoded.documents:
-            found = f"of {len(records)} records none has an answer within {self.max_length} tokens"
-            raise InputError(
-                Problem("data.train", found, "one or more", "Raise data.max_length, or name the answers' column.")
-            )
-        return encoded
 
 
 class MicroBatches(Dataset[dict[str, Tensor]]):

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
 from torch import nn
 
-from alignlab.config import option
+from alignlab.methods.options import OptimizerOptions
 
 
-@dataclass
-class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019) with a schedule of transformers."""
-
-    lr: float = option(2e-5, "highest learning rate", gt=0)
-    weight_decay: float = option(0.0, "decoupled decay of weight matrices (not of biases and norms)", ge=0)
-    beta1: float = option(0.9, "decay of the mean of gradients", ge=0, lt=1)
-    beta2: float = option(0.999, "decay of the mean of squared gradients", ge=0, lt=1)
-    eps: float = option(1e-8, "added to the root of the mean of squares", gt=0)
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt"] = option(
-        "cosine", "how the learning rate falls after the warm-up"
-    )
-    warmup: float = option(0.03, "share of the steps in which the learning rate rises", ge=0, lt=1)
+class OptimizerConfig(OptimizerOptions):
+    """AdamW with a schedule of transformers."""
 
     def build(self, model: nn.Module, total_steps: int) -> dict[str, Any]:
         """Optimiser and schedule, as Lightning's `configure_optimizers` returns them."""

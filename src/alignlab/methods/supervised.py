@@ -6,25 +6,19 @@ the English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from alignlab.config import option, section
 from alignlab.methods.base import AlignmentModule
 from alignlab.methods.optimizer import OptimizerConfig
-from alignlab.methods.trainable import Lora, make_trainable
+from alignlab.methods.options import QuestionTranslationOptions
+from alignlab.methods.trainable import make_trainable
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 
 
-@dataclass
-class QuestionTranslation:
+class QuestionTranslation(QuestionTranslationOptions):
     """Question translation: questions of other languages into English ones."""
-
-    trainable: Literal["lora", "full"] = option("lora", "weights trained: low-rank adapters or all")
-    lora: Lora = section(Lora, "low-rank adapters, used where trainable is lora")
-    optimizer: OptimizerConfig = section(OptimizerConfig, "AdamW and its schedule")
 
     def prepare(self, model: nn.Module) -> Any:
         """The model with its trainable weights; also on the meta device."""
@@ -32,7 +26,7 @@ class QuestionTranslation:
 
     def build(self, model: nn.Module, *, total_steps: int, seed: int) -> AlignmentModule:
         """The Lightning module around a prepared model."""
-        return SupervisedModule(model, self.optimizer, total_steps=total_steps, seed=seed)
+        return SupervisedModule(model, OptimizerConfig.of(self.optimizer), total_steps=total_steps, seed=seed)
 
 
 class SupervisedModule(AlignmentModule):

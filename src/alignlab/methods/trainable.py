@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import peft
 from torch import nn
 
-from alignlab.config import option
 from alignlab.errors import InputError, Problem, did_you_mean
-
-
-@dataclass
-class Lora:
-    """Low-rank adaptation (Hu et al. 2021), as PEFT does it."""
-
-    rank: int = option(16, "rank of the adapters", ge=1)
-    alpha: float = option(32, "scale of the adapters, divided by the rank", gt=0)
-    dropout: float = option(0.0, "dropout on the adapters' input while training", ge=0, lt=1)
-    targets: list[str] = option(
-        ["q_proj", "v_proj"],
-        "modules that get an adapter, by the end of their name; [all-linear] takes every linear one",
-    )
+from alignlab.methods.options import Lora
 
 
 def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: Lora) -> Any:

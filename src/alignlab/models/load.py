@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -17,23 +16,15 @@ from torch import nn
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from alignlab.config import option
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
+from alignlab.models.options import DEMO, ModelOptions
 
-DEMO = "builtin:demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo_model"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
-@dataclass
-class ModelConfig:
-    """Which model is fine-tuned."""
-
-    source: str = option(DEMO, f"folder, Hub id such as mistralai/Mistral-7B-v0.1, or {DEMO} (in the package)")
-    revision: str | None = option(None, "branch, tag or commit on the Hub; null takes the newest")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "weights as stored (auto) or converted")
-    attention: str | None = option(None, "transformers' attn_implementation; null leaves the choice to transformers")
-    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
+class ModelConfig(ModelOptions):
+    """Which model is fine-tuned, and how it is loaded."""
 
     def build(self) -> nn.Module:
         """The causal language model in evaluation mode, with its weights (safetensors only)."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 
-PrecisionName = Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"]
+from alignlab.models.options import PrecisionName
 
 
 def precision_of(name: PrecisionName, device: torch.device) -> Precision:

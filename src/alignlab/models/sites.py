@@ -4,13 +4,12 @@ A neuron is one column of a decoder layer's MLP, read at the output of its activ
 the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
 sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy
 forward shows whether it fires once, and whether a linear map of its width (the down projection) follows. From there the
-other sites are found, in `other_sites`.
+other sites are found, in `traced_sites`; `access` reads and changes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -20,30 +19,23 @@ from transformers import PreTrainedConfig
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
 from alignlab.models.modes import evaluating
-from alignlab.models.other_sites import find_other, trace
+from alignlab.models.options import SiteName
+from alignlab.models.traced_sites import find_traced, trace
 
-SiteName = Literal[
-    "mlp.act",
-    "mlp.product",
-    "mlp.up",
-    "mlp.out",
-    "attention.q",
-    "attention.k",
-    "attention.v",
-    "attention.o",
-    "residual",
-]
+Side = Literal["input", "output"]
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 
 
 @dataclass(frozen=True)
 class Site:
-    """The neurons of one layer.
+    """The neurons of one layer: some columns of what a module reads or gives.
 
     layer: number of the decoder layer, from 0.
     name: name of the module in the model.
     width: number of neurons.
     at: which site it is, of `SiteName`.
+    side: whether the neurons are columns of the module's input or of its output.
+    first: the first of those columns, which is not 0 where one matrix holds several maps.
     """
 
     layer: int
@@ -51,6 +43,13 @@ class Site:
     module: nn.Module = field(repr=False, compare=False)
     width: int
     at: SiteName = "mlp.act"
+    side: Side = "output"
+    first: int = 0
+
+    @property
+    def columns(self) -> slice:
+        """The neurons among the columns of what the module reads or gives."""
+        return slice(self.first, self.first + self.width)
 
 
 def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
@@ -70,10 +69,10 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
     activations = _activations(model, prefix, layers)
     if at == "mlp.act":
         return activations
-    found = find_other(at, layers, trace(model, layers, [site.module for site in activations]))
+    found = find_traced(at, layers, trace(model, layers, [site.module for site in activations]))
     return [
-        Site(layer, f"{prefix}.{layer}.{name}".rstrip("."), module, width, at)
-        for layer, (name, module, width) in enumerate(found)
+        Site(layer, f"{prefix}.{layer}.{one.name}".rstrip("."), one.module, one.width, at, one.side, one.first)
+        for layer, one in enumerate(found)
     ]
 
 
@@ -167,26 +166,6 @@ def _check_fired(names: list[str], shapes: list[list[tuple[int, ...]]], inputs: 
         problems.append(Problem("model.source", found, "the same number of neurons in every layer"))
     if problems:
         raise UnsupportedModelError(*problems)
-
-
-@contextmanager
-def observe(sites: list[Site], see: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Within the block, `see(layer, activations)` is called with what a site shows, (..., width), at every forward."""
-
-    def hook(site: Site) -> Callable[[nn.Module, Any, Any], None]:
-        def call(_module: nn.Module, inputs: Any, output: Any) -> None:
-            shown = inputs if site.at == "mlp.product" else output
-            # Nothing is returned: what a forward hook returns would replace the output.
-            see(site.layer, shown[0] if isinstance(shown, tuple) else shown)
-
-        return call
-
-    handles = [site.module.register_forward_hook(hook(site)) for site in sites]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _of_experts(mlp: nn.Module) -> bool:

@@ -1,16 +1,53 @@
-"""Counts of neuron activations and what follows from them; pure, knows no model."""
+"""Counts of neuron activations and what follows from them; pure, knows no model.
 
-from alignlab.neurons.counts import ActivationCounts, merge, smallest_dtype
-from alignlab.neurons.counts_file import CountsHeader, read_header
-from alignlab.neurons.identifiers import Identified, Identifier
-from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.lape import Lape, lape
-from alignlab.neurons.overlaps import Overlap, overlap
-from alignlab.neurons.sets import NeuronSets
-from alignlab.neurons.summary import kind_counts
-from alignlab.neurons.table import Row
-from alignlab.neurons.ternary import Ternary, ternary
-from alignlab.neurons.uncertainty import Bootstrap, Difference, bootstrap, bootstrap_difference, chance_level
+Names are imported when they are asked for: the options in here are read without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignlab.neurons.counts import ActivationCounts, merge, smallest_dtype
+    from alignlab.neurons.counts_file import CountsHeader, read_header
+    from alignlab.neurons.identifiers import Identified, Identifier
+    from alignlab.neurons.kinds import Kind
+    from alignlab.neurons.lape_identifier import Lape, lape
+    from alignlab.neurons.options import Convention
+    from alignlab.neurons.overlaps import Overlap, overlap
+    from alignlab.neurons.sets import NeuronSets
+    from alignlab.neurons.summary import kind_counts
+    from alignlab.neurons.table import Row
+    from alignlab.neurons.ternary_identifier import Ternary, ternary
+    from alignlab.neurons.uncertainty import (
+        Bootstrap,
+        Difference,
+        bootstrap,
+        bootstrap_difference,
+        chance_level,
+    )
+
+_PLACES = {
+    "counts": "ActivationCounts merge smallest_dtype",
+    "counts_file": "CountsHeader read_header",
+    "identifiers": "Identified Identifier",
+    "kinds": "Kind",
+    "lape_identifier": "Lape lape",
+    "options": "Convention",
+    "overlaps": "Overlap overlap",
+    "sets": "NeuronSets",
+    "summary": "kind_counts",
+    "table": "Row",
+    "ternary_identifier": "Ternary ternary",
+    "uncertainty": "Bootstrap Difference bootstrap bootstrap_difference chance_level",
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _PLACES.items():
+        if name in names.split():
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ActivationCounts",

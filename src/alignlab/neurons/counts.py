@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,9 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
-from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, OPTIONAL_TENSORS, read_counts, write_counts
+from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, read_counts, write_counts
+from alignlab.neurons.fields import FIELDS, Field, smallest_dtype, table
 from alignlab.redaction import hide
-
-
-def smallest_dtype(max_value: int) -> torch.dtype:
-    """The smallest of uint8, uint16, uint32 and int64 that holds every integer from 0 to `max_value`."""
-    for dtype in (torch.uint8, torch.uint16, torch.uint32):
-        if max_value <= torch.iinfo(dtype).max:
-            return dtype
-    return torch.int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,24 +30,16 @@ class ActivationCounts:
     """Firing counts of every neuron in every language, by shard of documents, with where they come from.
 
     languages: G names, in the order of the first axis; unique.
-    firings: (G, S, L, N) integers, tokens on which the neuron was active.
-    tokens: (G, S) int64, tokens counted. A language with none is allowed: its probabilities are 0.
-    documents: (G, S) int64, documents counted.
     site: where in the model the neurons are read, such as ``mlp.act``.
     scope: which tokens are counted, ``response`` or ``all``.
     model, revision: id and revision of the model; empty where unknown.
     step: optimiser steps taken before the pass, None outside a training run.
     trained_languages: those that the run trains on; they need not be among `languages`.
     data_fingerprint: of the texts counted.
-    loss_sum: (G, S) float64, negative log-likelihood in nats, summed over the counted positions that have a
-        predecessor; (G, 1) where it is known over all shards only.
-    loss_tokens: of the same shape, int64, how many those positions are. Both losses are given, or neither.
-    document_firings: (G, S, L, N) integers, documents on at least one token of which the neuron was active.
-    activation_sum, activation_squares: (G, L, N) float64, of the activations and of their squares over all counted
-        tokens, active or not.
-    maximum: (G, L, N) float32 or float64, the highest activation; -inf where no token was counted.
     subtracted: the counts are the difference of two passes, as published ones can be. The passes round differently, so
         firings may exceed tokens by some, and probabilities 1; these are kept, as the published results come from them.
+
+    Its tensors, of `neurons.fields`:
 
     Raises InputError with every inconsistency, such as more firings than tokens.
     """
@@ -129,19 +115,13 @@ class ActivationCounts:
 
         Raises OSError when it cannot be written; a file that was at `path` is then untouched.
         """
-        highest = int(as_array(self.firings).max()) if self.subtracted else int(self.tokens.max())
-        tensors = {
-            "firings": _narrowed(self.firings, highest),
+        tensors = {}
+        for field in FIELDS.values():
+            tensor = getattr(self, field.name)
+            if tensor is None:
+                continue
             # Copies, since safetensors refuses tensors that share memory, as views of one total may.
-            "tokens": self.tokens.clone(),
-            "documents": self.documents.clone(),
-        }
-        if self.document_firings is not None:
-            tensors["document_firings"] = _narrowed(self.document_firings, int(self.documents.max()))
-        for name in ("loss_sum", "loss_tokens", "activation_sum", "activation_squares", "maximum"):
-            tensor = getattr(self, name)
-            if tensor is not None:
-                tensors[name] = tensor.clone()
+            tensors[field.name] = self._small(field, tensor) if field.numbers == "count" else tensor.clone()
         metadata = {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
@@ -156,6 +136,11 @@ class ActivationCounts:
             "subtracted": json.dumps(self.subtracted),
         }
         write_counts(Path(path), tensors, metadata)
+
+    def _small(self, field: Field, counts: Tensor) -> Tensor:
+        """Counts in the smallest type that holds every number they may have."""
+        unbounded = self.subtracted and field.limit == "tokens"
+        return _narrowed(counts, int(as_array(counts if unbounded else getattr(self, field.limit)).max()))
 
     def merge(self, *others: ActivationCounts) -> ActivationCounts:
         """The counts of these and other documents together; `ActivationCounts.merge(a, b, c)` reads well.
@@ -179,9 +164,6 @@ class ActivationCounts:
         try:
             return cls(
                 languages=header.languages,
-                firings=tensors["firings"],
-                tokens=tensors["tokens"],
-                documents=tensors["documents"],
                 site=header.site,
                 scope=header.scope,
                 model=header.model,
@@ -190,10 +172,15 @@ class ActivationCounts:
                 trained_languages=header.trained_languages,
                 data_fingerprint=header.data_fingerprint,
                 subtracted=header.subtracted,
-                **{name: tensors.get(name) for name in OPTIONAL_TENSORS},
+                **tensors,
             )
         except InputError as error:
             raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
+
+
+ActivationCounts.__doc__ = (ActivationCounts.__doc__ or "").replace(
+    "`neurons.fields`:", f"`neurons.fields`:\n{table(indent='    ')}"
+)
 
 
 def merge(*counts: ActivationCounts) -> ActivationCounts:
@@ -206,40 +193,32 @@ def merge(*counts: ActivationCounts) -> ActivationCounts:
         raise InputError(*problems)
     rows = [[other.languages.index(name) for name in first.languages] for other in counts]
 
-    def added(name: str) -> Any:
-        parts = [getattr(other, name) for other in counts]
-        if parts[0] is None:
-            return None
-        if len({part.shape[1] for part in parts}) > 1:  # losses, of which some are known over all shards only
-            parts = [part.sum(dim=1, keepdim=True) for part in parts]
-        return sum(part[row] for part, row in zip(parts, rows, strict=True))
+    tensors = {
+        name: _merged(field, [getattr(other, name) for other in counts], rows)
+        for name, field in FIELDS.items()
+        if getattr(first, name) is not None
+    }
+    return replace(
+        first,
+        data_fingerprint=_fingerprint(sorted({other.data_fingerprint for other in counts} - {""})),
+        subtracted=any(other.subtracted for other in counts),
+        **tensors,
+    )
 
-    def added_firings(name: str) -> Any:
-        parts = [getattr(other, name) for other in counts]
-        if parts[0] is None:
-            return None
+
+def _merged(field: Field, parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Any:
+    """A field of all records together. rows: of each record, where the languages of the first are in it."""
+    if field.numbers == "count":
         # As int64: two shards that fit their type each need not fit it together.
-        total = np.zeros(first.shape, dtype=np.int64)
+        total = np.zeros(parts[0].shape, dtype=np.int64)
         for part, row in zip(parts, rows, strict=True):
             for language, source in enumerate(row):
                 total[language] += as_array(part[source])
         return _narrowed(torch.from_numpy(total), int(total.max()))
-
-    maxima = [other.maximum[row] for other, row in zip(counts, rows, strict=True) if other.maximum is not None]
-    return replace(
-        first,
-        firings=added_firings("firings"),
-        tokens=added("tokens"),
-        documents=added("documents"),
-        data_fingerprint=_fingerprint(sorted({other.data_fingerprint for other in counts} - {""})),
-        loss_sum=added("loss_sum"),
-        loss_tokens=added("loss_tokens"),
-        document_firings=added_firings("document_firings"),
-        activation_sum=added("activation_sum"),
-        activation_squares=added("activation_squares"),
-        maximum=torch.stack(maxima).amax(dim=0) if maxima else None,
-        subtracted=any(other.subtracted for other in counts),
-    )
+    if len({part.shape[1] for part in parts}) > 1:  # losses, of which some are known over all shards only
+        parts = [part.sum(dim=1, keepdim=True) for part in parts]
+    together = torch.stack([part[list(row)] for part, row in zip(parts, rows, strict=True)])
+    return together.amax(dim=0) if field.merge == "max" else together.sum(dim=0)
 
 
 def _fingerprint(fingerprints: list[str]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import Problem
+from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, Axis, Field
 
 if TYPE_CHECKING:
     from alignlab.neurons.counts import ActivationCounts
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 MOST = 1 << 53
 # What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
 ROUNDING = 1e-3
-
-INTEGER_DTYPES = (torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64)
 
 
 def as_array(tensor: Tensor) -> NDArray[np.generic]:
@@ -52,7 +51,8 @@ def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
             mine, its = getattr(first, name), getattr(other, name)
             if mine != its:
                 problems.append(Problem(where, f"{name} {its!r}", f"{mine!r}, as the first"))
-        for name in ("loss_sum", "document_firings", "activation_sum", "activation_squares", "maximum"):
+        # Of two fields that come together one is enough to say.
+        for name in (name for name, field in FIELDS.items() if not (field.required or field.beside)):
             mine, its = getattr(first, name) is not None, getattr(other, name) is not None
             if mine != its:
                 fix = f"Leave it out of all: dataclasses.replace(counts, {name}=None)."
@@ -80,52 +80,46 @@ def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
 
 
 def _shape_problems(counts: ActivationCounts) -> list[Problem]:
-    g = len(counts.languages)
+    g, shape = len(counts.languages), tuple(counts.firings.shape)
     problems = []
-    shape = tuple(counts.firings.shape)
     if len(shape) != 4 or shape[0] != g or 0 in shape:
         expected = f"({g}, shards, layers, neurons), {g} being the number of languages"
         problems.append(Problem("firings", f"shape {shape}", expected))
     if counts.firings.dtype not in INTEGER_DTYPES:
         problems.append(Problem("firings", f"type {counts.firings.dtype}", "an integer type"))
-    in_documents = counts.document_firings
-    if in_documents is not None and (tuple(in_documents.shape) != shape or in_documents.dtype not in INTEGER_DTYPES):
-        found = f"shape {tuple(in_documents.shape)} of {in_documents.dtype}"
-        problems.append(Problem("document_firings", found, f"{shape} of an integer type"))
-    per_shard, per_neuron = shape[:2], (g, *shape[2:])
-    # Both losses alike: by shard, or over all shards.
-    over_shards = counts.loss_sum is not None and tuple(counts.loss_sum.shape) == (g, 1)
-    per_loss = (g, 1) if over_shards else per_shard
-    rows: list[tuple[str, Tensor | None, tuple[int, ...], torch.dtype]] = [
-        ("tokens", counts.tokens, per_shard, torch.int64),
-        ("documents", counts.documents, per_shard, torch.int64),
-        ("loss_sum", counts.loss_sum, per_loss, torch.float64),
-        ("loss_tokens", counts.loss_tokens, per_loss, torch.int64),
-        ("activation_sum", counts.activation_sum, per_neuron, torch.float64),
-        ("activation_squares", counts.activation_squares, per_neuron, torch.float64),
-    ]
-    if counts.maximum is not None:
-        dtype = torch.float64 if counts.maximum.dtype == torch.float64 else torch.float32
-        rows.append(("maximum", counts.maximum, per_neuron, dtype))
-    for name, tensor, expected_shape, dtype in rows:
-        if tensor is not None and (tuple(tensor.shape) != expected_shape or tensor.dtype != dtype):
-            found = f"shape {tuple(tensor.shape)} of {tensor.dtype}"
-            problems.append(Problem(name, found, f"{expected_shape} of {dtype}"))
-    if (counts.loss_sum is None) != (counts.loss_tokens is None):
-        missing = "loss_sum" if counts.loss_sum is None else "loss_tokens"
-        problems.append(Problem(missing, "not given", "both loss_sum and loss_tokens, or neither"))
+    if len(shape) == 4:  # else nothing tells how large the others are to be
+        sizes: dict[Axis, int] = {"language": g, "shard": shape[1], "layer": shape[2], "neuron": shape[3]}
+        problems += [problem for field in FIELDS.values() for problem in _misfit(counts, field, sizes)]
+    for field in FIELDS.values():
+        pair = (field.beside, field.name)
+        missing = [name for name in pair if field.beside and getattr(counts, name) is None]
+        if len(missing) == 1:
+            problems.append(Problem(missing[0], "not given", f"both {' and '.join(pair)}, or neither"))
     return problems
+
+
+def _misfit(counts: ActivationCounts, field: Field, sizes: dict[Axis, int]) -> list[Problem]:
+    """That a tensor, of which the firings set the sizes, has another shape or type."""
+    tensor = getattr(counts, field.name)
+    if tensor is None or field.name == "firings":
+        return []
+    expected = field.shape(sizes)
+    # Those that come together are alike: by shard, or over all shards.
+    leading = getattr(counts, field.beside or field.name)
+    if field.over_shards and leading is not None and tuple(leading.shape) == field.shape({**sizes, "shard": 1}):
+        expected = tuple(leading.shape)
+    if tuple(tensor.shape) == expected and tensor.dtype in field.types:
+        return []
+    found = f"shape {tuple(tensor.shape)} of {tensor.dtype}"
+    return [Problem(field.name, found, f"{expected} of {field.type_name}")]
 
 
 def _value_problems(counts: ActivationCounts) -> list[Problem]:
     problems = []
-    signed = [("tokens", counts.tokens), ("documents", counts.documents), ("firings", counts.firings)]
-    signed += [
-        (name, tensor)
-        for name in ("loss_tokens", "document_firings", "activation_squares")
-        if (tensor := getattr(counts, name)) is not None
-    ]
-    for name, tensor in signed:
+    for name, field in FIELDS.items():
+        tensor = getattr(counts, name)
+        if tensor is None or field.negative:
+            continue
         if tensor.dtype.is_signed and not float(tensor.min()) >= 0:
             problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
     problems += _beyond_problems(counts)
@@ -133,10 +127,10 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
         problems.append(Problem("activation_sum", "values that are not finite", "sums of activations"))
     if counts.maximum is not None and bool((counts.maximum.isnan() | (counts.maximum == torch.inf)).any()):
         problems.append(Problem("maximum", "values that are not a number or infinite", "activations"))
-    if not counts.subtracted:
-        problems += _excess(counts, "firings", counts.firings, counts.tokens, "tokens")
-    if counts.document_firings is not None:
-        problems += _excess(counts, "document_firings", counts.document_firings, counts.documents, "documents")
+    for name, field in FIELDS.items():
+        bounded = field.limit and not (counts.subtracted and field.limit == "tokens")
+        if bounded and getattr(counts, name) is not None:
+            problems += _excess(counts, name, getattr(counts, name), getattr(counts, field.limit), field.limit)
     if counts.loss_tokens is not None:
         over_shards = counts.loss_tokens.shape != counts.tokens.shape
         limits = counts.language_tokens()[:, None] if over_shards else counts.tokens

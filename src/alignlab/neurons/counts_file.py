@@ -3,7 +3,7 @@
 The header lies in the safetensors metadata, whose values are strings: ``format``, ``format_version``, ``site``,
 ``scope``, ``model``, ``revision`` and ``data_fingerprint`` as they are; ``languages``, ``trained_languages``, ``step``
 and, if there, ``subtracted`` as JSON; the checksums are those of :mod:`alignlab.checksums`. The tensors are those of
-:class:`~alignlab.neurons.counts.ActivationCounts`, by the same names.
+:mod:`alignlab.neurons.fields`, by the same names.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from torch import Tensor
 
 from alignlab.checksums import check_header, read_checked, save_checked
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.fields import FIELDS
 
 FORMAT = "alignlab-counts"
 FORMAT_VERSION = 1
-REQUIRED_TENSORS = ("firings", "tokens", "documents")
-OPTIONAL_TENSORS = ("loss_sum", "loss_tokens", "document_firings", "activation_sum", "activation_squares", "maximum")
-_LOSSES = {"loss_sum", "loss_tokens"}
+REQUIRED_TENSORS = tuple(field.name for field in FIELDS.values() if field.required)
+OPTIONAL_TENSORS = tuple(field.name for field in FIELDS.values() if not field.required)
+_LOSSES = {field.name for field in FIELDS.values() if field.over_shards}
 TEXT_KEYS = ("site", "scope", "model", "revision", "data_fingerprint")
 
 

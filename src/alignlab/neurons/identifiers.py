@@ -1,20 +1,18 @@
-"""Identifiers by name: how the counts of a snapshot become kinds of neurons. A new one is a dataclass here."""
+"""Identifiers by name: how counts become kinds of neurons. A new one is a class here, with options in `options.py`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-from alignlab.config import option
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.kinds import Convention
-from alignlab.neurons.lape import Lape, lape, lowest_finite
+from alignlab.neurons.lape_identifier import Lape, lape, lowest_finite
+from alignlab.neurons.options import Convention, IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.neurons.probabilities import Bools, Floats, Integers, entropy_of
 from alignlab.neurons.selection import lowest, selection_size
-from alignlab.neurons.ternary import Ternary, score_terms, ternary
+from alignlab.neurons.ternary_identifier import Ternary, score_terms, ternary
 
 
 class Identified(Protocol):
@@ -63,19 +61,8 @@ class Identifier(Protocol):
         """
 
 
-@dataclass
-class TernaryConfig:
+class TernaryConfig(TernaryOptions):
     """Language-specific, language-related and general neurons (Zhang et al. 2025)."""
-
-    top_rate: float = option(0.01, "share of all neurons that is selected", gt=0, le=1)
-    bar: float = option(
-        0.95, "tau is this quantile of all probabilities; a language owns a neuron above it", gt=0, lt=1
-    )
-    lambda_: Literal["largest"] | float = option(
-        "largest",
-        "weight of the peak in the score; largest: the largest in [0, 0.2] that selects no general neuron",
-        ge=0,
-    )
 
     def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Ternary:
         """Classify; with `anchor`, at the threshold and lambda of that classification."""
@@ -93,14 +80,8 @@ class TernaryConfig:
         return lowest(entropy - held.lambda_ * peak, selection_size(self.top_rate, n), later=degree == g)
 
 
-@dataclass
-class LapeConfig:
+class LapeConfig(LapeOptions):
     """Neurons that few languages activate, by the entropy of their probabilities (Tang et al. 2024)."""
-
-    top_rate: float = option(0.01, "share of all neurons that is selected", gt=0, le=1)
-    bar: float = option(
-        0.95, "tau is this quantile of all probabilities; a language owns a neuron above it", gt=0, lt=1
-    )
 
     def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Lape:
         """Select; with `anchor`, at the threshold of that selection."""
@@ -113,4 +94,9 @@ class LapeConfig:
         return lowest_finite(score, degree, selection_size(self.top_rate, p.shape[1]))
 
 
-IDENTIFIERS: dict[str, type] = {"ternary": TernaryConfig, "lape": LapeConfig}
+IDENTIFIERS: dict[str, type[TernaryConfig | LapeConfig]] = {"ternary": TernaryConfig, "lape": LapeConfig}
+
+
+def identifier_of(options: IdentifierOptions) -> Identifier:
+    """The identifier that the options name, with them."""
+    return IDENTIFIERS[options.name].of(options)

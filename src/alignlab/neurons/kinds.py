@@ -6,15 +6,14 @@ In numpy, on the tensors' own memory: on operations this small, torch's threads 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean
-
-Convention = Literal["paper", "selection", "all"]
+from alignlab.neurons.options import Convention
 
 
 class Kind(IntEnum):

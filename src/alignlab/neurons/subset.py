@@ -12,9 +12,7 @@ import torch
 from alignlab.errors import InputError, Problem, did_you_mean
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
-
-BY_LANGUAGE = ("activation_sum", "activation_squares", "maximum")
-BY_SHARD = ("firings", "tokens", "documents", "document_firings", "loss_sum", "loss_tokens")
+from alignlab.neurons.fields import FIELDS
 
 
 def subset(
@@ -32,13 +30,13 @@ def subset(
     _check(counts, languages, shards)
     rows = list(range(len(counts.languages))) if languages is None else [counts.languages.index(n) for n in languages]
     changed: dict[str, Any] = {"languages": tuple(counts.languages[row] for row in rows)}
-    for name in (*BY_LANGUAGE, *BY_SHARD):
+    for name, field in FIELDS.items():
         tensor = getattr(counts, name)
         if tensor is None:
             continue
         # In numpy: torch cannot take rows of uint16.
         taken = as_array(tensor)[rows]
-        by_shard = name in BY_SHARD and tensor.shape[1] == counts.shape[1]
+        by_shard = "shard" in field.axes and tensor.shape[1] == counts.shape[1]
         if shards is not None and by_shard:
             taken = taken[:, list(shards)]
         changed[name] = torch.from_numpy(taken) if shards is None or by_shard else None

@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from alignlab.config import option, section, variant
 from alignlab.data.batching import token_budget_batches
 from alignlab.data.encoding import Document, encode, fingerprint
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
-from alignlab.data.sources import SOURCES, Source
 from alignlab.errors import InputError, Problem
-from alignlab.models.sites import SiteName
+from alignlab.models.options import SiteName
+from alignlab.recording.options import ProbeOptions, Responses, Scope
 
-Scope = Literal["response", "all"]
-Responses = Literal["reference", "generated_once", "regenerated"]
-
-
-@dataclass(frozen=True)
-class Answering:
-    """How a model is to answer the prompts of a probe itself.
-
-    responses: `generated_once`, by the model at step 0, or `regenerated`, at every snapshot by the model of then.
-    max_new_tokens: at which a response is cut.
-    """
-
-    responses: Literal["generated_once", "regenerated"]
-    max_new_tokens: int
-    tokenizer: Any = field(repr=False, compare=False)
+OwnResponses = Literal["generated_once", "regenerated"]
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Documents by language, in the seeded order by which they are dealt to shards.
+class ProbeTexts:
+    """Documents by language, in the seeded order by which they are dealt to shards: what probes of both kinds share.
 
     scope: which tokens are counted; `response`: those of the answer, `all`: every one.
     shards: S; document i of a language is in shard i mod S.
     count_special_tokens: count BOS, EOS and the special tokens of templates too.
     truncated: documents that lost tokens at the end.
     site: where the neurons are read, of `models.sites.SiteName`.
-    answering: given where the documents are prompts, which a model is still to answer (`responses.respond`).
     """
 
     documents: Mapping[str, Sequence[Document]]
@@ -54,9 +38,7 @@ class Probe:
     max_tokens_per_batch: int
     count_special_tokens: bool = False
     truncated: int = 0
-    answering: Answering | None = None
     site: SiteName = "mlp.act"
-    _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -65,23 +47,13 @@ class Probe:
     @property
     def fingerprint(self) -> str:
         """Changes with any token, mask, scope or language."""
-        parts = f"{self.scope} {self.shards} {self.count_special_tokens}"
-        if self.answering is not None:
-            parts += f" {self.answering.responses} {self.answering.max_new_tokens}"
         texts = "".join(fingerprint(documents) for documents in self.documents.values())
-        return hashlib.sha256(f"{parts} {texts}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self._settings()} {texts}".encode()).hexdigest()[:16]
 
     def counted(self, document: Document) -> npt.NDArray[np.bool_]:
         """Which tokens of a document are counted: (T,) bool."""
         counted = document.answer if self.scope == "response" else np.ones(len(document), dtype=bool)
         return counted if self.count_special_tokens else counted & ~document.special
-
-    def batches(self, language: str) -> list[list[int]]:
-        """Documents of a language, by number, in length-sorted batches of at most `max_tokens_per_batch` tokens."""
-        if language not in self._batches:
-            lengths = [len(document) for document in self.documents[language]]
-            self._batches[language] = token_budget_batches(lengths, self.max_tokens_per_batch)
-        return self._batches[language]
 
     def tokens(self, language: str) -> npt.NDArray[np.int64]:
         """Counted tokens by shard: (S,) int64."""
@@ -92,8 +64,7 @@ class Probe:
 
     def most_tokens(self, language: str) -> npt.NDArray[np.int64]:
         """The counted tokens by shard if all responses that are still to come were as long as they may: (S,) int64."""
-        new = self.answering.max_new_tokens if self.answering is not None else 0
-        return self.tokens(language) + new * self.shard_documents(language)
+        return self.tokens(language)
 
     def shard_documents(self, language: str) -> npt.NDArray[np.int64]:
         """Documents by shard: (S,) int64."""
@@ -101,6 +72,14 @@ class Probe:
 
     def check(self) -> None:
         """Refuse a probe in which a language has nothing to count, or an empty prompt that a model is to answer."""
+        problems = self._problems()
+        if problems:
+            raise InputError(*problems)
+
+    def _settings(self) -> str:
+        return f"{self.scope} {self.shards} {self.count_special_tokens}"
+
+    def _problems(self) -> list[Problem]:
         problems = []
         if len(self.languages) < 2:
             found = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
@@ -110,41 +89,59 @@ class Probe:
                 fix = "Give answers, or set probe.scope=all." if self.scope == "response" else ""
                 found = f"language {language!r} has no token to count in {len(self.documents[language])} documents"
                 problems.append(Problem(f"probe (scope {self.scope})", found, "one or more", fix))
-            if self.answering is not None and not all(len(prompt) for prompt in self.documents[language]):
-                found = f"language {language!r} has empty prompts"
-                problems.append(Problem(f"probe (responses {self.answering.responses})", found, "text to answer"))
-        if problems:
-            raise InputError(*problems)
+        return problems
 
 
-@dataclass
-class ProbeConfig:
+@dataclass(frozen=True)
+class Probe(ProbeTexts):
+    """The texts that pass through a model, with all they are to hold."""
+
+    _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def batches(self, language: str) -> list[list[int]]:
+        """Documents of a language, by number, in length-sorted batches of at most `max_tokens_per_batch` tokens."""
+        if language not in self._batches:
+            lengths = [len(document) for document in self.documents[language]]
+            self._batches[language] = token_budget_batches(lengths, self.max_tokens_per_batch)
+        return self._batches[language]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptProbe(ProbeTexts):
+    """Prompts, which a model is still to answer: `responses.respond` makes a `Probe` of them.
+
+    responses: `generated_once`, by the model at step 0, or `regenerated`, at every snapshot by the model of then.
+    max_new_tokens: at which a response is cut.
+    """
+
+    responses: OwnResponses
+    max_new_tokens: int
+    tokenizer: Any = field(repr=False, compare=False)
+
+    def most_tokens(self, language: str) -> npt.NDArray[np.int64]:
+        return self.tokens(language) + self.max_new_tokens * self.shard_documents(language)
+
+    def answered(self, documents: Mapping[str, Sequence[Document]]) -> Probe:
+        """The probe of the same documents with their responses."""
+        shared = {one.name: getattr(self, one.name) for one in fields(ProbeTexts)}
+        return Probe(**{**shared, "documents": documents})
+
+    def _settings(self) -> str:
+        return f"{super()._settings()} {self.responses} {self.max_new_tokens}"
+
+    def _problems(self) -> list[Problem]:
+        empty = [
+            Problem(f"probe (responses {self.responses})", f"language {language!r} has empty prompts", "text to answer")
+            for language in self.languages
+            if not all(len(prompt) for prompt in self.documents[language])
+        ]
+        return super()._problems() + empty
+
+
+class ProbeConfig(ProbeOptions):
     """On which text neurons are counted."""
 
-    source: Source = variant(SOURCES, "where the documents come from", "builtin:wordproblems")
-    prompts: Prompts = section(Prompts, "how a record becomes text")
-    scope: Scope = option("response", "tokens counted: those of the answer, or all")
-    site: SiteName = option(
-        "mlp.act",
-        "where neurons are read: mlp.act, the output of the MLP's activation; mlp.product, what the down projection "
-        "reads; mlp.up, mlp.out, attention.q, k, v, o, what those projections give; residual, what leaves a layer",
-    )
-    responses: Responses = option(
-        "reference",
-        "the answers: reference takes those of the source; the model's own, greedy, are generated_once, at step 0, or "
-        "regenerated at every snapshot",
-    )
-    max_new_tokens: int = option(256, "at which a response of the model's own is cut", unit="tokens", ge=1)
-    max_texts: int = option(250, "documents of each language", unit="documents", ge=1)
-    max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
-    max_tokens_per_batch: int = option(2048, "size of a batch, padding included", unit="tokens", ge=1)
-    shards: int = option(
-        20, "groups of documents whose counts are kept apart, for intervals; 1 saves space", ge=1, le=1000
-    )
-    seed: int = option(0, "which documents are taken and how they are dealt to shards", ge=0)
-    count_special_tokens: bool = option(False, "count BOS, EOS and template tokens too, as published systems do")
-
-    def build(self, tokenizer: Any) -> Probe:
+    def build(self, tokenizer: Any) -> Probe | PromptProbe:
         """Load, choose and tokenise the documents."""
         return build_probe(
             self.source.load(),
@@ -178,19 +175,19 @@ def build_probe(
     shards: int = 20,
     seed: int = 0,
     count_special_tokens: bool = False,
-) -> Probe:
+) -> Probe | PromptProbe:
     """The probe of the records' languages, in the order in which the records first name them.
 
     Documents are taken, and dealt to shards, in the order of a seeded hash of their id: parallel documents, which share
     an id, are taken or left together and are in the same shard in every language.
-    responses: with other than `reference` ones the answers of the records are left out, for the model to give its own.
+    responses: with other than `reference` ones the answers of the records are left out, for the model to give its own,
+        and the probe is one of prompts.
     Raises `InputError` where a language has no token to count.
     """
-    answering = None if responses == "reference" else Answering(responses, max_new_tokens, tokenizer)
-    closing = tokenizer.eos_token_id if answering is not None else None
+    closing = None if responses == "reference" else tokenizer.eos_token_id
     by_language: dict[str, list[Record]] = {}
     for record in records:
-        given = record if answering is None else replace(record, answer="")
+        given = record if responses == "reference" else replace(record, answer="")
         by_language.setdefault(record.language, []).append(given)
     documents: dict[str, list[Document]] = {}
     truncated = 0
@@ -201,7 +198,10 @@ def build_probe(
         )
         documents[language] = [_without_last(document, closing) for document in encoded.documents]
         truncated += encoded.truncated
-    probe = Probe(documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, answering, site)
+    settings: Any = (documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, site)
+    probe: Probe | PromptProbe = Probe(*settings)
+    if responses != "reference":
+        probe = PromptProbe(*settings, responses=responses, max_new_tokens=max_new_tokens, tokenizer=tokenizer)
     probe.check()
     return probe
 

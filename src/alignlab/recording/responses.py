@@ -1,6 +1,6 @@
 """The responses on which neurons are counted: those of the data, or the model's own.
 
-A probe whose `answering` is set holds prompts. The model answers them greedily, and the very tokens that it gave are
+A `PromptProbe` holds prompts. The model answers them greedily, and the very tokens that it gave are
 then teacher-forced in the counting pass, as if they were the reference: text that is tokenised again can have others.
 With `generated_once` the responses of step 0 are kept for all snapshots, in `responses.jsonl`; with `regenerated` the
 model answers anew at each, and its responses lie beside the snapshot, in `step-*.responses.jsonl`.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,26 @@ from alignlab import console
 from alignlab.data.encoding import Document, special_token_ids
 from alignlab.errors import InputError, Problem
 from alignlab.recording.generation import Response, check_generates, generate
-from alignlab.recording.probes import Answering, Probe
+from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses_file import read_responses, write_responses
 from alignlab.recording.writing import refusing
 from alignlab.runs import step_name
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Where the responses of a model to a probe are kept.
+
+    step: of the snapshot that they are for.  main: whether this rank writes them.
+    """
+
+    folder: Path
+    step: int = 0
+    main: bool = True
+
+
 def respond(
-    probe: Probe,
+    probe: Probe | PromptProbe,
     model: nn.Module,
     *,
     folder: Path,
@@ -42,91 +54,89 @@ def respond(
     context: entered around each batch, such as an autocast.
     Raises `InputError` where kept responses are damaged or those of another probe, or new ones cannot be written.
     """
-    answering = probe.answering
-    if answering is None:
+    if isinstance(probe, Probe):
         return probe
-    path = responses_path(folder, answering, step)
-    if answering.responses == "generated_once" and (step > 0 or path.is_file()):
+    path = responses_path(folder, probe, step)
+    if probe.responses == "generated_once" and (step > 0 or path.is_file()):
         return recall(probe, folder, step)
     prompts = _prompts(probe)
     with console.progress(f"Answering the probe at step {step}", len(prompts)) as advance:
         responses = generate(
             model,
             [prompt.tokens for prompt in prompts],
-            max_new_tokens=answering.max_new_tokens,
+            max_new_tokens=probe.max_new_tokens,
             max_tokens_per_batch=probe.max_tokens_per_batch,
-            eos_ids=_eos(answering),
+            eos_ids=_eos(probe),
             context=context,
             advance=advance,
         )
     if main:
         with refusing(folder, f"the responses of step {step}"):
-            write_responses(path, prompts, responses, answering)
+            write_responses(path, prompts, responses, probe)
     return with_responses(probe, responses)
 
 
-def recall(probe: Probe, folder: Path, step: int) -> Probe:
+def recall(probe: Probe | PromptProbe, folder: Path, step: int) -> Probe:
     """The probe as it was counted at a step, with the responses that were written then.
 
     Raises `InputError` where they are missing, damaged or those of another probe.
     """
-    if probe.answering is None:
+    if isinstance(probe, Probe):
         return probe
-    path = responses_path(folder, probe.answering, step)
-    return with_responses(probe, read_responses(path, _prompts(probe), probe.answering))
+    path = responses_path(folder, probe, step)
+    return with_responses(probe, read_responses(path, _prompts(probe), probe))
 
 
-def responses_path(folder: Path, answering: Answering, step: int) -> Path:
+def responses_path(folder: Path, probe: PromptProbe, step: int) -> Path:
     """Where the responses counted at a step are kept."""
-    once = answering.responses == "generated_once"
+    once = probe.responses == "generated_once"
     return folder / ("responses.jsonl" if once else f"{step_name(step)}.responses.jsonl")
 
 
-def with_responses(probe: Probe, responses: Sequence[Response]) -> Probe:
-    """The probe with the responses behind its prompts, in their order, as answers; nothing is left to be answered.
+def with_responses(probe: PromptProbe, responses: Sequence[Response]) -> Probe:
+    """The probe with the responses behind its prompts, in their order, as answers.
 
     Raises `InputError` where that leaves no token to count. One language may be without: a model that is trained on
     others can fall silent in it.
     """
-    assert probe.answering is not None
-    special = np.array(sorted(special_token_ids(probe.answering.tokenizer)), dtype=np.int32)
+    special = np.array(sorted(special_token_ids(probe.tokenizer)), dtype=np.int32)
     given = iter(responses)
     documents = {
         language: [_answered(prompt, next(given), special) for prompt in prompts]
         for language, prompts in probe.documents.items()
     }
-    answered = replace(probe, documents=documents, answering=None, _batches={})
+    answered = probe.answered(documents)
     if not any(answered.tokens(language).any() for language in answered.languages):
         found = "the model answers nothing: all its responses are an EOS"
         fix = "Set probe.scope=all, or look at the prompts: do they leave off where an answer follows?"
-        raise InputError(Problem(f"probe (responses {probe.answering.responses})", found, "a token to count", fix))
+        raise InputError(Problem(f"probe (responses {probe.responses})", found, "a token to count", fix))
     return answered
 
 
-def check_can_answer(probe: Probe, model: nn.Module) -> None:
+def check_can_answer(probe: Probe | PromptProbe, model: nn.Module) -> None:
     """Refuse a model that cannot answer the probe: one that cannot generate, or has too few positions.
 
     Works on models on the meta device. Raises `InputError`.
     """
-    if probe.answering is None:
+    if isinstance(probe, Probe):
         return
     check_generates(model)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     longest = max(len(prompt) for prompt in _prompts(probe))
-    new = probe.answering.max_new_tokens
+    new = probe.max_new_tokens
     if positions is not None and longest + new > positions:
         found = f"a prompt of {longest} tokens and {new} new ones for a model of {positions} positions"
         fix = "Set a smaller probe.max_new_tokens or probe.max_length."
         raise InputError(Problem("probe.max_new_tokens", found, f"{positions} together at most", fix))
 
 
-def _prompts(probe: Probe) -> list[Document]:
+def _prompts(probe: PromptProbe) -> list[Document]:
     return [prompt for prompts in probe.documents.values() for prompt in prompts]
 
 
-def _eos(answering: Answering) -> tuple[int, ...]:
+def _eos(probe: PromptProbe) -> tuple[int, ...]:
     """The EOS that fine-tuning ends answers with; a base model's generation config may name another."""
-    eos = answering.tokenizer.eos_token_id
+    eos = probe.tokenizer.eos_token_id
     return () if eos is None else (eos,)
 
 

@@ -19,21 +19,19 @@ from alignlab.checksums import damaged, of_values
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, Problem
 from alignlab.recording.generation import Response
-from alignlab.recording.probes import Answering
+from alignlab.recording.probes import PromptProbe
 
 
-def write_responses(
-    path: Path, prompts: Sequence[Document], responses: Sequence[Response], answering: Answering
-) -> None:
+def write_responses(path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe) -> None:
     """Write the file, whole or not at all. Raises OSError when it cannot be written."""
     rows = [
         {
             "language": prompt.language,
             "id": prompt.id,
-            "prompt": _text(answering, prompt.tokens.tolist(), special=True),
+            "prompt": _text(probe, prompt.tokens.tolist(), special=True),
             "tokens": response.tokens.tolist(),
             "ended": response.ended,
-            "text": _text(answering, response.tokens.tolist()),
+            "text": _text(probe, response.tokens.tolist()),
         }
         for prompt, response in zip(prompts, responses, strict=True)
     ]
@@ -41,7 +39,7 @@ def write_responses(
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def read_responses(path: Path, prompts: Sequence[Document], answering: Answering) -> list[Response]:
+def read_responses(path: Path, prompts: Sequence[Document], probe: PromptProbe) -> list[Response]:
     """The responses to the prompts, in their order.
 
     Raises `InputError` where the file is missing, damaged, or holds responses to other prompts or cut elsewhere.
@@ -56,12 +54,12 @@ def read_responses(path: Path, prompts: Sequence[Document], answering: Answering
     if lines.pop() or len(lines) != len(prompts):
         raise _refusal(path, f"it holds {len(lines)} whole lines for {len(prompts)} prompts")
     return [
-        _parsed(path, number, line, prompt, answering)
+        _parsed(path, number, line, prompt, probe)
         for number, (line, prompt) in enumerate(zip(lines, prompts, strict=True), start=1)
     ]
 
 
-def _parsed(path: Path, number: int, line: str, prompt: Document, answering: Answering) -> Response:
+def _parsed(path: Path, number: int, line: str, prompt: Document, probe: PromptProbe) -> Response:
     """The response of a line. In a file that only `write_responses` has written nothing of this is ever found."""
     try:
         row = json.loads(line)
@@ -71,13 +69,13 @@ def _parsed(path: Path, number: int, line: str, prompt: Document, answering: Ans
         raise _refusal(path, f"line {number} is no response")
     if row.pop("checksum", None) not in (None, of_values(row)):
         raise damaged(path, f"line {number}")
-    expected = (prompt.language, prompt.id, _text(answering, prompt.tokens.tolist(), special=True))
+    expected = (prompt.language, prompt.id, _text(probe, prompt.tokens.tolist(), special=True))
     if (row["language"], row["id"], row["prompt"]) != expected:
         raise _refusal(path, f"line {number} answers another prompt than {prompt.language!r}, {prompt.id!r}")
     tokens, ended = row["tokens"], row["ended"]
     if not _are_ids(tokens) or not isinstance(ended, bool):
         raise _refusal(path, f"line {number} holds no token ids")
-    if len(tokens) > answering.max_new_tokens or not (ended or len(tokens) == answering.max_new_tokens):
+    if len(tokens) > probe.max_new_tokens or not (ended or len(tokens) == probe.max_new_tokens):
         raise _refusal(path, f"line {number} has a response of {len(tokens)} tokens, cut elsewhere")
     return Response(np.array(tokens, dtype=np.int32), ended)
 
@@ -88,8 +86,8 @@ def _are_ids(tokens: Any) -> bool:
     )
 
 
-def _text(answering: Answering, tokens: list[int], *, special: bool = False) -> str:
-    return str(answering.tokenizer.decode(tokens, skip_special_tokens=not special))
+def _text(probe: PromptProbe, tokens: list[int], *, special: bool = False) -> str:
+    return str(probe.tokenizer.decode(tokens, skip_special_tokens=not special))
 
 
 def _refusal(path: Path, found: str) -> InputError:

@@ -1,133 +1,120 @@
-"""What is tallied of a language's activations, one streaming pass, without keeping any of them.
+"""What is tallied of the neurons' activations, by language, without keeping any of them.
 
-The counted tokens of a batch are looked at in pieces of a few documents. What all tallies start from is the firings of
-each document, one matrix product a piece: `onehot(document, token) @ (activation > 0)`. That is exact in float32 as
-long as a document has fewer than 2**24 tokens; everything beyond a document is added as integers or in float64.
+Each of these observers fills fields of a record (`neurons.fields`) by their names. Whole numbers are added as integers,
+all else in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean
-from alignlab.models.distributed import max_over_ranks, sum_over_ranks
-
-# Activations that are looked at together: on a CPU they stay in its cache, a GPU wants enough for all its cores.
-_PIECE = {"cpu": 1 << 18}
-_PIECE_ELSEWHERE = 1 << 24
+from alignlab.neurons.fields import FIELDS, Axis, Field, smallest_dtype
+from alignlab.recording.observers import Extent, Observer, Part
+from alignlab.recording.pieces import Piece
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Counted tokens of D documents of a batch, M in all.
+class Tally(Observer):
+    """One statistic: totals of a language at a time on the device, all languages on the CPU.
 
-    rows: (M,) int64 positions in the flattened (B * T) batch.
-    onehot: (D, M) float32, 1 where a token belongs to a document.
-    shards: (D,) int64 shard of each document.
+    fills: the fields of `neurons.fields` that it counts; their shapes, types and how they are merged are said there.
+    fields: the tensors by those names, (G, ...) each, when the pass is over.
     """
 
-    rows: Tensor
-    onehot: Tensor
-    shards: Tensor
+    fills: ClassVar[tuple[str, ...]] = ()
+
+    def start(self, extent: Extent) -> None:
+        probe = extent.probe
+        self.languages, self.device, self.floats = probe.languages, extent.device, extent.floats
+        self.sizes: dict[Axis, int] = {
+            "language": 1,
+            "shard": probe.shards,
+            "layer": extent.layers,
+            "neuron": extent.neurons,
+        }
+        self.limits = {
+            "tokens": max(int(probe.tokens(language).max()) for language in probe.languages),
+            "documents": max(int(probe.shard_documents(language).max()) for language in probe.languages),
+        }
+        self.fields: dict[str, Tensor] = {}
+
+    def begin(self, language: str) -> None:
+        self.totals = {name: self._empty(FIELDS[name]) for name in self.fills}
+
+    def parts(self) -> Mapping[str, Part]:
+        return {name: Part(total, FIELDS[name].merge) for name, total in self.totals.items()}
+
+    def take(self, language: str, merged: Mapping[str, Tensor]) -> None:
+        for name, total in merged.items():
+            if name not in self.fields:
+                self.fields[name] = torch.empty((len(self.languages), *total.shape), dtype=self._kept(FIELDS[name]))
+            self.fields[name][self.languages.index(language)] = total.cpu()
+        self.totals = {}  # let go before the next language's are made
+
+    def _empty(self, field: Field) -> Tensor:
+        """The total of no token."""
+        shape = field.shape(self.sizes)[1:]
+        nothing = -torch.inf if field.merge == "max" else 0
+        return torch.full(shape, nothing, dtype=self._added(field), device=self.device)
+
+    def _added(self, field: Field) -> torch.dtype:
+        """The type in which it is added up."""
+        if field.numbers == "value":
+            return self.floats
+        return torch.int64 if field.numbers == "count" else field.types[0]
+
+    def _kept(self, field: Field) -> torch.dtype:
+        """The type in which it is kept: of counts the smallest that holds each."""
+        return smallest_dtype(self.limits[field.limit]) if field.numbers == "count" else self._added(field)
 
 
-class Tally(Protocol):
-    """One statistic of one language. Layers come in any order, each once a batch."""
-
-    def add(self, layer: int, piece: Piece, activations: Tensor, fired: Tensor) -> None:
-        """Take in a piece. activations: (M, N) of its tokens, any float type.  fired: (D, N) int64 by document."""
-
-    def collect(self) -> dict[str, Tensor]:
-        """The sums over all ranks, by their names in `ActivationCounts`, on the CPU; a collective call."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What a tally has to hold: S shards of L layers of N neurons.
-
-    tokens, documents: integer types that hold the tokens and the documents of the fullest shard.
-    floats: type of the activations' maximum, which holds each of them exactly.
-    """
-
-    shape: tuple[int, int, int]
-    tokens: torch.dtype
-    documents: torch.dtype
-    floats: torch.dtype
-    device: torch.device
-
-
-class Firings:
+class Firings(Tally):
     """Tokens on which a neuron was active, by shard."""
 
-    def __init__(self, extent: Extent) -> None:
-        self.total = torch.zeros(extent.shape, dtype=torch.int64, device=extent.device)
-        self.kept = extent.tokens
+    fills = ("firings",)
 
-    def add(self, layer: int, piece: Piece, activations: Tensor, fired: Tensor) -> None:
-        self.total[:, layer].index_add_(0, piece.shards, fired)
-
-    def collect(self) -> dict[str, Tensor]:
-        return {"firings": sum_over_ranks(self.total).cpu().to(self.kept)}
+    def see(self, piece: Piece) -> None:
+        self.totals["firings"][:, piece.layer].index_add_(0, piece.span.shards, piece.fired)
 
 
-class DocumentFirings:
+class DocumentFirings(Tally):
     """Documents on at least one counted token of which a neuron was active, by shard."""
 
-    def __init__(self, extent: Extent) -> None:
-        self.total = torch.zeros(extent.shape, dtype=torch.int64, device=extent.device)
-        self.kept = extent.documents
+    fills = ("document_firings",)
 
-    def add(self, layer: int, piece: Piece, activations: Tensor, fired: Tensor) -> None:
-        self.total[:, layer].index_add_(0, piece.shards, (fired > 0).to(torch.int64))
-
-    def collect(self) -> dict[str, Tensor]:
-        return {"document_firings": sum_over_ranks(self.total).cpu().to(self.kept)}
+    def see(self, piece: Piece) -> None:
+        self.totals["document_firings"][:, piece.layer].index_add_(0, piece.span.shards, piece.fired.clamp(max=1))
 
 
-class Moments:
+class Moments(Tally):
     """Sum and sum of squares of the activations over all counted tokens, active or not."""
 
-    def __init__(self, extent: Extent) -> None:
-        shape = extent.shape[1:]
-        self.total = torch.zeros(shape, dtype=torch.float64, device=extent.device)
-        self.squares = torch.zeros(shape, dtype=torch.float64, device=extent.device)
+    fills = ("activation_sum", "activation_squares")
 
-    def add(self, layer: int, piece: Piece, activations: Tensor, fired: Tensor) -> None:
+    def see(self, piece: Piece) -> None:
         # Float64 before the first sum: also the squares of float32 are exact in it.
-        values = activations.to(torch.float64)
-        self.total[layer] += values.sum(dim=0)
-        self.squares[layer] += values.square().sum(dim=0)
-
-    def collect(self) -> dict[str, Tensor]:
-        return {
-            "activation_sum": sum_over_ranks(self.total).cpu(),
-            "activation_squares": sum_over_ranks(self.squares).cpu(),
-        }
+        values = piece.counted.to(torch.float64)
+        self.totals["activation_sum"][piece.layer] += values.sum(dim=0)
+        self.totals["activation_squares"][piece.layer] += values.square().sum(dim=0)
 
 
-class Maximum:
+class Maximum(Tally):
     """The highest activation on a counted token; -inf where there is none."""
 
-    def __init__(self, extent: Extent) -> None:
-        self.highest = torch.full(extent.shape[1:], -torch.inf, dtype=extent.floats, device=extent.device)
+    fills = ("maximum",)
 
-    def add(self, layer: int, piece: Piece, activations: Tensor, fired: Tensor) -> None:
-        highest = self.highest[layer]
-        torch.maximum(highest, activations.amax(dim=0).to(highest.dtype), out=highest)
-
-    def collect(self) -> dict[str, Tensor]:
-        return {"maximum": max_over_ranks(self.highest).cpu()}
+    def see(self, piece: Piece) -> None:
+        highest = self.totals["maximum"][piece.layer]
+        torch.maximum(highest, piece.counted.amax(dim=0).to(highest.dtype), out=highest)
 
 
-STATISTICS: dict[str, type[DocumentFirings | Moments | Maximum]] = {
-    "documents": DocumentFirings,
-    "moments": Moments,
-    "maximum": Maximum,
+# By the names under which their fields are asked for.
+STATISTICS: dict[str, type[Tally]] = {
+    FIELDS[tally.fills[0]].statistic: tally for tally in (DocumentFirings, Moments, Maximum)
 }
 
 
@@ -141,50 +128,6 @@ def check_statistics(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def build_tallies(statistics: Sequence[str], extent: Extent) -> list[Tally]:
+def build_tallies(statistics: Sequence[str]) -> list[Tally]:
     """The firings, which are always counted, and the statistics asked for."""
-    return [Firings(extent), *(STATISTICS[name](extent) for name in statistics)]
-
-
-def tally(tallies: Sequence[Tally], pieces: Sequence[Piece], layer: int, activations: Tensor) -> None:
-    """Take in a layer's activations on a batch: (B, T, N), or (B * T, N) as some families have them."""
-    flat = activations.reshape(-1, activations.shape[-1])
-    # An autocast would round the firings to bfloat16, which stalls at 256.
-    with torch.autocast(flat.device.type, enabled=False):
-        for piece in pieces:
-            chosen = flat.index_select(0, piece.rows)
-            fired = (piece.onehot @ (chosen > 0).float()).to(torch.int64)
-            for each in tallies:
-                each.add(layer, piece, chosen, fired)
-
-
-def cut(mask: Tensor, shards: Sequence[int], width: int, device: torch.device) -> list[Piece]:
-    """The counted tokens of a batch in pieces of whole documents.
-
-    mask: (B, T) bool, the tokens that are counted.  shards: of each of the B documents.  width: N, neurons of a layer.
-    """
-    places = mask.nonzero()
-    document, rows = places[:, 0].to(device), (places[:, 0] * mask.shape[1] + places[:, 1]).to(device)
-    shard = torch.tensor(shards, dtype=torch.int64).to(device)
-    most = max(1, _PIECE.get(device.type, _PIECE_ELSEWHERE) // width)
-    pieces = []
-    for first, last, start, end in _spans(mask.sum(dim=1).tolist(), most):
-        numbers = torch.arange(first, last, device=device)
-        onehot = (document[start:end].unsqueeze(0) == numbers.unsqueeze(1)).float()
-        pieces.append(Piece(rows[start:end], onehot, shard[first:last]))
-    return pieces
-
-
-def _spans(tokens: Sequence[int], most: int) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of documents, as (first, last, start, end) of documents and of their tokens, of at most `most` tokens.
-
-    A longer document is a run of its own; a run without tokens is left out.
-    """
-    first = start = end = 0
-    for last, count in enumerate(tokens):
-        if end > start and end + count - start > most:
-            yield first, last, start, end
-            first, start = last, end
-        end += count
-    if end > start:
-        yield first, len(tokens), start, end
+    return [Firings(), *(STATISTICS[name]() for name in statistics)]

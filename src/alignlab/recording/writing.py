@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ def refusing(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fix = "Make room and give the same command again: it continues from the last checkpoint."
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mended = "Make room and give" if full else "Mend that and give"
+        fix = f"{mended} the same command again: it continues from the last checkpoint."
         found = f"{what} could not be written ({error})"
         raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error

@@ -17,8 +17,8 @@ from alignlab.data.encoding import Encoded
 from alignlab.errors import InputError, Problem
 from alignlab.models.load import embedding_rows
 from alignlab.models.sites import Site
-from alignlab.neurons.counts import smallest_dtype
-from alignlab.recording.probes import Probe
+from alignlab.neurons.fields import FIELDS, Axis
+from alignlab.recording.probes import Probe, PromptProbe
 
 _ADAM_BYTES = 8  # two float32 moments a trained weight
 _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and quick for any run
@@ -32,7 +32,7 @@ class Planned:
     sites: Sequence[Site]
     training: Encoded
     plan: StepPlan
-    probe: Probe
+    probe: Probe | PromptProbe
     trained_languages: tuple[str, ...]
     snapshot_steps: Sequence[int]
     checkpoints: int
@@ -86,19 +86,21 @@ def memory(planned: Planned) -> Memory:
 def snapshot_bytes(planned: Planned) -> int:
     """Size of a snapshot in bytes: what is counted of each neuron, at its largest where responses are to come."""
     probe, sites = planned.probe, planned.sites
-    neurons = len(probe.languages) * len(sites) * sites[0].width
-    tokens = max(int(probe.most_tokens(language).max()) for language in probe.languages)
-    documents = max(int(probe.shard_documents(language).max()) for language in probe.languages)
-    bytes_a_neuron = {
-        "firings": probe.shards * smallest_dtype(tokens).itemsize,
-        "documents": probe.shards * smallest_dtype(documents).itemsize,
-        "moments": 2 * torch.float64.itemsize,
-        "maximum": torch.float32.itemsize,
+    sizes: dict[Axis, int] = {
+        "language": len(probe.languages),
+        "shard": probe.shards,
+        "layer": len(sites),
+        "neuron": sites[0].width,
     }
-    return neurons * sum(bytes_a_neuron[name] for name in ("firings", *planned.statistics))
+    limits = {
+        "tokens": max(int(probe.most_tokens(language).max()) for language in probe.languages),
+        "documents": max(int(probe.shard_documents(language).max()) for language in probe.languages),
+    }
+    counted = (field for name, field in FIELDS.items() if name == "firings" or field.statistic in planned.statistics)
+    return sum(field.bytes(sizes, limits) for field in counted)
 
 
-def response_tokens(probe: Probe) -> int:
+def response_tokens(probe: Probe | PromptProbe) -> int:
     """The tokens that a model may write when it answers the probe; 0 where it is not to."""
     return sum(int((probe.most_tokens(language) - probe.tokens(language)).sum()) for language in probe.languages)
 

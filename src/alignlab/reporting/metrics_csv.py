@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from lightning.pytorch.loggers import Logger
 
 from alignlab.atomic import whole_file
@@ -90,6 +91,18 @@ def read_metrics(path: Path, last_step: int) -> list[tuple[int, str, float]]:
     if problems:
         raise InputError(*problems)
     return rows
+
+
+def metrics_digest(path: Path, step: int) -> str:
+    """A digest of what the training had logged when step `step` was saved.
+
+    The snapshot of that step is left out: where the training was stopped it is taken when it goes on.
+    """
+    digest = xxhash.xxh3_128()
+    for row in read_metrics(path, step):
+        if row[0] < step or not row[1].startswith("neurons/"):
+            digest.update(f"{row[0]},{row[1]},{row[2]!r}\n".encode())
+    return digest.hexdigest()
 
 
 def _parsed(cells: list[str]) -> tuple[int, str, float] | None:

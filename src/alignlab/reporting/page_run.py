@@ -11,6 +11,7 @@ from typing import Any
 
 from alignlab import languages
 from alignlab.analysis.view import View
+from alignlab.errors import InputError, Problem
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
@@ -85,13 +86,25 @@ class PageOf:
             training_loss=_training_loss(self.folder / "metrics.csv"),
             parts_refused=self._refused,
             config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
-            environment=hide_all(json.loads(environment.read_text(encoding="utf-8")))
-            if environment.is_file()
-            else None,
+            environment=_environment(environment),
             notes=hide_all(self._notes),
             how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
         )
+
+
+def _environment(path: Path) -> dict[str, Any] | None:
+    """What the run was made with; None for one that was tracked in somebody's own script."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(Problem(str(path), "it is damaged", "what the run was made with", "Restore it, or remove it."))
+    hidden: dict[str, Any] = hide_all(found)
+    return hidden
 
 
 def _languages(view: View) -> list[PageLanguage]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.languages import get
-from alignlab.recording.probes import Answering, Probe
+from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import check_can_answer
 from alignlab.reporting.estimates import (
     Planned,
@@ -44,7 +44,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
-        *(_responses(probe, probe.answering, len(planned.snapshot_steps)) if probe.answering else ()),
+        *(_responses(probe, len(planned.snapshot_steps)) if isinstance(probe, PromptProbe) else ()),
         ("snapshots", _snapshots(planned)),
         (
             "checkpoints",
@@ -77,22 +77,22 @@ def _steps(planned: Planned) -> str:
     return f"{plan.total_steps:,} optimiser steps of {plan.examples_per_step} examples = {epochs:.2f} epochs"
 
 
-def _probe_text(probe: Probe) -> str:
+def _probe_text(probe: Probe | PromptProbe) -> str:
     documents = sum(len(texts) for texts in probe.documents.values())
     counted = sum(int(probe.most_tokens(language).sum()) for language in probe.languages)
-    most = "up to " if probe.answering else ""
+    most = "up to " if isinstance(probe, PromptProbe) else ""
     text = f"{documents:,} documents in {len(probe.languages)} languages, "
     text += f"{most}{counted:,} tokens counted (scope {probe.scope})"
     return text + (f"; {probe.truncated:,} documents cut at probe.max_length" if probe.truncated else "")
 
 
-def _responses(probe: Probe, answering: Answering, snapshots: int) -> list[tuple[str, str]]:
-    tokens, new = response_tokens(probe), f"{answering.max_new_tokens:,} a prompt"
+def _responses(probe: PromptProbe, snapshots: int) -> list[tuple[str, str]]:
+    tokens, new = response_tokens(probe), f"{probe.max_new_tokens:,} a prompt"
     when = {
         "generated_once": f"generated once, at step 0: up to {tokens:,} tokens ({new})",
         "regenerated": f"generated at every snapshot: up to {tokens:,} tokens ({new}), {snapshots} times",
     }
-    return [("responses", when[answering.responses])]
+    return [("responses", when[probe.responses])]
 
 
 def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:
 
 def _snapshots(planned: Planned) -> str:
     count, each = len(planned.snapshot_steps), snapshot_bytes(planned)
-    most = "up to " if planned.probe.answering else ""
+    most = "up to " if isinstance(planned.probe, PromptProbe) else ""
     beside = "".join(f", {name}" for name in planned.statistics)
     return (
         f"{count}, {most}{size(each)} each, {size(count * each)} in all "

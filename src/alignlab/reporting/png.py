@@ -19,6 +19,7 @@ import plotly
 
 from alignlab.atomic import whole_file
 from alignlab.errors import InputError, Problem
+from alignlab.marks import PNG, is_ours
 from alignlab.reporting.page.card import Card, letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import PageRun
@@ -35,7 +36,6 @@ _START_SECONDS = 60
 _NO_PROXY_THERE = "http://127.0.0.1:9"
 _INSTALL = "Install Chromium or Chrome (apt-get install chromium), or set BROWSER_PATH to its executable."
 
-_DRAWN_BY = b"Software\0alignlab"
 _FIRST_CHUNKS = 33  # bytes of a PNG file's signature and its header
 
 Figure = dict[str, Any]  # {"data": [...], "layout": {...}}, as plotly.js takes it
@@ -67,7 +67,7 @@ def write_png(folder: Path, figures: Mapping[str, Figure], advance: Callable[[],
     problems = [
         Problem("png", f"{folder / name} is there, and no figure that alignlab drew", "another folder")
         for name in figures
-        if (folder / name).exists() and not _is_ours(folder / name)
+        if (folder / name).exists() and not is_ours(folder / name)
     ]
     if problems:
         raise InputError(*problems)
@@ -80,15 +80,8 @@ def write_png(folder: Path, figures: Mapping[str, Figure], advance: Callable[[],
 
 def _marked(image: bytes) -> bytes:
     """A PNG file that says, in a chunk behind its first, who drew it."""
-    chunk = b"tEXt" + _DRAWN_BY
-    length, check = len(_DRAWN_BY).to_bytes(4), zlib.crc32(chunk).to_bytes(4)
-    return image[:_FIRST_CHUNKS] + length + chunk + check + image[_FIRST_CHUNKS:]
-
-
-def _is_ours(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(_FIRST_CHUNKS + 8 + len(_DRAWN_BY)).endswith(b"tEXt" + _DRAWN_BY)
-    return False
+    length, check = (len(PNG) - 4).to_bytes(4), zlib.crc32(PNG).to_bytes(4)
+    return image[:_FIRST_CHUNKS] + length + PNG + check + image[_FIRST_CHUNKS:]
 
 
 def figures_of(runs: Sequence[PageRun]) -> dict[str, Figure]:

@@ -13,7 +13,6 @@ to the disk, are sent from `metrics.csv`.
 from __future__ import annotations
 
 import dataclasses
-import netrc
 import os
 import secrets
 import shlex
@@ -24,51 +23,24 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
 
 from alignlab import console
 from alignlab.atomic import remove, write_text
-from alignlab.config import option
 from alignlab.neurons.counts_file import read_header
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
+from alignlab.reporting.options import WandbOptions, logged_in, wandb_host
 from alignlab.runs import RunFolder, step_name
 
 ARTIFACT_TYPE, RESULTS_TYPE = "neuron-counts", "neuron-analysis"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
 
 
-@dataclasses.dataclass
-class WandbConfig:
+class WandbConfig(WandbOptions):
     """Where the numbers go beside the CSV files."""
-
-    mode: Literal["auto", "online", "offline", "disabled"] = option(
-        "auto", "auto: online when logged in to W&B, else offline"
-    )
-    project: str = option("alignlab", "project on W&B")
-    entity: str | None = option(None, "user or team on W&B; null takes the default one")
-    tags: list[str] = option([], "tags of the run")
-    artifact: Literal["none", "last", "all"] = option(
-        "last",
-        "counts that become an artifact: none, those of the last snapshot, or all (275 MB each at 7 B, 10 languages)",
-    )
-    init_timeout: float = option(
-        30.0, "wait this long for the server at the start, then go on offline", unit="seconds", ge=1
-    )
-    finish_timeout: float = option(
-        120.0, "wait this long for uploads at the end; the rest is kept for wandb sync", unit="seconds", ge=1
-    )
-
-    def resolved_mode(self) -> str:
-        """The mode, `auto` decided."""
-        if self.mode != "auto":
-            return self.mode
-        if os.environ.get("WANDB_MODE") in {"online", "offline", "disabled"}:
-            return os.environ["WANDB_MODE"]
-        return "online" if _logged_in() else "offline"
 
     def build(self, folder: RunFolder, name: str, config: dict[str, Any], done: int = 0) -> WandbRun | None:
         """The logger of a run; None when disabled.
@@ -132,9 +104,9 @@ class WandbConfig:
 
     def _online(self, path: Path, arguments: dict[str, Any]) -> tuple[Any, int]:
         """The online run with the first step that the server lacks; without a run where there can be none."""
-        if not _logged_in():
+        if not logged_in():
             # wandb would ask on the terminal, and wait for ever where nobody sits.
-            console.complain(f"wandb.mode is online, but W&B knows no key for {_host()}. Run `wandb login` first.")
+            console.complain(f"wandb.mode is online, but W&B knows no key for {wandb_host()}. Run `wandb login` first.")
             return None, 0
         import wandb
 
@@ -142,7 +114,7 @@ class WandbConfig:
         try:
             run = self._start("online", path, {**arguments, "resume": "allow"})
         except Exception as error:  # noqa: BLE001 - an outage shows in many ways, none of which may stop the run
-            console.complain(f"W&B at {_host()} cannot be used: {_first_line(error)}.")
+            console.complain(f"W&B at {wandb_host()} cannot be used: {_first_line(error)}.")
             _quietly(partial(wandb.teardown, exit_code=1))  # wandb holds on to the id of a run that did not start
             for left in set((path / "wandb").glob("run-*")) - before:
                 remove(left)
@@ -373,19 +345,3 @@ def _quietly(task: Callable[[], object], seconds: float = 30) -> None:
     worker = _Worker(quiet=True)
     worker.do(task)
     worker.end(seconds)
-
-
-def _host() -> str:
-    return urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-
-
-def _logged_in() -> bool:
-    """Whether W&B would find credentials: a key in the environment, a token file, or its server in netrc."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return bool(host) and netrc.netrc(path).authenticators(str(host)) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False

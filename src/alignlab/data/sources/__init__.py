@@ -1,4 +1,4 @@
-"""Where records come from: one small file a source; `SOURCES` maps the `name:` of a config to its dataclass.
+"""Where records come from: one small file a source, whose options have a `name`; `Source` is any of them.
 
 A source has `load() -> list[Record]`: the records of all its languages, in the order of the source; parallel documents
 share an id. It refuses what it cannot read with an `InputError`.
@@ -6,26 +6,15 @@ share an id. It refuses what it cannot read with an `InputError`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated
 
-from alignlab.data.records import Record
+from pydantic import Field
+
 from alignlab.data.sources.files import Files
 from alignlab.data.sources.hub import Hub
 from alignlab.data.sources.parallel_text import ParallelText
 from alignlab.data.sources.word_problems import WordProblems
 
+Source = Annotated[WordProblems | Files | ParallelText | Hub, Field(discriminator="name")]
 
-class Source(Protocol):
-    """What every source can do."""
-
-    def load(self) -> list[Record]: ...
-
-
-SOURCES: dict[str, type] = {
-    "builtin:wordproblems": WordProblems,
-    "files": Files,
-    "parallel_text": ParallelText,
-    "hub": Hub,
-}
-
-__all__ = ["SOURCES", "Files", "Hub", "ParallelText", "Source", "WordProblems"]
+__all__ = ["Files", "Hub", "ParallelText", "Source", "WordProblems"]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from alignlab.config import REQUIRED, option
+from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import SUFFIXES, Row, nearest, read_rows
 from alignlab.errors import InputError, Problem
 from alignlab.languages import check_codes, is_code
 
 
-@dataclass
-class Files:
+class Files(Options):
     """Text (.txt), tab-separated (.tsv, no header, no quoting) or JSON-lines (.jsonl) files, one document a line."""
 
+    name: Literal["files"] = "files"
     path: str = option(REQUIRED, "a folder of files named <code>.<suffix>, a file, or a path with {language} in it")
     languages: list[str] | None = option(
         None,

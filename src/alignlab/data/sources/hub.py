@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from alignlab.config import REQUIRED, option
+from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, did_you_mean
 from alignlab.languages import check_codes
 
 
-@dataclass
-class Hub:
+class Hub(Options):
     """Rows of a data set, loaded by `datasets`; one subset a language, or the language in a column."""
 
+    name: Literal["hub"] = "hub"
     path: str = option(REQUIRED, "id on the Hub, such as juletxara/mgsm, or a local folder of a data set")
     subset: str | None = option(None, "subset (config) of the data set, with {language} for the code")
     split: str = option("train", "split of the data set")

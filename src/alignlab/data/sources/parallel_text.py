@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from alignlab.config import REQUIRED, option
+from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import read_lines
 from alignlab.errors import InputError, Problem
 from alignlab.languages import check_codes
 
 
-@dataclass
-class ParallelText:
+class ParallelText(Options):
     """Pairs of files with the same number of lines; prompt from one, answer from the other."""
 
+    name: Literal["parallel_text"] = "parallel_text"
     source: str = option(REQUIRED, "file of the prompts, with {language} for the code")
     target: str = option(REQUIRED, "file of the answers, with {language} for the code where it has one")
     languages: list[str] = option(REQUIRED, "languages of the prompts, by ISO 639 code", check=check_codes)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from alignlab.config import option
+from alignlab.config import Options, option
 from alignlab.data.records import Record
 from alignlab.data.wordproblems import LANGUAGES, generate
 from alignlab.languages import check_codes
 
 
-@dataclass
-class WordProblems:
+class WordProblems(Options):
     """Maths word problems of one to three steps, the same in every language."""
 
+    name: Literal["builtin:wordproblems"] = "builtin:wordproblems"
     languages: list[str] = option(list(LANGUAGES), "languages, by ISO 639 code", check=check_codes)
     split: Literal["train", "probe", "test"] = option("train", "part of the problems; the parts share none")
     task: Literal["solve", "translate"] = option(

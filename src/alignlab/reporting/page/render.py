@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 import alignlab
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
+from alignlab.marks import is_page
 from alignlab.neurons.table import ANCHORED, Row
 from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, thresholds_of
 from alignlab.reporting.page.card import letters
@@ -35,9 +36,6 @@ from alignlab.runs import check_writable
 MAX_RUNS = 4
 MAX_BYTES = 6_000_000  # plotly's library is 4.8 MB of it
 _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are thinned, until the page is small enough
-
-# By what a page is known to be alignlab's, and in how many of its first bytes that stands.
-_MARK, _MARKED = b'<meta name="generator" content="alignlab', 1 << 13
 
 SECTIONS = {
     "answer": "What changed",
@@ -57,9 +55,7 @@ _RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 def check_page(path: Path) -> None:
     """Refuse, before any work, to write where something else than a page of alignlab lies, or nobody can write."""
     if path.is_file():
-        with path.open("rb") as file:
-            ours = _MARK in file.read(_MARKED)
-        if not ours:
+        if not is_page(path):
             raise InputError(Problem(f"file ({path})", "it is no page that alignlab wrote", "a page", "Name another."))
     elif path.exists() or path.is_symlink():
         raise InputError(Problem(f"file ({path})", "it is no file", "a file to be written", "Name another."))

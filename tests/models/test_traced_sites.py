@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, UnsupportedModelError
-from alignlab.models.sites import find_sites, observe
+from alignlab.models.access import observe
+from alignlab.models.sites import find_sites
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe
 
@@ -129,6 +130,11 @@ def test_products_and_what_the_mlp_adds(model: nn.Module, family: str) -> None:
 
 def test_up_projections(model: nn.Module, family: str) -> None:
     mlps = mlps_of(model)
+    if family in FUSED:
+        first = [projected(mlp, inputs) for mlp, inputs in zip(mlps, read_by(model, mlps), strict=True)]
+        expected = [both[:, both.shape[1] // 2 :] for both in first]
+        assert all(close(*pair) for pair in zip(shown(model, "mlp.up"), expected, strict=True))
+        return
     if not is_gated(mlps[0]):
         with pytest.raises(UnsupportedModelError, match=r"probe.site, layer 0: mlp.up is not one of the maps"):
             find_sites(model, "mlp.up")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from alignlab.errors import InputError, Problem
-from alignlab.models.load import DEMO, ModelConfig, digest_of
-from alignlab.models.precision import PrecisionName, precision_of
+from alignlab.manifest import verify
+from alignlab.models.load import ModelConfig, digest_of
+from alignlab.models.options import DEMO, PrecisionName
+from alignlab.models.precision import precision_of
 
 
 @dataclass
-class Shelf:
-    """Gives models by their source: a folder or Hub id of a full model, or of a PEFT adapter.
+class ModelLoader:
+    """Loads models by their source, a folder or Hub id of a full model or of a PEFT adapter, one at a time.
 
     base: how models are loaded, and the model below every adapter; its source is ignored where `base_given` is false,
         for the one that each adapter names.
@@ -40,16 +42,17 @@ class Shelf:
         """The full model that `source` is, or that its adapter stands on. Raises InputError where it is neither."""
         adapter = adapter_config(source)
         if adapter is None:
-            return replace(self.base, source=source)
+            return self.base.model_copy(update={"source": source})
         if self.base_given:
             return self.base
         named = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not isinstance(named, str) or not named:
             raise InputError(Problem(str(adapter), "it names no base model", "one", "Set model.source."))
-        return replace(self.base, source=named)
+        return self.base.model_copy(update={"source": named})
 
     def load(self, source: str) -> nn.Module:
         """The model in evaluation mode, converted to the precision, on the device. The one given before is changed."""
+        _check_whole(source)
         below = self.below(source)
         if isinstance(self._model, peft.PeftModel):
             self._model = self._model.unload()
@@ -75,6 +78,13 @@ class Shelf:
             parts.append(digest_of(Path(source).expanduser()))
         self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._digests[source]
+
+
+def _check_whole(source: str) -> None:
+    """Refuse a checkpoint of ours whose files are not those that were written."""
+    folder = Path(source).expanduser()
+    if source != DEMO and folder.is_dir() and (faults := verify(folder)):
+        raise InputError(Problem(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it."))
 
 
 def adapter_config(source: str) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,16 +81,30 @@ def trace(model: nn.Module, layers: nn.ModuleList, activations: Sequence[nn.Modu
     ]
 
 
-def find_other(at: str, layers: nn.ModuleList, traces: Sequence[Trace]) -> list[tuple[str, nn.Module, int]]:
-    """Of every layer the module of a site with its name in the layer and its width.
+@dataclass(frozen=True)
+class Found:
+    """Where the neurons of a layer are: `width` columns from `first` on of what a module reads or gives.
+
+    name: of the module within the layer; empty for the layer itself.
+    """
+
+    name: str
+    module: nn.Module
+    width: int
+    side: Literal["input", "output"] = "output"
+    first: int = 0
+
+
+def find_traced(at: str, layers: nn.ModuleList, traces: Sequence[Trace]) -> list[Found]:
+    """The site of every layer.
 
     Raises `UnsupportedModelError` where a layer has none: its projections are one matrix, or it has no such part.
     """
-    finders: dict[str, Callable[[nn.Module, Trace], list[tuple[str, nn.Module, int]]]] = {
-        "mlp.product": lambda _, found: [(one.name, one.module, one.read.shape[-1]) for one in _down(found)],
-        "mlp.out": lambda _, found: [(one.name, one.module, one.gave.shape[-1]) for one in _down(found)],
-        "mlp.up": lambda _, found: [(one.name, one.module, one.gave.shape[-1]) for one in _up(found)],
-        "residual": lambda layer, found: [("", layer, _down(found)[0].gave.shape[-1])],
+    finders: dict[str, Callable[[nn.Module, Trace], list[Found]]] = {
+        "mlp.product": lambda _, found: [_site(one, one.read, "input") for one in _down(found)],
+        "mlp.out": lambda _, found: [_site(one, one.gave) for one in _down(found)],
+        "mlp.up": lambda _, found: _up(found),
+        "residual": lambda layer, found: [Found("", layer, one.gave.shape[-1]) for one in _down(found)],
     }
     finder = finders.get(at, lambda _, found: _attention(at, found))
     sites, problems = [], []
@@ -102,7 +116,7 @@ def find_other(at: str, layers: nn.ModuleList, traces: Sequence[Trace]) -> list[
         names = ", ".join(one.name for one in (*found.before, *found.after))
         fix = "" if those else "Projections that are one matrix have no neurons of their own to read."
         problems.append(Problem(f"probe.site, layer {number}", f"{at} is not one of the maps {names}", "one", fix))
-    widths = sorted({width for _, _, width in sites})
+    widths = sorted({site.width for site in sites})
     if not problems and len(widths) > 1:
         found_widths = f"layers of {', '.join(map(str, widths))} at {at}"
         problems.append(Problem("probe.site", found_widths, "the same number in every layer"))
@@ -117,25 +131,36 @@ def _down(found: Trace) -> list[Ran]:
     return [one for one in found.after if one.read.shape[-1] == width and not one.in_attention][-1:]
 
 
-def _up(found: Trace) -> list[Ran]:
-    """The map whose output the activation's is multiplied with: as wide, and not what the activation reads."""
-    down = _down(found)
-    return [
+def _up(found: Trace) -> list[Found]:
+    """The map whose output the activation's is multiplied with: as wide, and not what the activation reads.
+
+    Where the activation reads one half of a map's output, it is the other half.
+    """
+    width, down = found.gave.shape[-1], _down(found)
+    others = [
         one
         for one in (*found.before, *found.after)
-        if one.gave.shape[-1] == found.gave.shape[-1]
-        and one.gave is not found.read
-        and not one.in_attention
-        and all(one.module is not other.module for other in down)
+        if not one.in_attention and all(one.module is not other.module for other in down)
+    ]
+    halves = [one for one in others if found.read._base is one.gave and one.gave.shape[-1] == 2 * width]
+    apart = [one for one in others if one.gave.shape[-1] == width and one.gave is not found.read]
+    # A half begins at column 0 or at column `width`.
+    starts = [0 if found.read.storage_offset() else width for _ in halves]
+    return [_site(one, one.gave) for one in apart] + [
+        Found(one.name, one.module, width, first=start) for one, start in zip(halves, starts, strict=True)
     ]
 
 
-def _attention(at: str, found: Trace) -> list[tuple[str, nn.Module, int]]:
+def _attention(at: str, found: Trace) -> list[Found]:
     return [
-        (one.name, one.module, one.gave.shape[-1])
+        _site(one, one.gave)
         for one in (*found.before, *found.after)
         if one.in_attention and one.name.rpartition(".")[2] in ATTENTION[at]
     ]
+
+
+def _site(one: Ran, shown: Tensor, side: Literal["input", "output"] = "output") -> Found:
+    return Found(one.name, one.module, shown.shape[-1], side)
 
 
 def _outermost_maps(layer: nn.Module) -> list[tuple[str, nn.Module]]:

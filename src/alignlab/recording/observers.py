@@ -1,0 +1,101 @@
+"""What looks on while a probe passes through a model, and keeps something of it.
+
+An observer is asked in this order: `start` once; for each language `begin`, then for each batch of this rank `see` for
+every piece of every layer and `finish`, then `parts`, which are merged over the ranks, and `take`, which gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from alignlab.models.distributed import max_over_ranks, sum_over_ranks, world_size
+from alignlab.recording.pieces import Piece, ProbeBatch
+from alignlab.recording.probes import Probe
+
+Merge = Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a pass is over.
+
+    probe: as it is read, with all responses.
+    layers, neurons: L and N; 0 where no site is looked at.
+    floats: a type that holds every activation exactly.
+    """
+
+    probe: Probe
+    layers: int
+    neurons: int
+    floats: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a rank has of something, and how it becomes that of all ranks: shapes are the same on every rank."""
+
+    tensor: Tensor
+    merge: Merge = "sum"
+
+
+class Observer:
+    """Looks on and keeps nothing; what others override.
+
+    losses: it is told the losses of the counted tokens, so that logits are made for them.
+    gradients: it is also shown, with every piece, the gradients of those losses' sum over the batch.
+    """
+
+    losses: ClassVar[bool] = False
+    gradients: ClassVar[bool] = False
+
+    def start(self, extent: Extent) -> None:
+        """A pass begins."""
+
+    def begin(self, language: str) -> None:
+        """A language begins."""
+
+    def see(self, piece: Piece) -> None:
+        """What a layer shows on some documents of a batch. Layers come in the model's order, or after the forward."""
+
+    def finish(self, batch: ProbeBatch, losses: Tensor) -> None:
+        """A batch is through.
+
+        losses: (M,) float32 nats of the counted tokens that have a predecessor, document after document, where any
+            observer asked for them; else of no token.
+        """
+
+    def parts(self) -> Mapping[str, Part]:
+        """What this rank has of the language; it may be overwritten, and is not looked at again."""
+        return {}
+
+    def take(self, language: str, merged: Mapping[str, Tensor]) -> None:
+        """The parts over all ranks, on every rank."""
+
+
+def merged(parts: Sequence[Mapping[str, Part]], device: torch.device) -> list[dict[str, Tensor]]:
+    """The parts of observers over all ranks: one collective for each way to merge and type of number.
+
+    Exact for integers. device: where ranks meet; nothing is moved where there is one rank.
+    """
+    if world_size() == 1:
+        return [{name: part.tensor for name, part in mine.items()} for mine in parts]
+    groups: dict[tuple[Merge, torch.dtype], list[Tensor]] = {}
+    for mine in parts:
+        for part in mine.values():
+            groups.setdefault((part.merge, part.tensor.dtype), []).append(part.tensor)
+    totals = {}
+    for (merge, dtype), tensors in groups.items():
+        together = torch.cat([tensor.to(device).flatten() for tensor in tensors])
+        total = sum_over_ranks(together) if merge == "sum" else max_over_ranks(together)
+        sizes = [tensor.numel() for tensor in tensors]
+        totals[merge, dtype] = iter(total.split(sizes))
+    return [
+        {name: next(totals[part.merge, part.tensor.dtype]).view(part.tensor.shape) for name, part in mine.items()}
+        for mine in parts
+    ]

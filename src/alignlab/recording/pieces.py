@@ -1,0 +1,150 @@
+"""Batches of a probe, and what a layer shows on a few documents of one.
+
+A batch is looked at in pieces of whole documents: on a CPU they stay in its cache, and no temporary is larger than one.
+What several observers need of a piece is made once, when the first of them asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignlab.data.batching import pad
+from alignlab.recording.probes import Probe
+
+# Activations that are looked at together: on a CPU they stay in its cache, a GPU wants enough for all its cores.
+_PIECE = {"cpu": 1 << 19}
+_PIECE_ELSEWHERE = 1 << 24
+
+
+@dataclass(frozen=True)
+class ProbeBatch:
+    """B documents of a language, side by side, T tokens with their padding.
+
+    numbers: (B,) int64, which documents of the probe's language they are.
+    shards: (B,) int64, where they belong.
+    input_ids, attention_mask: (B, T) int64.
+    counted: (B, T) bool, the tokens that are counted; on the CPU, the others are on the model's device.
+    """
+
+    language: str
+    numbers: Tensor
+    shards: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    counted: Tensor
+
+
+def make_batch(probe: Probe, language: str, numbers: Sequence[int], device: torch.device) -> ProbeBatch:
+    """The documents of these numbers; with none, one token that is not counted, for a forward all the same."""
+    documents = [probe.documents[language][number] for number in numbers]
+    of = torch.tensor(numbers, dtype=torch.int64)
+    if not documents:
+        token = torch.zeros((1, 1), dtype=torch.int64, device=device)
+        return ProbeBatch(language, of, of, token, torch.ones_like(token), torch.zeros((1, 1), dtype=torch.bool))
+    padded = pad(documents, pad_id=0)
+    counted = np.zeros(padded.input_ids.shape, dtype=bool)
+    for row, document in enumerate(documents):
+        counted[row, : len(document)] = probe.counted(document)
+    return ProbeBatch(
+        language,
+        of.to(device),
+        (of % probe.shards).to(device),
+        padded.input_ids.to(device),
+        padded.attention_mask.to(device),
+        torch.from_numpy(counted),
+    )
+
+
+@dataclass(frozen=True)
+class Span:
+    """D documents of a batch that follow each other, with the tokens between the first and the last counted one.
+
+    rows, columns: where they are in the batch.
+    numbers, shards: (D,) int64.
+    counted: (D, W) bool.
+    """
+
+    rows: slice
+    columns: slice
+    numbers: Tensor
+    shards: Tensor
+    counted: Tensor
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """(D, 1, W) float32, 1 for each counted token."""
+        return self.counted.unsqueeze(1).float()
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(M,) int64, the counted tokens in the flattened (D * W)."""
+        return self.counted.flatten().nonzero().squeeze(1)
+
+    @cached_property
+    def documents(self) -> Tensor:
+        """(M,) int64, to which of the D documents each counted token belongs."""
+        return self.places // self.counted.shape[1]
+
+
+@dataclass
+class Piece:
+    """What a layer shows on the documents of a span.
+
+    activations: (D, W, N), any float type, without a gradient of their own; those that are not counted among them.
+    gradients: of the same shape, where an observer asked for them (`Observer.gradients`).
+    """
+
+    layer: int
+    span: Span
+    activations: Tensor
+    gradients: Tensor | None = None
+
+    @cached_property
+    def fired(self) -> Tensor:
+        """(D, N) int64, counted tokens of each document on which a neuron was active.
+
+        Ones are added in float32: exact below 2**24 tokens a document, which no model reads.
+        """
+        active = torch.empty(self.activations.shape, dtype=torch.float32, device=self.activations.device)
+        torch.gt(self.activations, 0, out=active)
+        return torch.bmm(self.span.weights, active).squeeze(1).to(torch.int64)
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """(M, N), the activations on the counted tokens, document after document."""
+        return self.activations.flatten(0, 1).index_select(0, self.span.places)
+
+
+def cut(batch: ProbeBatch, width: int) -> list[Span]:
+    """A batch in spans of whole documents; those without a counted token are left out.
+
+    width: N, neurons of a layer.
+    """
+    device = batch.input_ids.device
+    most = max(1, _PIECE.get(device.type, _PIECE_ELSEWHERE) // width)
+    somewhere = batch.counted.any(dim=1)
+    spans = []
+    for rows in _runs(somewhere.tolist(), max(1, most // batch.counted.shape[1])):
+        columns = batch.counted[rows].any(dim=0).nonzero()
+        between = slice(int(columns[0]), int(columns[-1]) + 1)
+        counted = batch.counted[rows, between].to(device)
+        spans.append(Span(rows, between, batch.numbers[rows], batch.shards[rows], counted))
+    return spans
+
+
+def _runs(wanted: Sequence[bool], most: int) -> Iterator[slice]:
+    """Stretches of at most `most` documents; one begins and ends with a wanted one."""
+    chosen = [number for number, is_wanted in enumerate(wanted) if is_wanted]
+    start = 0
+    while start < len(chosen):
+        end = start
+        while end < len(chosen) and chosen[end] - chosen[start] < most:
+            end += 1
+        yield slice(chosen[start], chosen[end - 1] + 1)
+        start = end

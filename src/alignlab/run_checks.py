@@ -1,0 +1,84 @@
+"""Whether a run is still what it was: before it goes on, and where it is found finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from alignlab import console
+from alignlab.callbacks.pretrained_checkpoint import LOGGED
+from alignlab.environment import differing_sources, differing_versions, environment, read_environment
+from alignlab.errors import InputError, Problem
+from alignlab.manifest import verify
+from alignlab.marks import is_ours
+from alignlab.neurons.counts_file import read_header
+from alignlab.redaction import hide_all
+from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
+from alignlab.runs import RunFolder, step_name, step_of
+
+
+def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps: int) -> None:
+    """Refuse to go on with other data or another model than the run began with; tell of other versions.
+
+    made_from: what `Experiment.provenance` gives now.
+    """
+    stored = read_environment(folder.environment)
+    if problems := differing_sources(stored, made_from, str(folder.path)):
+        raise InputError(*problems)
+    for line in differing_versions(stored, hide_all(environment())):
+        console.complain(f"note: {line}")
+    steps = folder.checkpoint_steps()
+    done = steps[-1] if steps else 0
+    if done > total_steps:
+        found = f"there is a checkpoint of step {done}, and the run has {total_steps} steps"
+        raise InputError(Problem(str(folder.checkpoints), found, "checkpoints of this run", "Move it elsewhere."))
+    _check_metrics(folder, done)
+    earlier = (folder.checkpoint(step) for step in steps[:-1])  # the last is verified whole before it is loaded
+    problems = [
+        Problem(str(path), "; ".join(faults), "a whole checkpoint", "Restore it, or remove the folder.")
+        for path in earlier
+        if (faults := verify(path, deep=False))
+    ]
+    if problems:
+        raise InputError(*problems)
+
+
+def faults_of_finished(folder: RunFolder) -> list[str]:
+    """What is missing, or not as it was written, in a finished run: a line each.
+
+    Of snapshots the headers are read, of the last checkpoint all, of the others the sizes.
+    """
+    faults = [f"{path}: there is no such file" for path in (folder.metrics, folder.table) if not path.is_file()]
+    faults += [
+        f"{path}: it is damaged" for path in (folder.metrics, folder.table) if path.is_file() and not is_ours(path)
+    ]
+    there = {step_of(path) for path in folder.snapshots()}
+    for step in folder.snapshot_steps_expected():
+        if step not in there:
+            faults.append(f"{folder.neurons / step_name(step)}.safetensors: there is no such file")
+    for path in folder.snapshots():
+        try:
+            read_header(path)
+        except InputError as error:
+            faults += [str(problem) for problem in error.problems]
+    steps = folder.checkpoint_steps()
+    for step in steps:
+        found = verify(folder.checkpoint(step), deep=step == steps[-1])
+        faults += [f"{folder.checkpoint(step)}: {fault}" for fault in found]
+    return faults if steps else [*faults, f"{folder.checkpoints}: there is no checkpoint any more"]
+
+
+def _check_metrics(folder: RunFolder, done: int) -> None:
+    """Refuse a log of which the numbers are not those that the last checkpoint has seen."""
+    read_metrics(folder.metrics, done)
+    if done and not folder.metrics.is_file():
+        console.complain(f"note: {folder.metrics} lacks the steps up to {done}; the run goes on without them")
+        return
+    logged = folder.checkpoint(done) / LOGGED
+    if done and logged.is_file():
+        seen = json.loads(logged.read_text(encoding="utf-8"))["metrics"]
+        if seen != metrics_digest(folder.metrics, done):
+            found = f"its numbers up to step {done} are not those that were logged"
+            fix = "Restore it from a copy, or remove it to go on without the numbers of the steps before."
+            raise InputError(Problem(str(folder.metrics), found, "the log of this run", fix))

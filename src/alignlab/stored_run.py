@@ -1,0 +1,128 @@
+"""A run as people who write Python see it: its snapshots, tables, sets and config, each read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from alignlab.analysis.records import snapshots_of
+from alignlab.analyze import beneath
+from alignlab.config import load
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import Identified, Identifier, identifier_of
+from alignlab.neurons.sets import NeuronSets
+from alignlab.options import AnalyzeOptions
+from alignlab.runs import RunFolder, step_of
+
+
+class Snapshots(Mapping[int, ActivationCounts]):
+    """The counts of a run by optimiser step; each is read from its file when it is asked for, and not kept."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._records = {step_of(record.path): record for record in snapshots_of(folder.path)}
+
+    def __getitem__(self, step: int) -> ActivationCounts:
+        if step not in self._records:
+            there = ", ".join(map(str, self._records))
+            raise InputError(Problem("step", f"the run has no snapshot of step {step}", f"one of: {there}"))
+        return self._records[step].load()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._records
+
+    def __repr__(self) -> str:
+        return f"Snapshots of steps {', '.join(map(str, self))}"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run that `alignlab.train`, or a tracker, has written.
+
+    folder: where it lies.
+
+        >>> run = load_run("runs/demo")                                             # doctest: +SKIP
+        >>> run.snapshots[200].languages                                            # doctest: +SKIP
+        ('en', 'zh', 'de', 'bn', 'es', 'fr', 'ja', 'ru', 'sw', 'th')
+        >>> run.table.query("kind == 'specific' and group == 'language'")           # doctest: +SKIP
+        >>> run.sets(200)["zh"].sum()                                               # doctest: +SKIP
+    """
+
+    folder: Path
+    snapshots: Snapshots = field(repr=False)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps that have a snapshot, in order."""
+        return tuple(self.snapshots)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The config of the run, as plain containers; empty for one that was tracked in somebody's own script."""
+        path = RunFolder(self.folder).config
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Every count of every snapshot: the rows of `neurons.csv`."""
+        return _frame(RunFolder(self.folder).table)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Every logged number: step, key, value."""
+        return _frame(RunFolder(self.folder).metrics)
+
+    @cached_property
+    def identifier(self) -> Identifier:
+        """How the run classifies its neurons."""
+        return identifier_of(load(AnalyzeOptions, [f"run={self.folder}"], beneath)[0].identifier)
+
+    def classification(self, step: int, *, anchored: bool = True) -> Identified:
+        """A snapshot's neurons as the run's own identifier classifies them.
+
+        anchored: at the thresholds of the first snapshot, by which the run's changes are meant; else at its own.
+        """
+        counts, first = self.snapshots[step], self.steps[0]
+        if not anchored or step == first:
+            return self.identifier.identify(counts)
+        return self.identifier.identify(counts, self.identifier.identify(self.snapshots[first]))
+
+    def sets(self, step: int | None = None) -> NeuronSets:
+        """The neurons of each language at a step, by default the last: selected, and above tau."""
+        at = self.steps[-1] if step is None else step
+        return NeuronSets.of(self.classification(at), counts=self.snapshots[at])
+
+    def __repr__(self) -> str:
+        name = self.config.get("run", {}).get("name", self.folder.name)
+        model = self.config.get("model", {}).get("source", "a model of somebody's own")
+        return f"Run {name!r} of {model}, in {self.folder}\n  snapshots of {len(self.steps)} steps: {_some(self.steps)}"
+
+
+def load_run(folder: Path | str) -> StoredRun:
+    """The run in a folder. Raises InputError where there is none, or its snapshots are torn."""
+    path = Path(folder).expanduser()
+    return StoredRun(path, Snapshots(RunFolder(path)))
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(Problem(str(path), "there is no such file", "a table that the run has written"))
+    # Only empty cells are missing: `na` is a language.
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _some(steps: tuple[int, ...]) -> str:
+    shown = steps if len(steps) <= 6 else (*steps[:3], "...", *steps[-2:])
+    return ", ".join(map(str, shown))

@@ -1,0 +1,152 @@
+"""A training run, from its config to its end: planned, trained and tracked, and what was written said."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import ExitStack
+
+from lightning import Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from alignlab import console
+from alignlab.atomic import write_text
+from alignlab.callbacks.pretrained_checkpoint import state_path
+from alignlab.callbacks.stopping import StopOnSignal, requeue
+from alignlab.config import to_plain, to_yaml
+from alignlab.environment import environment
+from alignlab.experiment import Experiment, PlannedSteps
+from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
+from alignlab.models.load import ModelConfig
+from alignlab.options import TrainConfig
+from alignlab.redaction import hide_all
+from alignlab.reporting.closing import show_closing
+from alignlab.reporting.estimates import Planned, check_fits
+from alignlab.reporting.plan import plan_rows
+from alignlab.run_checks import check_continued, faults_of_finished
+from alignlab.runs import Start, check_writable
+from alignlab.secret_settings import check_settings
+from alignlab.signals import Stopped
+
+# They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
+NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.tags")
+
+
+def run(config: TrainConfig) -> None:
+    """Plan, then train and track, then say what was written."""
+    check_settings(to_plain(config), NAMES)
+    experiment = Experiment(config)
+    # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
+    document = to_yaml(config.model_copy(update={"dry_run": False, "overwrite": False, "resume": "auto"}), hide_all)
+    experiment.check_trainer()
+    join()
+    with ExitStack() as held:
+        start = decide(experiment, document, held)
+        if start == "finished" and not config.dry_run:
+            console.say(f"{experiment.folder.path} holds this run, finished. Set overwrite=true to run it again.")
+            for line in faults_of_finished(experiment.folder) if is_first() else ():
+                console.complain(f"note: {line}")
+            show_closing(experiment.folder)
+            return
+        planned = show_plan(experiment)
+        if config.dry_run:
+            console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
+            return
+        check_fits(planned, experiment.folder.path, on_gpu=experiment.on_gpu)
+        ModelConfig.of(config.model).check()
+        train(experiment, start, document)
+
+
+def decide(experiment: Experiment, document: str, held: ExitStack) -> Start:
+    """Whether the run is new, goes on or is finished: rank zero looks, the others are told; a refusal is everyone's.
+
+    It looks once it holds the folder, so that what it finds stays so; `held` gives the folder up.
+    """
+    if (told := inherited()) is not None:
+        return told  # type: ignore[no-any-return]
+    config, folder = experiment.config, experiment.folder
+
+    def look() -> Start:
+        check_writable(folder.path)
+        folder.check_ours()  # before the lock, which would leave a file in somebody else's folder
+        if not config.dry_run:
+            held.enter_context(folder.locked())
+        return folder.start(document, resume=config.resume, overwrite=config.overwrite)
+
+    start = from_first(look)
+    bequeath(start)
+    return start
+
+
+def show_plan(experiment: Experiment) -> Planned:
+    """Print what the run will do."""
+    config = experiment.config
+    planned = Planned(
+        model=experiment.outline,
+        sites=experiment.sites,
+        training=experiment.training,
+        plan=experiment.plan,
+        probe=experiment.probe,
+        trained_languages=experiment.trained_languages,
+        snapshot_steps=experiment.snapshot_steps(),
+        checkpoints=experiment.checkpoints_kept(),
+        accumulation=experiment.accumulation,
+        ranks=experiment.ranks,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        weights_at_hand=ModelConfig.of(config.model).weights_at_hand(),
+        statistics=tuple(config.tracker.statistics),
+    )
+    console.heading(f"Plan of {config.run.name}")
+    console.table([*plan_rows(planned), ("run folder", str(experiment.folder.path))])
+    return planned
+
+
+def train(experiment: Experiment, start: Start, document: str) -> None:
+    """Train from the start or from the last checkpoint, to the end."""
+    folder = experiment.folder
+    made_from = from_first(lambda: hide_all(experiment.provenance()))
+    if start == "continue":
+        from_first(lambda: check_continued(folder, made_from, experiment.total_steps))
+    module = experiment.build_module()
+    if is_first() and start == "new":
+        # Not before the model is there: a refusal until here leaves the folder as it was.
+        folder.clear()
+        folder.begin(document)
+        write_text(folder.environment, json.dumps(hide_all({**environment(), **made_from}), indent=2) + "\n")
+    wait_for_all()
+    steps = folder.checkpoint_steps()
+    done = steps[-1] if steps else 0
+    if done:
+        console.say(f"Continuing after step {done}.")
+    elif start == "continue":
+        console.say("There is no checkpoint to continue from: the run begins again at step 0.")
+    trainer = experiment.build_trainer(done)
+    checkpoint = state_path(folder, done) if done else None
+    try:
+        trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
+    except Stopped:
+        # At once: ranks that Lightning has started would wait for this one.
+        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
+    end_run(experiment, trainer)
+
+
+def end_run(experiment: Experiment, trainer: Trainer) -> None:
+    """Mark a run as finished that has taken its last step, and say what it wrote; say of any other how it goes on."""
+    folder, step, total = experiment.folder, trainer.global_step, experiment.total_steps
+    stopped = next(one.signal for one in trainer.callbacks if isinstance(one, StopOnSignal))
+    if trainer.is_global_zero:
+        experiment.close_loggers(trainer, finished=step >= total)
+    if step >= total:
+        if trainer.is_global_zero:
+            folder.finish({"step": step})
+        show_closing(folder)
+        return
+    where = f"after step {step} of {total}, with a checkpoint"
+    if stopped is not None:
+        queued = requeue() if stopped == signal.SIGUSR1 else ""
+        raise Stopped(stopped, f"{where}; {queued}" if queued else where)
+    if experiment.config.trainer.get("max_time") is None:
+        raise RuntimeError(f"the training ended after step {step} of {total}, and nothing had asked it to")
+    console.say(f"\nStopped {where}: trainer.max_time is over. The same command goes on from there.")

@@ -1,0 +1,88 @@
+"""`alignlab.load_run`: a run in Python, its numbers against its files read by other libraries."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import alignlab
+import alignlab.train
+from alignlab.stored_run import StoredRun
+
+SMALL = (
+    "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
+    "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
+    folder = tmp_path_factory.mktemp("stored") / "mine"
+    assert alignlab.train.main([*SMALL, f"run.folder={folder}"]) == 0
+    return alignlab.load_run(folder)
+
+
+def test_snapshots_are_the_files(run: StoredRun) -> None:
+    assert run.steps == (0, 2, 4)
+    assert 2 in run.snapshots
+    assert 3 not in run.snapshots
+    stored = safetensors.torch.load_file(run.folder / "neurons/step-000002.safetensors")
+    assert torch.equal(run.snapshots[2].tokens, stored["tokens"])
+    with pytest.raises(alignlab.InputError, match="the run has no snapshot of step 3; expected one of: 0, 2, 4"):
+        run.snapshots[3]
+
+
+def test_the_table_has_every_row_and_languages_stay_text(run: StoredRun) -> None:
+    with (run.folder / "neurons.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(run.table) == len(rows)
+    whole = run.table[
+        (run.table["kind"] == "specific") & (run.table["group"] == "language") & run.table["layer"].isna()
+    ]
+    assert set(whole["language"]) == {"en", "de", "zh"}
+    assert set(run.metrics["step"]) == {0, 1, 2, 3, 4}
+
+
+def test_the_config_and_the_sets_are_those_of_the_run(run: StoredRun) -> None:
+    assert run.config["trainer"]["max_steps"] == 4
+    first = alignlab.ternary(run.snapshots[0], top_rate=run.config["identifier"]["top_rate"])
+    last = alignlab.ternary(
+        run.snapshots[4],
+        top_rate=run.config["identifier"]["top_rate"],
+        lambda_=first.lambda_,
+        threshold=first.threshold,
+    )
+    for language, neurons in run.sets().items():
+        assert torch.equal(neurons, last.sets[language])
+    own = alignlab.ternary(run.snapshots[4], top_rate=run.config["identifier"]["top_rate"])
+    assert torch.equal(run.classification(4, anchored=False).selected, own.selected)
+
+
+def test_it_is_shown_in_two_lines(run: StoredRun) -> None:
+    assert repr(run).splitlines() == [
+        f"Run 'demo' of builtin:demo, in {run.folder}", "  snapshots of 3 steps: 0, 2, 4"
+    ]  # fmt: skip
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(alignlab.InputError, match="the folder holds no snapshot"):
+        alignlab.load_run(tmp_path)
+
+
+def test_the_readmes_lines(
+    run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- run -->\n```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/demo").symlink_to(run.folder)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})  # noqa: S102
+    said = capsys.readouterr().out
+    assert said.startswith("Run 'demo' of builtin:demo, in runs/demo\n")
+    assert "'zh': " in said
