@@ -1,4 +1,4 @@
-"""The options of the verbs `train`, `analyze` and `report`. Like all modules called options this one imports no torch."""
+"""The options of `train`, `analyze` and `report`. Like all modules called options this one imports no torch."""
 
 from __future__ import annotations
 

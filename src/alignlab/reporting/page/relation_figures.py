@@ -15,7 +15,7 @@ from alignlab.reporting.page.panels import Panels, chosen, plain
 from alignlab.reporting.page.theme import LIGHT, faded, scale, two_sided_scale
 
 # What an overlap can be read as, with its name on the colour bar.
-MEASURES = {"beyond chance": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
+MEASURES = {"excess": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
 
 _FLOW_PADDING = 14  # pixels between kinds
 _FLOW_HEIGHT = 320
@@ -29,7 +29,7 @@ def overlap_heatmaps(
     overlaps: Sequence[Overlaps],
     languages: Mapping[str, PageLanguage],
     titles: Sequence[str],
-    measure: str = "beyond chance",
+    measure: str = "excess",
     columns: int = 2,
 ) -> Panels:
     """The languages' overlaps, pair by pair, in one scale; languages in order of their families."""
@@ -221,7 +221,8 @@ def layer_parts(rows: Sequence[Row], parts: Sequence[Row], columns: int = 2) -> 
 
 def measure_of(overlaps: Overlaps, measure: str, a: str, b: str) -> float | None:
     """A cell of the overlaps, None where it is not defined."""
-    row = overlaps.get((a, b, measure)) or overlaps.get((b, a, measure))
+    called = {"excess": "beyond chance"}.get(measure, measure)
+    row = overlaps.get((a, b, called)) or overlaps.get((b, a, called))
     return None if row is None else _defined(row.value)
 
 
