@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def run(config: ReportConfig) -> None:
     for each, records in asked:
         page = page_of(each)
         with console.progress(f"Reading {each.run}", len(records)) as advance:
-            for view, found in each.study(SHOWN).over(records):
+            for view, found in replace(each.study(SHOWN), since_before=False).over(records):
                 page.add(view, found)
                 advance()
         pages.append(page.page())

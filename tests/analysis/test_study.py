@@ -325,6 +325,13 @@ def test_every_analysis_gives_changes_since_the_first_record_and_the_one_before(
         assert {row.reference for row in changes} == {0.0}
 
 
+def test_changes_since_the_record_before_can_be_left_out() -> None:
+    study = Study(IDENTIFIER, ["kinds", "transitions"], since_before=False)
+    rows = [row for _, some in study.over(stored(record(0), record(9), record(5))) for row in some]
+    assert {row.since for row in rows} == {"", "step 0"}
+    assert {row.since_before for row in rows} == {""}
+
+
 def test_records_are_let_go() -> None:
     """Of a hundred snapshots a few are held at a time."""
     alive: list[int] = []

@@ -27,6 +27,7 @@ class Study:
     neurons: (layer, neuron) pairs to look at singly.
     resampling: how the intervals of all counts and changes are made; None makes none.
     resampled: which records have intervals: the first and the last, or all.
+    since_before: also ask for changes since the record before.
     """
 
     identifier: Identifier
@@ -36,6 +37,7 @@ class Study:
     neurons: tuple[tuple[int, int], ...] = ()
     resampling: Resampling | None = None
     resampled: Literal["ends", "all"] = "all"
+    since_before: bool = True
 
     def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[Row]]]:
         """Each record, classified and anchored to the first, with its rows.
@@ -58,7 +60,7 @@ class Study:
                     check_pair(first.counts, counts)
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
             view = View(counts, now, self.convention, self.neurons, noise)
-            earlier = {"since": first, "since_before": before}
+            earlier = {"since": first} | ({"since_before": before} if self.since_before else {})
             known = {column: seen for column, seen in earlier.items() if seen is not None}
             rows, numbers = asked(self.analyses, view, known, self.resampling)
             yield view, rows
