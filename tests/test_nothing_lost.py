@@ -263,7 +263,7 @@ def test_a_damaged_table_is_written_again(verb: Verb, run: Path, finished_run: P
     if damage == "missing":
         path.unlink()
     else:
-        path.write_text("" if damage == "empty" else path.read_text().replace(",1.0,", ",7.0,"), encoding="utf-8")
+        path.write_text("" if damage == "empty" else path.read_text().replace(",0.", ",7."), encoding="utf-8")
     status, said, _ = verb("train", "run.folder=run")
     assert status == 0
     assert f"{path.relative_to(run.parent)} {'was missing' if damage == 'missing' else 'had changed'}" in said
@@ -401,7 +401,7 @@ def test_deleted_checkpoints_are_told_and_the_run_begins_again(verb: Verb, run: 
 
 
 def test_a_changed_table_of_all_snapshots_is_written_again_and_said(verb: Verb, run: Path, finished_run: Path) -> None:
-    (run / "neurons.csv").write_text((run / "neurons.csv").read_text().replace(",1.0,", ",7.0,"), encoding="utf-8")
+    (run / "neurons.csv").write_text((run / "neurons.csv").read_text().replace(",0.", ",7."), encoding="utf-8")
     status, said, _ = verb("train", "run.folder=run")
     assert status == 0
     assert "neurons.csv had changed: written again" in said
