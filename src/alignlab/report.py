@@ -16,6 +16,7 @@ from alignlab.analysis.page_run import SHOWN
 from alignlab.analysis.results import page_of
 from alignlab.config import load, option
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.identifiers import require_tau
 from alignlab.reporting.page import PageRun, check_page, write_page
 from alignlab.reporting.png import check_png, figures_of, write_png
 from alignlab.reporting.workspace import save_workspace
@@ -60,6 +61,8 @@ def run(config: ReportConfig) -> None:
     if images is not None:
         check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]
+    for each in questions:
+        require_tau(each.identifier, "kinds, which the page shows")
     asked = [(each, each.records(each.recounting())) for each in questions]
     console.heading("Plan of the report")
     rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]

@@ -21,6 +21,7 @@ from alignlab.environment import differing_sources, differing_versions, environm
 from alignlab.errors import InputError, Problem
 from alignlab.experiment import Experiment, PlannedSteps, TrainConfig
 from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
+from alignlab.neurons.identifiers import require_tau
 from alignlab.redaction import hide_all
 from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
@@ -41,6 +42,7 @@ NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entit
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     check_settings(to_plain(config), NAMES)
+    require_tau(config.identifier)
     experiment = Experiment(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(replace(config, dry_run=False, overwrite=False, resume="auto"), hide_all)

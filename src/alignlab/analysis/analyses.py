@@ -26,6 +26,7 @@ ANALYSES: dict[str, Analysis] = {
         "neurons by the number of languages that share them",
         "its histograms of neurons by number of languages",
         moves.sharing_histogram,
+        needs_degree=True,
     ),
     "trained_vs_unseen": Analysis(
         "mean of the trained and of the unseen languages, with their change",
@@ -37,6 +38,7 @@ ANALYSES: dict[str, Analysis] = {
         "its section on the uniqueness of English",
         languages.uniqueness,
         redrawn=True,
+        needs_degree=True,
     ),
     "overlap_ratio": Analysis(
         "share of a language's first neurons that it still has",
@@ -45,22 +47,31 @@ ANALYSES: dict[str, Analysis] = {
         redrawn=True,
     ),
     "layer_parts": Analysis(
-        "four parts of the layers and their labels", "its four functional parts of the model", layers.parts
+        "four parts of the layers and their labels",
+        "its four functional parts of the model",
+        layers.parts,
+        needs_degree=True,
     ),
     "single_neuron_profile": Analysis(
         "probability of the neurons named in `neurons`, by language",
         "its examples of single neurons",
         moves.profile,
         redrawn=True,
+        needs_degree=True,
     ),
-    "transitions": Analysis("neurons from each kind to each", "", moves.moves, redrawn=True),
-    "survival": Analysis("share of the neurons of each kind that are still of it", "", moves.survivors, redrawn=True),
+    "transitions": Analysis("neurons from each kind to each", "", moves.moves, redrawn=True, needs_degree=True),
+    "survival": Analysis(
+        "share of the neurons of each kind that are still of it", "", moves.survivors, redrawn=True, needs_degree=True
+    ),
     "stability": Analysis(
-        "neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", "", moves.stability
+        "neurons that keep their kind in 95 % of the resamples, and chance (with intervals)",
+        "",
+        moves.stability,
+        needs_degree=True,
     ),
     "losses": Analysis("loss of each language, mean of the trained and the unseen ones, change", "", moves.losses),
     "language_overlap": Analysis(
-        "what each pair of languages shares of its related neurons, beside chance",
+        "what each pair of languages shares of its related neurons (or its sets, without kinds), beside chance",
         "",
         languages.language_overlap,
         redrawn=True,

@@ -17,9 +17,10 @@ from torch import Tensor
 from alignlab import console
 from alignlab.checksums import read_checked, save_checked
 from alignlab.errors import InputError
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.summary import CountRow
 from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample, resampled_losses
@@ -90,7 +91,7 @@ class Resampling:
         digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
         return Kept(self.cache / f"{digest[:24]}.safetensors")
 
-    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
+    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
         at = {
@@ -111,10 +112,10 @@ class Resampling:
         self,
         counts: ActivationCounts,
         content: str,
-        result: Identified,
+        result: Classification,
         rows: list[CountRow],
         trained: tuple[str, ...],
-        anchor: Identified | None,
+        anchor: Classification | None,
     ) -> Resamples:
         held = anchor.thresholds if anchor else None
         kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
@@ -133,7 +134,7 @@ class Resampling:
             kept.write(stored)
         return Resamples(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
 
-    def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
+    def _chance(self, counts: ActivationCounts, content: str, anchor: Classification) -> dict[Kind, float]:
         kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
         stored = kept.read()
         if stored is None:

@@ -15,7 +15,7 @@ from alignlab.analysis.layers import NO_SIGNATURE, WITHIN_ONE
 from alignlab.analysis.page_numbers import numbers
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
-from alignlab.neurons.identifiers import Identified
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.summary import CountRow
@@ -162,7 +162,7 @@ class PageOf:
         return PageRow(**columns)
 
 
-def _thresholds(result: Identified) -> Thresholds:
+def _thresholds(result: Classification) -> Thresholds:
     return Thresholds(result.threshold, result.thresholds.get("lambda"))
 
 

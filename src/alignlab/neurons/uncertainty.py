@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.checks import require_alike
+from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.drawn import Drawn
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
@@ -66,7 +67,7 @@ class Resamples:
     shards: S.
     """
 
-    result: Identified
+    result: Classification
     rows: list[CountRow]
     values: Floats
     kept: Tensor
@@ -93,7 +94,7 @@ class Bootstrap:
     resamples, shards: R and S.
     """
 
-    result: Identified
+    result: Classification
     intervals: list[Interval]
     kept: Tensor
     stable: Tensor
@@ -111,12 +112,19 @@ class Difference:
         compositional, since tau is a quantile of all probabilities.
     """
 
-    first: Identified
-    second: Identified
+    first: Classification
+    second: Classification
     intervals: list[Interval]
     anchored: bool
     resamples: int
     shards: int
+
+
+class ClassifiedResample(NamedTuple):
+    """A resample: its classification, and its (G, L, N) probabilities, overwritten by those of a later one."""
+
+    result: Classification
+    p: Floats
 
 
 def resample(
@@ -125,7 +133,7 @@ def resample(
     trained: Collection[str] = (),
     kinds: Convention = "paper",
     *,
-    anchor: Identified | None = None,
+    anchor: Classification | None = None,
     resamples: int = 200,
     seed: int = 0,
     parallel: bool = True,
@@ -142,13 +150,18 @@ def resample(
     """
     _check(counts, resamples)
     g, shards, layers, neurons = counts.shape
-    held = identifier.identify(counts, anchor)
+    again = _Again.of(counts, identifier, anchor, anchor is not None)
+    held = again.held
     weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
-    again = _Classification(identifier, held, anchor is not None, kinds, _members(counts, trained))
+    members = _members(counts, trained)
+
+    def counted_again(p: Floats) -> tuple[Floats, NDArray[np.int8]]:
+        return _counted(again.classified(p), kinds, members)
+
     kept = np.zeros(layers * neurons, dtype=np.int32)
     observed = held.kinds(kinds).numpy().ravel()
     values = []
-    for counted, codes in over_resamples(again.classified, resampled(counts, weights)):
+    for counted, codes in over_resamples(counted_again, resampled(counts, weights)):
         values.append(counted)
         kept += codes == observed
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
@@ -161,7 +174,7 @@ def bootstrap(
     trained: Collection[str] = (),
     kinds: Convention = "paper",
     *,
-    anchor: Identified | None = None,
+    anchor: Classification | None = None,
     resamples: int = 200,
     seed: int = 0,
     parallel: bool = True,
@@ -201,12 +214,12 @@ def bootstrap_difference(
     return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
 
 
-def over_drawn(
+def over_classified(
     records: Sequence[ActivationCounts],
     identifier: Identifier,
-    work: Callable[[Sequence[Drawn]], Found],
+    work: Callable[[Sequence[ClassifiedResample]], Found],
     *,
-    anchor: Identified,
+    anchor: Classification,
     resamples: int = 200,
     seed: int = 0,
 ) -> Iterator[Found]:
@@ -223,13 +236,15 @@ def over_drawn(
         check_pair(first, counts)
     g, shards, *_ = first.shape
     weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
-    again = [
-        _Classification(identifier, identifier.identify(counts, anchor), True, "paper", _members(counts, ()))
-        for counts in records
-    ]
+    again = [_Again.of(counts, identifier, anchor, True) for counts in records]
 
     def asked(probabilities: Sequence[Floats]) -> Found:
-        return work([one.drawn(p) for one, p in zip(again, probabilities, strict=True)])
+        return work(
+            [
+                ClassifiedResample(one.classified(p), p.reshape(len(p), *one.held.shape))
+                for one, p in zip(again, probabilities, strict=True)
+            ]
+        )
 
     together = zip(*(resampled(counts, weights) for counts in records), strict=True)
     yield from over_resamples(asked, together)
@@ -266,7 +281,7 @@ def chance_level(
     identifier: Identifier,
     kinds: Convention = "paper",
     *,
-    anchor: Identified | None = None,
+    anchor: Classification | None = None,
     draws: int = CHANCE_DRAWS,
     seed: int = 0,
 ) -> dict[Kind, float]:
@@ -279,50 +294,49 @@ def chance_level(
     """
     _check(counts, draws)
     g, shards, *_ = counts.shape
-    held = identifier.identify(counts, anchor)
-    again = _Classification(identifier, held, True, kinds, np.zeros(g, dtype=np.bool_))
+    again = _Again.of(counts, identifier, anchor, True)
+    nobody = np.zeros(g, dtype=np.bool_)
+
+    def counted_again(p: Floats) -> Floats:
+        return _counted(again.classified(p), kinds, nobody)[0]
+
     random = np.random.default_rng(seed)
-    values = []
+    values: list[Floats] = []
     for language in range(g):
         one = _repeated(counts, language)
         weights = draw_weights(random, draws, g, shards, parallel=False)
-        values += [counted for counted, _ in over_resamples(again.classified, resampled(one, weights))]
+        values += over_resamples(counted_again, resampled(one, weights))
     mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
     return dict(zip(COUNTED_KINDS, mean.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
-class _Classification:
-    """Classifies resamples as the record was: `held`."""
+class _Again:
+    """Classifies resamples as the record was: `held`; at its tau, or at their own."""
 
-    identifier: Identifier
-    held: Identified
+    identifier: TauIdentifier
+    held: Classification
     tau_held: bool
-    kinds: Convention
-    trained: Bools
 
-    def classified(self, p: Floats) -> tuple[Floats, NDArray[np.int8]]:
-        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
-        drawn = self.drawn(p)
-        degree, selected = drawn.degree.numpy(), drawn.selected.numpy()
-        codes = drawn.kinds(self.kinds).numpy()
-        return count_values(codes, drawn.owned, degree, selected, self.trained), codes.ravel()
+    @classmethod
+    def of(
+        cls, counts: ActivationCounts, identifier: Identifier, anchor: Classification | None, tau_held: bool
+    ) -> _Again:
+        return cls(require_tau(identifier, "intervals"), identifier.identify(counts, anchor), tau_held)
 
-    def drawn(self, p: Floats) -> Drawn:
+    def classified(self, p: Floats) -> Classification:
         """The classification of (G, n) probabilities."""
         tau = self.held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, self.held.threshold)
         above = p > tau
-        degree = degree_of(above)
-        selected = self.identifier.select(p, degree, self.held)
-        grid = self.held.degree.shape
-        return Drawn(
-            self.held.languages,
-            p.reshape(len(p), *grid),
-            above.reshape(len(p), *grid),
-            torch.from_numpy(selected.reshape(grid)),
-            torch.from_numpy(degree.reshape(grid)),
-            {**self.held.thresholds, "tau": tau},
-        )
+        selected = self.identifier.select(p, degree_of(above), self.held)
+        thresholds = {**self.held.thresholds, "tau": tau}
+        return by_tau(self.held.identifier, self.held.languages, above, selected, self.held.shape, thresholds)
+
+
+def _counted(result: Classification, kinds: Convention, trained: Bools) -> tuple[Floats, NDArray[np.int8]]:
+    """The values of the rows of `kind_counts`, and the kind of every neuron, (n,)."""
+    codes = result.kinds(kinds).numpy()
+    return count_values(codes, result, trained), codes.ravel()
 
 
 def _intervals(rows: list[CountRow], values: Floats, shards: int) -> list[Interval]:
@@ -353,16 +367,9 @@ def _check(counts: ActivationCounts, resamples: int) -> None:
 
 def check_pair(first: ActivationCounts, second: ActivationCounts) -> None:
     """Raises InputError unless two records are of the same languages, shards and documents."""
-    problems = []
-    if first.languages != second.languages:
-        found, expected = ", ".join(second.languages), ", ".join(first.languages)
-        problems.append(Problem("languages of the second record", found, f"{expected}, as in the first"))
-    if first.shape[1:] != second.shape[1:]:
-        found, expected = f"{second.shape[1:]} shards, layers, neurons", f"{first.shape[1:]}, as in the first"
-        problems.append(Problem("shape of the second record", found, expected))
-    if not problems and not torch.equal(first.documents, second.documents):
+    names, shapes = (first.languages, second.languages), (first.shape[1:], second.shape[1:])
+    require_alike("record", names, shapes, axes="shards, layers, neurons", in_order=True)
+    if not torch.equal(first.documents, second.documents):
         found = "other numbers of documents in the shards than in the first"
         fix = "Counts depend on the amount of text: count both records on the same probe."
-        problems.append(Problem("documents of the second record", found, "the same documents", fix))
-    if problems:
-        raise InputError(*problems)
+        raise InputError(Problem("documents of the second record", found, "the same documents", fix))
