@@ -88,13 +88,13 @@ class SnapshotTaker:
         show: bool = True,
         abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
+        self.identifier: Identifier = require_tau(identifier or TernaryConfig())
         self.probe = probe if isinstance(probe, Probe) else self._probe_of_texts(probe, tokenizer)
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.steps = steps
         self.overwrite = overwrite
         self.trained = tuple(trained)
-        self.identifier: Identifier = require_tau(identifier or TernaryConfig())
         self.loss = loss
         self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model

@@ -57,8 +57,8 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Resamples:
-    """The counts of a record in each of its resamples.
+class Bootstrap:
+    """What resampling says of one record.
 
     result: the classification of the record as it is.
     rows: its `kind_counts`.
@@ -73,33 +73,25 @@ class Resamples:
     kept: Tensor
     shards: int
 
+    @property
+    def resamples(self) -> int:
+        """R."""
+        return len(self.values)
+
+    @property
     def intervals(self) -> list[Interval]:
         """The interval of each row."""
         return _intervals(self.rows, self.values, self.shards)
 
-    def since(self, first: Resamples) -> list[Interval]:
+    @property
+    def stable(self) -> Tensor:
+        """Neurons of the same kind in at least 95 % of the resamples, (L, N) bool."""
+        return self.kept >= STABLE
+
+    def since(self, first: Bootstrap) -> list[Interval]:
         """The interval of the change of each row from `first`, whose resamples are of the same draws."""
         rows = [replace(row, count=row.count - old.count) for row, old in zip(self.rows, first.rows, strict=True)]
         return _intervals(rows, self.values - first.values, self.shards)
-
-
-@dataclass(frozen=True, eq=False)
-class Bootstrap:
-    """What resampling says of one record.
-
-    result: the classification of the record as it is.
-    intervals: one for each row of `kind_counts`.
-    kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
-    stable: (L, N) bool, of the same kind in at least 95 % of them.
-    resamples, shards: R and S.
-    """
-
-    result: Classification
-    intervals: list[Interval]
-    kept: Tensor
-    stable: Tensor
-    resamples: int
-    shards: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +119,7 @@ class ClassifiedResample(NamedTuple):
     p: Floats
 
 
-def resample(
+def bootstrap(
     counts: ActivationCounts,
     identifier: Identifier,
     trained: Collection[str] = (),
@@ -137,7 +129,7 @@ def resample(
     resamples: int = 200,
     seed: int = 0,
     parallel: bool = True,
-) -> Resamples:
+) -> Bootstrap:
     """Resample the shards of a record and classify each resample.
 
     identifier, trained, kinds: as for `kind_counts`.
@@ -165,25 +157,7 @@ def resample(
         values.append(counted)
         kept += codes == observed
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
-    return Resamples(held, kind_counts(held, trained, kinds, counts.step), np.stack(values), share, shards)
-
-
-def bootstrap(
-    counts: ActivationCounts,
-    identifier: Identifier,
-    trained: Collection[str] = (),
-    kinds: Convention = "paper",
-    *,
-    anchor: Classification | None = None,
-    resamples: int = 200,
-    seed: int = 0,
-    parallel: bool = True,
-) -> Bootstrap:
-    """Every count of a record with its interval, and which neurons are stable; see `resample`."""
-    found = resample(
-        counts, identifier, trained, kinds, anchor=anchor, resamples=resamples, seed=seed, parallel=parallel
-    )
-    return Bootstrap(found.result, found.intervals(), found.kept, found.kept >= STABLE, resamples, found.shards)
+    return Bootstrap(held, kind_counts(held, trained, kinds, counts.step), np.stack(values), share, shards)
 
 
 def bootstrap_difference(
@@ -203,12 +177,12 @@ def bootstrap_difference(
     anchored: classify both at the tau and lambda of the first as it is; else each at its own lambda and with its own
         tau, taken anew from each resample.
 
-    The rest is as for `resample`. Raises InputError also where the records differ in languages, shards or documents.
+    The rest is as for `bootstrap`. Raises InputError also where the records differ in languages, shards or documents.
     """
     check_pair(first, second)
     before = identifier.identify(first) if anchored else None
     old, new = (
-        resample(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
+        bootstrap(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
         for counts in (first, second)
     )
     return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
@@ -228,7 +202,7 @@ def over_classified(
     anchor: every record is classified at its tau and lambda. `work` may run on several threads; it may not keep the
         probabilities of a resample, whose memory is used again.
 
-    Raises InputError as `resample` does, and for records of other documents.
+    Raises InputError as `bootstrap` does, and for records of other documents.
     """
     first = records[0]
     for counts in records:
@@ -253,7 +227,7 @@ def over_classified(
 def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int = 0) -> Floats | None:
     """The mean loss of each language in each resample, (R, G); NaN where a resample has no token of it.
 
-    The draws are those of `resample` with the same seed. None where losses are not known by shard.
+    The draws are those of `bootstrap` with the same seed. None where losses are not known by shard.
     """
     g, shards, *_ = counts.shape
     if counts.loss_sum is None or counts.loss_tokens is None or counts.loss_sum.shape[1] != shards:
