@@ -20,7 +20,7 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.checks import grid_problems, require_alike
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.overlaps import Overlap, overlap, share
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.summary import KINDS_OF_A_LANGUAGE
 
@@ -48,7 +48,7 @@ def survival(before: Tensor, after: Tensor) -> dict[Kind, float]:
     before, after: as for `transitions`, and refused as there. A snapshot against itself gives 1.
     """
     table = transitions(before, after)
-    return {kind: _share(int(table[kind, kind]), int(table[kind].sum())) for kind in Kind}
+    return {kind: share(int(table[kind, kind]), int(table[kind].sum())) for kind in Kind}
 
 
 def survival_by_language(
@@ -68,7 +68,7 @@ def survival_by_language(
         had = np.count_nonzero(first[kind], axis=(1, 2)).tolist()
         kept = np.count_nonzero(first[kind] & second[kind], axis=(1, 2)).tolist()
         for name, part, whole in zip(before.languages, kept, had, strict=True):
-            shares[name][kind] = _share(part, whole)
+            shares[name][kind] = share(part, whole)
     return shares
 
 
@@ -134,7 +134,7 @@ def english_uniqueness(
         f"unseen without {english}": [name for name in unseen if name != english],
     }
     others = mean([name for name in names if name != english])
-    ratios = {label: _share(counts[english][label], others[label]) for label in numbers}
+    ratios = {label: share(counts[english][label], others[label]) for label in numbers}
     means = {group: mean(members) for group, members in groups.items() if members}
     return EnglishUniqueness(convention, english, counts, ratios, means)
 
@@ -191,10 +191,6 @@ def _owned(result: Classification, names: Collection[str], convention: Conventio
     codes = result.kinds(convention).numpy()
     above = np.stack([result.above[name].numpy() for name in names])
     return {kind: above & (codes == kind) for kind in KINDS_OF_A_LANGUAGE}
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
 
 
 def _check_kinds(before: Tensor, after: Tensor) -> None:

@@ -75,11 +75,11 @@ def _overlap(of_a: Integers, of_b: Integers, n: Integers, size_a: int, size_b: i
         size_a=size_a,
         size_b=size_b,
         common=common,
-        jaccard=_share(common, size_a + size_b - common),
+        jaccard=share(common, size_a + size_b - common),
         expected=expected,
-        chance=_share(expected, size_a + size_b - expected),
-        z=_share(common - expected, math.sqrt(variance)),
-        ratio=_share(common, size_a),
+        chance=share(expected, size_a + size_b - expected),
+        z=share(common - expected, math.sqrt(variance)),
+        ratio=share(common, size_a),
     )
 
 
@@ -97,5 +97,6 @@ def _check(sets: Mapping[str, Tensor], pool: Tensor | None) -> None:
         )
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """part / whole, NaN of nothing."""
     return part / whole if whole else math.nan

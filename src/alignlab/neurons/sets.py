@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_, or_
@@ -88,13 +88,12 @@ class NeuronSets(Mapping[str, Tensor]):
         sets = result.sets
         if kinds is not None:
             codes = result.kinds(convention)
-            among = torch.stack([codes == kind for kind in kinds]).any(dim=0) if kinds else torch.zeros_like(codes) > 0
+            among = torch.isin(codes, torch.tensor([*kinds], dtype=codes.dtype))
             sets = {name: above & among for name, above in result.above.items()}
         header: dict[str, Any] = {}
         if counts is not None:
-            header = {
-                name: getattr(counts, name) for name in ("site", "scope", "model", "revision", "data_fingerprint")
-            }
+            shared = ("site", "scope", "model", "revision", "data_fingerprint")
+            header = {name: getattr(counts, name) for name in shared}
             header["tokens"] = dict(zip(counts.languages, counts.language_tokens().tolist(), strict=True))
             header["statistic"] = "activation probability"
         return cls(dict(sets), thresholds=result.thresholds, **header)
@@ -115,13 +114,9 @@ class NeuronSets(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         layers, neurons = self.shape
         thresholds = [f"{name} {value:.4g}" for name, value in self.thresholds.items()]
-        facts = [
-            f"{layers} x {neurons} neurons at {self.site}",
-            *thresholds,
-            *([hide(self.model)] if self.model else []),
-        ]
+        facts = [f"{layers} x {neurons} neurons at {self.site}", *thresholds, hide(self.model)]
         sizes = in_words([f"{name} {size}" for name, size in self.sizes().items()])
-        return f"<NeuronSets: {', '.join(facts)}\n {len(self)} sets: {sizes}>"
+        return f"<NeuronSets: {', '.join(filter(None, facts))}\n {len(self)} sets: {sizes}>"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -143,16 +138,13 @@ class NeuronSets(Mapping[str, Tensor]):
         return len(self.sets)
 
     def __and__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask & masks[name] for name, mask in self.sets.items()})
+        return self._each(and_, self._matching(other))
 
     def __or__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask | masks[name] for name, mask in self.sets.items()})
+        return self._each(or_, self._matching(other))
 
     def __sub__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask & ~masks[name] for name, mask in self.sets.items()})
+        return self._each(lambda mask, taken: mask & ~taken, self._matching(other))
 
     def union(self) -> Tensor:
         """The neurons of any set, (L, N) bool."""
@@ -268,6 +260,9 @@ class NeuronSets(Mapping[str, Tensor]):
             return cls(dict(zip(names, masks, strict=True)), **header)
         except InputError as error:
             raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
+
+    def _each(self, operation: Callable[[Tensor, Tensor], Tensor], masks: Mapping[str, Tensor]) -> NeuronSets:
+        return replace(self, sets={name: operation(mask, masks[name]) for name, mask in self.sets.items()})
 
     def _free(self, outside: Tensor | None) -> Bools:
         taken = self.union()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -145,15 +146,11 @@ def bootstrap(
     again = _Again.of(counts, identifier, anchor, anchor is not None)
     held = again.held
     weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
-    members = _members(counts, trained)
-
-    def counted_again(p: Floats) -> tuple[Floats, NDArray[np.int8]]:
-        return _counted(again.classified(p), kinds, members)
-
+    classified = partial(again.counted, kinds=kinds, trained=np.array([name in trained for name in counts.languages]))
     kept = np.zeros(layers * neurons, dtype=np.int32)
     observed = held.kinds(kinds).numpy().ravel()
     values = []
-    for counted, codes in over_resamples(counted_again, resampled(counts, weights)):
+    for counted, codes in over_resamples(classified, resampled(counts, weights)):
         values.append(counted)
         kept += codes == observed
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
@@ -213,12 +210,8 @@ def over_classified(
     again = [_Again.of(counts, identifier, anchor, True) for counts in records]
 
     def asked(probabilities: Sequence[Floats]) -> Found:
-        return work(
-            [
-                ClassifiedResample(one.classified(p), p.reshape(len(p), *one.held.shape))
-                for one, p in zip(again, probabilities, strict=True)
-            ]
-        )
+        pairs = zip(again, probabilities, strict=True)
+        return work([ClassifiedResample(one.classified(p), p.reshape(len(p), *one.held.shape)) for one, p in pairs])
 
     together = zip(*(resampled(counts, weights) for counts in records), strict=True)
     yield from over_resamples(asked, together)
@@ -269,17 +262,13 @@ def chance_level(
     _check(counts, draws)
     g, shards, *_ = counts.shape
     again = _Again.of(counts, identifier, anchor, True)
-    nobody = np.zeros(g, dtype=np.bool_)
-
-    def counted_again(p: Floats) -> Floats:
-        return _counted(again.classified(p), kinds, nobody)[0]
-
+    classified = partial(again.counted, kinds=kinds, trained=np.zeros(g, dtype=np.bool_))
     random = np.random.default_rng(seed)
     values: list[Floats] = []
     for language in range(g):
         one = _repeated(counts, language)
         weights = draw_weights(random, draws, g, shards, parallel=False)
-        values += over_resamples(counted_again, resampled(one, weights))
+        values += [counted for counted, _ in over_resamples(classified, resampled(one, weights))]
     mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
     return dict(zip(COUNTED_KINDS, mean.tolist(), strict=True))
 
@@ -306,11 +295,11 @@ class _Again:
         thresholds = {**self.held.thresholds, "tau": tau}
         return by_tau(self.held.identifier, self.held.languages, above, selected, self.held.shape, thresholds)
 
-
-def _counted(result: Classification, kinds: Convention, trained: Bools) -> tuple[Floats, NDArray[np.int8]]:
-    """The values of the rows of `kind_counts`, and the kind of every neuron, (n,)."""
-    codes = result.kinds(kinds).numpy()
-    return count_values(codes, result, trained), codes.ravel()
+    def counted(self, p: Floats, kinds: Convention, trained: Bools) -> tuple[Floats, NDArray[np.int8]]:
+        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
+        result = self.classified(p)
+        codes = result.kinds(kinds).numpy()
+        return count_values(codes, result, trained), codes.ravel()
 
 
 def _intervals(rows: list[CountRow], values: Floats, shards: int) -> list[Interval]:
@@ -327,10 +316,6 @@ def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
     return ActivationCounts(
         counts.languages, **tensors, site=counts.site, scope=counts.scope, subtracted=counts.subtracted
     )
-
-
-def _members(counts: ActivationCounts, trained: Collection[str]) -> Bools:
-    return np.array([name in trained for name in counts.languages])
 
 
 def _check(counts: ActivationCounts, resamples: int) -> None:
