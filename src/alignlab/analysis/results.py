@@ -125,7 +125,8 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     first, last = results.first, results.last
     if first is not last:
         console.say()
-        console.heading("Neurons by kind at each record, at the thresholds of the first")
+        how = "by kind at each record, at the thresholds of the first" if last.result.has_degree else "at each record"
+        console.heading(f"Neurons {how}")
         header = ("record", *kinds_counted(last), *_LOSSES)
         console.table(results.lines, header, "l" + "r" * (len(header) - 1))
     console.say()
