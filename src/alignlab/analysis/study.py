@@ -12,9 +12,9 @@ from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.redraw import with_intervals
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identifier, require_tau
+from alignlab.neurons.identifiers import Identifier, reading_problems, require_tau
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.uncertainty import check_pair
 from alignlab.reporting.snapshots import Snapshot, summarise
@@ -44,6 +44,7 @@ class Study:
         Raises InputError for a record that cannot be compared with the first, and for analyses that need degrees of an
         identifier that has none.
         """
+        refuse_any(reading_problems(self.identifier))
         needing = [name for name in self.analyses if ANALYSES[name].needs_degree]
         if needing:
             require_tau(self.identifier, f"degrees for {' '.join(needing)}")
