@@ -30,6 +30,7 @@ def run(config: ReportConfig) -> None:
     # torch and all: once the config is known to be right
     from alignlab.analysis.page_run import SHOWN
     from alignlab.analysis.results import page_of
+    from alignlab.neurons.identifiers import identifier_of, require_tau
     from alignlab.reporting.page import check_page, write_page
     from alignlab.reporting.png import check_png, figures_of, write_png
 
@@ -39,6 +40,8 @@ def run(config: ReportConfig) -> None:
     if images is not None:
         check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]
+    for each in questions:
+        require_tau(identifier_of(each.identifier), "kinds, which the page shows")
     asked = [(each, each.records(each.recounting())) for each in questions]
     console.heading("Plan of the report")
     rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]

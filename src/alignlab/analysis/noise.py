@@ -17,12 +17,13 @@ from torch import Tensor
 from alignlab import console
 from alignlab.checksums import read_checked, save_checked
 from alignlab.errors import InputError
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.summary import CountRow
-from alignlab.neurons.uncertainty import Interval, Resamples, chance_level, resample, resampled_losses
+from alignlab.neurons.uncertainty import Bootstrap, Interval, bootstrap, chance_level, resampled_losses
 from alignlab.reporting.snapshots import ANCHORED, REESTIMATED, Snapshot, loss_rows
 
 # Part of every key: raise it when the numbers of a resample change.
@@ -45,7 +46,7 @@ class Noise:
 
     label: str
     content: str
-    at: Mapping[str, Resamples]
+    at: Mapping[str, Bootstrap]
     chance: Mapping[Kind, float]
 
 
@@ -90,7 +91,7 @@ class Resampling:
         digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
         return Kept(self.cache / f"{digest[:24]}.safetensors")
 
-    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
+    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
         at = {
@@ -102,7 +103,7 @@ class Resampling:
         if values is not None:
             members = [[name in group for name in counts.languages] for group in (now.trained, now.unseen) if group]
             means = [values[:, chosen].mean(axis=1, keepdims=True) for chosen in members]
-            at[NO_THRESHOLDS] = Resamples(
+            at[NO_THRESHOLDS] = Bootstrap(
                 now.result, rows, np.hstack([values, *means]), torch.empty(0), counts.shape[1]
             )
         return Noise(now.label, content, at, self._chance(counts, content, anchor))
@@ -111,16 +112,16 @@ class Resampling:
         self,
         counts: ActivationCounts,
         content: str,
-        result: Identified,
+        result: Classification,
         rows: list[CountRow],
         trained: tuple[str, ...],
-        anchor: Identified | None,
-    ) -> Resamples:
+        anchor: Classification | None,
+    ) -> Bootstrap:
         held = anchor.thresholds if anchor else None
         kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
         stored = kept.read()
         if stored is None:
-            drawn = resample(
+            drawn = bootstrap(
                 counts,
                 self.identifier,
                 trained,
@@ -131,9 +132,9 @@ class Resampling:
             )
             stored = {"values": torch.from_numpy(drawn.values), "kept": drawn.kept}
             kept.write(stored)
-        return Resamples(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
+        return Bootstrap(result, rows, stored["values"].numpy(), stored["kept"], counts.shape[1])
 
-    def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
+    def _chance(self, counts: ActivationCounts, content: str, anchor: Classification) -> dict[Kind, float]:
         kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
         stored = kept.read()
         if stored is None:
@@ -147,7 +148,7 @@ def intervals(now: Noise, *earlier: Noise) -> Intervals:
     """The interval of every count of a record, and of its change since each of the earlier ones."""
     found: Intervals = {}
     for thresholds, drawn in now.at.items():
-        for row, interval in zip(drawn.rows, drawn.intervals(), strict=True):
+        for row, interval in zip(drawn.rows, drawn.intervals, strict=True):
             found[thresholds, "", row] = interval
         for old in (one for one in earlier if thresholds in one.at):
             for row, interval in zip(drawn.rows, drawn.since(old.at[thresholds]), strict=True):

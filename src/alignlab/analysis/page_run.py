@@ -16,7 +16,7 @@ from alignlab.analysis.page_numbers import numbers
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.errors import InputError, Problem
-from alignlab.neurons.identifiers import Identified
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.summary import CountRow
@@ -175,7 +175,7 @@ def _environment(path: Path) -> dict[str, Any] | None:
     return hidden
 
 
-def _thresholds(result: Identified) -> Thresholds:
+def _thresholds(result: Classification) -> Thresholds:
     return Thresholds(result.threshold, result.thresholds.get("lambda"))
 
 

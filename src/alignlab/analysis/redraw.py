@@ -13,9 +13,8 @@ from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.rows import Row
 from alignlab.analysis.view import View
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.drawn import Drawn
 from alignlab.neurons.probabilities import Floats
-from alignlab.neurons.uncertainty import interval_of, over_drawn
+from alignlab.neurons.uncertainty import ClassifiedResample, interval_of, over_classified
 
 
 def with_intervals(
@@ -57,19 +56,20 @@ def _drawn(
     if not names:
         return {}
 
-    def ask(drawn: Sequence[Drawn]) -> list[list[float]]:
+    def ask(resamples: Sequence[ClassifiedResample]) -> list[list[float]]:
+        of_first, of_now = resamples[0], resamples[-1]
         again = replace(
             view,
-            now=replace(view.now, result=drawn[-1]),
-            first=replace(view.first, result=drawn[0]) if view.first is not None else None,
+            now=replace(view.now, result=of_now.result),
+            first=None if view.first is None else replace(view.first, result=of_first.result),
             noise=None,
             intervals={},
-            drawn=drawn[-1].p,
+            resampled=of_now.p,
         )
         return [[row.value for row in ANALYSES[name].rows(again)] for name in names]
 
     anchor = view.first.result if view.first is not None else view.now.result
-    asked = over_drawn(
+    asked = over_classified(
         [view.counts] if first is None else [first, view.counts],
         resampling.identifier,
         ask,

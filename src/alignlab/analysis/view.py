@@ -28,7 +28,7 @@ class View:
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
     noise, intervals: how sure its counts and changes are; None and empty where it was not asked.
-    drawn: (G, L, N) probabilities of the resample that stands in for the record, if one does.
+    resampled: (G, L, N) probabilities of the resample that stands in for the record, if one does.
     """
 
     counts: ActivationCounts
@@ -39,7 +39,7 @@ class View:
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
     intervals: Intervals = field(default_factory=dict)
-    drawn: Floats | None = None
+    resampled: Floats | None = None
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
@@ -70,33 +70,40 @@ class View:
     @cached_property
     def p(self) -> Floats:
         """(G, L, N) probabilities of the record, or of the resample in its place."""
-        if self.drawn is not None:
-            return self.drawn
+        if self.resampled is not None:
+            return self.resampled
         probabilities: Floats = self.counts.probabilities().numpy()
         return probabilities
 
     @property
-    def related(self) -> dict[str, Tensor]:
-        """By language, the related neurons that it owns, (L, N) bool."""
+    def shared(self) -> dict[str, Tensor]:
+        """By language, the neurons that it may share: the related ones that it owns, or its set without kinds."""
         result = self.now.result
+        if not result.has_degree:
+            return result.sets
         related = result.kinds(self.convention) == Kind.RELATED
         return {name: above & related for name, above in result.above.items()}
 
     @property
-    def pool(self) -> Tensor:
-        """From which neurons those of a language are: the selection, or those above tau where all have a kind."""
+    def pool(self) -> Tensor | None:
+        """From which neurons those of a language are: the selection, or those above tau where all have a kind.
+
+        None, for all neurons, where there are no kinds: sets are not taken from a selection then.
+        """
         result = self.now.result
+        if not result.has_degree:
+            return None
         return result.degree > 0 if self.convention == "all" else result.selected
 
     @cached_property
     def overlaps(self) -> dict[tuple[str, str], Overlap]:
-        """Of each pair of languages, what they share of their related neurons; specific ones are disjoint anyway."""
-        return overlaps(self.related, self.pool)
+        """Of each pair of languages, what they share of these; specific ones are disjoint anyway."""
+        return overlaps(self.shared, self.pool)
 
     @cached_property
     def overlaps_among_all(self) -> dict[tuple[str, str], Overlap]:
         """The same, beside chance among all neurons."""
-        return overlaps(self.related)
+        return overlaps(self.shared)
 
     def _with_interval(self, row: Row, count: CountRow) -> Row:
         interval = self.intervals.get((row.thresholds, row.since, count))
@@ -108,10 +115,12 @@ class Analysis:
     """A named analysis; what it means stands in `options.MEANINGS`.
 
     rows: the numbers of one record; none where it needs an earlier record and there is none.
-    redrawn: its numbers follow from the classifications (and `View.drawn`) alone, and it gives as many rows in the same
-        order whatever they are: so it can be asked of every resample, and its numbers have intervals. Numbers that are
-        counts, or changes of counts, have theirs by `View.of_count` and `View.change`.
+    redrawn: its numbers follow from the classifications (and `View.resampled`) alone, and it gives as many rows in the
+        same order whatever they are: so it can be asked of every resample, and its numbers have intervals. Numbers that
+        are counts, or changes of counts, have theirs by `View.of_count` and `View.change`.
+    needs_degree: an identifier without a tau, and so without degrees and kinds, has no such numbers.
     """
 
     rows: Callable[[View], list[Row]]
     redrawn: bool = False
+    needs_degree: bool = False

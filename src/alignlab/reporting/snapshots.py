@@ -11,10 +11,11 @@ from typing import Any
 
 from alignlab.atomic import whole_file
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identified, Identifier
-from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE, CountRow, kind_counts
+from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.kinds import Convention
+from alignlab.neurons.summary import CountRow, kind_counts
 from alignlab.runs import step_of
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
@@ -39,8 +40,8 @@ class Snapshot:
     label: str
     trained: tuple[str, ...]
     unseen: tuple[str, ...]
-    result: Identified
-    own: Identified
+    result: Classification
+    own: Classification
     anchored: list[CountRow]
     reestimated: list[CountRow]
     losses: dict[str, float]
@@ -51,7 +52,7 @@ def summarise(
     counts: ActivationCounts,
     identifier: Identifier,
     trained: Collection[str],
-    anchor: Identified | None,
+    anchor: Classification | None,
     kinds: Convention = "paper",
     label: str = "",
 ) -> Snapshot:
@@ -176,13 +177,18 @@ def collect_csv(tables: Sequence[Path], path: Path) -> None:
                 out.writelines(file)
 
 
+def kinds_counted(snapshot: Snapshot) -> list[str]:
+    """What its rows count, in order: the kinds; where its identifier has no tau, the neurons selected."""
+    return list(dict.fromkeys(row.kind for row in snapshot.anchored if row.kind))
+
+
 def table_rows(snapshot: Snapshot, first: Snapshot | None) -> list[list[str]]:
     """The table that people read: a row a kind, its count and its change since the first snapshot.
 
     Columns: kind; all neurons and change; mean of the trained languages and change; of the unseen ones and change.
     Counts are those at anchored thresholds. The last row is the loss.
     """
-    rows = [_row(snapshot, first, kind) for kind in COUNTED_KINDS]
+    rows = [_row(snapshot, first, kind) for kind in kinds_counted(snapshot)]
     if snapshot.losses:
         cells = ["loss", "", ""]
         for languages in (snapshot.trained, snapshot.unseen):
@@ -201,44 +207,43 @@ def table_title(snapshot: Snapshot) -> str:
     """What the table's numbers are: sites, convention, thresholds."""
     layers, width = snapshot.shape
     result = snapshot.result
-    thresholds = ", ".join(f"{name} {value:.4f}" for name, value in result.thresholds.items())
-    return (
-        f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}, "
-        f"{int(result.selected.sum())} selected, {thresholds}"
-    )
+    thresholds = [f"{name} {value:.4f}" for name, value in result.thresholds.items()]
+    selected = f"{int(result.selected.sum())} selected"
+    return ", ".join([f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}", selected, *thresholds])
 
 
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     """How to read the table; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
     unseen = " ".join(snapshot.unseen) or "none"
+    thresholds = " and ".join(snapshot.result.thresholds)
     return (
         f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
-        f"change: since {since}, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
+        f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
 
 
-def _row(snapshot: Snapshot, first: Snapshot | None, kind: Kind) -> list[str]:
-    cells = [kind.label]
+def _row(snapshot: Snapshot, first: Snapshot | None, kind: str) -> list[str]:
+    cells = [kind]
     for group, languages in (
         ("all", snapshot.result.languages),
         ("trained", snapshot.trained),
         ("unseen", snapshot.unseen),
     ):
-        if group != "all" and (kind not in KINDS_OF_A_LANGUAGE or not languages):
+        value = _find(snapshot, group, kind) if languages else None
+        if value is None:
             cells += ["", ""]
             continue
         digits = 0 if group == "all" else 1
-        value = _find(snapshot, group, kind)
         before = _find(first, group, kind) if first else None
         cells += [_number(value, digits), _change(value, before, digits)]
     return cells
 
 
-def _find(snapshot: Snapshot, group: str, kind: Kind) -> float:
-    return next(
-        row.count for row in snapshot.anchored if row.group == group and row.kind == kind.label and row.layer is None
-    )
+def _find(snapshot: Snapshot, group: str, kind: str) -> float | None:
+    """None for a kind that is not counted by language."""
+    found = (row for row in snapshot.anchored if row.group == group and row.kind == kind and row.layer is None)
+    return next((row.count for row in found), None)
 
 
 def mean_loss(snapshot: Snapshot, languages: Sequence[str]) -> float:
