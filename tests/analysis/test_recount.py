@@ -97,7 +97,7 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     assert len(models) == 6
     assert {path.name for path in (run / "analysis/counts").iterdir()} == set(before)
     assert set(counted(run / "analysis/counts")) == {0, 1, 2}
-    shutil.copy(run / "checkpoints/step-000001/adapter_model.safetensors", run / "checkpoints/step-000002/")
+    shutil.copytree(run / "checkpoints/step-000001", run / "checkpoints/step-000002", dirs_exist_ok=True)
     assert main(argv) == 0
     assert models[6:] == [2]
 
