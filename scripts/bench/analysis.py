@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +42,7 @@ def hundred_snapshots(scale: Scale) -> list[Row]:
         # In another process: what it takes to make the counts would hide what it takes to read them.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             paths = pool.submit(write_counts, folder, shape).result()
-        page = PageOf("benchmark", folder, "ternary", asdict(TernaryConfig()))
+        page = PageOf("benchmark", folder, "ternary", TernaryConfig().model_dump(exclude={"name"}))
         records = [record(paths, step) for step in range(scale.snapshots)]
         return [reclassified(records, page, folder / "table.csv", shape), rendered(page, folder / "report.html")]
 
