@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from alignlab.neurons import ActivationCounts, Ternary, bootstrap, smallest_dtype, ternary
+from alignlab.neurons import ActivationCounts, Classification, bootstrap, smallest_dtype, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from bench.measuring import Row, Scale, median_seconds
 
@@ -63,9 +63,9 @@ def make_counts(g: int, shards: int, layers: int, neurons: int) -> ActivationCou
     )
 
 
-def ternary_row(section: str, shape: Sequence[int], classify: Callable[[], Ternary], rounds: int) -> Row:
+def ternary_row(section: str, shape: Sequence[int], classify: Callable[[], Classification], rounds: int) -> Row:
     """Seconds of a classification, with the lambda* that it found: at 0.2 there would have been little to look for."""
-    found: list[Ternary] = []
+    found: list[Classification] = []
 
     def work() -> None:
         found.clear()  # first, so that memory never holds two

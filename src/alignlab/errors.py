@@ -8,7 +8,7 @@ traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from alignlab.redaction import hide
@@ -45,6 +45,12 @@ class InputError(Exception):
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+def refuse_any(problems: Collection[Problem]) -> None:
+    """Raises InputError with all the problems, if there are any."""
+    if problems:
+        raise InputError(*problems)
 
 
 class UnsupportedModelError(InputError):

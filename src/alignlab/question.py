@@ -11,8 +11,10 @@ import torch
 import yaml
 
 from alignlab import console
+from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
+from alignlab.analysis.options import USUAL
 from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import Counted, Recount
 from alignlab.analysis.study import Study
@@ -24,7 +26,7 @@ from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
 from alignlab.neurons.counts_file import read_header
-from alignlab.neurons.identifiers import identifier_of
+from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
 from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
@@ -77,7 +79,7 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.log and self.wandb.resolved_mode() == "disabled":
             expected, fix = "a mode that logs", "Set wandb.mode=auto; by default it is that of the run."
             problems.append(Problem("log", "true, but wandb.mode is disabled", expected, fix))
-        problems += self._secrets()
+        problems += self._secrets() + self._identifier_problems()
         if self.counts is not None and self.models:
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
@@ -90,6 +92,32 @@ class AnalyzeConfig(AnalyzeOptions):
                 problems.append(Problem("run", found, "a run of alignlab.train", fix))
         if problems:
             raise InputError(*problems)
+
+    def _identifier_problems(self) -> list[Problem]:
+        """What is asked for by name and the identifier cannot give: kinds follow from tau, and so do resamples."""
+        identifier = identifier_of(self.identifier)
+        problems = reading_problems(identifier)
+        if has_tau(identifier):
+            return problems
+        name = name_of(identifier)
+        why = f"{name} has no tau, and so no degrees and kinds"
+        needing = [] if self.analyses == USUAL else [one for one in self.analyses if ANALYSES[one].needs_degree]
+        if needing:
+            fix = "Leave them out, or use ternary or lape."
+            problems.append(Problem("analyses", f"{' '.join(needing)}, but {why}", "analyses of sets", fix))
+        if self.intervals != "none":
+            problems.append(Problem("intervals", f"{self.intervals}, but {why}", "none", "Set intervals=none."))
+        if self.log:
+            problems.append(Problem("log", f"true, but {why}, which W&B shows", "false"))
+        return problems
+
+    @property
+    def asked(self) -> list[str]:
+        """The analyses but those that the identifier cannot answer; where these were named, they have been refused."""
+        return [name for name in self.analyses if self._answers(name)]
+
+    def _answers(self, analysis: str) -> bool:
+        return has_tau(identifier_of(self.identifier)) or not ANALYSES[analysis].needs_degree
 
     def _secrets(self) -> list[Problem]:
         """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
@@ -144,7 +172,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 identifier_of(self.identifier), options, self.kinds, self.resamples, self.seed, self._kept / "cache"
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
-        asked = list(dict.fromkeys([*self.analyses, *also]))
+        asked = [name for name in dict.fromkeys([*self.analyses, *also]) if self._answers(name)]
         return Study(identifier_of(self.identifier), asked, self.kinds, self.trained, neurons, resampling, resampled)
 
     @property
@@ -207,14 +235,16 @@ class AnalyzeConfig(AnalyzeOptions):
         identifier = to_plain(self)["identifier"]
         name = identifier.pop("name")
         options = ", ".join(f"{key} {value}" for key, value in identifier.items())
+        left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         console.heading("Plan of the analysis")
         console.table(
             [
                 *rows,
-                ("identifier", f"{name} ({options})"),
+                ("identifier", f"{name} ({options})" if options else name),
                 ("kinds", self.kinds),
-                ("analyses", " ".join(self.analyses)),
+                ("analyses", " ".join(self.asked)),
+                *([("left out", f"{' '.join(left_out)}: {name} has no tau, and so no kinds")] if left_out else []),
                 ("intervals", self.intervals_plan(records, recount)),
                 ("W&B", f"{self.wandb.resolved_mode()}, project {self.wandb.project}" if self.log else "no (log=true)"),
                 ("results", str(self.results)),

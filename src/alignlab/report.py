@@ -28,6 +28,7 @@ INTRO = "Write one HTML page that answers what changed in a run, or in several s
 def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
     # torch and all: once the config is known to be right
+    from alignlab.neurons.identifiers import identifier_of, require_tau
     from alignlab.reporting.page import check_page, write_page
     from alignlab.reporting.page_run import SHOWN
     from alignlab.reporting.png import check_png, figures_of, write_png
@@ -39,6 +40,8 @@ def run(config: ReportConfig) -> None:
     if images is not None:
         check_png(images, target)
     questions = [question(folder, config) for folder in config.folders]
+    for each in questions:
+        require_tau(identifier_of(each.identifier), "kinds, which the page shows")
     asked = [(each, each.records(each.recounting())) for each in questions]
     console.heading("Plan of the report")
     rows = [(folder, f"{len(records)} snapshots") for folder, (_, records) in zip(config.folders, asked, strict=True)]

@@ -18,9 +18,10 @@ from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.table import csv_text
 from alignlab.question import AnalyzeConfig
 from alignlab.reporting.counts_table import (
-    LINE_HEADER,
+    LINE_LOSSES,
     TABLE_ALIGN,
     TABLE_HEADER,
+    kinds_counted,
     line_of,
     table_note,
     table_rows,
@@ -59,7 +60,7 @@ def check_results(config: AnalyzeConfig) -> None:
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
     """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`.
 
-    sets: by language, the selected neurons above tau.
+    sets: by language, the selected neurons above tau.  The page shows kinds: without a tau there is none.
     """
     folder = config.results
     logged = config.wandb_analysis()
@@ -90,14 +91,16 @@ def _ask(
             table.write(csv_text(asked, header=first is None))
             first, last, last_counts = first or view.now, view.now, view.counts
             lines.append(line_of(view.now))
-            page.add(view, rows)
+            if view.now.result.has_degree:
+                page.add(view, rows)
             if logged is not None:
                 logged.add(view)
             advance()
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None
     NeuronSets.of(last.result, counts=last_counts).save(folder / "sets.safetensors")
-    write_page([page.page()], folder / "report.html")
+    if last.result.has_degree:
+        write_page([page.page()], folder / "report.html")
     return first, last, lines
 
 
@@ -121,8 +124,10 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     first, last = results.first, results.last
     if first is not last:
         console.say()
-        console.heading("Neurons by kind at each record, at the thresholds of the first")
-        console.table(results.lines, LINE_HEADER, "lrrrrrr")
+        how = "by kind at each record, at the thresholds of the first" if last.result.has_degree else "at each record"
+        console.heading(f"Neurons {how}")
+        header = ("record", *kinds_counted(last), *LINE_LOSSES)
+        console.table(results.lines, header, "l" + "r" * (len(header) - 1))
     console.say()
     console.heading(table_title(last))
     console.table(table_rows(last), TABLE_HEADER, TABLE_ALIGN)
@@ -131,12 +136,15 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         console.say(f"note: {last.result.reason}")
     console.say()
     console.heading("Written")
+    page = f"{results.folder / 'report.html'} (opens in a browser, offline)"
+    if not last.result.has_degree:
+        page = f"none: it shows kinds, and {last.result.identifier} finds sets only"
     wandb = [("W&B", results.wandb)] if results.wandb is not None else []
     console.table(
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
-            ("page", f"{results.folder / 'report.html'} (opens in a browser, offline)"),
+            ("page", page),
             ("question", str(results.folder / "config.yaml")),
             *wandb,
         ]

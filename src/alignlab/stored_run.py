@@ -15,8 +15,9 @@ from alignlab.analysis.records import snapshots_of
 from alignlab.analyze import beneath
 from alignlab.config import load
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identified, Identifier, identifier_of
+from alignlab.neurons.identifiers import Identifier, identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.options import AnalyzeOptions
 from alignlab.runs import RunFolder, step_of
@@ -89,7 +90,7 @@ class StoredRun:
         """How the run classifies its neurons."""
         return identifier_of(load(AnalyzeOptions, [f"run={self.folder}"], beneath)[0].identifier)
 
-    def classification(self, step: int, *, anchored: bool = True) -> Identified:
+    def classification(self, step: int, *, anchored: bool = True) -> Classification:
         """A snapshot's neurons as the run's own identifier classifies them.
 
         anchored: at the thresholds of the first snapshot, by which the run's changes are meant; else at its own.

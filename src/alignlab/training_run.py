@@ -18,6 +18,7 @@ from alignlab.environment import environment
 from alignlab.experiment import Experiment, PlannedSteps
 from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
 from alignlab.models.load import ModelConfig
+from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import TrainConfig
 from alignlab.redaction import hide_all
 from alignlab.reporting.closing import show_closing
@@ -35,6 +36,7 @@ NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entit
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     check_settings(to_plain(config), NAMES)
+    require_tau(identifier_of(config.identifier))
     experiment = Experiment(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(config.model_copy(update={"dry_run": False, "overwrite": False, "resume": "auto"}), hide_all)

@@ -91,7 +91,7 @@ def test_nothing_is_drawn_twice(
         raise AssertionError("drawn again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(noise, "resample", refuse)
+        patch.setattr(noise, "bootstrap", refuse)
         patch.setattr(noise, "chance_level", refuse)
         assert analyse(tmp_path, record(0), record(7), analyses=("kinds", "stability")) == rows
         for other in ({"seed": 4}, {}):

@@ -267,7 +267,7 @@ def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_args: object, **_options: object) -> None:
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(redraw, "over_drawn", refuse)
+    monkeypatch.setattr(redraw, "over_classified", refuse)
     assert rows_of(tmp_path, "survival") == rows
     assert set(tmp_path.iterdir()) == stored
     with pytest.raises(AssertionError, match="drawn again"):

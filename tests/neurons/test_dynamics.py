@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alignlab.errors import InputError
-from alignlab.neurons import Kind, Lape, Overlap, Ternary, lape, overlap, ternary
+from alignlab.neurons import Classification, Kind, Overlap, lape, overlap, ternary
 from alignlab.neurons.dynamics import (
     english_uniqueness,
     family_overlap,
@@ -36,7 +36,7 @@ def probabilities(seed: int) -> torch.Tensor:
 
 
 @pytest.fixture(params=[0, 1])
-def pair(request: pytest.FixtureRequest) -> tuple[Ternary, Ternary]:
+def pair(request: pytest.FixtureRequest) -> tuple[Classification, Classification]:
     """Two snapshots; the second is mostly like the first, anchored, and names its languages in another order."""
     first = probabilities(request.param)
     before = ternary(first, 0.3, 0.7, languages=LANGUAGES)
@@ -55,7 +55,9 @@ def same(found: float, part: int, whole: int) -> bool:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_moves_and_survival_are_those_of_counting_one_by_one(pair: tuple[Ternary, Ternary], convention: Any) -> None:
+def test_moves_and_survival_are_those_of_counting_one_by_one(
+    pair: tuple[Classification, Classification], convention: Any
+) -> None:
     before, after = (result.kinds(convention) for result in pair)
     expected = [[[0] * 5 for _ in range(5)] for _ in range(LAYERS)]
     for layer, n in CELLS:
@@ -75,7 +77,7 @@ def test_moves_and_survival_are_those_of_counting_one_by_one(pair: tuple[Ternary
     assert math.isnan(shares[Kind.UNASSIGNED]) == (convention == "all")
 
 
-def test_nothing_moves_between_a_snapshot_and_itself(pair: tuple[Ternary, Ternary]) -> None:
+def test_nothing_moves_between_a_snapshot_and_itself(pair: tuple[Classification, Classification]) -> None:
     kinds = pair[0].kinds()
     assert torch.equal(transitions(kinds, kinds), torch.diag(torch.bincount(kinds.flatten(), minlength=5)))
     assert survival(kinds, kinds) == dict.fromkeys(Kind, 1.0)
@@ -85,7 +87,9 @@ def test_nothing_moves_between_a_snapshot_and_itself(pair: tuple[Ternary, Ternar
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_survival_by_language_is_that_of_counting_one_by_one(pair: tuple[Ternary, Ternary], convention: Any) -> None:
+def test_survival_by_language_is_that_of_counting_one_by_one(
+    pair: tuple[Classification, Classification], convention: Any
+) -> None:
     before, after = pair
     first, second = before.kinds(convention), after.kinds(convention)
     found = survival_by_language(before, after, convention)
@@ -99,7 +103,7 @@ def test_survival_by_language_is_that_of_counting_one_by_one(pair: tuple[Ternary
     assert 0 < found["sw"][Kind.RELATED] < 1
 
 
-def snapshot(*owners: str) -> Ternary:
+def snapshot(*owners: str) -> Classification:
     """Two languages and a neuron for each of `owners`, which says who lies above tau, such as "ab"."""
     p = torch.tensor([[[0.9 if name in owner else 0.1 for owner in owners]] for name in "ab"], dtype=torch.float64)
     return ternary(p, 1.0, lambda_=0.0, threshold=0.5, languages=("a", "b"))
@@ -116,7 +120,7 @@ def test_a_neuron_that_changes_its_language_survives_in_its_kind_only() -> None:
     assert transitions(before.kinds("all"), after.kinds("all"))[Kind.GENERAL].tolist() == [0, 1, 0, 0, 0]
 
 
-def test_the_overlap_ratio_is_a_share_of_the_first_set(pair: tuple[Ternary, Ternary]) -> None:
+def test_the_overlap_ratio_is_a_share_of_the_first_set(pair: tuple[Classification, Classification]) -> None:
     before, after = pair
     found = overlap_ratios(before, after)
     assert list(found) == list(LANGUAGES)
@@ -170,7 +174,7 @@ def test_other_languages_and_shapes_are_not_compared(ask: Any) -> None:
 # English
 
 
-def slow_counts(result: Ternary | Lape, convention: Any) -> dict[str, dict[str, int]]:
+def slow_counts(result: Classification, convention: Any) -> dict[str, dict[str, int]]:
     kinds = result.kinds(convention)
     return {
         name: {

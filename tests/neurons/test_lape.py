@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, Kind, Lape, kind_counts, lape, ternary
+from alignlab.neurons import ActivationCounts, Classification, Kind, kind_counts, lape, ternary
 from alignlab.neurons.identifiers import IDENTIFIERS, LapeConfig, TernaryConfig
 
 LAYERS, NEURONS = 3, 40
@@ -85,9 +85,9 @@ def test_equals_the_loop_over_neurons(g: int) -> None:
             assert result.threshold == slow.tau
             assert result.degree.flatten().tolist() == [len(owners) for owners in slow.owners]
             assert result.general.flatten().tolist() == [len(owners) == g for owners in slow.owners]
-            assert result.entropy.flatten().tolist() == pytest.approx(slow.entropy, abs=1e-12)
+            assert result.scores["entropy"].flatten().tolist() == pytest.approx(slow.entropy, abs=1e-12)
             score = [h if own else math.inf for h, own in zip(slow.entropy, slow.owners, strict=True)]
-            assert result.score.flatten().tolist() == pytest.approx(score, abs=1e-12)
+            assert result.scores["score"].flatten().tolist() == pytest.approx(score, abs=1e-12)
             assert set(result.selected.flatten().nonzero().flatten().tolist()) == slow.selected
             assert bool(result.reason) == (len(slow.selected) < slow.k)
             assert list(result.sets) == list(result.above) == list(result.languages) == names(g)
@@ -108,7 +108,7 @@ def test_three_languages_by_hand() -> None:
     # The third is at .1, not above it; H is 0, H(.8, .2) = .5004 and ln 2 for the others.
     assert result.selected.tolist() == [[False, True, False, True, True]]
     expected = [0.0, 0.0, math.log(3), -0.8 * math.log(0.8) - 0.2 * math.log(0.2), math.log(2)]
-    assert result.entropy[0].tolist() == pytest.approx(expected, abs=1e-15)
+    assert result.scores["entropy"][0].tolist() == pytest.approx(expected, abs=1e-15)
     assert {name: own[0].nonzero().flatten().tolist() for name, own in result.sets.items()} == {
         "de": [1, 3],
         "sw": [4],
@@ -144,8 +144,11 @@ def test_permuting_the_languages_permutes_the_result_exactly(g: int) -> None:
         result, other = lape(counts, 0.2, 0.8), lape(moved, 0.2, 0.8)
         assert other.languages == tuple(counts.languages[i] for i in order)
         assert other.threshold == result.threshold
-        for field in ("selected", "degree", "general", "entropy", "score"):
+        for field in ("selected", "degree", "general"):
             assert torch.equal(getattr(other, field), getattr(result, field)), field
+        assert set(result.scores) == {"score", "entropy"}
+        for name, score in result.scores.items():
+            assert torch.equal(other.scores[name], score), name
         for name in counts.languages:
             assert torch.equal(other.sets[name], result.sets[name])
             assert torch.equal(other.above[name], result.above[name])
@@ -243,7 +246,7 @@ def test_the_selection_of_a_resample_puts_full_degrees_last_among_equal_scores()
 
 def test_the_table_serves_both_identifiers() -> None:
     counts = random_counts(4, 5)
-    result: Lape = lape(counts, 0.2, 0.8)
+    result: Classification = lape(counts, 0.2, 0.8)
     rows = kind_counts(result, ["language-0"], "selection")
     totals = {row.kind: row.value for row in rows if row.group == "all" and row.layer is None and row.kind}
     assert sum(totals.values()) == round(0.2 * LAYERS * NEURONS)

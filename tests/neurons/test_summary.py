@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from alignlab.neurons import Kind, Row, Ternary, kind_counts, ternary
+from alignlab.neurons import Classification, Kind, Row, kind_counts, ternary
 
 LANGUAGES = ["zh", "de", "sw", "th", "bn"]
 TRAINED = ("zh", "sw", "te")
@@ -15,7 +15,7 @@ LAYERS, NEURONS = 4, 60
 
 
 @pytest.fixture(params=range(3))
-def result(request: pytest.FixtureRequest) -> Ternary:
+def result(request: pytest.FixtureRequest) -> Classification:
     random = torch.Generator().manual_seed(request.param)
     rate = torch.rand(LAYERS, NEURONS, generator=random, dtype=torch.float64)
     spread = torch.rand(LAYERS, NEURONS, generator=random, dtype=torch.float64)
@@ -39,7 +39,7 @@ def counted(
     )  # fmt: skip
 
 
-def slow_rows(result: Ternary, convention: str) -> Iterator[Row]:
+def slow_rows(result: Classification, convention: str) -> Iterator[Row]:
     """The table as its schema says, by looping over neurons."""
     kinds = result.kinds(convention).tolist()  # type: ignore[arg-type]
     cells = [(layer, n) for layer in range(LAYERS) for n in range(NEURONS)]
@@ -71,7 +71,7 @@ def slow_rows(result: Ternary, convention: str) -> Iterator[Row]:
 
 
 @pytest.mark.parametrize("convention", ["paper", "selection", "all"])
-def test_the_table_holds_what_counting_one_by_one_finds(result: Ternary, convention: str) -> None:
+def test_the_table_holds_what_counting_one_by_one_finds(result: Classification, convention: str) -> None:
     rows = kind_counts(result, TRAINED, convention, step=7)  # type: ignore[arg-type]
     assert len(set(rows)) == len(rows)
     assert set(rows) == set(slow_rows(result, convention))
@@ -81,7 +81,7 @@ def test_the_table_holds_what_counting_one_by_one_finds(result: Ternary, convent
     assert sum(count > 0 for count in totals.values()) >= present
 
 
-def test_specific_neurons_belong_to_one_language_and_related_to_several(result: Ternary) -> None:
+def test_specific_neurons_belong_to_one_language_and_related_to_several(result: Classification) -> None:
     rows = kind_counts(result, TRAINED)
     by_language = {
         kind: sum(row.value for row in rows if row.group == "language" and row.kind == kind)
@@ -94,7 +94,7 @@ def test_specific_neurons_belong_to_one_language_and_related_to_several(result: 
     assert all(row.kind not in ("general", "unassigned") for row in rows if row.group != "all")
 
 
-def test_a_group_without_languages_has_no_rows(result: Ternary) -> None:
+def test_a_group_without_languages_has_no_rows(result: Classification) -> None:
     assert "unseen" not in {row.group for row in kind_counts(result, LANGUAGES)}
     assert "trained" not in {row.group for row in kind_counts(result, [])}
     assert "trained" not in {row.group for row in kind_counts(result, ["te"])}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, Kind, Ternary, ternary
+from alignlab.neurons import ActivationCounts, Classification, Kind, ternary
+from alignlab.neurons.ternary_identifier import paper_lambda
 
 LAYERS, NEURONS = 3, 40
 
@@ -80,12 +81,12 @@ class Slow:
         return -sum(q * math.log(q) for q in shares if q > 0)
 
 
-def agrees(result: Ternary, slow: Slow) -> None:
+def agrees(result: Classification, slow: Slow) -> None:
     g = len(result.languages)
     assert result.threshold == slow.tau
     assert result.degree.flatten().tolist() == slow.degree
     assert result.general.flatten().tolist() == [degree == g for degree in slow.degree]
-    assert result.score.flatten().tolist() == pytest.approx(slow.score, abs=1e-12)
+    assert result.scores["score"].flatten().tolist() == pytest.approx(slow.score, abs=1e-12)
     assert set(result.selected.flatten().nonzero().flatten().tolist()) == slow.selected
     assert list(result.sets) == list(result.above) == list(result.languages)
     for i, name in enumerate(result.languages):
@@ -135,7 +136,7 @@ def test_lambda_star_keeps_full_degree_out_and_reproduces_itself(g: int) -> None
         result = ternary(counts, top_rate, bar)
         again = ternary(counts, top_rate, bar, lambda_=result.lambda_)
         assert torch.equal(again.selected, result.selected)
-        assert torch.equal(again.score, result.score)
+        assert torch.equal(again.scores["score"], result.scores["score"])
         assert all(torch.equal(again.sets[name], result.sets[name]) for name in result.languages)
         assert not again.capped
         slow = Slow(counts, top_rate, bar, result.lambda_)
@@ -158,7 +159,7 @@ def test_lambda_star_keeps_full_degree_out_and_reproduces_itself(g: int) -> None
 def test_lambda_in_the_papers_units() -> None:
     result = ternary(random_counts(4, 5), 0.1, 0.9, lambda_=0.04)
     h = (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5
-    assert result.lambda_paper == pytest.approx(0.04 * math.log(5) / h, rel=1e-15)
+    assert paper_lambda(result.lambda_, 5) == pytest.approx(0.04 * math.log(5) / h, rel=1e-15)
 
 
 def test_degrees_sum_to_the_probabilities_above_the_threshold() -> None:
@@ -185,8 +186,11 @@ def test_permuting_the_languages_permutes_the_result_exactly(g: int) -> None:
         assert other.languages == tuple(counts.languages[i] for i in order)
         assert other.lambda_ == result.lambda_
         assert other.threshold == result.threshold
-        for field in ("selected", "degree", "general", "score", "normalised_entropy", "normalised_peak"):
+        for field in ("selected", "degree", "general"):
             assert torch.equal(getattr(other, field), getattr(result, field)), field
+        assert set(result.scores) == {"score", "entropy", "peak"}
+        for name, score in result.scores.items():
+            assert torch.equal(other.scores[name], score), name
         for name in counts.languages:
             assert torch.equal(other.sets[name], result.sets[name])
             assert torch.equal(other.above[name], result.above[name])
@@ -213,8 +217,8 @@ def test_a_language_without_tokens_keeps_its_place_and_has_an_empty_set() -> Non
 def test_neurons_that_never_fire_count_as_uniform() -> None:
     p = torch.tensor([[[0.0, 0.3, 0.9, 0.2]], [[0.0, 0.3, 0.1, 0.1]]], dtype=torch.float64)
     result = ternary(p, 0.5, 0.5, lambda_=0.0, languages=names(2))
-    assert result.normalised_entropy[0, 0] == 1
-    assert result.normalised_entropy[0, 1] == pytest.approx(1, abs=1e-15)
+    assert result.scores["entropy"][0, 0] == 1
+    assert result.scores["entropy"][0, 1] == pytest.approx(1, abs=1e-15)
     assert result.selected.tolist() == [[False, False, True, True]]
 
 
@@ -235,13 +239,13 @@ def test_identical_neurons_tie_to_the_last_bit_wherever_they_lie() -> None:
     for n in (1, 3, 7, 20_001):
         row = torch.rand(5, 1, 1, generator=random, dtype=torch.float64)
         p = row.expand(5, 2, n).clone()
-        assert len(ternary(p, 1.0, languages=names(5)).score.unique()) == 1
+        assert len(ternary(p, 1.0, languages=names(5)).scores["score"].unique()) == 1
 
 
 def test_every_neuron_of_a_large_model_is_reached() -> None:
     p = torch.rand(5, 2, 30_001, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     p[:, :, ::7] = 0
-    entropy = ternary(p, languages=names(5)).normalised_entropy.flatten()
+    entropy = ternary(p, languages=names(5)).scores["entropy"].flatten()
     for j in (*range(0, 60_002, 97), 60_000, 60_001):
         assert float(entropy[j]) == pytest.approx(Slow.entropy(p.flatten(1)[:, j].tolist()) / math.log(5), abs=1e-12)
 
@@ -260,7 +264,7 @@ def test_the_number_of_shards_changes_nothing() -> None:
     one = counts_of(counts.firings.sum(dim=1, keepdim=True), counts.tokens.sum(dim=1, keepdim=True))
     narrow = counts_of(counts.firings.to(torch.uint16), counts.tokens)
     for other in (one, narrow):
-        assert torch.equal(ternary(other, 0.2, 0.8).score, ternary(counts, 0.2, 0.8).score)
+        assert torch.equal(ternary(other, 0.2, 0.8).scores["score"], ternary(counts, 0.2, 0.8).scores["score"])
 
 
 PROBABILITIES = torch.rand(3, 2, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

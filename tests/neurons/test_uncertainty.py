@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, Identified, Kind, kind_counts, lape, ternary
+from alignlab.neurons import ActivationCounts, Classification, Kind, kind_counts, lape, ternary
 from alignlab.neurons.identifiers import LapeConfig, TernaryConfig
 from alignlab.neurons.probabilities import threshold_near, threshold_of
 from alignlab.neurons.resampling import draw_weights, resampled
@@ -80,7 +80,7 @@ def picked(counts: ActivationCounts, weights: np.ndarray) -> ActivationCounts:
     return dataclasses.replace(counts, **tensors)
 
 
-def table(result: Identified, kinds: Any) -> list[float]:
+def table(result: Classification, kinds: Any) -> list[float]:
     return [row.value for row in kind_counts(result, TRAINED, kinds)]
 
 
@@ -104,7 +104,7 @@ def test_intervals_are_those_of_classifying_every_resample_anew(
         tau = anchor.threshold if anchor is not None else None
         resample = picked(counts, weights)
         if isinstance(config, LapeConfig):
-            result: Identified = lape(resample, 0.2, 0.7, threshold=tau)
+            result: Classification = lape(resample, 0.2, 0.7, threshold=tau)
         else:
             result = ternary(resample, 0.2, 0.7, lambda_=held.lambda_, threshold=tau)
         values.append(table(result, kinds))
@@ -203,7 +203,7 @@ def test_differences_are_taken_pair_by_pair_with_the_same_draws(config: Any, anc
         for counts, result in zip((first, second), held, strict=True):
             tau = held[0].threshold if anchored else None
             if isinstance(config, LapeConfig):
-                again: Identified = lape(picked(counts, weights), 0.2, 0.7, threshold=tau)
+                again: Classification = lape(picked(counts, weights), 0.2, 0.7, threshold=tau)
             else:
                 again = ternary(picked(counts, weights), 0.2, 0.7, lambda_=result.lambda_, threshold=tau)
             pair.append(table(again, "all"))

@@ -8,7 +8,7 @@ import torch
 
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier
-from alignlab.neurons.uncertainty import CHANCE_DRAWS, resample
+from alignlab.neurons.uncertainty import CHANCE_DRAWS, bootstrap
 
 # A piece of a model that is quickly timed and large enough to stand for the rest; more resamples less few leave out
 # what is done once.
@@ -38,7 +38,7 @@ def _seconds(counts: ActivationCounts, identifier: Identifier, resamples: int) -
     taken = []
     for _ in range(2):
         start = time.perf_counter()
-        resample(counts, identifier, resamples=resamples)
+        bootstrap(counts, identifier, resamples=resamples)
         taken.append(time.perf_counter() - start)
     return min(taken)
 

@@ -18,12 +18,13 @@ from alignlab import console
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.checksums import read_checked, save_checked
 from alignlab.errors import InputError
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Floats
-from alignlab.neurons.uncertainty import chance_level, resample, resampled_losses
+from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
 
 # Part of every key: raise it when the numbers of a resample change.
 VERSION = 2
@@ -85,7 +86,7 @@ class Resampling:
         digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
         return Kept(self.cache / f"{digest[:24]}.safetensors")
 
-    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Identified) -> Noise:
+    def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
         anchored = self._resamples(counts, content, now.trained, anchor)
@@ -101,13 +102,13 @@ class Resampling:
         return Noise(content, values, anchored["kept"], self._chance(counts, content, anchor))
 
     def _resamples(
-        self, counts: ActivationCounts, content: str, trained: tuple[str, ...], anchor: Identified | None
+        self, counts: ActivationCounts, content: str, trained: tuple[str, ...], anchor: Classification | None
     ) -> dict[str, Tensor]:
         held = anchor.thresholds if anchor else None
         kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
         stored = kept.read()
         if stored is None:
-            drawn = resample(
+            drawn = bootstrap(
                 counts,
                 self.identifier,
                 trained,
@@ -120,7 +121,7 @@ class Resampling:
             kept.write(stored)
         return stored
 
-    def _chance(self, counts: ActivationCounts, content: str, anchor: Identified) -> dict[Kind, float]:
+    def _chance(self, counts: ActivationCounts, content: str, anchor: Classification) -> dict[Kind, float]:
         kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
         stored = kept.read()
         if stored is None:

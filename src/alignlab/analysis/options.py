@@ -70,7 +70,9 @@ MEANINGS: dict[AnalysisName, Meaning] = {
     "survival": Meaning("share of the neurons of each kind that are still of it", ""),
     "stability": Meaning("neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", ""),
     "losses": Meaning("loss of each language, mean of the trained and the unseen ones, change", ""),
-    "language_overlap": Meaning("what each pair of languages shares of its related neurons, beside chance", ""),
+    "language_overlap": Meaning(
+        "what each pair of languages shares of its related neurons (or its sets, without kinds), beside chance", ""
+    ),
     "family_overlap": Meaning("pairs within a language family against others, beyond chance", ""),
     "thresholds": Meaning("tau and whatever else neurons were classified with", ""),
 }

@@ -14,10 +14,9 @@ from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import Asked, Compared, Counted, View
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.drawn import Drawn
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.table import Row
-from alignlab.neurons.uncertainty import over_drawn, with_intervals
+from alignlab.neurons.uncertainty import ClassifiedResample, over_classified, with_intervals
 
 
 @dataclass(frozen=True)
@@ -148,15 +147,16 @@ def _redrawn(
         return {}
     columns = list(dict.fromkeys(column for _, column in questions if column))
 
-    def ask(drawn: Sequence[Drawn]) -> list[list[float]]:
-        again = replace(view, now=replace(view.now, result=drawn[-1]), noise=None, drawn=drawn[-1].p)
+    def ask(resamples: Sequence[ClassifiedResample]) -> list[list[float]]:
+        *of_earlier, of_now = resamples
+        again = replace(view, now=replace(view.now, result=of_now.result), noise=None, resampled=of_now.p)
         before = {
-            column: replace(earlier[column].snapshot, result=one)
-            for column, one in zip(columns, drawn[:-1], strict=True)
+            column: replace(earlier[column].snapshot, result=one.result)
+            for column, one in zip(columns, of_earlier, strict=True)
         }
         return [[row.value for row in _rows(name, again, before.get(column))] for name, column in questions]
 
-    found = over_drawn(
+    found = over_classified(
         [*(earlier[column].counts for column in columns), view.counts],
         resampling.identifier,
         ask,

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.summary import kind_counts
 from alignlab.neurons.table import ANCHORED, REESTIMATED, Row
@@ -30,8 +31,8 @@ class Snapshot:
     label: str
     trained: tuple[str, ...]
     unseen: tuple[str, ...]
-    result: Identified
-    own: Identified
+    result: Classification
+    own: Classification
     rows: list[Row]
     changes: list[Row]
     shape: tuple[int, int]

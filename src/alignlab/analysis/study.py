@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.redraw import Seen, asked
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.identifiers import Identifier, reading_problems, require_tau
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import check_pair
@@ -42,8 +43,13 @@ class Study:
     def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[Row]]]:
         """Each record, classified and anchored to the first, with its rows.
 
-        Raises InputError for a record that cannot be compared with the first.
+        Raises InputError for a record that cannot be compared with the first, and for analyses that need degrees of an
+        identifier that has none.
         """
+        refuse_any(reading_problems(self.identifier))
+        needing = [name for name in self.analyses if ANALYSES[name].needs_degree]
+        if needing:
+            require_tau(self.identifier, f"degrees for {' '.join(needing)}")
         first: Seen | None = None
         before: Seen | None = None
         for record in records:

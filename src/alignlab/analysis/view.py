@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ class View:
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
     noise: its resamples; None where they were not asked.
-    drawn: (G, L, N) probabilities of the resample that stands in for the record, if one does.
+    resampled: (G, L, N) probabilities of the resample that stands in for the record, if one does.
     """
 
     counts: ActivationCounts
@@ -34,7 +34,7 @@ class View:
     convention: Convention
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
-    drawn: Floats | None = None
+    resampled: Floats | None = None
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
@@ -44,38 +44,50 @@ class View:
     @cached_property
     def p(self) -> Floats:
         """(G, L, N) probabilities of the record, or of the resample in its place."""
-        if self.drawn is not None:
-            return self.drawn
+        if self.resampled is not None:
+            return self.resampled
         probabilities: Floats = self.counts.probabilities().numpy()
         return probabilities
 
     @property
-    def related(self) -> dict[str, Tensor]:
-        """By language, the related neurons that it owns, (L, N) bool."""
+    def shared(self) -> dict[str, Tensor]:
+        """By language, the neurons that it may share: the related ones that it owns, or its set without kinds."""
         result = self.now.result
+        if not result.has_degree:
+            return result.sets
         related = result.kinds(self.convention) == Kind.RELATED
         return {name: above & related for name, above in result.above.items()}
 
     @property
-    def pool(self) -> Tensor:
-        """From which neurons those of a language are: the selection, or those above tau where all have a kind."""
+    def pool(self) -> Tensor | None:
+        """From which neurons those of a language are: the selection, or those above tau where all have a kind.
+
+        None, for all neurons, where there are no kinds: sets are not taken from a selection then.
+        """
         result = self.now.result
+        if not result.has_degree:
+            return None
         return result.degree > 0 if self.convention == "all" else result.selected
 
     @cached_property
     def overlaps(self) -> dict[tuple[str, str], Overlap]:
-        """Of each pair of languages, what they share of their related neurons; specific ones are disjoint anyway."""
-        return overlaps(self.related, self.pool)
+        """Of each pair of languages, what they share of these; specific ones are disjoint anyway."""
+        return overlaps(self.shared, self.pool)
 
     @cached_property
     def overlaps_among_all(self) -> dict[tuple[str, str], Overlap]:
         """The same, beside chance among all neurons."""
-        return overlaps(self.related)
+        return overlaps(self.shared)
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named analysis; which of the three below says how its numbers come about, `options.MEANINGS` what it means."""
+    """A named analysis; which of the three below says how its numbers come about, `options.MEANINGS` what it means.
+
+    needs_degree: an identifier without a tau, and so without degrees and kinds, has no such numbers.
+    """
+
+    needs_degree: bool = field(default=False, kw_only=True)
 
     @property
     def shows(self) -> tuple[str, ...]:
@@ -103,8 +115,8 @@ class Asked(Analysis):
     """Numbers of one record, and their changes.
 
     rows: the numbers, in the same order for every record.
-    redrawn: they follow from the classification (and `View.drawn`) alone, and are as many whatever it is: so they are
-        asked of every resample, which gives them intervals.
+    redrawn: they follow from the classification (and `View.resampled`) alone, and are as many whatever it is: so they
+        are asked of every resample, which gives them intervals.
     """
 
     rows: Callable[[View], list[Row]]

@@ -23,7 +23,7 @@ from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identifier, TernaryConfig
+from alignlab.neurons.identifiers import Identifier, TernaryConfig, require_tau
 from alignlab.neurons.table import collect_csv, csv_text, write_csv
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, PromptProbe, build_probe
@@ -49,7 +49,7 @@ class SnapshotTaker:
     folder: where the folder `neurons` is made.
     overwrite: replace the snapshots that an earlier training left in the folder; by default they are refused.
     trained: languages in training; all others of the probe are unseen.
-    identifier: how neurons are classified.
+    identifier: how neurons are classified; one with a tau, as it is kinds that are followed.
     loss: also measure the loss over the counted tokens.
     statistics: what is counted beside the firings of each neuron: `documents` with a firing; `moments`, sum and sum of
         squares of its activations; their `maximum`.
@@ -57,7 +57,8 @@ class SnapshotTaker:
     show: print a table at every snapshot.
     abandonable: entered around the counting; gives whether to count, and may end it by swallowing what is raised.
 
-    Raises `InputError` for texts without a tokenizer, a language without a token to count, or another statistic.
+    Raises `InputError` for texts without a tokenizer, a language without a token to count, another statistic, or an
+    identifier without kinds.
     """
 
     example: ClassVar[str] = "module.student"  # how a user of the callback may reach one of several models
@@ -79,13 +80,13 @@ class SnapshotTaker:
         show: bool = True,
         abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
+        self.identifier: Identifier = require_tau(identifier or TernaryConfig())
         self.probe = probe if isinstance(probe, Probe | PromptProbe) else self._probe_of_texts(probe, tokenizer)
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.steps = steps
         self.overwrite = overwrite
         self.trained = tuple(trained)
-        self.identifier: Identifier = identifier or TernaryConfig()
         self.loss = loss
         self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model

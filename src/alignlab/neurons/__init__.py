@@ -7,17 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alignlab.neurons.classification import Classification
     from alignlab.neurons.counts import ActivationCounts, merge, smallest_dtype
     from alignlab.neurons.counts_file import CountsHeader, read_header
-    from alignlab.neurons.identifiers import Identified, Identifier
+    from alignlab.neurons.identifiers import Identifier
     from alignlab.neurons.kinds import Kind
-    from alignlab.neurons.lape_identifier import Lape, lape
+    from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.options import Convention
     from alignlab.neurons.overlaps import Overlap, overlap
     from alignlab.neurons.sets import NeuronSets
     from alignlab.neurons.summary import kind_counts
     from alignlab.neurons.table import Row
-    from alignlab.neurons.ternary_identifier import Ternary, ternary
+    from alignlab.neurons.ternary_identifier import ternary
     from alignlab.neurons.uncertainty import (
         Bootstrap,
         Difference,
@@ -27,17 +28,18 @@ if TYPE_CHECKING:
     )
 
 _PLACES = {
+    "classification": "Classification",
     "counts": "ActivationCounts merge smallest_dtype",
     "counts_file": "CountsHeader read_header",
-    "identifiers": "Identified Identifier",
+    "identifiers": "Identifier",
     "kinds": "Kind",
-    "lape_identifier": "Lape lape",
+    "lape_identifier": "lape",
     "options": "Convention",
     "overlaps": "Overlap overlap",
     "sets": "NeuronSets",
     "summary": "kind_counts",
     "table": "Row",
-    "ternary_identifier": "Ternary ternary",
+    "ternary_identifier": "ternary",
     "uncertainty": "Bootstrap Difference bootstrap bootstrap_difference chance_level",
 }
 
@@ -52,17 +54,15 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "ActivationCounts",
     "Bootstrap",
+    "Classification",
     "Convention",
     "CountsHeader",
     "Difference",
-    "Identified",
     "Identifier",
     "Kind",
-    "Lape",
     "NeuronSets",
     "Overlap",
     "Row",
-    "Ternary",
     "bootstrap",
     "bootstrap_difference",
     "chance_level",

@@ -10,7 +10,7 @@ import bisect
 
 import numpy as np
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.probabilities import Bools, Floats
 
 
@@ -72,5 +72,4 @@ def _check_room(target: Bools, free: Bools, name: str) -> None:
         if needed > there:
             found = f"layer {layer} has {there} neurons outside every set, and {needed} in it"
             problems.append(Problem(f"control of {name!r}", found, "at least as many outside as in it"))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)

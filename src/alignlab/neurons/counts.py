@@ -22,6 +22,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, read_counts, write_counts
 from alignlab.neurons.fields import FIELDS, Field, smallest_dtype, table
+from alignlab.neurons.wording import in_words
 from alignlab.redaction import hide
 
 
@@ -67,6 +68,16 @@ class ActivationCounts:
         problems = problems_of(self)
         if problems:
             raise InputError(*problems)
+
+    def __repr__(self) -> str:
+        _, shards, layers, neurons = self.shape
+        names = {"step": self.step, "model": hide(self.model), "trained": in_words(self.trained_languages)}
+        facts = [f"{layers} x {neurons} neurons at {self.site}", f"{shards} shards"]
+        facts += [f"{name} {value}" for name, value in names.items() if value not in ("", None)]
+        pairs = zip(self.languages, self.language_tokens().tolist(), strict=True)
+        tokens = in_words([f"{language} {number}" for language, number in pairs])
+        of = f"tokens ({self.scope}) of {len(self.languages)} languages"
+        return f"<ActivationCounts: {', '.join(facts)}\n {of}: {tokens}>"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
-from alignlab.neurons.identifiers import Identified
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import grid_problems, require_alike
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.overlaps import Overlap, overlap
+from alignlab.neurons.overlaps import Overlap, overlap, share
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.summary import KINDS_OF_A_LANGUAGE
 
@@ -27,7 +28,7 @@ from alignlab.neurons.summary import KINDS_OF_A_LANGUAGE
 def transitions(before: Tensor, after: Tensor, layers: bool = False) -> Tensor:
     """How many neurons went from each kind to each, NONE included: (5, 5) int64, row = kind before, column = after.
 
-    before, after: (L, N) int8 codes of `Kind`, as `Identified.kinds` gives them, both by the same convention.
+    before, after: (L, N) int8 codes of `Kind`, as `Classification.kinds` gives them, both by the same convention.
     layers: the table of each layer instead, (L, 5, 5).
 
     Rows add up to the counts before, columns to those after. Raises InputError for other types, shapes that differ, and
@@ -47,11 +48,11 @@ def survival(before: Tensor, after: Tensor) -> dict[Kind, float]:
     before, after: as for `transitions`, and refused as there. A snapshot against itself gives 1.
     """
     table = transitions(before, after)
-    return {kind: _share(int(table[kind, kind]), int(table[kind].sum())) for kind in Kind}
+    return {kind: share(int(table[kind, kind]), int(table[kind].sum())) for kind in Kind}
 
 
 def survival_by_language(
-    before: Identified, after: Identified, convention: Convention = "paper"
+    before: Classification, after: Classification, convention: Convention = "paper"
 ) -> dict[str, dict[Kind, float]]:
     """Of the neurons that a language owns of a kind before, the share that it owns after, and that kind they are then.
 
@@ -67,7 +68,7 @@ def survival_by_language(
         had = np.count_nonzero(first[kind], axis=(1, 2)).tolist()
         kept = np.count_nonzero(first[kind] & second[kind], axis=(1, 2)).tolist()
         for name, part, whole in zip(before.languages, kept, had, strict=True):
-            shares[name][kind] = _share(part, whole)
+            shares[name][kind] = share(part, whole)
     return shares
 
 
@@ -76,7 +77,7 @@ def overlap_ratio(a: Tensor, b: Tensor) -> float:
     return overlap(a, b).ratio
 
 
-def overlap_ratios(before: Identified, after: Identified) -> dict[str, float]:
+def overlap_ratios(before: Classification, after: Classification) -> dict[str, float]:
     """By language, the share of its set (selected and above tau) before that is in its set after; see `overlap_ratio`.
 
     Raises InputError for classifications of other languages or other L, N.
@@ -107,7 +108,7 @@ class EnglishUniqueness:
 
 
 def english_uniqueness(
-    result: Identified, trained: Collection[str], convention: Convention = "paper", english: str = "en"
+    result: Classification, trained: Collection[str], convention: Convention = "paper", english: str = "en"
 ) -> EnglishUniqueness:
     """How far English stands out, as Zhang et al. 2025 found; and the unseen languages with and without it.
 
@@ -133,7 +134,7 @@ def english_uniqueness(
         f"unseen without {english}": [name for name in unseen if name != english],
     }
     others = mean([name for name in names if name != english])
-    ratios = {label: _share(counts[english][label], others[label]) for label in numbers}
+    ratios = {label: share(counts[english][label], others[label]) for label in numbers}
     means = {group: mean(members) for group, members in groups.items() if members}
     return EnglishUniqueness(convention, english, counts, ratios, means)
 
@@ -185,41 +186,26 @@ def _pair_mean(shared: list[Overlap]) -> PairMean:
     )
 
 
-def _owned(result: Identified, names: Collection[str], convention: Convention) -> dict[Kind, Bools]:
+def _owned(result: Classification, names: Collection[str], convention: Convention) -> dict[Kind, Bools]:
     """By kind that languages own, the neurons that each owns, (G, L, N) in the order of `names`."""
     codes = result.kinds(convention).numpy()
     above = np.stack([result.above[name].numpy() for name in names])
     return {kind: above & (codes == kind) for kind in KINDS_OF_A_LANGUAGE}
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
-
-
 def _check_kinds(before: Tensor, after: Tensor) -> None:
-    problems = []
-    for name, codes in (("before", before), ("after", after)):
-        shape, expected = tuple(codes.shape), tuple(before.shape) if before.ndim == 2 else "two axes"
-        if codes.ndim != 2 or shape != tuple(before.shape) or codes.dtype != torch.int8:
-            found = f"shape {shape} of {codes.dtype}"
-            problems.append(Problem(name, found, f"{expected} of torch.int8, (layers, neurons), kinds of one model"))
-        elif codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < len(Kind):
+    given = {"before": before, "after": after}
+    problems = grid_problems(given, torch.int8)
+    wrong = {problem.where for problem in problems}
+    for name, codes in given.items():
+        if name not in wrong and not 0 <= int(codes.min()) <= int(codes.max()) < len(Kind):
             found = f"codes from {int(codes.min())} to {int(codes.max())}"
             problems.append(Problem(name, found, f"codes of Kind, 0 to {len(Kind) - 1}"))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
 
 
-def _check_pair(before: Identified, after: Identified) -> None:
-    problems = []
-    if set(before.languages) != set(after.languages):
-        found, expected = ", ".join(after.languages), ", ".join(before.languages)
-        problems.append(Problem("languages of the second classification", found, f"{expected}, as in the first"))
-    if before.degree.shape != after.degree.shape:
-        found, expected = (f"{tuple(result.degree.shape)} layers, neurons" for result in (after, before))
-        problems.append(Problem("shape of the second classification", found, f"{expected}, as in the first"))
-    if problems:
-        raise InputError(*problems)
+def _check_pair(before: Classification, after: Classification) -> None:
+    require_alike("classification", (before.languages, after.languages), (before.shape, after.shape))
 
 
 def _check_families(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> None:
@@ -230,5 +216,4 @@ def _check_families(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapp
             problems.append(Problem(f"pair {a!r}, {b!r}", "a language and itself", "two languages"))
         elif a > b and (b, a) in overlaps:
             problems.append(Problem(f"pair {b!r}, {a!r}", "there twice, in both orders", "each pair once"))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)

@@ -2,58 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
-from torch import Tensor
-
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.classification import Classification, lacking
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.lape_identifier import Lape, lape, lowest_finite
-from alignlab.neurons.options import Convention, IdentifierOptions, LapeOptions, TernaryOptions
+from alignlab.neurons.lape_identifier import lape, lowest_finite
+from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.neurons.probabilities import Bools, Floats, Integers, entropy_of
 from alignlab.neurons.selection import lowest, selection_size
-from alignlab.neurons.ternary_identifier import Ternary, score_terms, ternary
+from alignlab.neurons.ternary_identifier import score_terms, ternary
 
-
-class Identified(Protocol):
-    """What every identifier returns, whatever else it does: the fields are those of `Ternary`.
-
-    thresholds: by name, in the order in which people read them; `threshold`, tau, is one of them.
-    """
-
-    @property
-    def languages(self) -> tuple[str, ...]: ...
-    @property
-    def sets(self) -> dict[str, Tensor]: ...
-    @property
-    def above(self) -> dict[str, Tensor]: ...
-    @property
-    def selected(self) -> Tensor: ...
-    @property
-    def degree(self) -> Tensor: ...
-    @property
-    def general(self) -> Tensor: ...
-    @property
-    def threshold(self) -> float: ...
-    @property
-    def thresholds(self) -> dict[str, float]: ...
-    @property
-    def reason(self) -> str: ...
-    def kinds(self, convention: Convention = "paper") -> Tensor: ...
+RecordName = Literal["counts", "means", "importance"]
 
 
 class Identifier(Protocol):
     """An identifier with its options.
+
+    reads: which record it classifies: `counts` of firings, `means` of activations by document, or `importance`.
+    """
+
+    reads: ClassVar[RecordName]
+
+    def identify(self, record: Any, /, anchor: Classification | None = None) -> Classification:
+        """Classify; with `anchor`, at the thresholds of that classification, if it has any."""
+
+
+@runtime_checkable
+class TauIdentifier(Identifier, Protocol):
+    """An identifier of counts with a tau, and so degrees and kinds; resamples of its record can be classified alike.
 
     bar: tau is the probability of rank round(bar * G * L * N) of all.
     """
 
     bar: float
 
-    def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Identified:
-        """Classify; with `anchor`, at the thresholds of that classification."""
-
-    def select(self, p: Floats, degree: Integers, held: Identified) -> Bools:
+    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
         """The selection alone, (n,) bool, with everything but tau as in the classification `held`.
 
         p: (G, n) probabilities. degree: (n,), in how many languages each neuron lies above tau. Nothing is checked:
@@ -64,17 +48,18 @@ class Identifier(Protocol):
 class TernaryConfig(TernaryOptions):
     """Language-specific, language-related and general neurons (Zhang et al. 2025)."""
 
-    def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Ternary:
+    reads: ClassVar[RecordName] = "counts"
+
+    def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
         """Classify; with `anchor`, at the threshold and lambda of that classification."""
         if anchor is None:
             return ternary(counts, self.top_rate, self.bar, self.lambda_)
-        if not isinstance(anchor, Ternary):
-            raise InputError(Problem("anchor", type(anchor).__name__, "a classification by the same identifier"))
+        if "lambda" not in anchor.thresholds:
+            raise InputError(Problem("anchor", f"by {anchor.identifier}", "a classification by the same identifier"))
         return ternary(counts, self.top_rate, self.bar, anchor.lambda_, threshold=anchor.threshold)
 
-    def select(self, p: Floats, degree: Integers, held: Identified) -> Bools:
-        """See `Identifier.select`."""
-        assert isinstance(held, Ternary)
+    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
+        """See `TauIdentifier.select`."""
         g, n = p.shape
         entropy, peak = score_terms(p)
         return lowest(entropy - held.lambda_ * peak, selection_size(self.top_rate, n), later=degree == g)
@@ -83,12 +68,14 @@ class TernaryConfig(TernaryOptions):
 class LapeConfig(LapeOptions):
     """Neurons that few languages activate, by the entropy of their probabilities (Tang et al. 2024)."""
 
-    def identify(self, counts: ActivationCounts, anchor: Identified | None = None) -> Lape:
+    reads: ClassVar[RecordName] = "counts"
+
+    def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
         """Select; with `anchor`, at the threshold of that selection."""
         return lape(counts, self.top_rate, self.bar, threshold=anchor.threshold if anchor is not None else None)
 
-    def select(self, p: Floats, degree: Integers, held: Identified) -> Bools:
-        """See `Identifier.select`."""
+    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
+        """See `TauIdentifier.select`."""
         score = entropy_of(p)
         score[degree == 0] = float("inf")
         return lowest_finite(score, degree, selection_size(self.top_rate, p.shape[1]))
@@ -100,3 +87,29 @@ IDENTIFIERS: dict[str, type[TernaryConfig | LapeConfig]] = {"ternary": TernaryCo
 def identifier_of(options: IdentifierOptions) -> Identifier:
     """The identifier that the options name, with them."""
     return IDENTIFIERS[options.name].of(options)
+
+
+def name_of(identifier: Identifier) -> str:
+    """The name by which an identifier is asked for; that of its class where it has none."""
+    return next((name for name, kind in IDENTIFIERS.items() if kind is type(identifier)), type(identifier).__name__)
+
+
+def has_tau(identifier: Identifier) -> TypeGuard[TauIdentifier]:
+    """Whether what it finds has degrees and kinds, and whether its counts can be resampled."""
+    return isinstance(identifier, TauIdentifier)
+
+
+def require_tau(identifier: Identifier, what: str = "degrees and kinds") -> TauIdentifier:
+    """The identifier; raises InputError for one without a tau, from which `what` follows, or of another record."""
+    refuse_any(reading_problems(identifier))
+    if not has_tau(identifier):
+        raise InputError(lacking(name_of(identifier), "tau", what))
+    return identifier
+
+
+def reading_problems(identifier: Identifier, there: RecordName = "counts") -> list[Problem]:
+    """Why an identifier cannot read the record that is there; empty where it can."""
+    if identifier.reads == there:
+        return []
+    found = f"it reads {identifier.reads}, but what is here are {there}"
+    return [Problem(f"identifier {name_of(identifier)}", found, f"an identifier that reads {there}")]

@@ -104,5 +104,8 @@ def largest_attained(attained: Callable[[float], bool], bottom: float, top: floa
         step, spoilt = step + max(unit, step if step > 16 * unit else 0), value
         value = max(bottom, top - step)
     while value < (middle := (value + spoilt) / 2) < spoilt:
-        value, spoilt = (middle, spoilt) if attained(middle) else (value, middle)
+        if attained(middle):
+            value = middle
+        else:
+            spoilt = middle
     return value

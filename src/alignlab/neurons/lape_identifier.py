@@ -7,14 +7,13 @@ languages, have the lowest entropy. Every language in which a selected neuron li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from alignlab.errors import refuse_any
+from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.kinds import Convention, kinds_of
 from alignlab.neurons.probabilities import (
     Bools,
     Floats,
@@ -24,47 +23,9 @@ from alignlab.neurons.probabilities import (
     named_probabilities,
     threshold_of,
 )
-from alignlab.neurons.selection import check_threshold, lowest, selection_size
+from alignlab.neurons.selection import lowest, selection_size, threshold_problems
 
-
-@dataclass(frozen=True, eq=False)
-class Lape:
-    """A selection of L * N neurons by their entropy over G languages.
-
-    languages: G names; the order of `sets` and `above`.
-    sets: by language, (L, N) bool: selected and above tau. Empty ones are there too.
-    above: by language, (L, N) bool: above tau, selected or not.
-    selected: (L, N) bool, the K lowest entropies among the neurons above tau in some language.
-    degree: (L, N) int64, number of languages in which the neuron lies above tau; at least 1 where selected.
-    general: (L, N) bool, of degree G, over all neurons.
-    threshold: tau. Where it is the highest probability there is, no neuron lies above it.
-    reason: why fewer than K neurons are selected, in plain text, else empty.
-    entropy: (L, N) float64, in nats, of every neuron; 0 where it never fires.
-    score: (L, N) float64, what is selected by: the entropy, infinite where the neuron lies above tau in no language.
-    """
-
-    languages: tuple[str, ...]
-    sets: dict[str, Tensor]
-    above: dict[str, Tensor]
-    selected: Tensor
-    degree: Tensor
-    general: Tensor
-    threshold: float
-    reason: str
-    entropy: Tensor
-    score: Tensor
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """What another selection can be anchored to."""
-        return {"tau": self.threshold}
-
-    def kinds(self, convention: Convention = "paper") -> Tensor:
-        """The Kind of every neuron, (L, N) int8; the conventions are those of `alignlab.neurons.kinds.kinds_of`.
-
-        No neuron is unassigned: one that lies above tau in no language is not selected.
-        """
-        return kinds_of(self.degree, self.selected, len(self.languages), convention)
+NAME = "lape"
 
 
 def lape(
@@ -74,7 +35,7 @@ def lape(
     *,
     threshold: float | None = None,
     languages: Sequence[str] | None = None,
-) -> Lape:
+) -> Classification:
     """Select the neurons of lowest entropy.
 
     counts: the record, or (G, L, N) float64 probabilities, with `languages` naming the rows.
@@ -82,13 +43,17 @@ def lape(
     bar: tau is the probability of rank round(bar * G * L * N) of all; above it means strictly greater.
     threshold: tau itself, in place of `bar`; this anchors one classification to another.
 
+    The scores of the result are `entropy`, in nats, 0 where a neuron never fires; and `score`, what is selected by: the
+    entropy, infinite where the neuron lies above tau in no language. Its reason says why fewer than K are selected. No
+    neuron is of the kind unassigned: one that lies above tau in no language is not selected.
+
     Equal entropies go by position. The order of the languages changes nothing else than the order of the result.
     Raises InputError for parameters out of range, fewer than two languages, and counters that carry no information.
     """
     names, probabilities = named_probabilities(counts, languages)
     g, layers, neurons = probabilities.shape
     k = selection_size(top_rate, layers * neurons)
-    check_threshold(threshold)
+    refuse_any(threshold_problems(threshold))
     p = probabilities.numpy().reshape(g, layers * neurons)
 
     tau = threshold_of(p, bar) if threshold is None else float(threshold)
@@ -98,23 +63,10 @@ def lape(
     score = np.where(degree > 0, entropy, np.inf)
     selected = lowest_finite(score, degree, k)
 
-    def grid(values: Bools | Floats | Integers) -> Tensor:
-        return torch.from_numpy(values).view(*values.shape[:-1], layers, neurons)
-
     found = int(selected.sum())
     reason = "" if found == k else f"only {found} of the {k} neurons to select lie above the threshold in any language"
-    return Lape(
-        languages=names,
-        sets=dict(zip(names, grid(above & selected), strict=True)),
-        above=dict(zip(names, grid(above), strict=True)),
-        selected=grid(selected),
-        degree=grid(degree),
-        general=grid(degree == g),
-        threshold=tau,
-        reason=reason,
-        entropy=grid(entropy),
-        score=grid(score),
-    )
+    scores = {"score": score, "entropy": entropy}
+    return by_tau(NAME, names, above, selected, (layers, neurons), {"tau": tau}, scores, reason)
 
 
 def lowest_finite(score: Floats, degree: Integers, k: int) -> Bools:

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.probabilities import Floats, Integers
 
 PARTS = ("understanding", "shared semantic space", "output space transformation", "vocabulary output")
@@ -184,5 +184,4 @@ def _check(values: Floats, axes: int, segments: int, layers: int | None = None) 
         problems += too_few(shape[-1])
     if not 1 <= segments <= MOST_SEGMENTS:
         problems.append(Problem("segments", f"{segments}", f"1 to {MOST_SEGMENTS}"))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
+from alignlab.neurons.checks import grid_problems
 from alignlab.neurons.probabilities import Integers
 
 
@@ -52,13 +52,11 @@ def overlap(a: Tensor, b: Tensor, pool: Tensor | None = None) -> Overlap:
 
 def overlaps(sets: Mapping[str, Tensor], pool: Tensor | None = None) -> dict[tuple[str, str], Overlap]:
     """Compare every pair of some sets, each pair once in the order of the sets; see `overlap`."""
-    arrays = {name: np.asarray(mask) for name, mask in sets.items()}
-    among = None if pool is None else np.asarray(pool)
-    _check(arrays, among)
-    names = list(arrays)
-    masks = np.stack(list(arrays.values()))
+    _check(sets, pool)
+    names = list(sets)
+    masks = np.stack([mask.numpy() for mask in sets.values()])
     of = masks.sum(axis=2)
-    n = among.sum(axis=1) if among is not None else np.full(masks.shape[1], masks.shape[2])
+    n = np.full(masks.shape[1], masks.shape[2]) if pool is None else pool.numpy().sum(axis=1)
     # Neurons in no set have nothing in common: a product of matrices over the others counts all pairs, exactly.
     members = masks[:, masks.any(axis=0)].astype(np.float64)
     common = (members @ members.T).astype(np.int64).tolist()
@@ -77,31 +75,28 @@ def _overlap(of_a: Integers, of_b: Integers, n: Integers, size_a: int, size_b: i
         size_a=size_a,
         size_b=size_b,
         common=common,
-        jaccard=_share(common, size_a + size_b - common),
+        jaccard=share(common, size_a + size_b - common),
         expected=expected,
-        chance=_share(expected, size_a + size_b - expected),
-        z=_share(common - expected, math.sqrt(variance)),
-        ratio=_share(common, size_a),
+        chance=share(expected, size_a + size_b - expected),
+        z=share(common - expected, math.sqrt(variance)),
+        ratio=share(common, size_a),
     )
 
 
-def _check(arrays: Mapping[str, NDArray[Any]], pool: NDArray[Any] | None) -> None:
-    shape = next(iter(arrays.values())).shape
-    problems = [
-        Problem(name, f"shape {array.shape} of {array.dtype}", f"{shape} of bool, (layers, neurons)")
-        for name, array in [*arrays.items(), *([] if pool is None else [("pool", pool)])]
-        if array.dtype != np.bool_ or array.ndim != 2 or array.shape != shape
-    ]
-    if pool is not None and not problems:
-        outside = {name: int((array & ~pool).sum()) for name, array in arrays.items()}
-        problems = [
-            Problem(name, f"{number} neurons outside the pool", "neurons of the pool only")
-            for name, number in outside.items()
-            if number
-        ]
-    if problems:
-        raise InputError(*problems)
+def _check(sets: Mapping[str, Tensor], pool: Tensor | None) -> None:
+    pools = {} if pool is None else {"pool": pool}
+    refuse_any(grid_problems({**sets, **pools}, torch.bool))
+    if pool is not None:
+        outside = {name: int((mask & ~pool).sum()) for name, mask in sets.items()}
+        refuse_any(
+            [
+                Problem(name, f"{number} neurons outside the pool", "neurons of the pool only")
+                for name, number in outside.items()
+                if number
+            ]
+        )
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """part / whole, NaN of nothing."""
     return part / whole if whole else math.nan

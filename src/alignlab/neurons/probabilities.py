@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import range_problems
 from alignlab.neurons.counts import ActivationCounts
 
 Floats = NDArray[np.float64]
@@ -106,12 +107,8 @@ def _check_form(names: tuple[str, ...], probabilities: Tensor) -> None:
     elif probabilities.dtype != torch.float64:
         problems.append(Problem("probabilities", f"{probabilities.dtype}", "torch.float64: others round"))
     else:
-        low, high = (float(value) for value in torch.aminmax(probabilities))
-        # Written so that NaN, which aminmax hands on, is refused too.
-        if not (low >= 0 and high <= 1):
-            problems.append(Problem("probabilities", f"values from {low} to {high}", "values from 0 to 1"))
-    if problems:
-        raise InputError(*problems)
+        problems += range_problems("probabilities", probabilities)
+    refuse_any(problems)
 
 
 def _check_information(probabilities: Floats) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.probabilities import Floats
@@ -102,5 +102,4 @@ def check_shards(counts: ActivationCounts) -> None:
             found = f"saturated: every neuron is active on all {of} tokens, so the counter carries no information"
             fix = "Count a neuron as active where its activation is > 0, not != 0."
             problems.append(Problem(where, found, "shares of the tokens", fix))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)

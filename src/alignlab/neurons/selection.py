@@ -30,7 +30,8 @@ def lowest(score: Floats, k: int, later: Bools | None = None) -> Bools:
     return selected
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Raises InputError unless an anchored tau is a probability; None is no tau."""
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(Problem("threshold", f"{threshold}", "a probability, from 0 to 1"))
+def threshold_problems(threshold: float | None) -> list[Problem]:
+    """Why an anchored tau is no probability; empty for one that is, and for no tau."""
+    if threshold is None or 0 <= threshold <= 1:
+        return []
+    return [Problem("threshold", f"{threshold}", "a probability, from 0 to 1")]

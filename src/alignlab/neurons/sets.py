@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_, or_
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.neurons import sets_file
+from alignlab.neurons.checks import grid_problems, range_problems
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.controls import matched_control, random_control
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import MOST
 from alignlab.neurons.formats.sets import load_sets, save_sets
-from alignlab.neurons.identifiers import Identified
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.probabilities import Bools
+from alignlab.neurons.wording import in_words
+from alignlab.redaction import hide
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NeuronSets(Mapping[str, Tensor]):
     """Sets of neurons by name, such as one for each language; a mapping from names to (L, N) bool.
 
@@ -57,53 +61,42 @@ class NeuronSets(Mapping[str, Tensor]):
         problems = []
         if not self.sets or not all(self.sets):
             problems.append(Problem("sets", f"names {list(self.sets)!r}", "one or more names, none of them empty"))
-        shapes = {tuple(mask.shape) for mask in self.sets.values()}
-        for name, mask in self.sets.items():
-            if mask.dtype != torch.bool or mask.ndim != 2 or 0 in mask.shape or len(shapes) > 1:
-                found = f"shape {tuple(mask.shape)} of {mask.dtype}"
-                problems.append(Problem(f"set {name!r}", found, "(layers, neurons) of torch.bool, the same for all"))
+        problems += grid_problems({f"set {name!r}": mask for name, mask in self.sets.items()}, torch.bool)
         for name, tokens in self.tokens.items():
             if not 0 <= tokens <= MOST:  # written so that NaN is refused too
                 problems.append(Problem(f"tokens of {name!r}", f"{tokens}", "from 0 to 2^53"))
         for name, value in self.thresholds.items():
             if math.isnan(value):
                 problems.append(Problem(f"threshold {name!r}", f"{value}", "a number"))
-        if problems:
-            raise InputError(*problems)
+        refuse_any(problems)
 
     @classmethod
     def of(
         cls,
-        result: Identified,
+        result: Classification,
         kinds: Collection[Kind] | None = None,
         convention: Convention = "paper",
         counts: ActivationCounts | None = None,
     ) -> NeuronSets:
         """The sets of a classification.
 
-        kinds: a language's neurons (above tau) of these kinds, such as specific and related; None for `result.sets`.
+        kinds: a language's neurons (above tau) of these kinds, such as specific and related; None for `result.sets`,
+            which is all that an identifier without a tau finds.
         convention: by which neurons have their kind.
         counts: what was classified, for the header.
         """
         sets = result.sets
         if kinds is not None:
             codes = result.kinds(convention)
-            among = torch.stack([codes == kind for kind in kinds]).any(dim=0) if kinds else torch.zeros_like(codes) > 0
+            among = torch.isin(codes, torch.tensor([*kinds], dtype=codes.dtype))
             sets = {name: above & among for name, above in result.above.items()}
-        thresholds = result.thresholds
-        if counts is None:
-            return cls(dict(sets), thresholds=thresholds)
-        return cls(
-            dict(sets),
-            site=counts.site,
-            scope=counts.scope,
-            statistic="activation probability",
-            model=counts.model,
-            revision=counts.revision,
-            data_fingerprint=counts.data_fingerprint,
-            tokens=dict(zip(counts.languages, counts.language_tokens().tolist(), strict=True)),
-            thresholds=thresholds,
-        )
+        header: dict[str, Any] = {}
+        if counts is not None:
+            shared = ("site", "scope", "model", "revision", "data_fingerprint")
+            header = {name: getattr(counts, name) for name in shared}
+            header["tokens"] = dict(zip(counts.languages, counts.language_tokens().tolist(), strict=True))
+            header["statistic"] = "activation probability"
+        return cls(dict(sets), thresholds=result.thresholds, **header)
 
     @classmethod
     def join(cls, *parts: NeuronSets) -> NeuronSets:
@@ -112,14 +105,18 @@ class NeuronSets(Mapping[str, Tensor]):
             raise InputError(Problem("sets", "none given", "one or more"))
         names = [name for part in parts for name in part]
         repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise InputError(
-                *(Problem(f"set {name!r}", "it is there more than once", "each once") for name in repeated)
-            )
+        refuse_any([Problem(f"set {name!r}", "it is there more than once", "each once") for name in repeated])
         for part in parts:
             parts[0]._check_fits(part.shape, part.site)
         sets = {name: part.sets[name] for part in parts for name in part}
         return replace(parts[0], sets=sets, tokens=reduce(or_, (part.tokens for part in parts)))
+
+    def __repr__(self) -> str:
+        layers, neurons = self.shape
+        thresholds = [f"{name} {value:.4g}" for name, value in self.thresholds.items()]
+        facts = [f"{layers} x {neurons} neurons at {self.site}", *thresholds, hide(self.model)]
+        sizes = in_words([f"{name} {size}" for name, size in self.sizes().items()])
+        return f"<NeuronSets: {', '.join(filter(None, facts))}\n {len(self)} sets: {sizes}>"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,16 +138,13 @@ class NeuronSets(Mapping[str, Tensor]):
         return len(self.sets)
 
     def __and__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask & masks[name] for name, mask in self.sets.items()})
+        return self._each(and_, self._matching(other))
 
     def __or__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask | masks[name] for name, mask in self.sets.items()})
+        return self._each(or_, self._matching(other))
 
     def __sub__(self, other: NeuronSets | Tensor) -> NeuronSets:
-        masks = self._matching(other)
-        return replace(self, sets={name: mask & ~masks[name] for name, mask in self.sets.items()})
+        return self._each(lambda mask, taken: mask & ~taken, self._matching(other))
 
     def union(self) -> Tensor:
         """The neurons of any set, (L, N) bool."""
@@ -202,7 +196,8 @@ class NeuronSets(Mapping[str, Tensor]):
         """
         most = 1.0
         if isinstance(probabilities, ActivationCounts):
-            most = float("inf") if probabilities.subtracted else most
+            if probabilities.subtracted:
+                most = math.inf
             probabilities = dict(zip(probabilities.languages, probabilities.probabilities(), strict=True))
         self._check_probabilities(probabilities, most)
         free = self._free(outside)
@@ -266,6 +261,9 @@ class NeuronSets(Mapping[str, Tensor]):
         except InputError as error:
             raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
 
+    def _each(self, operation: Callable[[Tensor, Tensor], Tensor], masks: Mapping[str, Tensor]) -> NeuronSets:
+        return replace(self, sets={name: operation(mask, masks[name]) for name, mask in self.sets.items()})
+
     def _free(self, outside: Tensor | None) -> Bools:
         taken = self.union()
         if outside is not None:
@@ -280,9 +278,7 @@ class NeuronSets(Mapping[str, Tensor]):
                 layers, neurons = self.shape
                 found = "missing" if name not in probabilities else f"shape {tuple(probabilities[name].shape)}"
                 raise InputError(Problem(f"probabilities of {name!r}", found, f"({layers}, {neurons})"))
-            low, high = (float(value) for value in torch.aminmax(probabilities[name]))
-            if not (low >= 0 and high <= most):  # NaN is neither
-                raise InputError(Problem(f"probabilities of {name!r}", f"values from {low} to {high}", "from 0 to 1"))
+            refuse_any(range_problems(f"probabilities of {name!r}", probabilities[name], most))
 
     def _known(self, name: str) -> Tensor:
         if name not in self.sets:
@@ -324,6 +320,10 @@ def _check_expected(
         ("layers", layers, num_layers),
         ("site", sets.site, site),
     ]
-    wrong = [(what, found, wanted) for what, found, wanted in pairs if wanted is not None and found != wanted]
-    if wrong:
-        raise InputError(*(Problem(f"{path}", f"{what} {found}", f"{wanted}") for what, found, wanted in wrong))
+    refuse_any(
+        [
+            Problem(f"{path}", f"{what} {found}", f"{wanted}")
+            for what, found, wanted in pairs
+            if wanted is not None and found != wanted
+        ]
+    )

@@ -21,7 +21,10 @@ def t_quantile(share: float, degrees: int) -> float:
     while _within(high, degrees) < 2 * share - 1:
         low, high = high, 2 * high
     while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _within(middle, degrees) < 2 * share - 1 else (low, middle)
+        if _within(middle, degrees) < 2 * share - 1:
+            low = middle
+        else:
+            high = middle
     return high
 
 

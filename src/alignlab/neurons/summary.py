@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alignlab.neurons.identifiers import Identified
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, Integers
 from alignlab.neurons.table import Row
@@ -18,9 +18,12 @@ COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 # General neurons belong to every language and unassigned ones to none: both are counted once, for all together.
 KINDS_OF_A_LANGUAGE = (Kind.SPECIFIC, Kind.RELATED)
 
+# What stands in place of the kinds where an identifier has no tau: the neurons of the sets.
+SELECTED = "selected"
+
 
 def kind_counts(
-    result: Identified,
+    result: Classification,
     trained: Collection[str],
     kinds: Convention = "paper",
     *,
@@ -36,15 +39,21 @@ def kind_counts(
 
     Rows: each kind in all layers, then in each layer; specific and related by language (a language counts the neurons
     of that kind which it owns, p > tau), then their mean over the trained and the unseen languages; neurons by degree,
-    over all and within the selection.
+    over all and within the selection. Without a tau the sets stand in place of the kinds, and no row is by degree.
     """
     is_trained = np.array([name in trained for name in result.languages])
-    layers, width = result.degree.shape
-    degrees, selected = result.degree.numpy(), result.selected.numpy()
-    above = np.stack([mask.numpy() for mask in result.above.values()])
-    values = iter(count_values(result.kinds(kinds).numpy(), above, degrees, selected, is_trained).tolist())
+    layers, width = result.shape
+    if result.has_degree:
+        counted = count_values(result.kinds(kinds).numpy(), result, is_trained)
+        of_all, of_a_language = ([kind.label for kind in some] for some in (COUNTED_KINDS, KINDS_OF_A_LANGUAGE))
+        of_kinds: str = kinds
+    else:
+        counted = _set_values(result, is_trained)
+        of_all = of_a_language = [SELECTED]
+        of_kinds = ""
+    values = iter(counted.tolist())
 
-    def row(denominator: int, convention: str = kinds, **columns: Any) -> Row:
+    def row(denominator: int, convention: str = of_kinds, **columns: Any) -> Row:
         return Row(
             analysis="kinds",
             record=record,
@@ -56,36 +65,50 @@ def kind_counts(
             **columns,
         )
 
-    def rows(chosen: tuple[Kind, ...], group: str, language: str = "", layer: int | None = None) -> list[Row]:
+    def rows(labels: list[str], group: str, language: str = "", layer: int | None = None) -> list[Row]:
         denominator = layers * width if layer is None else width
-        return [row(denominator, group=group, language=language, layer=layer, kind=kind.label) for kind in chosen]
+        return [row(denominator, group=group, language=language, layer=layer, kind=kind) for kind in labels]
 
-    table = rows(COUNTED_KINDS, "all")
+    table = rows(of_all, "all")
     for layer in range(layers):
-        table += rows(COUNTED_KINDS, "all", layer=layer)
+        table += rows(of_all, "all", layer=layer)
     for language in result.languages:
-        table += rows(KINDS_OF_A_LANGUAGE, "language", language)
+        table += rows(of_a_language, "language", language)
     for group, members in (("trained", is_trained), ("unseen", ~is_trained)):
         if members.any():
-            table += rows(KINDS_OF_A_LANGUAGE, group)
-    for convention, denominator in (("all", layers * width), ("selection", int(selected.sum()))):
-        table += [row(denominator, convention, degree=degree) for degree in range(len(result.languages) + 1)]
+            table += rows(of_a_language, group)
+    if not result.has_degree:
+        return table
+    for among, denominator in (("all", layers * width), ("selection", int(result.selected.sum()))):
+        table += [row(denominator, among, degree=degree) for degree in range(len(result.languages) + 1)]
     return table
 
 
-def count_values(codes: NDArray[np.int8], above: Bools, degree: Integers, selected: Bools, trained: Bools) -> Floats:
+def count_values(codes: NDArray[np.int8], result: Classification, trained: Bools) -> Floats:
     """The counts of the rows of `kind_counts`, in their order, without their labels; for many resamples of one record.
 
-    codes, degree, selected: (L, N). above: (G, L, N). trained: (G,), whether each language is in training.
+    codes: (L, N), kinds of the `result`. trained: (G,), whether each language is in training.
     """
-    layers, g = len(codes), len(above)
+    layers, g = len(codes), len(trained)
+    degree, selected = result.degree.numpy(), result.selected.numpy()
     place = codes + len(Kind) * np.arange(layers, dtype=np.int32)[:, None]
     by_layer = np.bincount(place.ravel(), minlength=layers * len(Kind)).reshape(layers, len(Kind))[:, COUNTED_KINDS]
-    flat = above.reshape(g, -1)
+    assert result.owned is not None
+    flat = result.owned.numpy().reshape(g, -1)
     by_language = np.stack(
         [np.count_nonzero(flat & (codes == kind).ravel(), axis=1) for kind in KINDS_OF_A_LANGUAGE], axis=1
     )
-    groups = [by_language[members].mean(axis=0) for members in (trained, ~trained) if members.any()]
     degrees = [np.bincount(values, minlength=g + 1) for values in (degree.ravel(), degree[selected])]
+    return _in_order(by_layer, by_language, trained, *degrees)
+
+
+def _set_values(result: Classification, trained: Bools) -> Floats:
+    by_layer = result.selected.numpy().sum(axis=1)[:, None]
+    by_language = np.array([[int(mask.sum())] for mask in result.sets.values()])
+    return _in_order(by_layer, by_language, trained)
+
+
+def _in_order(by_layer: Integers, by_language: Integers, trained: Bools, *degrees: Integers) -> Floats:
+    groups = [by_language[members].mean(axis=0) for members in (trained, ~trained) if members.any()]
     parts = [by_layer.sum(axis=0), by_layer.ravel(), by_language.ravel(), *groups, *degrees]
     return np.concatenate(parts).astype(np.float64)

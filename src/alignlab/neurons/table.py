@@ -38,6 +38,7 @@ class Row:
     language, other: languages by name; `other` is the second of a pair, or the one that is evaluated.
     layer: from 0; None for all together.
     kind, to_kind: `specific`, `related`, `general`, `unassigned` or `none`; `to_kind` of a neuron that changed.
+        `selected`, the neurons of the sets, where the identifier has no tau and so no kinds.
     degree: number of languages above tau, 0 to G.
     set, operation, strength, control, seed: of an intervention, the set of neurons, what was done to them and how
         strongly, and which control with which seed stood in for them.

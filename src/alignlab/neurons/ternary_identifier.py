@@ -10,69 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
+from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.kinds import Convention, kinds_of
 from alignlab.neurons.lambda_star import LambdaStar, lambda_star
-from alignlab.neurons.probabilities import (
-    Floats,
-    degree_of,
-    entropy_of,
-    named_probabilities,
-    threshold_of,
-)
-from alignlab.neurons.selection import lowest, selection_size
+from alignlab.neurons.probabilities import Floats, degree_of, entropy_of, named_probabilities, threshold_of
+from alignlab.neurons.selection import lowest, selection_size, threshold_problems
 
-
-@dataclass(frozen=True, eq=False)
-class Ternary:
-    """A ternary classification of L * N neurons by G languages.
-
-    languages: G names; the order of `sets` and `above`.
-    sets: by language, (L, N) bool: selected and above tau. Empty ones are there too.
-    above: by language, (L, N) bool: above tau, selected or not. A language owns these neurons.
-    selected: (L, N) bool, the K lowest scores.
-    degree: (L, N) int64, number of languages in which the neuron lies above tau.
-    general: (L, N) bool, of degree G, over all neurons.
-    threshold: tau. Where it is the highest probability there is, no neuron lies above it.
-    lambda_: as classified with.
-    lambda_paper: the same in the paper's Eq. 5, without normalisers: lambda * ln G / h.
-    capped: lambda* was asked for and is 0.2, the largest that is looked for.
-    reason: why no lambda in [0, 0.2] qualifies, in plain text; `lambda_` is 0 then, and the selection holds neurons of
-        degree G. Else empty.
-    score, normalised_entropy, normalised_peak: (L, N) float64; the first is the second minus lambda times the third.
-    """
-
-    languages: tuple[str, ...]
-    sets: dict[str, Tensor]
-    above: dict[str, Tensor]
-    selected: Tensor
-    degree: Tensor
-    general: Tensor
-    threshold: float
-    lambda_: float
-    lambda_paper: float
-    capped: bool
-    reason: str
-    score: Tensor
-    normalised_entropy: Tensor
-    normalised_peak: Tensor
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """What another classification can be anchored to."""
-        return {"tau": self.threshold, "lambda": self.lambda_}
-
-    def kinds(self, convention: Convention = "paper") -> Tensor:
-        """The Kind of every neuron, (L, N) int8; the conventions are those of `alignlab.neurons.kinds.kinds_of`."""
-        return kinds_of(self.degree, self.selected, len(self.languages), convention)
+NAME = "ternary"
 
 
 def ternary(
@@ -83,7 +32,7 @@ def ternary(
     *,
     threshold: float | None = None,
     languages: Sequence[str] | None = None,
-) -> Ternary:
+) -> Classification:
     """Classify every neuron.
 
     counts: the record, or (G, L, N) float64 probabilities, with `languages` naming the rows.
@@ -91,6 +40,10 @@ def ternary(
     bar: tau is the probability of rank round(bar * G * L * N) of all; above it means strictly greater.
     lambda_: weight of the peak; "largest" takes the largest in [0, 0.2] at which no selected neuron has degree G.
     threshold: tau itself, in place of `bar`; with the lambda of another classification this anchors one to the other.
+
+    The thresholds of the result are `tau` and `lambda`; its scores `score`, the K lowest of which are selected,
+    `entropy` and `peak`, both normalised: the first is the second minus lambda times the third. Its reason says why no
+    lambda in [0, 0.2] qualifies; lambda is 0 then, and the selection holds neurons of degree G.
 
     Equal scores go first to degrees under G, then by position. The order of the languages changes nothing else than the
     order of the result. Raises InputError for parameters out of range, fewer than two languages, and counters that
@@ -104,33 +57,27 @@ def ternary(
 
     tau = threshold_of(p, bar) if threshold is None else float(threshold)
     above = p > tau
-    degree = degree_of(above)
-    full = degree == g
+    full = degree_of(above) == g
     entropy, peak = score_terms(p)
 
-    found = LambdaStar(float(lambda_), False, "") if lambda_ != "largest" else lambda_star(entropy, peak, full, k)
+    found = lambda_star(entropy, peak, full, k) if lambda_ == "largest" else LambdaStar(float(lambda_), False, "")
     score = entropy - found.value * peak
-    selected = lowest(score, k, later=full)
-
-    def grid(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).view(*values.shape[:-1], layers, neurons)
-
-    return Ternary(
-        languages=names,
-        sets=dict(zip(names, grid(above & selected), strict=True)),
-        above=dict(zip(names, grid(above), strict=True)),
-        selected=grid(selected),
-        degree=grid(degree),
-        general=grid(full),
-        threshold=tau,
-        lambda_=found.value,
-        lambda_paper=found.value * math.log(g) / harmonic_share(g),
-        capped=found.capped,
+    return by_tau(
+        NAME,
+        names,
+        above,
+        lowest(score, k, later=full),
+        (layers, neurons),
+        thresholds={"tau": tau, "lambda": found.value},
+        scores={"score": score, "entropy": entropy, "peak": peak},
         reason=found.reason,
-        score=grid(score),
-        normalised_entropy=grid(entropy),
-        normalised_peak=grid(peak),
+        capped=found.capped,
     )
+
+
+def paper_lambda(lambda_: float, g: int) -> float:
+    """lambda in the paper's Eq. 5, whose terms have no normalisers: lambda * ln G / h."""
+    return lambda_ * math.log(g) / harmonic_share(g)
 
 
 def score_terms(p: Floats) -> tuple[Floats, Floats]:
@@ -150,11 +97,8 @@ def harmonic_share(g: int) -> float:
 
 
 def _check(lambda_: str | float, threshold: float | None) -> None:
-    problems = []
+    problems = threshold_problems(threshold)
     number = isinstance(lambda_, int | float) and not isinstance(lambda_, bool)
     if lambda_ != "largest" and not (number and 0 <= float(lambda_) < math.inf):
-        problems.append(Problem("lambda_", f"{lambda_!r}", '"largest" or a finite number, 0 or more'))
-    if threshold is not None and not 0 <= threshold <= 1:
-        problems.append(Problem("threshold", f"{threshold}", "a probability, from 0 to 1"))
-    if problems:
-        raise InputError(*problems)
+        problems.insert(0, Problem("lambda_", f"{lambda_!r}", '"largest" or a finite number, 0 or more'))
+    refuse_any(problems)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.checks import require_alike
+from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.drawn import Drawn
-from alignlab.neurons.identifiers import Identified, Identifier
+from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
@@ -38,8 +40,8 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
-class Resamples:
-    """The counts of a record in each of its resamples.
+class Bootstrap:
+    """What resampling says of one record.
 
     result: the classification of the record as it is.
     rows: its `kind_counts`.
@@ -48,39 +50,31 @@ class Resamples:
     shards: S.
     """
 
-    result: Identified
+    result: Classification
     rows: list[Row]
     values: Floats
     kept: Tensor
     shards: int
 
+    @property
+    def resamples(self) -> int:
+        """R."""
+        return len(self.values)
+
+    @property
     def intervals(self) -> list[Row]:
         """The rows with their intervals."""
         return with_intervals(self.rows, self.values, self.shards)
 
-    def since(self, first: Resamples) -> list[Row]:
+    @property
+    def stable(self) -> Tensor:
+        """Neurons of the same kind in at least 95 % of the resamples, (L, N) bool."""
+        return self.kept >= STABLE
+
+    def since(self, first: Bootstrap) -> list[Row]:
         """The change of each row from `first`, whose resamples are of the same draws, with its interval."""
         rows = [row.less(old, since=old.record or "the first") for row, old in zip(self.rows, first.rows, strict=True)]
         return with_intervals(rows, self.values - first.values, self.shards)
-
-
-@dataclass(frozen=True, eq=False)
-class Bootstrap:
-    """What resampling says of one record.
-
-    result: the classification of the record as it is.
-    intervals: the rows of `kind_counts` with their intervals.
-    kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
-    stable: (L, N) bool, of the same kind in at least 95 % of them.
-    resamples, shards: R and S.
-    """
-
-    result: Identified
-    intervals: list[Row]
-    kept: Tensor
-    stable: Tensor
-    resamples: int
-    shards: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,25 +87,32 @@ class Difference:
         compositional, since tau is a quantile of all probabilities.
     """
 
-    first: Identified
-    second: Identified
+    first: Classification
+    second: Classification
     intervals: list[Row]
     anchored: bool
     resamples: int
     shards: int
 
 
-def resample(
+class ClassifiedResample(NamedTuple):
+    """A resample: its classification, and its (G, L, N) probabilities, overwritten by those of a later one."""
+
+    result: Classification
+    p: Floats
+
+
+def bootstrap(
     counts: ActivationCounts,
     identifier: Identifier,
     trained: Collection[str] = (),
     kinds: Convention = "paper",
     *,
-    anchor: Identified | None = None,
+    anchor: Classification | None = None,
     resamples: int = 200,
     seed: int = 0,
     parallel: bool = True,
-) -> Resamples:
+) -> Bootstrap:
     """Resample the shards of a record and classify each resample.
 
     identifier, trained, kinds: as for `kind_counts`.
@@ -124,35 +125,18 @@ def resample(
     """
     _check(counts, resamples)
     g, shards, layers, neurons = counts.shape
-    held = identifier.identify(counts, anchor)
+    again = _Again.of(counts, identifier, anchor, anchor is not None)
+    held = again.held
     weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
-    again = _Classification(identifier, held, anchor is not None, kinds, _members(counts, trained))
+    classified = partial(again.counted, kinds=kinds, trained=np.array([name in trained for name in counts.languages]))
     kept = np.zeros(layers * neurons, dtype=np.int32)
     observed = held.kinds(kinds).numpy().ravel()
     values = []
-    for counted, codes in over_resamples(again.classified, resampled(counts, weights)):
+    for counted, codes in over_resamples(classified, resampled(counts, weights)):
         values.append(counted)
         kept += codes == observed
     share = torch.from_numpy(kept / resamples).view(layers, neurons)
-    return Resamples(held, kind_counts(held, trained, kinds, step=counts.step), np.stack(values), share, shards)
-
-
-def bootstrap(
-    counts: ActivationCounts,
-    identifier: Identifier,
-    trained: Collection[str] = (),
-    kinds: Convention = "paper",
-    *,
-    anchor: Identified | None = None,
-    resamples: int = 200,
-    seed: int = 0,
-    parallel: bool = True,
-) -> Bootstrap:
-    """Every count of a record with its interval, and which neurons are stable; see `resample`."""
-    found = resample(
-        counts, identifier, trained, kinds, anchor=anchor, resamples=resamples, seed=seed, parallel=parallel
-    )
-    return Bootstrap(found.result, found.intervals(), found.kept, found.kept >= STABLE, resamples, found.shards)
+    return Bootstrap(held, kind_counts(held, trained, kinds, step=counts.step), np.stack(values), share, shards)
 
 
 def bootstrap_difference(
@@ -172,23 +156,23 @@ def bootstrap_difference(
     anchored: classify both at the tau and lambda of the first as it is; else each at its own lambda and with its own
         tau, taken anew from each resample.
 
-    The rest is as for `resample`. Raises InputError also where the records differ in languages, shards or documents.
+    The rest is as for `bootstrap`. Raises InputError also where the records differ in languages, shards or documents.
     """
     check_pair(first, second)
     before = identifier.identify(first) if anchored else None
     old, new = (
-        resample(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
+        bootstrap(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
         for counts in (first, second)
     )
     return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
 
 
-def over_drawn(
+def over_classified(
     records: Sequence[ActivationCounts],
     identifier: Identifier,
-    work: Callable[[Sequence[Drawn]], Found],
+    work: Callable[[Sequence[ClassifiedResample]], Found],
     *,
-    anchor: Identified,
+    anchor: Classification,
     resamples: int = 200,
     seed: int = 0,
 ) -> Iterator[Found]:
@@ -197,7 +181,7 @@ def over_drawn(
     anchor: every record is classified at its tau and lambda. `work` may run on several threads; it may not keep the
         probabilities of a resample, whose memory is used again.
 
-    Raises InputError as `resample` does, and for records of other documents.
+    Raises InputError as `bootstrap` does, and for records of other documents.
     """
     first = records[0]
     for counts in records:
@@ -205,13 +189,11 @@ def over_drawn(
         check_pair(first, counts)
     g, shards, *_ = first.shape
     weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
-    again = [
-        _Classification(identifier, identifier.identify(counts, anchor), True, "paper", _members(counts, ()))
-        for counts in records
-    ]
+    again = [_Again.of(counts, identifier, anchor, True) for counts in records]
 
     def asked(probabilities: Sequence[Floats]) -> Found:
-        return work([one.drawn(p) for one, p in zip(again, probabilities, strict=True)])
+        pairs = zip(again, probabilities, strict=True)
+        return work([ClassifiedResample(one.classified(p), p.reshape(len(p), *one.held.shape)) for one, p in pairs])
 
     together = zip(*(resampled(counts, weights) for counts in records), strict=True)
     yield from over_resamples(asked, together)
@@ -220,7 +202,7 @@ def over_drawn(
 def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int = 0) -> Floats | None:
     """The mean loss of each language in each resample, (R, G); NaN where a resample has no token of it.
 
-    The draws are those of `resample` with the same seed. None where losses are not known by shard.
+    The draws are those of `bootstrap` with the same seed. None where losses are not known by shard.
     """
     g, shards, *_ = counts.shape
     if counts.loss_sum is None or counts.loss_tokens is None or counts.loss_sum.shape[1] != shards:
@@ -254,7 +236,7 @@ def chance_level(
     identifier: Identifier,
     kinds: Convention = "paper",
     *,
-    anchor: Identified | None = None,
+    anchor: Classification | None = None,
     draws: int = CHANCE_DRAWS,
     seed: int = 0,
 ) -> dict[Kind, float]:
@@ -267,50 +249,45 @@ def chance_level(
     """
     _check(counts, draws)
     g, shards, *_ = counts.shape
-    held = identifier.identify(counts, anchor)
-    again = _Classification(identifier, held, True, kinds, np.zeros(g, dtype=np.bool_))
+    again = _Again.of(counts, identifier, anchor, True)
+    classified = partial(again.counted, kinds=kinds, trained=np.zeros(g, dtype=np.bool_))
     random = np.random.default_rng(seed)
-    values = []
+    values: list[Floats] = []
     for language in range(g):
         one = _repeated(counts, language)
         weights = draw_weights(random, draws, g, shards, parallel=False)
-        values += [counted for counted, _ in over_resamples(again.classified, resampled(one, weights))]
+        values += [counted for counted, _ in over_resamples(classified, resampled(one, weights))]
     mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
     return dict(zip(COUNTED_KINDS, mean.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
-class _Classification:
-    """Classifies resamples as the record was: `held`."""
+class _Again:
+    """Classifies resamples as the record was: `held`; at its tau, or at their own."""
 
-    identifier: Identifier
-    held: Identified
+    identifier: TauIdentifier
+    held: Classification
     tau_held: bool
-    kinds: Convention
-    trained: Bools
 
-    def classified(self, p: Floats) -> tuple[Floats, NDArray[np.int8]]:
-        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
-        drawn = self.drawn(p)
-        degree, selected = drawn.degree.numpy(), drawn.selected.numpy()
-        codes = drawn.kinds(self.kinds).numpy()
-        return count_values(codes, drawn.owned, degree, selected, self.trained), codes.ravel()
+    @classmethod
+    def of(
+        cls, counts: ActivationCounts, identifier: Identifier, anchor: Classification | None, tau_held: bool
+    ) -> _Again:
+        return cls(require_tau(identifier, "intervals"), identifier.identify(counts, anchor), tau_held)
 
-    def drawn(self, p: Floats) -> Drawn:
+    def classified(self, p: Floats) -> Classification:
         """The classification of (G, n) probabilities."""
         tau = self.held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, self.held.threshold)
         above = p > tau
-        degree = degree_of(above)
-        selected = self.identifier.select(p, degree, self.held)
-        grid = self.held.degree.shape
-        return Drawn(
-            self.held.languages,
-            p.reshape(len(p), *grid),
-            above.reshape(len(p), *grid),
-            torch.from_numpy(selected.reshape(grid)),
-            torch.from_numpy(degree.reshape(grid)),
-            {**self.held.thresholds, "tau": tau},
-        )
+        selected = self.identifier.select(p, degree_of(above), self.held)
+        thresholds = {**self.held.thresholds, "tau": tau}
+        return by_tau(self.held.identifier, self.held.languages, above, selected, self.held.shape, thresholds)
+
+    def counted(self, p: Floats, kinds: Convention, trained: Bools) -> tuple[Floats, NDArray[np.int8]]:
+        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
+        result = self.classified(p)
+        codes = result.kinds(kinds).numpy()
+        return count_values(codes, result, trained), codes.ravel()
 
 
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
@@ -323,10 +300,6 @@ def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
     )
 
 
-def _members(counts: ActivationCounts, trained: Collection[str]) -> Bools:
-    return np.array([name in trained for name in counts.languages])
-
-
 def _check(counts: ActivationCounts, resamples: int) -> None:
     if resamples < 2:
         raise InputError(Problem("resamples", f"{resamples}", "2 or more; 200 is usual"))
@@ -335,16 +308,9 @@ def _check(counts: ActivationCounts, resamples: int) -> None:
 
 def check_pair(first: ActivationCounts, second: ActivationCounts) -> None:
     """Raises InputError unless two records are of the same languages, shards and documents."""
-    problems = []
-    if first.languages != second.languages:
-        found, expected = ", ".join(second.languages), ", ".join(first.languages)
-        problems.append(Problem("languages of the second record", found, f"{expected}, as in the first"))
-    if first.shape[1:] != second.shape[1:]:
-        found, expected = f"{second.shape[1:]} shards, layers, neurons", f"{first.shape[1:]}, as in the first"
-        problems.append(Problem("shape of the second record", found, expected))
-    if not problems and not torch.equal(first.documents, second.documents):
+    names, shapes = (first.languages, second.languages), (first.shape[1:], second.shape[1:])
+    require_alike("record", names, shapes, axes="shards, layers, neurons", in_order=True)
+    if not torch.equal(first.documents, second.documents):
         found = "other numbers of documents in the shards than in the first"
         fix = "Counts depend on the amount of text: count both records on the same probe."
-        problems.append(Problem("documents of the second record", found, "the same documents", fix))
-    if problems:
-        raise InputError(*problems)
+        raise InputError(Problem("documents of the second record", found, "the same documents", fix))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from alignlab.analysis.snapshots import LOSS, Snapshot
-from alignlab.neurons.summary import COUNTED_KINDS
 from alignlab.neurons.table import REESTIMATED
 
 TABLE_HEADER = ("kind", "all", "change", "trained", "change", "unseen", "change")
@@ -25,6 +24,11 @@ def scalars(snapshot: Snapshot) -> dict[str, float]:
     return values
 
 
+def kinds_counted(snapshot: Snapshot) -> list[str]:
+    """What its rows count, in order: the kinds; where its identifier has no tau, the neurons selected."""
+    return list(dict.fromkeys(row.kind for row in snapshot.anchored if row.kind))
+
+
 def table_rows(snapshot: Snapshot) -> list[list[str]]:
     """The table that people read: a row a kind, its count and its change since the first snapshot.
 
@@ -37,7 +41,7 @@ def table_rows(snapshot: Snapshot) -> list[list[str]]:
         if row.thresholds != REESTIMATED and row.layer is None and row.degree is None and not row.language
     }
     table = []
-    for what in (*(kind.label for kind in COUNTED_KINDS), LOSS):
+    for what in (*kinds_counted(snapshot), LOSS):
         cells = [what]
         for group in _GROUPS:
             digits = {LOSS: 3}.get(what, 0 if group == "all" else 1)
@@ -49,11 +53,11 @@ def table_rows(snapshot: Snapshot) -> list[list[str]]:
     return table if any(row.analysis == "losses" for row in snapshot.rows) else table[:-1]
 
 
-LINE_HEADER = ("record", *(kind.label for kind in COUNTED_KINDS), "loss trained", "loss unseen")
+LINE_LOSSES = ("loss trained", "loss unseen")
 
 
 def line_of(snapshot: Snapshot) -> list[str]:
-    """A snapshot as one line among others: its label, its counts of each kind, the losses of both groups."""
+    """A snapshot as one line among others: its label, its `kinds_counted`, then `LINE_LOSSES`."""
     of = {cells[0]: cells for cells in table_rows(snapshot)}
     loss = of.pop(LOSS, [""] * len(TABLE_HEADER))
     return [snapshot.label, *(cells[1] for cells in of.values()), loss[3], loss[5]]
@@ -63,20 +67,19 @@ def table_title(snapshot: Snapshot) -> str:
     """What the table's numbers are: sites, convention, thresholds."""
     layers, width = snapshot.shape
     result = snapshot.result
-    thresholds = ", ".join(f"{name} {value:.4f}" for name, value in result.thresholds.items())
-    return (
-        f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}, "
-        f"{int(result.selected.sum())} selected, {thresholds}"
-    )
+    thresholds = [f"{name} {value:.4f}" for name, value in result.thresholds.items()]
+    selected = f"{int(result.selected.sum())} selected"
+    return ", ".join([f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}", selected, *thresholds])
 
 
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     """How to read the table; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
     unseen = " ".join(snapshot.unseen) or "none"
+    thresholds = " and ".join(snapshot.result.thresholds)
     return (
         f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
-        f"change: since {since}, at its {' and '.join(snapshot.result.thresholds)}; loss: nats a token"
+        f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alignlab.atomic import write_text
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.formats.files import read_text
 from alignlab.redaction import hide
 
@@ -53,8 +53,7 @@ def read_attribution(path: Path, site: str, num_neurons: int, num_layers: int) -
             problems += wrong
             if not wrong:
                 mask[layer, neuron] = True
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
     if elsewhere and not mask.any():
         found = f"no neuron of {module}; its neurons are of {', '.join(sorted(elsewhere))}"
         sites = ", ".join(there for there, name in MODULES.items() if name in elsewhere)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import MOST
 from alignlab.neurons.formats.files import load_torch, save_torch
@@ -156,8 +156,7 @@ def _paths(folder: Path, languages: Sequence[str], tag: str | None) -> tuple[lis
             tags = ", ".join(sorted(_tags(there, code))) or "none"
             found = f"there is no activation.{code}.{tag}, with or without .pt"
             problems.append(Problem(f"{folder}", found, f"a file for {code!r}; tags that it has: {tags}"))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
     return paths, tag
 
 

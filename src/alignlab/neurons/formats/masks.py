@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.formats.files import save_torch
 
 
@@ -41,8 +41,7 @@ def index_lists(path: Path, content: Any, languages: Sequence[str], num_neurons:
             else:
                 mask[layer, indices.long()] = True
         sets[name] = mask
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
     return sets
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alignlab.atomic import write_text
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.formats.files import read_text
 
 # The published code prints the same set as up and as down; the activation module's output is switched off with either.
@@ -49,8 +49,7 @@ def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -
         if wrong:
             expected = f"indices from 0 to {num_neurons - 1}, of {num_neurons} neurons"
             problems.append(Problem(f"{where}, layer {layer}", f"index {wrong[0]}", expected))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
     mask = torch.zeros(depth, num_neurons, dtype=torch.bool)
     for layer, indices in layers.items():
         mask[layer, indices] = True
