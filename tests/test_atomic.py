@@ -83,6 +83,16 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, old: b
     assert not old or (path / "inner" / "0.txt").read_text(encoding="utf-8") == "old"
 
 
+def test_a_folder_that_is_not_finished_leaves_no_folders_above_it(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with whole_folder(tmp_path / "deep" / "er" / "step-1", "checkpoint"):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert names(tmp_path) == []
+
+
 def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "step-1"
     with whole_folder(path, "checkpoint") as partial:

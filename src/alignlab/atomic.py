@@ -55,6 +55,7 @@ def whole_folder(path: Path, kind: str, where: str = "folder") -> Iterator[Path]
     Raises InputError, before and after the block, where something would be replaced that alignlab did not write.
     """
     check_replaceable(path, kind, where)
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     partial, old = _partial(path), _partial(path, "old.")
@@ -73,6 +74,9 @@ def whole_folder(path: Path, kind: str, where: str = "folder") -> Iterator[Path]
         if old.is_symlink():  # the folder was a link: what it led to stays where it is
             old.unlink()
         remove(old)
+        for folder in made:  # where the block has raised, nothing is in them
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _put(partial: Path, path: Path, old: Path) -> None:
