@@ -210,7 +210,7 @@ class SnapshotTaker:
             try:
                 counts = self._checked(one)
             except InputError as error:
-                problems += error.problems
+                problems += [one for one in error.problems if one not in problems]  # responses serve all steps
                 continue
             if not problems:
                 snapshot = summarise(counts, self.identifier, self.trained, first)
