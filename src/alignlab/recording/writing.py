@@ -16,8 +16,9 @@ def refusing(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        mended = "Make room and give" if full else "Mend that and give"
-        fix = f"{mended} the same command again: it continues from the last checkpoint."
+        # What safetensors reports of a full disk has no number.
+        in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+        mend = "Mend that" if in_the_way else "Make room"
+        fix = f"{mend} and give the same command again: it continues from the last checkpoint."
         found = f"{what} could not be written ({error})"
         raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error
