@@ -92,6 +92,15 @@ def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
     assert RunFolder(tmp_path / "run").checkpoint_steps() == [2]
 
 
+@pytest.mark.parametrize("where", ["step", "count"])
+def test_after_the_last_step_the_run_is_finished_with_its_snapshot(tmp_path: Path, where: str) -> None:
+    done = stopped_at(tmp_path, where, 6, "SIGTERM")
+    assert done.returncode == 0, done.stderr
+    run = RunFolder(tmp_path / "run")
+    assert [path.stem for path in run.snapshots()] == ["step-000000", "step-000003", "step-000006"]
+    assert run.finished.is_file()
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "step", 2, "SIGINT", times=2)
     assert done.returncode == 130, done.stderr

@@ -44,6 +44,9 @@ class StopOnSignal(L.Callback):
 
         Several ranks count to the end: one that left would leave the others waiting.
         """
+        if self._trainer is not None and self._trainer.global_step >= self._trainer.max_steps:
+            yield True  # the last step is done: a run that left out its snapshot would pass for finished
+            return
         if self._leaving:
             yield False
             return
