@@ -68,17 +68,21 @@ def install(see: Callable[[str], None]) -> None:
 def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:
     """Run the verb in as many forks as ranks, of which rank zero is watched; rank zero's wait status.
 
-    kill: a signal and the seconds after which rank zero gets it, or None.
+    kill: a signal and the seconds after which rank zero gets it, or None. KILL ends rank zero alone, and then the
+    others, as a launcher does; any other goes to all ranks at once, as Ctrl-C and a launcher send it.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    children = [fork_child(folder, verb, see, rank, ranks, port) for rank in range(ranks)]
+    children: list[int] = []
+    for rank in range(ranks):
+        children.append(fork_child(folder, verb, see, rank, ranks, port))
+        os.setpgid(children[-1], children[0])
     if kill is not None:
         number, seconds = kill
         time.sleep(seconds)
         with suppress(ProcessLookupError):
-            os.kill(children[0], number)
+            send(children[0], number)
     status = os.waitpid(children[0], 0)[1]
     for child in children[1:]:
         if os.WIFSIGNALED(status):  # as a launcher would
@@ -87,10 +91,20 @@ def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1,
     return status
 
 
+def send(first: int, number: int) -> None:
+    """Send a signal to rank zero, and all but KILL to the other ranks too: their process group bears its number."""
+    if number == signal.SIGKILL:
+        os.kill(first, number)
+    else:
+        os.killpg(first, number)
+
+
 def fork_child(folder: Path, verb: str, see: Callable[[str], None], rank: int, ranks: int, port: int) -> int:
     child = os.fork()
     if child:
         return child
+    if rank == 0:
+        os.setpgid(0, 0)
     log = os.open(folder / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -157,7 +171,7 @@ def main() -> None:
 
         def stop(what: str, seen: Any = seen, place: int = place) -> None:
             if next(seen) == place:
-                os.kill(os.getpid(), number)
+                send(os.getpid(), number)
 
         kill = None if seconds is None else (number, seconds)
         stopped = fork(folder, given.verb, stop, ranks=given.ranks, kill=kill)

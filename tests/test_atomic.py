@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alignlab import atomic
-from alignlab.atomic import discard, is_left_over, remove, whole_file, whole_folder, write_text
+from alignlab.atomic import discard, name_being_written, remove, whole_file, whole_folder, write_text
 from alignlab.errors import InputError
 
 
@@ -133,12 +133,29 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     assert killed.returncode == -9
     left = list(tmp_path.iterdir())
     assert len(left) == 2
-    assert all(is_left_over(path) for path in left)
+    assert sorted(map(name_being_written, left)) == ["file", "step-1"]
     with whole_folder(tmp_path / "step-1", "checkpoint") as partial:
         assert names(partial) == []
         fill(partial, "new", 1)
     write_text(tmp_path / "file", "new")
     assert names(tmp_path) == ["file", "step-1", "step-1/inner", "step-1/inner/0.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("neurons.csv.0a1b2c-12-0.partial", "neurons.csv"),
+        ("step-000010.old.0a1b2c-12-34.partial", "step-000010"),
+        ("step-000010.partial", "step-000010"),
+        ("step-000010.old.partial", "step-000010"),
+        ("neurons.csv", None),
+        ("partial", None),
+        (".partial", None),
+        ("a.partial.zip", None),
+    ],
+)
+def test_the_name_that_is_being_written_is_read_from_a_partial_one(name: str, expected: str | None) -> None:
+    assert name_being_written(Path("folder") / name) == expected
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:

@@ -364,6 +364,36 @@ def test_what_killed_processes_were_writing_is_removed_by_who_holds_the_folder(r
         assert files(run.path) == [".lock", "config.yaml", "manifest.json", "neurons/step-000000.safetensors"]
 
 
+def test_what_other_programs_and_reports_were_writing_stays(run: RunFolder) -> None:
+    others = (
+        "download.partial",
+        "report.html.ab12cd-1-0.partial",
+        "neurons/model.bin.partial",
+        "checkpoints/best.partial",
+        "neurons.csv.tar.partial",
+    )
+    for name in others:
+        path = run.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half", encoding="utf-8")
+    with run.locked():
+        assert set(others) <= set(files(run.path))
+
+
+def test_a_folder_with_somebody_elses_half_file_is_no_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "download.partial").write_text("half", encoding="utf-8")
+    with pytest.raises(InputError, match="holds other things"):
+        RunFolder(tmp_path).check_ours()
+
+
+@pytest.mark.parametrize("tracker", [None, 3, ["every_n_steps"], {"every_n_steps": "often"}])
+def test_a_stored_config_without_a_tracker_expects_the_first_and_the_last_snapshot(
+    run: RunFolder, tracker: Any
+) -> None:
+    run.config.write_text(yaml.safe_dump({"tracker": tracker}), encoding="utf-8")
+    assert run.snapshot_steps_expected() == [0]
+
+
 def test_a_lock_that_is_a_link_is_refused_and_not_followed(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years", encoding="utf-8")
     (run.path / ".lock").symlink_to(tmp_path / "thesis.tex")

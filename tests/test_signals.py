@@ -99,14 +99,34 @@ def test_a_process_that_waits_for_a_rank_that_never_comes_can_be_stopped() -> No
 def test_handlers_that_come_twice_are_answered_and_the_process_lives_on() -> None:
     code = (
         "import os, signal, time, alignlab.signals\n"
-        "alignlab.signals._PATIENCE = 1.0\n"
+        "alignlab.signals._PATIENCE = 2.5\n"
         "seen = []\n"
         "with alignlab.signals.handled(seen.append):\n"
         "    for _ in range(5):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        os.kill(os.getpid(), signal.SIGUSR1)\n"
-        "    time.sleep(3)\n"
+        "    time.sleep(6)\n"
         "print(len(seen) >= 2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True\n"
+
+
+def test_a_knock_that_the_process_misses_is_repeated() -> None:
+    """One that comes just before the process begins to wait does not wake it: here the first is thrown away."""
+    code = (
+        "import os, signal, time, alignlab.signals\n"
+        "alignlab.signals._PATIENCE = 3.0\n"
+        "knock, missed, real = signal.SIGURG, [], signal.pthread_kill\n"
+        "def kill(thread, number):\n"
+        "    real(thread, number) if missed else missed.append(number)\n"
+        "signal.pthread_kill = kill\n"
+        "with alignlab.signals.handled(lambda number: None):\n"
+        # Blocked here, the signal goes to the thread that watches, and does not wake the main one.
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(8)\n"
+        "print(missed == [knock])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "True\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 
@@ -25,3 +27,45 @@ def test_the_end_keeps_status_and_output(what: str, printed: str) -> None:
     """With a thread at work the process ends at once, without what else Python would do at its end."""
     done = subprocess.run([sys.executable, "-c", END, what], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout.strip()) == (3, printed)
+
+
+LOSING = """
+import os, sys, torch
+import alignlab.verbs
+from alignlab.models import distributed
+from alignlab.question import AnalyzeConfig
+def run(config):
+    distributed.join()
+    distributed.wait_for_all()
+    if os.environ["RANK"] == "1":
+        os._exit(9)
+    if sys.argv[1] == "bug":
+        raise RuntimeError("an index out of range")
+    distributed.sum_over_ranks(torch.ones(1))
+sys.exit(alignlab.verbs.run_verb(AnalyzeConfig, run, verb="analyze", intro="", argv=[]))
+"""
+
+
+@pytest.mark.parametrize("what", ["loss", "bug"])
+def test_a_rank_that_loses_another_says_so_and_a_bug_keeps_its_traceback(what: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launched = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOSING, what],
+            env=os.environ | launched | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = ranks[0].communicate(timeout=120)[1]
+    ranks[1].communicate(timeout=120)
+    assert ranks[0].returncode == 1
+    assert ("Traceback" in said) == (what == "bug")
+    assert ("Another rank has ended" in said) == (what == "loss")

@@ -128,9 +128,13 @@ def remove(folder: Path) -> None:
             entry.unlink()
 
 
-def is_left_over(path: Path) -> bool:
-    """Whether a killed process has left this while it was writing."""
-    return path.suffix == PARTIAL
+def name_being_written(path: Path) -> str | None:
+    """The name that a file or folder would have got, had it been written to the end; None for any other name.
+
+    Earlier versions of alignlab wrote `NAME.partial` and `NAME.old.partial`.
+    """
+    match = re.fullmatch(rf"(.+?)(?:\.old)?(?:\.[0-9a-f]{{6}}-\d+-\d+)?{re.escape(PARTIAL)}", path.name)
+    return match[1] if match else None
 
 
 def _partial(path: Path, infix: str = "") -> Path:

@@ -141,10 +141,6 @@ class Experiment:
                 fix = "Leave it out. For a short run set trainer.max_steps, for a look at the plan dry_run=true."
                 expected = "a run whose steps are planned before the first"
                 problems.append(Problem(f"trainer.{key}", f"{value!r} breaks the plan of the run", expected, fix))
-        accumulation = given.get("accumulate_grad_batches", 1)
-        if not isinstance(accumulation, int) or isinstance(accumulation, bool) or accumulation < 1:
-            where = "trainer.accumulate_grad_batches"
-            problems.append(Problem(where, f"it is {accumulation!r}", "an integer, at least 1"))
         if problems:
             raise InputError(*problems)
 

@@ -153,7 +153,8 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.precision is not None or self.run is None:
             return self.precision or "32-true"
         config = yaml.safe_load(RunFolder(Path(self.run).expanduser()).config.read_text(encoding="utf-8"))
-        trained_in = config.get("trainer", {}).get("precision")
+        trainer = config.get("trainer") if isinstance(config, dict) else None
+        trained_in = trainer.get("precision") if isinstance(trainer, dict) else None
         name = precision_name(trained_in)
         if name is None:
             expected = "one that analyze knows"

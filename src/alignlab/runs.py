@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from alignlab.atomic import is_left_over, remove, write_text
+from alignlab.atomic import name_being_written, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
 from alignlab.manifest import NAME, remove_listed, stranger_problem, strangers
@@ -34,7 +34,6 @@ _CHECKPOINT = re.compile(_STEP)
 # What W&B, and what alignlab for it, puts into the folder `wandb`.
 _WANDB = re.compile(
     r"(offline-)?run-\d{8}_\d{6}-.+|superseded|run_id\.txt|latest-run|debug(-\w+)?\.log|wandb|artifacts|wandb-resume\.json"
-    r"|settings|\.cache|logs|media"
 )
 
 
@@ -130,17 +129,14 @@ class RunFolder:
 
         Nothing is written to find out, so that it can be asked before the folder is locked.
         """
-        if not self.path.exists() or all(_counts_as_nothing(entry) for entry in self.path.iterdir()):
+        if not self.path.exists() or set(self.path.iterdir()) <= {self.path / _LOCK, *self._left_over()}:
             return
         fix = "Set run.folder to another folder."
         if not self._is_run():
             if self._mark.is_file() and self.config.is_file():
-                found, expected = (
-                    "it is damaged, so that nobody can tell whose folder this is",
-                    "what a run wrote there",
-                )
+                found = "it is damaged, so that nobody can tell whose folder this is"
                 fix = "Restore it from a copy, or set run.folder to another folder."
-                raise InputError(Problem(str(self._mark), found, expected, fix))
+                raise InputError(Problem(str(self._mark), found, "what a run wrote there", fix))
             found = "the folder holds other things and no run of alignlab"
             raise InputError(Problem(self._where, found, "a new folder or a run's", fix))
         folders = (self.neurons, self.checkpoints, self.path / "wandb")
@@ -192,10 +188,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = self._lock()
         try:
-            for folder in (self.path, self.neurons, self.checkpoints):
-                for entry in _entries(folder):
-                    if is_left_over(entry):
-                        _remove_entry(entry)
+            for entry in self._left_over():
+                _remove_entry(entry)
             yield
         finally:
             if [entry.name for entry in self.path.iterdir()] == [_LOCK]:
@@ -203,6 +197,16 @@ class RunFolder:
                 with suppress(OSError):
                     self.path.rmdir()
             os.close(descriptor)
+
+    def _left_over(self) -> list[Path]:
+        """What trainings that were killed had begun to write, of the names that only they write."""
+        names = {path.name for path in (self.config, self.environment, self.metrics, self.table, self.finished)} | {
+            NAME
+        }
+        left = [entry for entry in _entries(self.path) if name_being_written(entry) in names]
+        for folder, pattern in ((self.neurons, _SNAPSHOT), (self.checkpoints, _CHECKPOINT)):
+            left += [entry for entry in _entries(folder) if pattern.fullmatch(name_being_written(entry) or "")]
+        return left
 
     def _lock(self) -> int:
         path = self.path / _LOCK
@@ -271,9 +275,10 @@ class RunFolder:
         """The steps whose snapshots have to be there by now, as far as the stored config tells: at least step 0."""
         last = max((step_of(path) for path in self.snapshots()), default=0)
         try:
-            every = self._stored_config().get("tracker", {}).get("every_n_steps")
+            tracker = self._stored_config().get("tracker")
         except InputError:  # tracked in somebody's own script
-            every = None
+            tracker = None
+        every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
         return sorted({0, last, *(range(0, last + 1, every) if isinstance(every, int) and every > 0 else ())})
 
     def _check_clearable(self) -> None:
@@ -303,11 +308,6 @@ def snapshot_files(folder: Path, suffix: str) -> list[Path]:
 def _entries(folder: Path) -> list[Path]:
     """What is in a folder; nothing where there is none."""
     return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _counts_as_nothing(entry: Path) -> bool:
-    """Whether a killed process can have left this in a folder in which no run was begun."""
-    return entry.name == _LOCK or is_left_over(entry)
 
 
 def _remove_entry(entry: Path) -> None:

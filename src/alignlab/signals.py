@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +15,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _KNOCK = signal.SIGURG
 _PATIENCE = 30.0  # seconds: what launchers wait too before they kill
+_BETWEEN_KNOCKS = 0.25  # seconds
 
 
 class Stopped(BaseException):
@@ -66,25 +68,36 @@ def _watched() -> Iterator[None]:
     """End the process where Python does not come to answer a signal, as in a call that waits for a rank that is gone.
 
     The interpreter calls handlers between its own instructions only; what arrives in the meantime it writes to a pipe,
-    by which a thread learns of it. The thread then knocks, with a signal that does nothing else, and waits.
+    by which a thread learns of it. The thread then knocks, with a signal that does nothing else, until it is answered.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    alive = threading.Event()
     main_thread = threading.main_thread().ident
     assert main_thread is not None
-    knocked = signal.signal(_KNOCK, lambda _number, _frame: alive.set())
+    answered = False  # no Event: a handler may come while another one holds the Event's lock
+
+    def answer(_number: int, _frame: FrameType | None) -> None:
+        nonlocal answered
+        answered = True
+
+    knocked = signal.signal(_KNOCK, answer)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def watch() -> None:
+        nonlocal answered
         while number := os.read(reading, 1):
             if number[0] not in STOPPING:
                 continue
-            alive.clear()
-            signal.pthread_kill(main_thread, _KNOCK)
-            if not alive.wait(_PATIENCE):
-                os.write(2, f"\nStopped by {signal.Signals(number[0]).name}, at once: it did not answer.\n".encode())
-                os._exit(128 + number[0])
+            answered = False
+            limit = time.monotonic() + _PATIENCE
+            while not answered:
+                if time.monotonic() > limit:
+                    text = f"\nStopped by {signal.Signals(number[0]).name}, at once: it did not answer.\n"
+                    os.write(2, text.encode())
+                    os._exit(128 + number[0])
+                # More than once: a knock just before the thread begins to wait does not wake it.
+                signal.pthread_kill(main_thread, _KNOCK)
+                time.sleep(_BETWEEN_KNOCKS)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

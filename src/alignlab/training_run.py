@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import ExitStack
+from pathlib import Path
 
 from lightning import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -123,7 +124,7 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
     elif start == "continue":
         console.say("There is no checkpoint to continue from: the run begins again at step 0.")
     trainer = experiment.build_trainer(done)
-    checkpoint = state_path(folder, done) if done else None
+    checkpoint = Path(from_first(lambda: str(state_path(folder, done)))) if done else None
     try:
         trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
     except Stopped:

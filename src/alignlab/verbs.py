@@ -65,8 +65,8 @@ def run_verb(
 
     words: see `alignlab.config.help_text`.
 
-    Returns the exit status: 0, or 2 where the input was refused (one message, no traceback). Anything else that is
-    raised is our own bug and keeps its traceback.
+    Returns the exit status: 0; 2 where the input was refused (one message, no traceback); the signal's where one has
+    stopped it; 1 where another rank is gone. Anything else that is raised is our own bug and keeps its traceback.
     """
     origins: dict[str, str] = {}
     try:
@@ -97,7 +97,23 @@ def run_verb(
         console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
         _leave()
         return stopped.status
+    except RuntimeError as error:
+        if not _is_loss_of_a_rank(error):
+            raise
+        console.complain(
+            "\nAnother rank has ended; what it says tells why. The same command goes on from what is done."
+        )
+        _leave()
+        return 1
     return 0
+
+
+def _is_loss_of_a_rank(error: RuntimeError) -> bool:
+    if "alignlab.models.distributed" not in sys.modules:
+        return False
+    from alignlab.models.distributed import is_loss_of_a_rank
+
+    return is_loss_of_a_rank(error)
 
 
 def _leave() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -27,6 +28,8 @@ _INHERITED = "ALIGNLAB_DECIDED"
 
 # How long a rank waits for the others before it ends.
 _PARTING_TIME = timedelta(seconds=30)
+# What gloo says; NCCL's watchdog ends the process itself.
+_RANK_IS_GONE = re.compile(r"Connection (closed|reset) by peer|Broken pipe|failed to pass monitoredBarrier")
 # The ranks that `join` has connected, for `leave`: on GPUs the default group's barrier would be NCCL's, without limit.
 _joined: list[distributed.ProcessGroup] = []
 
@@ -49,6 +52,11 @@ def is_first() -> bool:
 def local_rank() -> int:
     """This process's number on its machine, from 0, as launchers tell it."""
     return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+
+
+def is_loss_of_a_rank(error: RuntimeError) -> bool:
+    """Whether what a collective has raised says no more than that another rank is gone, for a reason of its own."""
+    return world_size() > 1 and _RANK_IS_GONE.search(str(error)) is not None
 
 
 def wait_for_all() -> None:
