@@ -1,4 +1,4 @@
-"""The verb: a run's snapshots and published counts, asked again without a model."""
+"""The command: a run's snapshots and published counts, asked again without a model."""
 
 from __future__ import annotations
 

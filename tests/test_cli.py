@@ -1,4 +1,4 @@
-"""The console script: it finds the verb, hands it the rest, and is as fast as it can be where it only answers."""
+"""The console script: it finds the command, hands it the rest, and is as fast as it can be where it only answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from alignlab import __version__
-from alignlab.cli import VERBS, main
+from alignlab.cli import COMMANDS, main
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
 def test_alone_it_says_what_it_can_do(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     said = capsys.readouterr().out
-    for verb in VERBS:
-        assert f"\n  {verb} " in said
+    for command in COMMANDS:
+        assert f"\n  {command} " in said
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,7 +29,7 @@ def test_a_verb_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str])
     assert main(["trian", "config=demo"]) == 2
     complaint = capsys.readouterr().err
     assert complaint == (
-        "command line: there is no verb 'trian'; expected one of: train, analyze, report. Did you mean 'train'?\n"
+        "command line: there is no command 'trian'; expected one of: train, analyze, report. Did you mean 'train'?\n"
     )
 
 

@@ -44,7 +44,7 @@ def test_help_and_refusals_import_no_torch(verb: str, argv: list[str]) -> None:
 
 
 def test_the_same_program_sees_torch_where_it_is_imported() -> None:
-    assert "torch" in loaded_by("import alignlab.experiment").split()
+    assert "torch" in loaded_by("import alignlab.building").split()
 
 
 def test_modules_of_options_import_no_torch() -> None:

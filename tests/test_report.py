@@ -1,4 +1,4 @@
-"""The verb: the page of a run, and of several."""
+"""The command: the page of a run, and of several."""
 
 from __future__ import annotations
 

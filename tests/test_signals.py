@@ -1,4 +1,4 @@
-"""How a verb answers to Ctrl-C, SIGTERM and SIGUSR1."""
+"""How a command answers to Ctrl-C, SIGTERM and SIGUSR1."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_forked_workers_leave_stopping_to_their_parent_and_end_by_a_second_signa
 
 VERB = """
 import os, signal, sys
-import alignlab.verbs
+import alignlab.command
 from alignlab.question import AnalyzeConfig
 def run(config):
     os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-sys.exit(alignlab.verbs.run_verb(AnalyzeConfig, run, verb="analyze", intro="", argv=[]))
+sys.exit(alignlab.command.run_command(AnalyzeConfig, run, command="analyze", intro="", argv=[]))
 """
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from alignlab import console
 from alignlab.analysis.options import MEANINGS
+from alignlab.command import end, run_command
 from alignlab.options import AnalyzeOptions
 from alignlab.runs import RunFolder
-from alignlab.verbs import end, run_verb
 
 INTRO = (
     "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = {
         "Analyses, and what they are in Zhang et al. 2025": {str(name): one.words for name, one in MEANINGS.items()}
     }
-    return run_verb(AnalyzeOptions, run, verb="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
+    return run_command(AnalyzeOptions, run, command="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Refusals: what is said when the input, and not alignlab, is at fault.
 
 A refusal is raised as an :class:`InputError` that carries every :class:`Problem` found, so that a user mends all of
-them in one go. The verbs turn it into text and exit status 2; anything else that is raised is our own bug and keeps its
-traceback.
+them in one go. The commands turn it into text and exit status 2; anything else that is raised is our own bug and keeps
+its traceback.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from alignlab import analyze, console
+from alignlab.command import end, run_command
 from alignlab.config import load
 from alignlab.errors import InputError, Problem
 from alignlab.options import AnalyzeOptions, ReportConfig
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import check_settings
-from alignlab.verbs import end, run_verb
 
 if TYPE_CHECKING:
     from alignlab.question import AnalyzeConfig
@@ -98,7 +98,7 @@ def dashboard(folder: str, page: PageRun) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_verb(ReportConfig, run, verb="report", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
+    return run_command(ReportConfig, run, command="report", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from alignlab.command import end, run_command
 from alignlab.options import TrainConfig
-from alignlab.verbs import end, run_verb
 
 INTRO = "Fine-tune a language model on question translation and watch its neurons change."
 
@@ -20,7 +20,7 @@ def run(config: TrainConfig) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_verb(TrainConfig, run, verb="train", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
+    return run_command(TrainConfig, run, command="train", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

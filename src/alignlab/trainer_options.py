@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
+from alignlab.errors import Problem, refuse_any
+
 # What alignlab sets itself.
 RESERVED = (
     "logger",
@@ -20,6 +22,18 @@ RESERVED = (
     "plugins",
     "profiler",
 )
+# What would break the plan, in which every step, its examples and the end are known before the first; with what each
+# may be. The end is trainer.max_steps or trainer.max_epochs.
+_PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
+    "fast_dev_run": (None, False, 0),
+    "limit_train_batches": (None, 1.0),
+    "overfit_batches": (None, 0, 0.0),
+    "min_steps": (None,),
+    "min_epochs": (None,),
+    "reload_dataloaders_every_n_epochs": (None, 0),
+    "use_distributed_sampler": (None, False),
+    "barebones": (None, False),
+}
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -81,3 +95,17 @@ class TrainerOptions(TypedDict, total=False):
     num_sanity_val_steps: Annotated[Annotated[int, Field(ge=-1)] | None, Meant("batches of validation at the start")]
     reload_dataloaders_every_n_epochs: Annotated[int, Meant("build the loaders anew this often; 0: never", ge=0)]
     model_registry: Annotated[str | None, Meant("name in Lightning's model registry")]
+
+
+def check_plan(given: TrainerOptions) -> None:
+    """Refuse arguments with which a run would end early, or train on other examples, and yet pass for finished."""
+    fix = "Leave it out. For a short run set trainer.max_steps, for a look at the plan dry_run=true."
+    expected = "a run whose steps are planned before the first"
+    values = [(key, given.get(key), allowed) for key, allowed in _PLAN_BREAKERS.items()]
+    refuse_any(
+        [
+            Problem(f"trainer.{key}", f"{value!r} breaks the plan of the run", expected, fix)
+            for key, value, allowed in values
+            if not any(value == one and type(value) is type(one) for one in allowed)
+        ]
+    )

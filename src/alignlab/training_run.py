@@ -12,13 +12,12 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from alignlab import console
 from alignlab.atomic import write_text
+from alignlab.building import PlannedSteps, build_module, build_trainer, check_trainer, close_loggers
 from alignlab.callbacks.pretrained_checkpoint import state_path
 from alignlab.callbacks.stopping import StopOnSignal, requeue
 from alignlab.config import to_plain, to_yaml
 from alignlab.environment import environment
-from alignlab.experiment import Experiment, PlannedSteps
-from alignlab.models.distributed import bequeath, from_first, inherited, is_first, join, wait_for_all
-from alignlab.models.load import ModelConfig
+from alignlab.models.distributed import from_first, is_first, join, leave_to_launched, left_by_launcher, wait_for_all
 from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import TrainConfig
 from alignlab.redaction import hide_all
@@ -26,6 +25,7 @@ from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.plan import plan_rows
 from alignlab.run_checks import check_continued, faults_of_finished
+from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
@@ -38,36 +38,36 @@ def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     check_settings(to_plain(config), NAMES)
     require_tau(identifier_of(config.identifier))
-    experiment = Experiment(config)
+    plan = RunPlan(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(config.model_copy(update={"dry_run": False, "overwrite": False, "resume": "auto"}), hide_all)
-    experiment.check_trainer()
+    check_trainer(plan)
     join()
     with ExitStack() as held:
-        start = decide(experiment, document, held)
+        start = decide(plan, document, held)
         if start == "finished" and not config.dry_run:
-            console.say(f"{experiment.folder.path} holds this run, finished. Set overwrite=true to run it again.")
-            for line in faults_of_finished(experiment.folder) if is_first() else ():
+            console.say(f"{plan.folder.path} holds this run, finished. Set overwrite=true to run it again.")
+            for line in faults_of_finished(plan.folder) if is_first() else ():
                 console.complain(f"note: {line}")
-            show_closing(experiment.folder)
+            show_closing(plan.folder)
             return
-        planned = show_plan(experiment)
+        planned = show_plan(plan)
         if config.dry_run:
             console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
             return
-        check_fits(planned, experiment.folder.path, on_gpu=experiment.on_gpu)
-        ModelConfig.of(config.model).check()
-        train(experiment, start, document)
+        check_fits(planned, plan.folder.path, on_gpu=plan.on_gpu)
+        plan.model.check()
+        train(plan, start, document)
 
 
-def decide(experiment: Experiment, document: str, held: ExitStack) -> Start:
+def decide(plan: RunPlan, document: str, held: ExitStack) -> Start:
     """Whether the run is new, goes on or is finished: rank zero looks, the others are told; a refusal is everyone's.
 
     It looks once it holds the folder, so that what it finds stays so; `held` gives the folder up.
     """
-    if (told := inherited()) is not None:
+    if (told := left_by_launcher()) is not None:
         return told  # type: ignore[no-any-return]
-    config, folder = experiment.config, experiment.folder
+    config, folder = plan.config, plan.folder
 
     def look() -> Start:
         check_writable(folder.path)
@@ -77,40 +77,25 @@ def decide(experiment: Experiment, document: str, held: ExitStack) -> Start:
         return folder.start(document, resume=config.resume, overwrite=config.overwrite)
 
     start = from_first(look)
-    bequeath(start)
+    leave_to_launched(start)
     return start
 
 
-def show_plan(experiment: Experiment) -> Planned:
+def show_plan(plan: RunPlan) -> Planned:
     """Print what the run will do."""
-    config = experiment.config
-    planned = Planned(
-        model=experiment.outline,
-        sites=experiment.sites,
-        training=experiment.training,
-        plan=experiment.plan,
-        probe=experiment.probe,
-        trained_languages=experiment.trained_languages,
-        snapshot_steps=experiment.snapshot_steps(),
-        checkpoints=experiment.checkpoints_kept(),
-        accumulation=experiment.accumulation,
-        ranks=experiment.ranks,
-        gradient_checkpointing=config.model.gradient_checkpointing,
-        weights_at_hand=ModelConfig.of(config.model).weights_at_hand(),
-        statistics=tuple(config.tracker.statistics),
-    )
-    console.heading(f"Plan of {config.run.name}")
-    console.table([*plan_rows(planned), ("run folder", str(experiment.folder.path))])
+    planned = plan.planned()
+    console.heading(f"Plan of {plan.config.run.name}")
+    console.table([*plan_rows(planned), ("run folder", str(plan.folder.path))])
     return planned
 
 
-def train(experiment: Experiment, start: Start, document: str) -> None:
+def train(plan: RunPlan, start: Start, document: str) -> None:
     """Train from the start or from the last checkpoint, to the end."""
-    folder = experiment.folder
-    made_from = from_first(lambda: hide_all(experiment.provenance()))
+    folder = plan.folder
+    made_from = from_first(lambda: hide_all(plan.provenance()))
     if start == "continue":
-        from_first(lambda: check_continued(folder, made_from, experiment.total_steps))
-    module = experiment.build_module()
+        from_first(lambda: check_continued(folder, made_from, plan.total_steps))
+    module = build_module(plan)
     if is_first() and start == "new":
         # Not before the model is there: a refusal until here leaves the folder as it was.
         folder.clear()
@@ -123,24 +108,24 @@ def train(experiment: Experiment, start: Start, document: str) -> None:
         console.say(f"Continuing after step {done}.")
     elif start == "continue":
         console.say("There is no checkpoint to continue from: the run begins again at step 0.")
-    trainer = experiment.build_trainer(done)
+    trainer = build_trainer(plan, done)
     checkpoint = Path(from_first(lambda: str(state_path(folder, done)))) if done else None
     try:
-        trainer.fit(module, datamodule=PlannedSteps(experiment), ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=PlannedSteps(plan), ckpt_path=checkpoint, weights_only=True)
     except Stopped:
         # At once: ranks that Lightning has started would wait for this one.
         if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
             trainer.strategy.launcher.kill(signal.SIGKILL)
         raise
-    end_run(experiment, trainer)
+    end_run(plan, trainer)
 
 
-def end_run(experiment: Experiment, trainer: Trainer) -> None:
+def end_run(plan: RunPlan, trainer: Trainer) -> None:
     """Mark a run as finished that has taken its last step, and say what it wrote; say of any other how it goes on."""
-    folder, step, total = experiment.folder, trainer.global_step, experiment.total_steps
+    folder, step, total = plan.folder, trainer.global_step, plan.total_steps
     stopped = next(one.signal for one in trainer.callbacks if isinstance(one, StopOnSignal))
     if trainer.is_global_zero:
-        experiment.close_loggers(trainer, finished=step >= total)
+        close_loggers(trainer, finished=step >= total)
     if step >= total:
         if trainer.is_global_zero:
             folder.finish({"step": step})
@@ -150,6 +135,6 @@ def end_run(experiment: Experiment, trainer: Trainer) -> None:
     if stopped is not None:
         queued = requeue() if stopped == signal.SIGUSR1 else ""
         raise Stopped(stopped, f"{where}; {queued}" if queued else where)
-    if experiment.config.trainer.get("max_time") is None:
+    if plan.config.trainer.get("max_time") is None:
         raise RuntimeError(f"the training ended after step {step} of {total}, and nothing had asked it to")
     console.say(f"\nStopped {where}: trainer.max_time is over. The same command goes on from there.")

@@ -35,7 +35,7 @@ SMALL = (
 TRAINING = """
 import os, signal
 import alignlab.train
-import alignlab.verbs
+import alignlab.command
 from alignlab.methods.base import AlignmentModule
 
 def work(job, kill_at):
@@ -45,7 +45,7 @@ def work(job, kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, batch, batch_idx)
     AlignmentModule.training_step = training_step
-    alignlab.verbs.end(alignlab.train.main(job["arguments"]))  # as the command does
+    alignlab.command.end(alignlab.train.main(job["arguments"]))  # as the command does
 """
 
 

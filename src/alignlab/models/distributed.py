@@ -2,7 +2,7 @@
 
 Two kinds of launch differ in when the ranks exist. Under torchrun and SLURM all of them run from the first line, and
 `join` lets them speak before Lightning does. Lightning's own launcher starts the others from rank zero's `fit`, as
-copies that repeat the command; what rank zero has decided by then they get as `inherited`.
+copies that repeat the command; what rank zero has decided by then they get by `left_by_launcher`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alignlab.errors import InputError, Problem
 
 T = TypeVar("T")
 
-_INHERITED = "ALIGNLAB_DECIDED"
+_DECIDED = "ALIGNLAB_DECIDED"
 
 # How long a rank waits for the others before it ends.
 _PARTING_TIME = timedelta(seconds=30)
@@ -142,13 +142,13 @@ def from_first(ask: Callable[[], T]) -> T:
     return cast("T", value)
 
 
-def bequeath(value: Any) -> None:
+def leave_to_launched(value: Any) -> None:
     """Leave a value of plain containers to the copies of this process that Lightning may launch."""
-    os.environ[_INHERITED] = json.dumps(value)
+    os.environ[_DECIDED] = json.dumps(value)
 
 
-def inherited() -> Any:
+def left_by_launcher() -> Any:
     """What rank zero left to this copy of it; None in a process that Lightning did not launch."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0 or TorchElasticEnvironment.detect():
         return None
-    return json.loads(os.environ[_INHERITED]) if _INHERITED in os.environ else None
+    return json.loads(os.environ[_DECIDED]) if _DECIDED in os.environ else None

@@ -1,4 +1,4 @@
-"""How a verb ends."""
+"""How a command ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 END = """
 import atexit, sys, threading, time
 from alignlab.console import BACKGROUND
-from alignlab.verbs import end
+from alignlab.command import end
 
 atexit.register(print, "orderly")
 if sys.argv[1] == "busy":
@@ -31,7 +31,7 @@ def test_the_end_keeps_status_and_output(what: str, printed: str) -> None:
 
 LOSING = """
 import os, sys, torch
-import alignlab.verbs
+import alignlab.command
 from alignlab.models import distributed
 from alignlab.question import AnalyzeConfig
 def run(config):
@@ -42,7 +42,7 @@ def run(config):
     if sys.argv[1] == "bug":
         raise RuntimeError("an index out of range")
     distributed.sum_over_ranks(torch.ones(1))
-sys.exit(alignlab.verbs.run_verb(AnalyzeConfig, run, verb="analyze", intro="", argv=[]))
+sys.exit(alignlab.command.run_command(AnalyzeConfig, run, command="analyze", intro="", argv=[]))
 """
 
 

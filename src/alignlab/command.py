@@ -1,4 +1,4 @@
-"""What all verbs do alike: help, refusals with exit status 2, quiet libraries."""
+"""What all commands do alike: help, refusals with exit status 2, quiet libraries."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ _THE_MACHINES = frozenset(
 )
 
 
-def run_verb(
+def run_command(
     root: type[Config],
     run: Callable[[Config], None],
     *,
-    verb: str,
+    command: str,
     intro: str,
     argv: Sequence[str],
     beneath: Beneath = lambda tree: None,
     words: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
-    """Load the config that `argv` asks for (see `alignlab.config.load`) and run the verb with it.
+    """Load the config that `argv` asks for (see `alignlab.config.load`) and run the command with it.
 
     words: see `alignlab.config.help_text`.
 
@@ -73,7 +73,7 @@ def run_verb(
         with handled(stop):
             key = asks_for_help(argv)
             if key is not None:
-                sys.stdout.write(help_text(root, f"python -m alignlab.{verb}", intro, words, key))
+                sys.stdout.write(help_text(root, f"python -m alignlab.{command}", intro, words, key))
                 return 0
             config, origins = load(root, argv, beneath)
             _quieten()  # imports what takes seconds: once the config is known to be right
@@ -125,7 +125,7 @@ def _leave() -> None:
 
 
 def end(status: int) -> NoReturn:
-    """End the process of a verb with its exit status.
+    """End the process of a command with its exit status.
 
     At Python's own end a thread that is still at work (for a W&B server that does not answer, say) is torn out of
     whatever C++ it is in, which aborts the process. By then all is written: so it ends at once.

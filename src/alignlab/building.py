@@ -1,0 +1,154 @@
+"""What a planned run is trained with: module, loader, tracker, loggers, callbacks and the Lightning trainer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from alignlab.callbacks.neuron_tracker import NeuronTracker
+from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
+from alignlab.callbacks.progress import TrainingProgress
+from alignlab.callbacks.stopping import StopOnSignal
+from alignlab.callbacks.wandb_neurons import WandbNeurons
+from alignlab.config import to_plain
+from alignlab.data.training import MicroBatches, training_loader
+from alignlab.errors import InputError, Problem
+from alignlab.models.distributed import is_first, rank, world_size
+from alignlab.neurons.identifiers import identifier_of
+from alignlab.redaction import hide_all
+from alignlab.reporting.metrics_csv import MetricsCsv
+from alignlab.reporting.wandb_run import WandbConfig, WandbRun
+from alignlab.run_plan import RunPlan
+from alignlab.trainer_options import check_plan
+
+# What W&B gets to upload the rest of a training that was stopped: who stopped it may not wait longer.
+_STOPPED_SECONDS = 10.0
+
+
+def check_trainer(plan: RunPlan) -> None:
+    """Refuse arguments that `lightning.Trainer` does not take, or that the plan does not bear, before any work."""
+    check_plan(plan.config.trainer)
+    devices = plan.config.trainer.get("devices", 1)
+    if not plan.on_gpu and isinstance(devices, int) and devices > (os.cpu_count() or 1):
+        found = f"{devices} processes on {os.cpu_count()} CPU cores"
+        raise InputError(Problem("trainer.devices", found, "at most one a core"))
+    _check_parts(plan, plan.ranks)
+    try:
+        _trainer(plan, 1, logger=False, callbacks=[])
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")) from error
+
+
+def _check_parts(plan: RunPlan, ranks: int) -> None:
+    """Refuse a step that has fewer examples than micro-batches."""
+    examples = plan.config.data.examples_per_step
+    if ranks * plan.accumulation > examples:
+        found = f"{examples} for {ranks} ranks x {plan.accumulation} micro-batches"
+        raise InputError(Problem("data.examples_per_step", found, "at least one example for each"))
+
+
+def build_module(plan: RunPlan) -> L.LightningModule:
+    """The Lightning module, with the weights loaded."""
+    L.seed_everything(plan.config.seed, verbose=False)
+    model = plan.method.prepare(plan.model.build())
+    if plan.config.model.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module: L.LightningModule = plan.method.build(model, total_steps=plan.total_steps, seed=plan.config.seed)
+    return module
+
+
+def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
+    """The Lightning trainer, with the callbacks and loggers of a run that goes on after `done_steps`."""
+    config = plan.config
+    loggers: list[Any] = [MetricsCsv(plan.folder.metrics, done_steps)]
+    if is_first():
+        shown = hide_all(to_plain(config))
+        wandb_logger = WandbConfig.of(config.wandb).build(plan.folder, config.run.name, shown, done_steps)
+        loggers += [wandb_logger] if wandb_logger is not None else []
+    stopping = StopOnSignal()
+    tracker = NeuronTracker(
+        plan.probe,
+        folder=plan.folder.path,
+        steps=plan.snapshot_steps(),
+        overwrite=True,  # what the run folder holds has been decided on before
+        abandonable=stopping.abandonable,
+        trained=plan.trained_languages,
+        identifier=identifier_of(config.identifier),
+        loss=config.tracker.loss,
+        statistics=config.tracker.statistics,
+    )
+    checkpoints = PretrainedCheckpoint(
+        plan.folder,
+        plan.tokenizer,
+        plan.checkpoint_steps(),
+        keep_last=config.checkpoints.keep_last,
+        keep_steps=plan.snapshot_steps(),
+    )
+    # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
+    progress = TrainingProgress(plan.total_steps)
+    callbacks = [stopping, tracker, WandbNeurons(tracker, config.wandb.artifact), progress, checkpoints]
+    return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
+
+
+def _trainer(plan: RunPlan, total_steps: int, **parts: Any) -> L.Trainer:
+    defaults = {"use_distributed_sampler": False, "enable_model_summary": False, "log_every_n_steps": 1}
+    # One pass of the loader is the whole run: epochs have become steps.
+    ends = {"max_epochs": -1, "max_steps": total_steps}
+    arguments: dict[str, Any] = {**defaults, **plan.config.trainer, **ends, **parts}
+    return L.Trainer(
+        **arguments,
+        plugins=_environment(),
+        # Where Lightning, under SLURM, looks for checkpoints of its own to go on from: never there.
+        default_root_dir=plan.folder.checkpoints / "lightning",
+        enable_checkpointing=True,
+        enable_progress_bar=False,
+    )
+
+
+def _environment() -> list[ClusterEnvironment] | None:
+    """The launcher's environment, where that is SLURM: without Lightning's own way to save and requeue, which would be
+    a second one beside ours.
+    """
+    if not SLURMEnvironment.detect():
+        return None
+    return [TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment(auto_requeue=False)]
+
+
+class PlannedSteps(L.LightningDataModule):
+    """Gives Lightning the loader when it asks: the ranks are connected then, and the steps done are known."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        super().__init__()
+        self.plan = plan
+
+    def train_dataloader(self) -> Any:
+        """The loader of this rank, from the step on that comes next."""
+        assert self.trainer is not None
+        plan = self.plan
+        _check_parts(plan, world_size())
+        micro_batches = MicroBatches(
+            plan.training.documents,
+            plan.steps,
+            accumulation=plan.accumulation,
+            rank=rank(),
+            ranks=world_size(),
+            pad_id=plan.tokenizer.pad_token_id or 0,
+        )
+        return training_loader(
+            micro_batches,
+            first=self.trainer.global_step * plan.accumulation,
+            workers=plan.config.data.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def close_loggers(trainer: L.Trainer, *, finished: bool) -> None:
+    """End the W&B run, so that all of it is written; in little time where the training was stopped."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.finish(exit_code=0 if finished else 1, seconds=None if finished else _STOPPED_SECONDS)

@@ -1,0 +1,158 @@
+"""What a training run will be, known before any weight is loaded, and what it is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignlab.data.batching import StepPlan, steps_of_epochs
+from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
+from alignlab.errors import InputError, Problem
+from alignlab.methods.registry import method_of
+from alignlab.models.distributed import world_size
+from alignlab.models.load import ModelConfig, embedding_rows, identity
+from alignlab.models.sites import Site, find_sites
+from alignlab.options import TrainConfig
+from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
+from alignlab.reporting.estimates import Planned
+from alignlab.runs import RunFolder
+
+
+@dataclass
+class RunPlan:
+    """What a run will be, as its config has it: text, model and steps, each made once, when it is first asked for.
+
+    No weights are loaded for any of it.
+    """
+
+    config: TrainConfig
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.config.run.folder).expanduser())
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        return ModelConfig.of(self.config.model)
+
+    @cached_property
+    def method(self) -> Any:
+        return method_of(self.config.method)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return self.model.build_tokenizer()
+
+    @cached_property
+    def training(self) -> Encoded:
+        return self.config.data.encode(self.tokenizer)
+
+    @cached_property
+    def probe(self) -> Probe | PromptProbe:
+        return ProbeConfig.of(self.config.probe).build(self.tokenizer)
+
+    @cached_property
+    def trained_languages(self) -> tuple[str, ...]:
+        """Languages of the training prompts, most frequent first in the data's order."""
+        return tuple(dict.fromkeys(document.language for document in self.training.documents))
+
+    @cached_property
+    def outline(self) -> nn.Module:
+        """The prepared model on the meta device: all its shapes, no weights."""
+        model = self.model.build_meta()
+        documents = [*self.training.documents, *(d for ds in self.probe.documents.values() for d in ds)]
+        check_vocabulary(documents, embedding_rows(model))
+        with torch.device("meta"):
+            prepared: nn.Module = self.method.prepare(model)
+        return prepared
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """The neurons' sites, found in the outline."""
+        with torch.device("meta"):
+            return find_sites(self.outline, self.config.probe.site)
+
+    @property
+    def accumulation(self) -> int:
+        return int(self.config.trainer.get("accumulate_grad_batches", 1))
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Optimiser steps of the run: `trainer.max_steps`, or else what `trainer.max_epochs` makes."""
+        documents, examples = len(self.training.documents), self.config.data.examples_per_step
+        max_steps, max_epochs = self.config.trainer.get("max_steps"), self.config.trainer.get("max_epochs")
+        if isinstance(max_steps, int) and max_steps > 0:
+            return max_steps
+        if max_steps in (None, -1) and isinstance(max_epochs, int | float) and max_epochs > 0:
+            return steps_of_epochs(documents, examples, max_epochs)
+        found = f"max_steps is {max_steps!r} and max_epochs {max_epochs!r}"
+        raise InputError(Problem("trainer", found, "a number over 0 in one of them, so that the run has an end"))
+
+    @cached_property
+    def steps(self) -> StepPlan:
+        """Which examples every step takes."""
+        lengths = tuple(len(document) for document in self.training.documents)
+        return StepPlan(lengths, self.config.data.examples_per_step, self.total_steps, self.config.seed)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run is on CUDA devices."""
+        return (
+            str(self.config.trainer.get("accelerator", "auto")) in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+        )
+
+    def snapshot_steps(self) -> list[int]:
+        """The steps at which neurons are counted."""
+        return [0, *self._every(self.config.tracker.every_n_steps)]
+
+    def checkpoint_steps(self) -> list[int]:
+        """The steps at which weights are saved."""
+        return self._every(self.config.checkpoints.every_n_steps or self.config.tracker.every_n_steps)
+
+    def _every(self, interval: int | None) -> list[int]:
+        """Every so many steps, and the last."""
+        return [*(range(interval, self.total_steps, interval) if interval else ()), self.total_steps]
+
+    def checkpoints_kept(self) -> int:
+        """How many checkpoints lie on the disk at the end."""
+        steps, last = self.checkpoint_steps(), self.config.checkpoints.keep_last
+        return len(steps) if last is None else len({*steps[-last:], *(set(steps) & set(self.snapshot_steps()))})
+
+    def provenance(self) -> dict[str, Any]:
+        """What the run is made from beside its config: fingerprints of the tokenised data, the model's revision."""
+        return {
+            "data_fingerprint": fingerprint(self.training.documents),
+            "probe_fingerprint": self.probe.fingerprint,
+            "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
+            "model_fingerprint": self.model.fingerprint(),
+        }
+
+    @property
+    def ranks(self) -> int:
+        """Processes that will train, as far as the config tells (`devices: auto` is counted as one)."""
+        devices, nodes = self.config.trainer.get("devices", 1), self.config.trainer.get("num_nodes", 1)
+        count: int = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+        return max(world_size(), count * int(nodes), 1)
+
+    def planned(self) -> Planned:
+        """What people are shown of it."""
+        return Planned(
+            model=self.outline,
+            sites=self.sites,
+            training=self.training,
+            plan=self.steps,
+            probe=self.probe,
+            trained_languages=self.trained_languages,
+            snapshot_steps=self.snapshot_steps(),
+            checkpoints=self.checkpoints_kept(),
+            accumulation=self.accumulation,
+            ranks=self.ranks,
+            gradient_checkpointing=self.config.model.gradient_checkpointing,
+            weights_at_hand=self.model.weights_at_hand(),
+            statistics=tuple(self.config.tracker.statistics),
+        )
