@@ -95,8 +95,13 @@ def send(first: int, number: int) -> None:
     """Send a signal to rank zero, and all but KILL to the other ranks too: their process group bears its number."""
     if number == signal.SIGKILL:
         os.kill(first, number)
-    else:
+        return
+    sender = os.fork()  # from outside: what a loader's workers get from their own parent ends them
+    if not sender:
+        os.setpgid(0, 0)
         os.killpg(first, number)
+        os._exit(0)
+    os.waitpid(sender, 0)
 
 
 def fork_child(folder: Path, verb: str, see: Callable[[str], None], rank: int, ranks: int, port: int) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
-from alignlab import console
+from alignlab import console, signals
 from alignlab.config import Beneath, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
@@ -69,6 +69,7 @@ def run_command(
     stopped it; 1 where another rank is gone. Anything else that is raised is our own bug and keeps its traceback.
     """
     origins: dict[str, str] = {}
+    signals.begin()
     try:
         with handled(stop):
             key = asks_for_help(argv)

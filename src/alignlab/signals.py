@@ -17,6 +17,8 @@ _KNOCK = signal.SIGURG
 _PATIENCE = 30.0  # seconds: what launchers wait too before they kill
 _BETWEEN_KNOCKS = 0.25  # seconds
 
+_asked: int | None = None
+
 
 class Stopped(BaseException):
     """The process was asked to stop.
@@ -48,11 +50,11 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
         return
     owner = os.getpid()
 
-    def handler(number: int, _frame: FrameType | None) -> None:
+    def handler(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
             handle(number)
-        elif number != signal.SIGINT:  # the first may have gone to the whole group: the parent ends its workers itself
-            signal.signal(number, signal.SIG_DFL)
+        else:
+            _leave_to_parent(number, frame)
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOPPING}
     try:
@@ -61,6 +63,31 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
+def _leave_to_parent(number: int, _frame: FrameType | None) -> None:
+    """In a worker: the first may have gone to the whole group, and the parent ends its workers itself."""
+    if number != signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def start_worker(_number: int) -> None:
+    """Let a loader's worker leave the stopping to its parent: torch ends it at SIGTERM, and so the training.
+
+    To be the loader's `worker_init_fn`.
+    """
+    for number in STOPPING:
+        signal.signal(number, _leave_to_parent)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_by_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_by_parent(parent: int) -> None:
+    """End when the parent asks for it; what others send has gone to the parent too."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 @contextmanager
@@ -128,4 +155,17 @@ def ignore_ctrl_c() -> None:
 
 def stop(number: int) -> None:
     """End at once, in good order: what is being written is not left half written."""
+    global _asked
+    _asked = number
     raise Stopped(number)
+
+
+def asked_to_stop() -> int | None:
+    """The signal that `stop` has answered, if any: where Python itself was at work, it drops the exception."""
+    return _asked
+
+
+def begin() -> None:
+    """Forget the signals of before, as a new command does."""
+    global _asked
+    _asked = None

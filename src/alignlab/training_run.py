@@ -28,7 +28,7 @@ from alignlab.run_checks import check_continued, faults_of_finished
 from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
-from alignlab.signals import Stopped
+from alignlab.signals import Stopped, asked_to_stop
 
 # They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
 NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.tags")
@@ -112,10 +112,15 @@ def train(plan: RunPlan, start: Start, document: str) -> None:
     checkpoint = Path(from_first(lambda: str(state_path(folder, done)))) if done else None
     try:
         trainer.fit(module, datamodule=PlannedSteps(plan), ckpt_path=checkpoint, weights_only=True)
-    except Stopped:
+    except (Stopped, RuntimeError) as error:
         # At once: ranks that Lightning has started would wait for this one.
         if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
             trainer.strategy.launcher.kill(signal.SIGKILL)
+        asked = asked_to_stop() or _stopping(trainer).signal
+        if asked is not None and "DataLoader worker" in str(
+            error
+        ):  # one that has just begun is ended by the signal too
+            raise Stopped(asked) from error
         raise
     end_run(plan, trainer)
 
@@ -123,7 +128,7 @@ def train(plan: RunPlan, start: Start, document: str) -> None:
 def end_run(plan: RunPlan, trainer: Trainer) -> None:
     """Mark a run as finished that has taken its last step, and say what it wrote; say of any other how it goes on."""
     folder, step, total = plan.folder, trainer.global_step, plan.total_steps
-    stopped = next(one.signal for one in trainer.callbacks if isinstance(one, StopOnSignal))
+    stopped = _stopping(trainer).signal
     if trainer.is_global_zero:
         close_loggers(trainer, finished=step >= total)
     if step >= total:
@@ -138,3 +143,7 @@ def end_run(plan: RunPlan, trainer: Trainer) -> None:
     if plan.config.trainer.get("max_time") is None:
         raise RuntimeError(f"the training ended after step {step} of {total}, and nothing had asked it to")
     console.say(f"\nStopped {where}: trainer.max_time is over. The same command goes on from there.")
+
+
+def _stopping(trainer: Trainer) -> StopOnSignal:
+    return next(one for one in trainer.callbacks if isinstance(one, StopOnSignal))

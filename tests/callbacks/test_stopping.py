@@ -81,7 +81,10 @@ def test_counting_is_left_and_the_snapshot_taken_when_the_run_goes_on(tmp_path: 
 def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
     tmp_path: Path, name: str, status: int
 ) -> None:
-    code = STOP_AT.replace("os.kill(os.getpid(), number)", "os.killpg(os.getpgrp(), number)")
+    # From outside the group and the family: loader workers obey their own parent, and nobody else.
+    send = "__import__('subprocess').run(['setsid', 'kill', f'-{number}', '--', f'-{os.getpgrp()}'], check=True)"
+    code = STOP_AT.replace("os.kill(os.getpid(), number)", send)
+    assert code != STOP_AT
     command = [sys.executable, "-c", code, "step", "2", name, "1", *ARGUMENTS, "data.workers=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(

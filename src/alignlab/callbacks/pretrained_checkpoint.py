@@ -90,6 +90,8 @@ class PretrainedCheckpoint(Checkpoint):
                     logged = {"metrics": metrics_digest(self.folder.metrics, trainer.global_step)}
                     (partial / LOGGED).write_text(json.dumps(logged) + "\n", encoding="utf-8")
             except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
+                if "DataLoader worker" in str(error):  # it comes wherever the process is
+                    raise
                 fix = "Make room and give the same command again: it continues from the checkpoint before."
                 found = f"the checkpoint could not be written ({error})"
                 raise InputError(Problem(str(target), found, "space and permission to write", fix)) from error

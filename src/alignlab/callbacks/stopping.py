@@ -16,7 +16,7 @@ import torch
 from alignlab import console
 from alignlab.hooks import loud
 from alignlab.models.distributed import is_first, max_over_ranks, world_size
-from alignlab.signals import Stopped, handled
+from alignlab.signals import Stopped, asked_to_stop, handled
 
 _AGAIN = 3.0  # seconds after which a signal is another one
 
@@ -67,6 +67,8 @@ class StopOnSignal(L.Callback):
         self._trainer = trainer
         # Here, behind Lightning's own: its handlers would broadcast from within whatever the process is doing.
         self._stack.enter_context(handled(self._note))
+        if (number := asked_to_stop()) is not None:  # and yet here: Python has dropped what it raised
+            raise Stopped(number)
 
     @loud
     def on_train_batch_end(

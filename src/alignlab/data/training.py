@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from alignlab.data.batching import StepPlan, pad
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, Problem
+from alignlab.signals import start_worker
 
 
 class MicroBatches(Dataset[dict[str, Tensor]]):
@@ -74,4 +75,5 @@ def training_loader(micro_batches: MicroBatches, *, first: int, workers: int, pi
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=False,
+        worker_init_fn=start_worker,
     )
