@@ -167,6 +167,38 @@ def test_dry_run_writes_nothing(command: Command, tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_without_arguments_it_says_what_it_can_do_and_starts_nothing(command: Command, tmp_path: Path) -> None:
+    status, printed, complaints = command()
+    assert (status, complaints) == (0, "")
+    assert "config=demo" in printed
+    assert "--help" in printed
+    assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is about machines without a GPU")
+def test_a_dry_run_needs_no_gpu_that_the_config_asks_for(command: Command, tmp_path: Path) -> None:
+    asked = ("trainer.accelerator=gpu", "trainer.devices=8", "trainer.strategy=ddp")
+    status, printed, complaints = command(*SMALL, "dry_run=true", *asked)
+    assert status == 0, complaints
+    assert "there is no GPU here" in complaints
+    assert "Plan of demo" in printed
+    assert command(*SMALL, *asked)[0] == 2
+    assert files(tmp_path) == []
+
+
+def test_a_dry_run_says_what_would_be_refused_where_another_run_lies(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "demo"
+    first = command(*SMALL, "trainer.max_steps=1", "tracker.every_n_steps=1")
+    assert first[0] == 0, first[2]
+    before = files(folder)
+    status, printed, complaints = command(*SMALL, "seed=3", "dry_run=true")
+    assert status == 0
+    assert "Plan of demo" in printed
+    assert "would be refused" in complaints
+    assert "seed" in complaints
+    assert files(folder) == before
+
+
 def test_a_finished_run_is_shown_again_and_another_config_refused(command: Command, tmp_path: Path) -> None:
     assert command(*SMALL)[0] == 0
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}

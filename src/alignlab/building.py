@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from alignlab import console
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
@@ -34,12 +35,16 @@ def check_trainer(plan: RunPlan) -> None:
     """Refuse arguments that `lightning.Trainer` does not take, or that the plan does not bear, before any work."""
     check_plan(plan.config.trainer)
     devices = plan.config.trainer.get("devices", 1)
-    if not plan.on_gpu and isinstance(devices, int) and devices > (os.cpu_count() or 1):
+    if not plan.wants_gpu and not plan.on_gpu and isinstance(devices, int) and devices > (os.cpu_count() or 1):
         found = f"{devices} processes on {os.cpu_count()} CPU cores"
         raise InputError(Problem("trainer.devices", found, "at most one a core"))
     _check_parts(plan, plan.ranks)
+    elsewhere: dict[str, Any] = {}
+    if plan.config.dry_run and plan.wants_gpu and not torch.cuda.is_available():
+        console.complain("note: there is no GPU here; the plan is for a machine that has what trainer asks for")
+        elsewhere = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
     try:
-        _trainer(plan, 1, logger=False, callbacks=[])
+        _trainer(plan, 1, logger=False, callbacks=[], **elsewhere)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise InputError(Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")) from error
 

@@ -100,11 +100,15 @@ class RunPlan:
         return StepPlan(lengths, self.config.data.examples_per_step, self.total_steps, self.config.seed)
 
     @property
+    def wants_gpu(self) -> bool:
+        """Whether the config asks for CUDA devices, wherever it is read."""
+        return self.config.trainer.get("accelerator") in {"gpu", "cuda"}
+
+    @property
     def on_gpu(self) -> bool:
         """Whether the run is on CUDA devices."""
-        return (
-            str(self.config.trainer.get("accelerator", "auto")) in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
-        )
+        asked = self.wants_gpu or self.config.trainer.get("accelerator", "auto") == "auto"
+        return asked and torch.cuda.is_available()
 
     def snapshot_steps(self) -> list[int]:
         """The steps at which neurons are counted."""

@@ -9,6 +9,16 @@ from alignlab.command import end, run_command
 from alignlab.options import TrainConfig
 
 INTRO = "Fine-tune a language model on question translation and watch its neurons change."
+# What is shown where nothing is asked for.
+START = f"""python -m alignlab.train config=FILE [key=value ...]
+
+{INTRO}
+
+    config=demo                          a first run, without a network: some minutes on two cores
+    config=demo dry_run=true             its plan: nothing is trained or written
+    config=local_files data.root=FOLDER  on files of your own
+    --help, --help method, ...           every key, or those of one section; names of the shipped configs
+"""
 
 
 def run(config: TrainConfig) -> None:
@@ -20,7 +30,11 @@ def run(config: TrainConfig) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_command(TrainConfig, run, command="train", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        sys.stdout.write(START)
+        return 0
+    return run_command(TrainConfig, run, command="train", intro=INTRO, argv=given)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from alignlab.callbacks.pretrained_checkpoint import state_path
 from alignlab.callbacks.stopping import StopOnSignal, requeue
 from alignlab.config import to_plain, to_yaml
 from alignlab.environment import environment
+from alignlab.errors import InputError
 from alignlab.models.distributed import from_first, is_first, join, leave_to_launched, left_by_launcher, wait_for_all
 from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import TrainConfig
@@ -74,7 +75,15 @@ def decide(plan: RunPlan, document: str, held: ExitStack) -> Start:
         folder.check_ours()  # before the lock, which would leave a file in somebody else's folder
         if not config.dry_run:
             held.enter_context(folder.locked())
-        return folder.start(document, resume=config.resume, overwrite=config.overwrite)
+        try:
+            return folder.start(document, resume=config.resume, overwrite=config.overwrite)
+        except InputError as error:
+            if not config.dry_run:
+                raise
+            console.complain(
+                "\n".join(f"note: without dry_run this would be refused: {each}" for each in error.problems)
+            )
+            return "new"
 
     start = from_first(look)
     leave_to_launched(start)
