@@ -12,11 +12,11 @@ import yaml
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.cost import seconds_of_intervals
+from alignlab.analysis.interval_cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.options import USUAL
 from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_counts
-from alignlab.analysis.recount import Counted, Recount
+from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem
@@ -127,24 +127,24 @@ class AnalyzeConfig(AnalyzeOptions):
         used += ["wandb"] if self.log else []
         return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
 
-    def _counted(self) -> list[Counted]:
+    def _counted(self) -> list[ModelToCount]:
         """The models to count: those named, or the base and every checkpoint of the run."""
         if self.run is None:
-            return [Counted(hide(Path(source).name), source) for source in self.models]
+            return [ModelToCount(hide(Path(source).name), source) for source in self.models]
         folder = RunFolder(Path(self.run).expanduser())
         steps = {str(step): step for step in folder.checkpoint_steps()}
         base = self.model.source if self.model else ""
         found, problems = [], []
         for name in self.models or ["0", *steps]:
             if name == "0":
-                found.append(Counted("step 0", base, 0))
+                found.append(ModelToCount("step 0", base, 0))
             elif name in steps:
-                found.append(Counted(f"step {name}", str(folder.checkpoint(steps[name])), steps[name]))
+                found.append(ModelToCount(f"step {name}", str(folder.checkpoint(steps[name])), steps[name]))
             elif name.isdigit():
                 expected = f"one of: 0 (the base), {', '.join(steps)}"
                 problems.append(Problem("models", f"the run has no checkpoint of step {name}", expected))
             else:
-                found.append(Counted(hide(Path(name).name), name))
+                found.append(ModelToCount(hide(Path(name).name), name))
         if problems:
             raise InputError(*problems)
         return found

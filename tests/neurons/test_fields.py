@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, merge
-from alignlab.neurons.fields import FIELDS, Field, smallest_dtype, table
+from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
 from alignlab.neurons.subset import subset
 from alignlab.recording.tallies import STATISTICS, Firings
 
@@ -93,7 +93,7 @@ def test_parts_keep_what_is_known_of_their_shards() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
-def test_another_shape_or_type_is_refused(field: Field) -> None:
+def test_another_shape_or_type_is_refused(field: TensorField) -> None:
     record = drawn(4)
     tensor = getattr(record, field.name)
     # The sizes of all others follow from the firings: of another size they are refused by those.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alignlab.analysis import languages, layers, moves
+from alignlab.analysis import languages, layer_parts, single_neurons
 from alignlab.analysis.view import Analysis, Asked, Compared, Counted
 from alignlab.neurons.table import ANCHORED, Row
 
@@ -24,11 +24,11 @@ ANALYSES: dict[str, Analysis] = {
     "trained_vs_unseen": Counted(lambda row: row.analysis == "kinds" and row.group in {"trained", "unseen"}),
     "english_uniqueness": Asked(languages.uniqueness, needs_degree=True),
     "overlap_ratio": Compared(languages.ratios),
-    "layer_parts": Asked(layers.parts, redrawn=False, needs_degree=True),
-    "single_neuron_profile": Asked(moves.profile, needs_degree=True),
-    "transitions": Compared(moves.moves, needs_degree=True),
-    "survival": Compared(moves.survivors, needs_degree=True),
-    "stability": Asked(moves.stability, redrawn=False, needs_degree=True),
+    "layer_parts": Asked(layer_parts.parts, redrawn=False, needs_degree=True),
+    "single_neuron_profile": Asked(single_neurons.profile, needs_degree=True),
+    "transitions": Compared(single_neurons.changes_of_kind, needs_degree=True),
+    "survival": Compared(single_neurons.survivors, needs_degree=True),
+    "stability": Asked(single_neurons.stability, redrawn=False, needs_degree=True),
     "losses": Counted(lambda row: row.analysis == "losses"),
     "language_overlap": Asked(languages.language_overlap),
     "family_overlap": Asked(languages.families),

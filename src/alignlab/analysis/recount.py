@@ -28,7 +28,7 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Counted:
+class ModelToCount:
     """A model to count.
 
     label: what people call it.  source: folder or Hub id.  step: its optimiser steps, None outside a run.
@@ -47,7 +47,7 @@ class Recount:
     trained: languages in training, for the header.
     """
 
-    models: Sequence[Counted]
+    models: Sequence[ModelToCount]
     probes: dict[str, ProbeConfig]
     loader: ModelLoader
     folder: Path
@@ -90,7 +90,7 @@ class Recount:
                         counts.save(path)
                     wait_for_all()
 
-    def _counts(self, model: Counted, probe: Probe) -> ActivationCounts:
+    def _counts(self, model: ModelToCount, probe: Probe) -> ActivationCounts:
         loaded = self.loader.load(model.source)
         check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
         return count_firings(
@@ -102,7 +102,7 @@ class Recount:
             progress=lambda tokens: console.progress(f"Counting {model.label}", tokens),
         )
 
-    def _answered(self, model: Counted, name: str) -> Probe:
+    def _answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
         probe = self.probe(model, name)
         if isinstance(probe, Probe):
@@ -115,7 +115,7 @@ class Recount:
             return respond(probe, loaded, folder=folder, step=0, context=self._context, main=is_first())
         return recall(probe, folder, 0)
 
-    def _answerer(self, model: Counted, probe: PromptProbe) -> tuple[Counted, Path]:
+    def _answerer(self, model: ModelToCount, probe: PromptProbe) -> tuple[ModelToCount, Path]:
         """Which model answers the prompts, and where its responses are kept."""
         answerer = self.models[0] if probe.responses == "generated_once" else model
         made_from = f"{self.loader.digest(answerer.source)} {probe.fingerprint}"
@@ -128,7 +128,7 @@ class Recount:
         ).forward_context
         return context
 
-    def probe(self, model: Counted, name: str) -> Probe | PromptProbe:
+    def probe(self, model: ModelToCount, name: str) -> Probe | PromptProbe:
         """The probe with the model's own tokenizer."""
         below = self.loader.below(model.source)
         key = (below.source, name)
@@ -136,7 +136,7 @@ class Recount:
             self._built[key] = self.probes[name].build(below.build_tokenizer())
         return self._built[key]
 
-    def _key(self, model: Counted, name: str) -> str:
+    def _key(self, model: ModelToCount, name: str) -> str:
         probe = self.probe(model, name)
         parts = [VERSION, self.loader.digest(model.source), probe.fingerprint, model.step]
         parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.intervals import Seen, asked
 from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.redraw import Seen, asked
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
 from alignlab.errors import InputError, Problem, refuse_any

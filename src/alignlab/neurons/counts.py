@@ -21,7 +21,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, read_counts, write_counts
-from alignlab.neurons.fields import FIELDS, Field, smallest_dtype, table
+from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
 from alignlab.neurons.wording import in_words
 from alignlab.redaction import hide
 
@@ -148,7 +148,7 @@ class ActivationCounts:
         }
         write_counts(Path(path), tensors, metadata)
 
-    def _small(self, field: Field, counts: Tensor) -> Tensor:
+    def _small(self, field: TensorField, counts: Tensor) -> Tensor:
         """Counts in the smallest type that holds every number they may have."""
         unbounded = self.subtracted and field.limit == "tokens"
         return _narrowed(counts, int(as_array(counts if unbounded else getattr(self, field.limit)).max()))
@@ -217,7 +217,7 @@ def merge(*counts: ActivationCounts) -> ActivationCounts:
     )
 
 
-def _merged(field: Field, parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Any:
+def _merged(field: TensorField, parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Any:
     """A field of all records together. rows: of each record, where the languages of the first are in it."""
     if field.numbers == "count":
         # As int64: two shards that fit their type each need not fit it together.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import Problem
-from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, Axis, Field
+from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, Axis, TensorField
 
 if TYPE_CHECKING:
     from alignlab.neurons.counts import ActivationCounts
@@ -98,7 +98,7 @@ def _shape_problems(counts: ActivationCounts) -> list[Problem]:
     return problems
 
 
-def _misfit(counts: ActivationCounts, field: Field, sizes: dict[Axis, int]) -> list[Problem]:
+def _misfit(counts: ActivationCounts, field: TensorField, sizes: dict[Axis, int]) -> list[Problem]:
     """That a tensor, of which the firings set the sizes, has another shape or type."""
     tensor = getattr(counts, field.name)
     if tensor is None or field.name == "firings":

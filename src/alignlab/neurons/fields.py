@@ -1,7 +1,7 @@
 """What a record of counts holds: one description, from which its checks, its file, its parts and its size follow.
 
-To add a statistic: a `Field` here, the attribute of that name in `ActivationCounts`, and the observer that fills it in
-`recording.tallies`. Nothing else knows the fields one by one.
+To add a statistic: a `TensorField` here, the attribute of that name in `ActivationCounts`, and the observer that fills
+it in `recording.tallies`. Nothing else knows the fields one by one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = {"count": "an integer type", "value": "torch.float32 or torch.float64"}
 
 
 @dataclass(frozen=True)
-class Field:
+class TensorField:
     """One tensor of a record.
 
     name: its attribute in `ActivationCounts`, and its name in the file.
@@ -83,19 +83,19 @@ _SHARDS: tuple[Axis, ...] = ("language", "shard")
 _NEURONS: tuple[Axis, ...] = ("language", "layer", "neuron")
 _BOTH: tuple[Axis, ...] = ("language", "shard", "layer", "neuron")
 
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, TensorField] = {
     field.name: field
     for field in (
-        Field("firings", _BOTH, "count", "tokens on which the neuron was active", required=True, limit="tokens"),
-        Field(
+        TensorField("firings", _BOTH, "count", "tokens on which the neuron was active", required=True, limit="tokens"),
+        TensorField(
             "tokens",
             _SHARDS,
             "total",
             "tokens counted. A language with none is allowed: its probabilities are 0",
             required=True,
         ),
-        Field("documents", _SHARDS, "total", "documents counted", required=True),
-        Field(
+        TensorField("documents", _SHARDS, "total", "documents counted", required=True),
+        TensorField(
             "loss_sum",
             _SHARDS,
             "sum",
@@ -103,8 +103,10 @@ FIELDS: dict[str, Field] = {
             over_shards=True,
             negative=True,
         ),
-        Field("loss_tokens", _SHARDS, "total", "how many those positions are", beside="loss_sum", over_shards=True),
-        Field(
+        TensorField(
+            "loss_tokens", _SHARDS, "total", "how many those positions are", beside="loss_sum", over_shards=True
+        ),
+        TensorField(
             "document_firings",
             _BOTH,
             "count",
@@ -112,7 +114,7 @@ FIELDS: dict[str, Field] = {
             statistic="documents",
             limit="documents",
         ),
-        Field(
+        TensorField(
             "activation_sum",
             _NEURONS,
             "sum",
@@ -120,8 +122,8 @@ FIELDS: dict[str, Field] = {
             statistic="moments",
             negative=True,
         ),
-        Field("activation_squares", _NEURONS, "sum", "of the squares of those activations", statistic="moments"),
-        Field(
+        TensorField("activation_squares", _NEURONS, "sum", "of the squares of those activations", statistic="moments"),
+        TensorField(
             "maximum",
             _NEURONS,
             "value",

@@ -27,7 +27,7 @@ from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
-from alignlab.neurons.student import t_quantile
+from alignlab.neurons.student_t import t_quantile
 from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts
 from alignlab.neurons.table import Row
 

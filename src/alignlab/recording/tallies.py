@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean
-from alignlab.neurons.fields import FIELDS, Axis, Field, smallest_dtype
+from alignlab.neurons.fields import FIELDS, Axis, TensorField, smallest_dtype
 from alignlab.recording.observers import Extent, Observer, Part
 from alignlab.recording.pieces import Piece
 
@@ -55,19 +55,19 @@ class Tally(Observer):
             self.fields[name][self.languages.index(language)] = total.cpu()
         self.totals = {}  # let go before the next language's are made
 
-    def _empty(self, field: Field) -> Tensor:
+    def _empty(self, field: TensorField) -> Tensor:
         """The total of no token."""
         shape = field.shape(self.sizes)[1:]
         nothing = -torch.inf if field.merge == "max" else 0
         return torch.full(shape, nothing, dtype=self._added(field), device=self.device)
 
-    def _added(self, field: Field) -> torch.dtype:
+    def _added(self, field: TensorField) -> torch.dtype:
         """The type in which it is added up."""
         if field.numbers == "value":
             return self.floats
         return torch.int64 if field.numbers == "count" else field.types[0]
 
-    def _kept(self, field: Field) -> torch.dtype:
+    def _kept(self, field: TensorField) -> torch.dtype:
         """The type in which it is kept: of counts the smallest that holds each."""
         return smallest_dtype(self.limits[field.limit]) if field.numbers == "count" else self._added(field)
 

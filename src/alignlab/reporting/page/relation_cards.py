@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from alignlab.analysis.layers import FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
+from alignlab.analysis.layer_parts import FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
 from alignlab.neurons.table import ANCHORED, Row
 from alignlab.reporting.page.answer import basis, number
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, capital, grouped, letters, lower

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from alignlab.analysis.layers import FIRST_LAYER
+from alignlab.analysis.layer_parts import FIRST_LAYER
 from alignlab.neurons.table import Row
 from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage
 from alignlab.reporting.page.figures import layer_ticks

@@ -1,4 +1,4 @@
-"""Analyses of single neurons and of their moves: kinds that changed, what stayed, and profiles."""
+"""Analyses neuron by neuron: from which kind to which, how many stayed, how stable they are, and profiles of some."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import STABLE
 
 
-def moves(view: View, earlier: Snapshot) -> list[Row]:
+def changes_of_kind(view: View, earlier: Snapshot) -> list[Row]:
     """How many neurons went from each kind to each."""
     before, after = (shot.result.kinds(view.convention) for shot in (earlier, view.now))
     return [

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from alignlab.errors import InputError
-from alignlab.neurons.student import t_quantile
+from alignlab.neurons.student_t import t_quantile
 
 
 @pytest.mark.parametrize(

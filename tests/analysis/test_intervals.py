@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignlab.analysis import redraw
+from alignlab.analysis import intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
@@ -267,7 +267,7 @@ def test_nothing_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_args: object, **_options: object) -> None:
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(redraw, "over_classified", refuse)
+    monkeypatch.setattr(intervals, "over_classified", refuse)
     assert rows_of(tmp_path, "survival") == rows
     assert set(tmp_path.iterdir()) == stored
     with pytest.raises(AssertionError, match="drawn again"):
