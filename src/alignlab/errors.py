@@ -40,7 +40,16 @@ class Problem:
 
 
 class InputError(Exception):
-    """Input that alignlab refuses, with all its problems."""
+    """Input that alignlab refuses, with all its problems.
+
+    >>> import torch
+    >>> from alignlab import InputError, ternary
+    >>> try:
+    ...     ternary(torch.rand(2, 1, 4).double(), top_rate=2, languages=["en", "de"])
+    ... except InputError as refused:
+    ...     print(refused)
+    top_rate: 2; expected a share of all neurons, over 0 and at most 1.
+    """
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
@@ -54,7 +63,17 @@ def refuse_any(problems: Collection[Problem]) -> None:
 
 
 class UnsupportedModelError(InputError):
-    """A model whose neurons cannot be found or counted exactly."""
+    """A model whose neurons cannot be found or counted exactly.
+
+    >>> import torch
+    >>> from alignlab import UnsupportedModelError
+    >>> from alignlab.models.sites import find_sites
+    >>> try:
+    ...     find_sites(torch.nn.Linear(2, 2))
+    ... except UnsupportedModelError as refused:
+    ...     print(refused.problems[0].found)
+    Linear has no configuration of transformers
+    """
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

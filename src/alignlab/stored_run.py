@@ -54,11 +54,21 @@ class StoredRun:
 
     folder: where it lies.
 
-        >>> run = load_run("runs/demo")                                             # doctest: +SKIP
-        >>> run.snapshots[200].languages                                            # doctest: +SKIP
-        ('en', 'zh', 'de', 'bn', 'es', 'fr', 'ja', 'ru', 'sw', 'th')
-        >>> run.table.query("kind == 'specific' and group == 'language'")           # doctest: +SKIP
-        >>> run.sets(200)["zh"].sum()                                               # doctest: +SKIP
+        >>> import torch
+        >>> from alignlab import ActivationCounts, load_run
+        >>> firings = torch.stack([torch.arange(200), torch.arange(200).flip(0)]).view(2, 1, 2, 100)
+        >>> tokens = torch.tensor([[200], [200]])
+        >>> for step in (0, 20):  # as a tracker writes them
+        ...     counts = ActivationCounts(("en", "de"), firings, tokens, tokens, "mlp.act", "all", step=step)
+        ...     counts.save(f"runs/mine/neurons/step-{step:06d}.safetensors")
+        >>> run = load_run("runs/mine")
+        >>> run.snapshots[20].languages
+        ('en', 'de')
+        >>> run.classification(20).threshold
+        0.945
+        >>> run.sets()
+        <NeuronSets: 2 x 100 neurons at mlp.act, tau 0.945, lambda 0.2
+         2 sets: en 1, de 1>
     """
 
     folder: Path
@@ -112,7 +122,17 @@ class StoredRun:
 
 
 def load_run(folder: Path | str) -> StoredRun:
-    """The run in a folder. Raises InputError where there is none, or its snapshots are torn."""
+    """The run in a folder. Raises InputError where there is none, or its snapshots are torn.
+
+    >>> import torch
+    >>> from alignlab import ActivationCounts, load_run
+    >>> firings, tokens = torch.tensor([[[[9, 1, 5]]], [[[2, 1, 5]]]]), torch.tensor([[10], [5]])
+    >>> counts = ActivationCounts(("en", "de"), firings, tokens, tokens, "mlp.act", "all", step=0)
+    >>> counts.save("runs/mine/neurons/step-000000.safetensors")  # as a tracker writes it
+    >>> load_run("runs/mine")
+    Run 'mine' of a model of somebody's own, in runs/mine
+      snapshots of 1 steps: 0
+    """
     path = Path(folder).expanduser()
     return StoredRun(path, Snapshots(RunFolder(path)))
 

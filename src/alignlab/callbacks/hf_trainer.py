@@ -20,14 +20,29 @@ from alignlab.reporting.counts_table import scalars
 class NeuronTrackerCallback(SnapshotTaker, TrainerCallback):
     """Snapshots in a training by `transformers.Trainer`: at step 0, every `every_n_steps` steps, and at the end.
 
-        trainer.add_callback(NeuronTrackerCallback({"en": english, "de": german}, tokenizer, folder="runs/mine"))
-
     Where a snapshot and a checkpoint are due at one step, the snapshot comes first. Scalars go to `trainer_state.json`
     (`log_history`) and to the W&B run that is active, if any, under `neurons/...` with `neurons/step` as x-axis.
     Parameters and files are those of `SnapshotTaker`; `model` is handed the trainer's model.
 
     Raises `UnsupportedModelError` at the start of the training when the model's neurons cannot be counted exactly, or
     its weights are sharded over ranks.
+
+        >>> from alignlab import NeuronTrackerCallback, load_run
+        >>> from alignlab.models.load import DEMO_FOLDER
+        >>> from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+        >>> model = AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
+        >>> tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
+        >>> texts = {"en": ["seven birds sing", "run"], "de": ["sieben Vögel singen", "lauf"]}
+        >>> data = [{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}] * 4
+        >>> quiet = dict(report_to="none", disable_tqdm=True, save_strategy="no")
+        >>> arguments = TrainingArguments("checkpoints", max_steps=2, use_cpu=True, **quiet)
+        >>> trainer = Trainer(model, arguments, train_dataset=data)
+        >>> trainer.add_callback(NeuronTrackerCallback(texts, tokenizer, folder="runs/mine", show=False))
+        >>> trainer.train().global_step  # doctest: +ELLIPSIS
+        {'train_runtime': ...}
+        2
+        >>> load_run("runs/mine").steps
+        (0, 2)
     """
 
     example: ClassVar[str] = "module.policy"

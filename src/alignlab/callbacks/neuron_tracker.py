@@ -17,13 +17,31 @@ __all__ = ["NeuronTracker", "find_model"]
 class NeuronTracker(SnapshotTaker, L.Callback):
     """Snapshots in a Lightning training: at step 0, every `every_n_steps` optimiser steps, and at the end.
 
-        tracker = NeuronTracker({"en": english, "de": german}, tokenizer, every_n_steps=100, folder="runs/mine")
-        trainer = L.Trainer(callbacks=[tracker], ...)
-
     Their scalars go to every logger of the trainer under `neurons/...` with `neurons/step` as x-axis, their tables to
     the terminal. Parameters and files are those of `SnapshotTaker`; `model` is handed the Lightning module.
 
     Raises `UnsupportedModelError` at the start of the fit when the model's neurons cannot be counted exactly.
+
+        >>> import lightning, torch
+        >>> from alignlab import NeuronTracker, load_run
+        >>> from alignlab.models.load import DEMO_FOLDER
+        >>> from transformers import AutoModelForCausalLM, AutoTokenizer
+        >>> class Tuning(lightning.LightningModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.model = AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
+        ...     def training_step(self, batch, index):
+        ...         return self.model(input_ids=batch, labels=batch).loss
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+        >>> texts = {"en": ["seven birds sing", "run"], "de": ["sieben Vögel singen", "lauf"]}
+        >>> tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
+        >>> tracker = NeuronTracker(texts, tokenizer, every_n_steps=1, folder="runs/mine", show=False)
+        >>> off = ["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"]
+        >>> trainer = lightning.Trainer(max_steps=2, callbacks=[tracker], **dict.fromkeys(off, False))
+        >>> trainer.fit(Tuning(), torch.utils.data.DataLoader(torch.randint(3, 300, (4, 6)), batch_size=2))
+        >>> load_run("runs/mine").steps
+        (0, 1, 2)
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -43,6 +43,20 @@ class ActivationCounts:
     Its tensors, of `neurons.fields`:
 
     Raises InputError with every inconsistency, such as more firings than tokens.
+
+        >>> import torch
+        >>> from alignlab import ActivationCounts
+        >>> firings = torch.tensor([[[[9, 1, 5]]], [[[2, 1, 5]]]])  # 2 languages, 1 shard, 1 layer of 3 neurons
+        >>> tokens, documents = torch.tensor([[10], [5]]), torch.tensor([[1], [1]])
+        >>> counts = ActivationCounts(("en", "de"), firings, tokens, documents, site="mlp.act", scope="all")
+        >>> counts
+        <ActivationCounts: 1 x 3 neurons at mlp.act, 1 shards
+         tokens (all) of 2 languages: en 10, de 5>
+        >>> counts.probabilities().tolist()
+        [[[0.9, 0.1, 0.5]], [[0.4, 0.2, 1.0]]]
+        >>> counts.save("counts.safetensors")
+        >>> ActivationCounts.load("counts.safetensors").language_tokens()
+        tensor([10,  5])
     """
 
     languages: tuple[str, ...]

@@ -49,6 +49,14 @@ def lape(
 
     Equal entropies go by position. The order of the languages changes nothing else than the order of the result.
     Raises InputError for parameters out of range, fewer than two languages, and counters that carry no information.
+
+        >>> import torch
+        >>> from alignlab import lape
+        >>> english, german, swahili = [0.9, 0.1, 0.8, 0.1], [0.1, 0.6, 0.8, 0.1], [0.1, 0.5, 0.7, 0.1]
+        >>> probabilities = torch.tensor([[english], [german], [swahili]], dtype=torch.float64)  # a layer of 4
+        >>> lape(probabilities, top_rate=0.5, bar=0.5, languages=["en", "de", "sw"])
+        <Classification by lape: 1 x 4 neurons, 2 selected, tau 0.1
+         sets of 3 languages: en 1, de 1, sw 1; 1 in every language>
     """
     names, probabilities = named_probabilities(counts, languages)
     g, layers, neurons = probabilities.shape

@@ -45,6 +45,23 @@ class NeuronSets(Mapping[str, Tensor]):
 
     Raises InputError for sets that are no bool masks of one shape, for names that are empty, and for numbers of tokens
     and thresholds that nothing can have.
+
+        >>> import torch
+        >>> from alignlab import NeuronSets
+        >>> english = torch.tensor([[True, True, False, False, False, False]])  # a layer of 6 neurons
+        >>> sets = NeuronSets({"en": english, "de": english.roll(1)})
+        >>> sets
+        <NeuronSets: 1 x 6 neurons at mlp.act
+         2 sets: en 2, de 2>
+        >>> (sets - sets["de"]).sizes()
+        {'en': 1, 'de': 0}
+        >>> sets.overlap("en", "de").common
+        1
+        >>> (sets.random(seed=1) & sets.union()).sizes()  # a control: as many neurons in every layer, of no set
+        {'en': 0, 'de': 0}
+        >>> sets.save("sets.safetensors")
+        >>> NeuronSets.load("sets.safetensors").names
+        ('en', 'de')
     """
 
     sets: dict[str, Tensor]

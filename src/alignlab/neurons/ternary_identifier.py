@@ -48,6 +48,18 @@ def ternary(
     Equal scores go first to degrees under G, then by position. The order of the languages changes nothing else than the
     order of the result. Raises InputError for parameters out of range, fewer than two languages, and counters that
     carry no information.
+
+        >>> import torch
+        >>> from alignlab import ternary
+        >>> english, german, swahili = [0.9, 0.1, 0.8, 0.1], [0.1, 0.6, 0.8, 0.1], [0.1, 0.5, 0.7, 0.1]
+        >>> probabilities = torch.tensor([[english], [german], [swahili]], dtype=torch.float64)  # a layer of 4
+        >>> result = ternary(probabilities, top_rate=0.5, bar=0.5, languages=["en", "de", "sw"])
+        >>> {name: neurons.nonzero().tolist() for name, neurons in result.sets.items()}  # layer, neuron
+        {'en': [[0, 0]], 'de': [[0, 1]], 'sw': [[0, 1]]}
+        >>> result.kinds().tolist()  # specific, related, general, none
+        [[1, 2, 3, 0]]
+        >>> result.threshold, result.lambda_
+        (0.1, 0.2)
     """
     names, probabilities = named_probabilities(counts, languages)
     g, layers, neurons = probabilities.shape
