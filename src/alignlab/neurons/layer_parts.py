@@ -2,15 +2,14 @@
 
 They divide the layers by eye. Here the layers are cut where the z-scored curves of the specific, related and general
 neurons are best told by one mean a segment, by least squares; a part has a name only where its signature is there.
-Everything is decided in whole numbers, so that the cuts are the best ones to the last digit.
+Sums of floats are off by far less than `EQUAL`: what differs by less counts as equal, so that ties are ties however
+they were rounded.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +21,10 @@ PARTS = ("understanding", "shared semantic space", "output space transformation"
 SEGMENTS = 4
 MOST_SEGMENTS = 6
 FEWEST_LAYERS = 12
+# Costs, and means of z-scores, that differ by no more are equal: the total cost is the number of layers times curves.
+EQUAL = 1e-9
+# What rounding leaves of the error of layers that are all alike is less.
+ZERO = 1e-12
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ def layer_parts(curves: Floats | Integers | Tensor, segments: int = SEGMENTS) ->
     segments: 1 to 6.
 
     Each curve is z-scored over the layers (mean 0, population variance 1; a constant one becomes zeros), and the cuts
-    have the least squared error around the segments' means. Of equally good ones those that cut first come first.
+    have the least squared error around the segments' means. Of equally good ones, to 1e-9, the earliest cuts are taken.
 
-    The labels, with S, R, G the mean z-score of each curve in a segment, s its number, all strict and exact:
+    The labels, with S, R, G the mean z-score of each curve in a segment, all strict (by more than 1e-9):
 
     1. understanding: S > 0, R > 0 and G < 0.
     2. shared semantic space: G > S and G > R, of a general curve that varies. G > 0 is not asked: a high maximum in the
@@ -69,10 +72,10 @@ def layer_parts(curves: Floats | Integers | Tensor, segments: int = SEGMENTS) ->
     """
     values = np.asarray(curves, dtype=np.float64)
     _check(values, 2, segments)
-    deviations = [_deviations(curve) for curve in values.tolist()]
-    costs, cuts = _best(deviations, segments)
+    z = _z_scores(values)
+    costs, cuts = _best(z, segments)
     layers = values.shape[1]
-    labels = _labels(deviations, _ranges(cuts, layers)) if segments == len(PARTS) else (None,) * segments
+    labels = _labels(z, _ranges(cuts, layers)) if segments == len(PARTS) else (None,) * segments
     return LayerParts(layers, cuts, labels, costs)
 
 
@@ -86,7 +89,7 @@ def stability(curves_of_resamples: Floats | Integers | Tensor, parts: LayerParts
     values = np.asarray(curves_of_resamples, dtype=np.float64)
     segments = len(parts.cuts) + 1
     _check(values, 3, segments, parts.layers)
-    cuts = [_best([_deviations(curve) for curve in curves], segments)[1] for curves in values.tolist()]
+    cuts = [_best(_z_scores(curves), segments)[1] for curves in values]
     near = np.abs(np.array(cuts).reshape(len(values), -1) - np.array(parts.cuts)) <= 1
     return tuple(near.mean(axis=0).tolist())
 
@@ -103,84 +106,69 @@ def _ranges(cuts: tuple[int, ...], layers: int) -> tuple[range, ...]:
     return tuple(itertools.starmap(range, itertools.pairwise((0, *cuts, layers))))
 
 
-def _deviations(curve: list[float]) -> list[int]:
-    """Whole numbers in proportion to the deviations from the mean: a z-score knows no unit."""
-    exact = [Fraction(value) for value in curve]
-    unit = math.lcm(*(value.denominator for value in exact))
-    whole = [int(value * unit) for value in exact]
-    total = sum(whole)
-    deviations = [len(whole) * value - total for value in whole]
-    common = math.gcd(*deviations) or 1
-    return [value // common for value in deviations]
+def _z_scores(curves: Floats) -> Floats:
+    """Each of (3, L) curves with mean 0 and population variance 1; a constant one becomes zeros.
+
+    In long double, with which sums come out right to the last digit of float64 (where the machine has a longer one).
+    """
+    z: Floats = curves.astype(np.longdouble)
+    z -= z.mean(axis=1, keepdims=True)
+    varies = np.ptp(curves, axis=1) > 0
+    z[varies] /= z[varies].std(axis=1, keepdims=True)
+    z[~varies] = 0
+    return z
 
 
-def _best(deviations: list[list[int]], segments: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _best(z: Floats, segments: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """The least cost of 1 to 6 segments, and the first cuts that have the least cost of `segments`."""
-    cost, unit = _segment_costs(deviations)
-    layers = len(cost)
-    # From the end: best[k][i] is the least cost of layers i, ... L - 1 in k + 1 segments, cut[k][i] where the second
-    # one starts. Going forward the earliest of equally good cuts can be taken every time.
-    best = [[row[layers] for row in cost]]
-    cut: list[list[int]] = [[]]
-    for more in range(1, MOST_SEGMENTS):
-        rest, row, at = best[-1], [], []
-        for start in range(layers - more):
-            total, first = min((cost[start][i] + rest[i], i) for i in range(start + 1, layers - more + 1))
-            row.append(total)
-            at.append(first)
-        best.append(row)
-        cut.append(at)
-    cuts, start = [], 0
-    for more in range(segments - 1, 0, -1):
-        start = cut[more][start]
-        cuts.append(start)
-    return tuple(float(row[0] * unit) for row in best), tuple(cuts)
+    cost = _segment_costs(z)
+    # From the end: rest[i] is the least cost of layers i, ... L - 1 in so many segments, first[i] where the second one
+    # starts. Going forward the earliest of equally good cuts can be taken every time.
+    rest = cost[:, -1]
+    costs, firsts = [float(rest[0])], []
+    for _ in range(1, MOST_SEGMENTS):
+        whole = cost + rest
+        rest = whole.min(axis=1)
+        costs.append(float(rest[0]))
+        firsts.append((whole <= rest[:, None] + EQUAL).argmax(axis=1))
+    cuts = [0]
+    for first in reversed(firsts[: segments - 1]):
+        cuts.append(int(first[cuts[-1]]))
+    return tuple(costs), tuple(cuts[1:])
 
 
-def _segment_costs(deviations: list[list[int]]) -> tuple[list[list[int]], Fraction]:
-    """The squared error of layers i, ... j - 1 as whole numbers [i][j], and what one of them is worth."""
-    layers = len(deviations[0])
-    squares = [sum(d * d for d in curve) for curve in deviations]
-    divisor, multiple = math.prod(q or 1 for q in squares), math.lcm(*range(1, layers + 1))
-    cost = [[0] * (layers + 1) for _ in range(layers)]
-    for curve, q in zip(deviations, squares, strict=True):
-        weight = divisor // (q or 1)
-        for start in range(layers):
-            total = square = 0
-            for stop in range(start + 1, layers + 1):
-                total += curve[stop - 1]
-                square += curve[stop - 1] ** 2
-                cost[start][stop] += weight * (multiple * square - multiple // (stop - start) * total * total)
-    return cost, Fraction(layers, divisor * multiple)
+def _segment_costs(z: Floats) -> Floats:
+    """The squared error of layers i, ... j - 1 around their mean as [i, j], (L + 1, L + 1); infinite for no layers."""
+    sums, squares = (np.pad(values.cumsum(axis=1), ((0, 0), (1, 0))) for values in (z, z * z))
+    ends = np.arange(z.shape[1] + 1)
+    lengths = ends - ends[:, None]
+    totals, errors = (values[:, None] - values[:, :, None] for values in (sums, squares))
+    cost: Floats = (errors - totals**2 / np.maximum(lengths, 1)).sum(axis=0)
+    cost[cost < ZERO] = 0
+    cost[lengths <= 0] = np.inf
+    return cost
 
 
-def _labels(deviations: list[list[int]], segments: tuple[range, ...]) -> tuple[str | None, ...]:
-    specific, related, general = ([_rank_of_mean(curve, layers) for layers in segments] for curve in deviations)
-    curve = deviations[2]
+def _labels(z: Floats, segments: tuple[range, ...]) -> tuple[str | None, ...]:
+    specific, related, general = np.array([z[:, part].mean(axis=1) for part in segments]).T
+    last = segments[3].start
     holds = (
-        specific[0] > 0 and related[0] > 0 and general[0] < 0,
-        general[1] > specific[1] and general[1] > related[1] and any(curve),
-        all(ranks[2] > 0 and ranks[2] > ranks[1] for ranks in (specific, related)),
-        max(curve[segments[3].start :]) > max(curve[: segments[3].start]),
+        specific[0] > EQUAL and related[0] > EQUAL and general[0] < -EQUAL,
+        general[1] > max(specific[1], related[1]) + EQUAL and z[2].any(),
+        all(means[2] > max(means[1], 0) + EQUAL for means in (specific, related)),
+        z[2, last:].max() > z[2, :last].max(),
     )
     return tuple(name if there else None for name, there in zip(PARTS, holds, strict=True))
-
-
-def _rank_of_mean(deviations: list[int], layers: range) -> Fraction:
-    """The mean z-score squared, with its sign, but for a factor that all curves share: in the same order, and exact."""
-    mean = Fraction(sum(deviations[layer] for layer in layers), len(layers))
-    return mean * abs(mean) / (sum(d * d for d in deviations) or 1)
 
 
 def _check(values: Floats, axes: int, segments: int, layers: int | None = None) -> None:
     problems = []
     shape, form = values.shape, "(3, layers)" if axes == 2 else f"(resamples, 3, {layers})"
-    wrong = len(shape) != axes or shape[-2] != 3 or shape[0] == 0 or (layers is not None and shape[-1] != layers)
-    if wrong:
+    if len(shape) != axes or shape[-2] != 3 or shape[0] == 0 or layers not in (None, shape[-1]):
         problems.append(Problem("curves", f"shape {shape}", f"{form}: specific, related, general"))
-    elif not np.isfinite(values).all():
-        problems.append(Problem("curves", "values that are not finite", "numbers of neurons"))
-    if not wrong:
+    else:
+        if not np.isfinite(values).all():
+            problems.append(Problem("curves", "values that are not finite", "numbers of neurons"))
         problems += too_few(shape[-1])
     if not 1 <= segments <= MOST_SEGMENTS:
         problems.append(Problem("segments", f"{segments}", f"1 to {MOST_SEGMENTS}"))
