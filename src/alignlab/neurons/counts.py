@@ -7,7 +7,6 @@ again later. Axes are always ``(language, shard, layer, neuron)`` = ``(G, S, L, 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
-from alignlab.neurons.counts_file import FORMAT, FORMAT_VERSION, read_counts, write_counts
+from alignlab.neurons.counts_file import COUNTS, read_counts
 from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
+from alignlab.neurons.headed_file import contents_of
 from alignlab.neurons.wording import in_words
 from alignlab.redaction import hide
 
@@ -99,6 +99,10 @@ class ActivationCounts:
         g, s, layers, neurons = self.firings.shape
         return g, s, layers, neurons
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of `neurons.fields` that were counted, by name."""
+        return {name: tensor for name in FIELDS if (tensor := getattr(self, name)) is not None}
+
     def totals(self) -> Tensor:
         """Firings summed over the shards, (G, L, N) int64."""
         g, _, layers, neurons = self.shape
@@ -140,27 +144,12 @@ class ActivationCounts:
 
         Raises OSError when it cannot be written; a file that was at `path` is then untouched.
         """
-        tensors = {}
-        for field in FIELDS.values():
-            tensor = getattr(self, field.name)
-            if tensor is None:
-                continue
-            # Copies, since safetensors refuses tensors that share memory, as views of one total may.
-            tensors[field.name] = self._small(field, tensor) if field.numbers == "count" else tensor.clone()
-        metadata = {
-            "format": FORMAT,
-            "format_version": str(FORMAT_VERSION),
-            "languages": json.dumps(self.languages, ensure_ascii=False),
-            "site": self.site,
-            "scope": self.scope,
-            "model": hide(self.model),
-            "revision": hide(self.revision),
-            "step": json.dumps(self.step),
-            "trained_languages": json.dumps(self.trained_languages, ensure_ascii=False),
-            "data_fingerprint": self.data_fingerprint,
-            "subtracted": json.dumps(self.subtracted),
+        # Copies, since safetensors refuses tensors that share memory, as views of one total may.
+        tensors = {
+            name: self._small(FIELDS[name], tensor) if FIELDS[name].numbers == "count" else tensor.clone()
+            for name, tensor in self.tensors().items()
         }
-        write_counts(Path(path), tensors, metadata)
+        COUNTS.save(Path(path), tensors, self)
 
     def _small(self, field: TensorField, counts: Tensor) -> Tensor:
         """Counts in the smallest type that holds every number they may have."""
@@ -186,21 +175,8 @@ class ActivationCounts:
         Raises InputError when the file is missing, truncated, not alignlab's, of another version or contradictory.
         """
         header, tensors = read_counts(Path(path))
-        try:
-            return cls(
-                languages=header.languages,
-                site=header.site,
-                scope=header.scope,
-                model=header.model,
-                revision=header.revision,
-                step=header.step,
-                trained_languages=header.trained_languages,
-                data_fingerprint=header.data_fingerprint,
-                subtracted=header.subtracted,
-                **tensors,
-            )
-        except InputError as error:
-            raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
+        with contents_of(Path(path)):
+            return cls(**header, **tensors)
 
 
 ActivationCounts.__doc__ = (ActivationCounts.__doc__ or "").replace(

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
-from alignlab.neurons import sets_file
 from alignlab.neurons.checks import grid_problems, range_problems
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.controls import matched_control, random_control
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import MOST
 from alignlab.neurons.formats.sets import load_sets, save_sets
+from alignlab.neurons.headed_file import contents_of
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.probabilities import Bools
+from alignlab.neurons.sets_file import SETS, is_safetensors, read_sets
 from alignlab.neurons.wording import in_words
 from alignlab.redaction import hide
 
@@ -234,8 +235,7 @@ class NeuronSets(Mapping[str, Tensor]):
         """
         if format != "alignlab":
             return save_sets(Path(path), self.sets, format, self.site, self.model)
-        header = {key: getattr(self, key) for key in (*sets_file.TEXT_KEYS, *sets_file.JSON_KEYS)}
-        return sets_file.write_sets(Path(path), torch.stack(list(self.sets.values())), header)
+        return SETS.save(Path(path), {"sets": torch.stack(list(self.sets.values()))}, self)
 
     @classmethod
     def load(
@@ -259,24 +259,14 @@ class NeuronSets(Mapping[str, Tensor]):
         Raises InputError when the file is missing, truncated, of another format, would execute, or does not fit.
         """
         path = Path(path)
-        if format == "alignlab" or (format is None and sets_file.is_safetensors(path)):
-            sets = cls._load_own(path)
+        if format == "alignlab" or (format is None and is_safetensors(path)):
+            masks, header = read_sets(path)
+            with contents_of(path):
+                sets = cls(masks, **header)
             _check_expected(path, sets, languages, num_neurons, num_layers, site)
             return sets
         read, at = load_sets(path, languages, num_neurons, num_layers, format, site)
         return cls(read, site=at)
-
-    @classmethod
-    def _load_own(cls, path: Path) -> NeuronSets:
-        masks, header = sets_file.read_sets(path)
-        names = header.pop("names")
-        if masks.ndim != 3 or len(masks) != len(names) or len(set(names)) != len(names):
-            found = f"{len(set(names))} different names for sets of shape {tuple(masks.shape)}"
-            raise InputError(Problem(str(path), found, "a name for each set, and (sets, layers, neurons)"))
-        try:
-            return cls(dict(zip(names, masks, strict=True)), **header)
-        except InputError as error:
-            raise InputError(*(replace(p, where=f"{path}, {p.where}") for p in error.problems)) from None
 
     def _each(self, operation: Callable[[Tensor, Tensor], Tensor], masks: Mapping[str, Tensor]) -> NeuronSets:
         return replace(self, sets={name: operation(mask, masks[name]) for name, mask in self.sets.items()})
