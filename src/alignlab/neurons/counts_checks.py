@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST = 1 << 53
 # What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
 ROUNDING = 1e-3
+# What records that are merged have in common, beside languages and sizes.
+SOURCE = ("site", "scope", "model", "revision", "step", "trained_languages")
 
 
 def as_array(tensor: Tensor) -> NDArray[np.generic]:
@@ -38,37 +40,40 @@ def problems_of(counts: ActivationCounts) -> list[Problem]:
 def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
     """Everything in which the second and later records do not match the first."""
     first, problems = counts[0], []
-    for number, other in enumerate(counts[1:], start=2):
-        where = f"counts {number}"
-        if set(other.languages) != set(first.languages):
-            found = f"languages {', '.join(other.languages)}"
-            problems.append(Problem(where, found, f"those of the first: {', '.join(first.languages)}"))
-        if other.shape[1:] != first.shape[1:]:
-            shards, layers, neurons = other.shape[1:]
-            expected = "{} shards of {} x {} neurons, as the first".format(*first.shape[1:])
-            problems.append(Problem(where, f"{shards} shards of {layers} x {neurons} neurons", expected))
-        for name in ("site", "scope", "model", "revision", "step", "trained_languages"):
-            mine, its = getattr(first, name), getattr(other, name)
-            if mine != its:
-                problems.append(Problem(where, f"{name} {its!r}", f"{mine!r}, as the first"))
-        # Of two fields that come together one is enough to say.
-        for name in (name for name, field in FIELDS.items() if not (field.required or field.beside)):
-            mine, its = getattr(first, name) is not None, getattr(other, name) is not None
-            if mine != its:
-                fix = f"Leave it out of all: dataclasses.replace(counts, {name}=None)."
-                found = f"{name} is {'there' if its else 'missing'}, and {'there' if mine else 'missing'} in the first"
-                problems.append(Problem(where, found, "all or none", fix))
-    for name in ("tokens", "documents", "loss_tokens"):
-        tensors = [tensor for other in counts if (tensor := getattr(other, name)) is not None]
-        problems += _beyond(name, [float(tensor.double().sum()) for tensor in tensors])
-    problems += _beyond("firings", [float(as_array(other.firings).max()) for other in counts if other.subtracted])
-    known: dict[str, int] = {}
+    seen: dict[str, int] = {}
     for number, other in enumerate(counts, start=1):
-        earlier = known.setdefault(other.data_fingerprint, number)
+        where = f"counts {number}"
+        problems += unlike(where, first, other, SOURCE)
+        for name, field in FIELDS.items():
+            its = "missing" if getattr(other, name) is None else "there"
+            wanted = "missing" if getattr(first, name) is None else "there"
+            if its != wanted and not field.beside:  # of two that come together one is enough to say
+                fix = f"Leave it out of all: dataclasses.replace(counts, {name}=None)."
+                problems.append(Problem(where, f"{name} is {its}, and {wanted} in the first", "all or none", fix))
+        earlier = seen.setdefault(other.data_fingerprint, number)
         if other.data_fingerprint and earlier != number:
             found = f"the same texts as counts {earlier} (fingerprint {other.data_fingerprint!r})"
-            problems.append(Problem(f"counts {number}", found, "other documents: these would be counted twice"))
-    return problems
+            problems.append(Problem(where, found, "other documents: these would be counted twice"))
+    return problems + _beyond_problems(counts)
+
+
+def unlike(where: str, first: ActivationCounts, other: ActivationCounts, names: Sequence[str]) -> list[Problem]:
+    """In which languages, in whatever order, sizes and attributes a record differs from the first."""
+    found, expected = (
+        {
+            "languages": f"languages {', '.join(counts.languages)}",
+            "sizes": "{} shards of {} x {} neurons".format(*counts.shape[1:]),
+            **{name: f"{name} {getattr(counts, name)!r}" for name in names},
+        }
+        for counts in (other, first)
+    )
+    if set(other.languages) == set(first.languages):
+        found["languages"] = expected["languages"]
+    return [
+        Problem(where, found[name], f"{expected[name]}, as in the first")
+        for name in expected
+        if found[name] != expected[name]
+    ]
 
 
 def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
@@ -80,33 +85,30 @@ def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
 
 
 def _shape_problems(counts: ActivationCounts) -> list[Problem]:
-    g, shape = len(counts.languages), tuple(counts.firings.shape)
-    problems = []
-    if len(shape) != 4 or shape[0] != g or 0 in shape:
-        expected = f"({g}, shards, layers, neurons), {g} being the number of languages"
-        problems.append(Problem("firings", f"shape {shape}", expected))
-    if counts.firings.dtype not in INTEGER_DTYPES:
-        problems.append(Problem("firings", f"type {counts.firings.dtype}", "an integer type"))
+    g, shape, tensors = len(counts.languages), tuple(counts.firings.shape), counts.tensors()
+    if len(shape) != 4 or shape[0] != g or 0 in shape or counts.firings.dtype not in INTEGER_DTYPES:
+        expected = f"({g}, shards, layers, neurons) of an integer type, {g} being the number of languages"
+        problems = [Problem("firings", f"shape {shape} of {counts.firings.dtype}", expected)]
+    else:
+        problems = []
     if len(shape) == 4:  # else nothing tells how large the others are to be
         sizes: dict[Axis, int] = {"language": g, "shard": shape[1], "layer": shape[2], "neuron": shape[3]}
-        problems += [problem for field in FIELDS.values() for problem in _misfit(counts, field, sizes)]
+        problems += [problem for name in tensors for problem in _misfit(tensors, FIELDS[name], sizes)]
     for field in FIELDS.values():
-        pair = (field.beside, field.name)
-        missing = [name for name in pair if field.beside and getattr(counts, name) is None]
-        if len(missing) == 1:
-            problems.append(Problem(missing[0], "not given", f"both {' and '.join(pair)}, or neither"))
+        if field.beside and (field.name in tensors) != (field.beside in tensors):
+            missing = field.name if field.beside in tensors else field.beside
+            problems.append(Problem(missing, "not given", f"both {field.beside} and {field.name}, or neither"))
     return problems
 
 
-def _misfit(counts: ActivationCounts, field: TensorField, sizes: dict[Axis, int]) -> list[Problem]:
+def _misfit(tensors: Mapping[str, Tensor], field: TensorField, sizes: dict[Axis, int]) -> list[Problem]:
     """That a tensor, of which the firings set the sizes, has another shape or type."""
-    tensor = getattr(counts, field.name)
-    if tensor is None or field.name == "firings":
+    tensor, expected = tensors[field.name], field.shape(sizes)
+    if field.name == "firings":
         return []
-    expected = field.shape(sizes)
     # Those that come together are alike: by shard, or over all shards.
-    leading = getattr(counts, field.beside or field.name)
-    if field.over_shards and leading is not None and tuple(leading.shape) == field.shape({**sizes, "shard": 1}):
+    leading = tensors.get(field.beside, tensor)
+    if field.over_shards and tuple(leading.shape) == field.shape({**sizes, "shard": 1}):
         expected = tuple(leading.shape)
     if tuple(tensor.shape) == expected and tensor.dtype in field.types:
         return []
@@ -115,97 +117,93 @@ def _misfit(counts: ActivationCounts, field: TensorField, sizes: dict[Axis, int]
 
 
 def _value_problems(counts: ActivationCounts) -> list[Problem]:
-    problems = []
-    for name, field in FIELDS.items():
-        tensor = getattr(counts, name)
-        if tensor is None or field.negative:
-            continue
-        if tensor.dtype.is_signed and not float(tensor.min()) >= 0:
+    problems = _beyond_problems([counts])
+    for name, tensor in counts.tensors().items():
+        field = FIELDS[name]
+        # Written so that NaN is refused too.
+        if not field.negative and tensor.dtype.is_signed and not float(tensor.min()) >= 0:
             problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
-    problems += _beyond_problems(counts)
-    if counts.activation_sum is not None and not bool(counts.activation_sum.isfinite().all()):
-        problems.append(Problem("activation_sum", "values that are not finite", "sums of activations"))
-    if counts.maximum is not None and bool((counts.maximum.isnan() | (counts.maximum == torch.inf)).any()):
-        problems.append(Problem("maximum", "values that are not a number or infinite", "activations"))
-    for name, field in FIELDS.items():
-        bounded = field.limit and not (counts.subtracted and field.limit == "tokens")
-        if bounded and getattr(counts, name) is not None:
-            problems += _excess(counts, name, getattr(counts, name), getattr(counts, field.limit), field.limit)
-    if counts.loss_tokens is not None:
-        over_shards = counts.loss_tokens.shape != counts.tokens.shape
-        limits = counts.language_tokens()[:, None] if over_shards else counts.tokens
-        for language, shard in (counts.loss_tokens > limits).nonzero().tolist():
-            found = f"{int(counts.loss_tokens[language, shard])} of {int(limits[language, shard])} counted tokens"
-            where = f"loss_tokens of {counts.languages[language]!r}" + ("" if over_shards else f", shard {shard}")
-            problems.append(Problem(where, found, "at most every counted token"))
+        if field.below is not None and not bool((tensor.abs() if field.merge == "sum" else tensor).max() < field.below):
+            problems.append(Problem(name, "values that are not finite", f"numbers, {field.doc}"))
+        if field.limit and not (name == "firings" and counts.subtracted):
+            problems += _excess(counts, field, tensor)
     # A loss that is not a number is what a model that overflows has; one below 0 no model has.
     if counts.loss_sum is not None and counts.loss_tokens is not None:
-        for language, shard in (counts.loss_sum < -ROUNDING * counts.loss_tokens).nonzero().tolist():
-            where = f"loss_sum of {counts.languages[language]!r}, shard {shard}"
-            found = f"{float(counts.loss_sum[language, shard])} nats"
-            problems.append(Problem(where, found, "no negative log-likelihood below 0"))
+        negative = counts.loss_sum < -ROUNDING * counts.loss_tokens
+        problems += _first(counts, "loss_sum", negative, "{} nats", "no negative log-likelihood below 0")
     return problems or _moment_problems(counts)
 
 
-def _beyond_problems(counts: ActivationCounts) -> list[Problem]:
-    """Numbers that no machine has counted, and whose sums would overflow."""
-    problems = []
-    for name in ("tokens", "documents", "loss_tokens"):
-        tensor = getattr(counts, name)
-        if tensor is not None:
-            problems += _beyond(name, tensor.double().flatten().tolist())
-    if counts.subtracted:  # others are bounded by the tokens
-        g, s, *_ = counts.shape
-        problems += _beyond("firings", as_array(counts.firings).reshape(g * s, -1).max(axis=1).astype(float).tolist())
-    return problems
-
-
-def _beyond(name: str, numbers: Sequence[float]) -> list[Problem]:
-    total = sum(numbers)
-    if total <= MOST:
-        return []
-    found = f"{total:,.0f} over all languages and shards"
+def _beyond_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
+    """Numbers that no machine has counted, and whose sums over all records would overflow."""
+    totals = {
+        name: sum(float(tensor.double().sum()) for other in counts if (tensor := getattr(other, name)) is not None)
+        for name, field in FIELDS.items()
+        if field.numbers == "total"
+    }
+    # Other firings are bounded by the tokens.
+    firings = [as_array(other.firings) for other in counts if other.subtracted]
+    totals["firings"] = sum(float(each.max(axis=(2, 3)).astype(float).sum()) for each in firings)
     fix = "Restore the file from a copy, or count again: no text is that long."
-    return [Problem(name, found, f"at most 2^53 = {MOST:,}", fix)]
+    return [
+        Problem(name, f"{total:,.0f} over all languages and shards", f"at most 2^53 = {MOST:,}", fix)
+        for name, total in totals.items()
+        if total > MOST
+    ]
+
+
+def _excess(counts: ActivationCounts, field: TensorField, tensor: Tensor) -> list[Problem]:
+    """That a field is above the one that bounds it, in some shard, or over all shards where it is known so."""
+    limits = getattr(counts, field.limit)
+    if "neuron" in field.axes:
+        highest, words = as_array(tensor).max(axis=(2, 3)), "a neuron fires on"
+    else:
+        highest, words = as_array(tensor), ""
+    most = torch.from_numpy(highest.astype(np.int64))
+    limits = limits if most.shape == limits.shape else limits.sum(dim=1, keepdim=True)
+    found = f"{words} {{}} of {{}} {field.limit}".strip()
+    return _first(counts, field.name, most > limits, found, f"at most every counted {field.limit[:-1]}", most, limits)
 
 
 def _moment_problems(counts: ActivationCounts) -> list[Problem]:
     """Sums, squares and maxima of activations that no tokens can have together."""
     tokens = counts.language_tokens().double()[:, None, None]
     total, squares, maximum = counts.activation_sum, counts.activation_squares, counts.maximum
-    rows: list[tuple[str, Tensor, str]] = []
+    problems = []
     if total is not None and squares is not None:
         # Cauchy and Schwarz; with no token at all both are 0.
-        unlike = (total.square() > tokens * squares * (1 + ROUNDING)) | ((tokens == 0) & (squares > 0))
-        rows.append(("activation_squares", unlike, "sum^2 <= tokens x sum of squares"))
-    if maximum is not None:
-        unlike = maximum.isneginf() != (tokens == 0)
-        rows.append(("maximum", unlike, "-inf where no token was counted, and only there"))
-        highest = torch.where(maximum.isneginf(), 0.0, maximum.double())
-        if squares is not None:
-            unlike = highest.square() > squares * (1 + ROUNDING)
-            rows.append(("maximum", unlike, "its square at most the sum of squares"))
-        if total is not None:
-            unlike = total > tokens * highest + ROUNDING * (tokens * highest).abs()
-            rows.append(("maximum", unlike, "at least the mean activation"))
-    problems = []
-    for name, unlike, expected in rows:
-        places = unlike.nonzero().tolist()
-        if places:
-            language, layer, neuron = places[0]
-            where = f"{name} of {counts.languages[language]!r}, neuron {layer}.{neuron}"
-            found = f"{float(getattr(counts, name)[language, layer, neuron])}"
-            found += f", and {len(places) - 1} more like it" if len(places) > 1 else ""
-            problems.append(Problem(where, found, expected))
+        wrong = (total.square() > tokens * squares * (1 + ROUNDING)) | ((tokens == 0) & (squares > 0))
+        problems += _first(counts, "activation_squares", wrong, "{}", "sum^2 <= tokens x sum of squares")
+    if maximum is None:
+        return problems
+    highest = torch.where(maximum.isneginf(), 0.0, maximum.double())
+    wrong = maximum.isneginf() != (tokens == 0)
+    problems += _first(counts, "maximum", wrong, "{}", "-inf where no token was counted, and only there")
+    if squares is not None:
+        wrong = highest.square() > squares * (1 + ROUNDING)
+        problems += _first(counts, "maximum", wrong, "{}", "its square at most the sum of squares")
+    if total is not None:
+        wrong = total > tokens * highest + ROUNDING * (tokens * highest).abs()
+        problems += _first(counts, "maximum", wrong, "{}", "at least the mean activation")
     return problems
 
 
-def _excess(counts: ActivationCounts, name: str, firings: Tensor, limits: Tensor, unit: str) -> list[Problem]:
-    g, s, *_ = counts.shape
-    most = torch.from_numpy(as_array(firings).reshape(g, s, -1).max(axis=-1).astype(np.int64))
-    problems = []
-    for language, shard in (most > limits).nonzero().tolist():
-        found = f"a neuron fires on {int(most[language, shard])} of {int(limits[language, shard])} {unit}"
-        where = f"{name} of {counts.languages[language]!r}, shard {shard}"
-        problems.append(Problem(where, found, f"at most every counted {unit.removesuffix('s')}"))
-    return problems
+def _first(
+    counts: ActivationCounts, name: str, wrong: Tensor, found: str, expected: str, *numbers: Tensor
+) -> list[Problem]:
+    """Where a field is `wrong` first, by language and shard or neuron, and how many more places there are.
+
+    found: what is there, with a place for each of the `numbers`; without any, for the field itself.
+    """
+    places = wrong.nonzero().tolist()
+    if not places:
+        return []
+    language, *rest = places[0]
+    where = f"{name} of {counts.languages[language]!r}"
+    if len(rest) == 2:
+        where += ", neuron {}.{}".format(*rest)
+    elif wrong.shape == counts.tokens.shape:
+        where += f", shard {rest[0]}"
+    there = found.format(*(tensor[tuple(places[0])].item() for tensor in numbers or (getattr(counts, name),)))
+    more = f", and {len(places) - 1} more like it" if len(places) > 1 else ""
+    return [Problem(where, there + more, expected)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Literal
 
 import torch
@@ -38,10 +38,11 @@ class TensorField:
     merge: how it becomes that of several sets of documents, of shards, batches or ranks.
     required: every record has it.
     statistic: the name under which it is asked for beside the firings; empty for what is always there, or with losses.
-    limit: the field whose numbers bound its own, shard by shard.
+    limit: the field whose numbers bound its own, shard by shard, or over all shards.
     beside: the field that it belongs to; neither is there without the other.
     over_shards: in older records it is known over all shards together only: its shard axis then has size 1.
     negative: its numbers may be below 0.
+    below: its numbers, or of sums their size, are below this.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TensorField:
     beside: str = ""
     over_shards: bool = False
     negative: bool = False
+    below: float | None = None
 
     def shape(self, sizes: Mapping[Axis, int]) -> tuple[int, ...]:
         """Its shape in a record of these sizes."""
@@ -104,7 +106,13 @@ FIELDS: dict[str, TensorField] = {
             negative=True,
         ),
         TensorField(
-            "loss_tokens", _SHARDS, "total", "how many those positions are", beside="loss_sum", over_shards=True
+            "loss_tokens",
+            _SHARDS,
+            "total",
+            "how many those positions are",
+            limit="tokens",
+            beside="loss_sum",
+            over_shards=True,
         ),
         TensorField(
             "document_firings",
@@ -121,6 +129,7 @@ FIELDS: dict[str, TensorField] = {
             "of the activations over all counted tokens, active or not",
             statistic="moments",
             negative=True,
+            below=inf,
         ),
         TensorField("activation_squares", _NEURONS, "sum", "of the squares of those activations", statistic="moments"),
         TensorField(
@@ -131,6 +140,7 @@ FIELDS: dict[str, TensorField] = {
             merge="max",
             statistic="maximum",
             negative=True,
+            below=inf,
         ),
     )
 }
