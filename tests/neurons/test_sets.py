@@ -79,7 +79,7 @@ def test_sizes_are_those_of_the_sets() -> None:
     sets = make()
     for name in NAMES:
         expected = [sum(layer == i for layer, _ in pairs(sets[name])) for i in range(LAYERS)]
-        assert sets.sizes_by_layer()[name].tolist() == expected
+        assert sets[name].sum(dim=1).tolist() == expected
         assert sets.sizes()[name] == sum(expected)
     assert sets.sizes()["日本"] == 0
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import COUNTS, read_counts
 from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
@@ -79,9 +78,7 @@ class ActivationCounts:
     subtracted: bool = False
 
     def __post_init__(self) -> None:
-        problems = problems_of(self)
-        if problems:
-            raise InputError(*problems)
+        refuse_any(problems_of(self))
 
     def __repr__(self) -> str:
         _, shards, layers, neurons = self.shape
@@ -105,11 +102,7 @@ class ActivationCounts:
 
     def totals(self) -> Tensor:
         """Firings summed over the shards, (G, L, N) int64."""
-        g, _, layers, neurons = self.shape
-        totals = np.empty((g, layers, neurons), dtype=np.int64)
-        for language in range(g):
-            _sum_shards(self.firings[language], totals[language])
-        return torch.from_numpy(totals)
+        return torch.from_numpy(np.add.reduce(as_array(self.firings), axis=1, dtype=np.int64))
 
     def language_tokens(self) -> Tensor:
         """Tokens counted in each language, (G,) int64."""
@@ -120,13 +113,7 @@ class ActivationCounts:
 
         Numerators and denominators are summed over the shards before the one division. 0 where no token was counted.
         """
-        g, _, layers, neurons = self.shape
-        probabilities = np.empty((g, layers, neurons))
-        total = np.empty((layers, neurons), dtype=np.int64)
-        for language, tokens in enumerate(self.language_tokens().tolist()):
-            _sum_shards(self.firings[language], total)
-            np.divide(total, max(tokens, 1), out=probabilities[language])
-        return torch.from_numpy(probabilities)
+        return self.totals() / self.language_tokens().clamp(min=1).double()[:, None, None]
 
     def losses(self) -> Tensor | None:
         """Mean negative log-likelihood of each language, (G,) float64 in nats a token; NaN where no token was counted.
@@ -189,15 +176,13 @@ def merge(*counts: ActivationCounts) -> ActivationCounts:
     if not counts:
         raise InputError(Problem("counts", "none given", "one record or more"))
     first = counts[0]
-    problems = merge_problems(counts)
-    if problems:
-        raise InputError(*problems)
+    refuse_any(merge_problems(counts))
     rows = [[other.languages.index(name) for name in first.languages] for other in counts]
 
     tensors = {
         name: _merged(field, [getattr(other, name) for other in counts], rows)
         for name, field in FIELDS.items()
-        if getattr(first, name) is not None
+        if name in first.tensors()
     }
     return replace(
         first,
@@ -230,13 +215,5 @@ def _fingerprint(fingerprints: list[str]) -> str:
 
 def _narrowed(values: Tensor, highest: int) -> Tensor:
     """The values in the smallest type that holds every integer from 0 to `highest`."""
-    smallest = _numpy_dtype(smallest_dtype(highest))
+    smallest = as_array(torch.empty(0, dtype=smallest_dtype(highest))).dtype
     return torch.from_numpy(as_array(values).astype(smallest, order="C", copy=False))
-
-
-def _numpy_dtype(dtype: torch.dtype) -> np.dtype[np.generic]:
-    return as_array(torch.empty(0, dtype=dtype)).dtype
-
-
-def _sum_shards(firings: Tensor, out: NDArray[np.int64]) -> None:
-    np.add.reduce(as_array(firings), axis=0, dtype=np.int64, out=out)

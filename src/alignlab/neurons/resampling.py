@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -55,25 +56,10 @@ def resampled(counts: ActivationCounts, weights: Weights) -> Iterator[Floats]:
 
 def over_resamples(work: Callable[[Resample], Result], resamples: Iterator[Resample]) -> Iterator[Result]:
     """`work` on every resample, in order, on as many threads as torch may use: numpy frees them for each other."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield from map(work, resamples)
-        return
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         # Only resamples of one chunk may be under way: the next chunk is written over it.
-        for some in _chunks(resamples):
+        while some := list(islice(resamples, RESAMPLES)):
             yield from pool.map(work, some)
-
-
-def _chunks(resamples: Iterator[Resample]) -> Iterator[list[Resample]]:
-    some: list[Resample] = []
-    for p in resamples:
-        some.append(p)
-        if len(some) == RESAMPLES:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def check_shards(counts: ActivationCounts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import and_, or_
 from pathlib import Path
 from typing import Any
@@ -176,10 +176,6 @@ class NeuronSets(Mapping[str, Tensor]):
         """Number of neurons of each set."""
         return {name: int(mask.sum()) for name, mask in self.sets.items()}
 
-    def sizes_by_layer(self) -> dict[str, Tensor]:
-        """Number of neurons of each set in each layer, (L,) int64."""
-        return {name: mask.sum(dim=1) for name, mask in self.sets.items()}
-
     def overlap(self, a: str, b: str, pool: Tensor | None = None) -> Overlap:
         """How much two sets have in common, beside chance; see `alignlab.neurons.overlaps.overlap`."""
         return overlap(self._known(a), self._known(b), pool)
@@ -192,9 +188,7 @@ class NeuronSets(Mapping[str, Tensor]):
 
         Raises InputError where a layer has too few neurons left.
         """
-        free = self._free(outside)
-        controls = {name: random_control(mask.numpy(), free, seed, name) for name, mask in self.sets.items()}
-        return replace(self, sets={name: torch.from_numpy(mask) for name, mask in controls.items()})
+        return self._controls(outside, partial(random_control, seed=seed))
 
     def matched(
         self,
@@ -214,16 +208,14 @@ class NeuronSets(Mapping[str, Tensor]):
         """
         most = 1.0
         if isinstance(probabilities, ActivationCounts):
-            if probabilities.subtracted:
-                most = math.inf
+            most = math.inf if probabilities.subtracted else 1.0
             probabilities = dict(zip(probabilities.languages, probabilities.probabilities(), strict=True))
         self._check_probabilities(probabilities, most)
-        free = self._free(outside)
-        controls = {
-            name: matched_control(mask.numpy(), free, probabilities[name].numpy(), seed, name, among)
-            for name, mask in self.sets.items()
-        }
-        return replace(self, sets={name: torch.from_numpy(mask) for name, mask in controls.items()})
+
+        def control(target: Bools, free: Bools, name: str) -> Bools:
+            return matched_control(target, free, probabilities[name].numpy(), seed, name, among)
+
+        return self._controls(outside, control)
 
     def save(self, path: Path | str, format: str = "alignlab") -> None:  # noqa: A002
         """Write the sets, whole or not at all.
@@ -271,13 +263,15 @@ class NeuronSets(Mapping[str, Tensor]):
     def _each(self, operation: Callable[[Tensor, Tensor], Tensor], masks: Mapping[str, Tensor]) -> NeuronSets:
         return replace(self, sets={name: operation(mask, masks[name]) for name, mask in self.sets.items()})
 
-    def _free(self, outside: Tensor | None) -> Bools:
+    def _controls(self, outside: Tensor | None, control: Callable[..., Bools]) -> NeuronSets:
+        """For every set what `control` makes of it, of the neurons in no set and not `outside`, and of its name."""
         taken = self.union()
         if outside is not None:
             self._check_mask(outside)
             taken = taken | outside
-        free: Bools = ~taken.numpy()
-        return free
+        free = ~taken.numpy()
+        controls = {name: control(mask.numpy(), free, name=name) for name, mask in self.sets.items()}
+        return replace(self, sets={name: torch.from_numpy(mask) for name, mask in controls.items()})
 
     def _check_probabilities(self, probabilities: Mapping[str, Tensor], most: float = 1.0) -> None:
         for name in self.sets:
@@ -321,16 +315,12 @@ def _check_expected(
     site: str | None,
 ) -> None:
     layers, neurons = sets.shape
-    pairs: list[tuple[str, object, object]] = [
-        ("names", sets.names, None if languages is None else tuple(languages)),
-        ("neurons of a layer", neurons, num_neurons),
-        ("layers", layers, num_layers),
-        ("site", sets.site, site),
-    ]
+    found = {"names": sets.names, "neurons of a layer": neurons, "layers": layers, "site": sets.site}
+    wanted = (None if languages is None else tuple(languages), num_neurons, num_layers, site)
     refuse_any(
         [
-            Problem(f"{path}", f"{what} {found}", f"{wanted}")
-            for what, found, wanted in pairs
-            if wanted is not None and found != wanted
+            Problem(f"{path}", f"{what} {there}", f"{expected}")
+            for (what, there), expected in zip(found.items(), wanted, strict=True)
+            if expected not in (None, there)
         ]
     )
