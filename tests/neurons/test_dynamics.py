@@ -14,7 +14,6 @@ from alignlab.neurons import Classification, Kind, Overlap, lape, overlap, terna
 from alignlab.neurons.dynamics import (
     english_uniqueness,
     family_overlap,
-    overlap_ratio,
     overlap_ratios,
     survival,
     survival_by_language,
@@ -127,12 +126,12 @@ def test_the_overlap_ratio_is_a_share_of_the_first_set(pair: tuple[Classificatio
     for name in LANGUAGES:
         a, b = before.sets[name], after.sets[name]
         held = [at for at in CELLS if a[at]]
-        assert found[name] == overlap_ratio(a, b) == sum(bool(b[at]) for at in held) / len(held)
+        assert found[name] == overlap(a, b).ratio == sum(bool(b[at]) for at in held) / len(held)
         assert 0 < found[name] < 1
     assert overlap_ratios(after, before) != found
     empty = torch.zeros(LAYERS, NEURONS, dtype=torch.bool)
-    assert math.isnan(overlap_ratio(empty, ~empty))
-    assert overlap_ratio(~empty, empty) == 0
+    assert math.isnan(overlap(empty, ~empty).ratio)
+    assert overlap(~empty, empty).ratio == 0
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_sizes_are_those_of_the_sets() -> None:
     sets = make()
     for name in NAMES:
         expected = [sum(layer == i for layer, _ in pairs(sets[name])) for i in range(LAYERS)]
-        assert sets[name].sum(dim=1).tolist() == expected
+        assert sets.sizes_by_layer()[name].tolist() == expected
         assert sets.sizes()[name] == sum(expected)
     assert sets.sizes()["日本"] == 0
 
@@ -89,7 +89,7 @@ def test_overlap_by_name() -> None:
     assert sets.overlap("zh", "sw") == overlap(sets["zh"], sets["sw"])
     pool = sets.union() | mask(0.3, 7)
     assert sets.overlap("zh", "sw", pool) == overlap(sets["zh"], sets["sw"], pool)
-    with pytest.raises(InputError, match=r"set 'zw': there is none; expected zh, sw, 日本\."):
+    with pytest.raises(InputError, match=r"set: 'zw'; expected one of zh, sw, 日本\."):
         sets.overlap("zh", "zw")
 
 
@@ -132,7 +132,7 @@ def test_joined_sets_keep_every_name() -> None:
     assert both.names == ("zh", "de")
     assert torch.equal(both["de"], two["de"])
     assert both.tokens == {"zh": 3, "de": 4}
-    with pytest.raises(InputError, match="set 'zh': it is there more than once"):
+    with pytest.raises(InputError, match="sets: 'zh' is there more than once"):
         NeuronSets.join(one, two, one)
     with pytest.raises(InputError, match=r"mlp\.up"):
         NeuronSets.join(one, dataclasses.replace(two, site="mlp.up"))

@@ -1,13 +1,22 @@
-"""Checks that several functions of this package make of what they are given."""
+"""Checks that several functions of this package make of what they are given, each in one place and one wording."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from alignlab.errors import Problem, refuse_any
+from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
+
+
+def differences(where: str, found: Mapping[str, str], first: Mapping[str, str]) -> list[Problem]:
+    """What of some things, in words, is not as in the first record."""
+    return [
+        Problem(where, found[name], f"{first[name]}, as in the first") for name in first if found[name] != first[name]
+    ]
 
 
 def require_alike(
@@ -22,15 +31,10 @@ def require_alike(
 
     in_order: the order of the languages matters too.
     """
-    first, second = languages if in_order else map(sorted, languages)
-    problems = []
-    if list(first) != list(second):
-        found, expected = ", ".join(languages[1]), ", ".join(languages[0])
-        problems.append(Problem(f"languages of the second {what}", found, f"{expected}, as in the first"))
-    before, after = (tuple(shape) for shape in shapes)
-    if before != after:
-        problems.append(Problem(f"shape of the second {what}", f"{after} {axes}", f"{before}, as in the first"))
-    refuse_any(problems)
+    first, second = ({"languages": ", ".join(names)} for names in (languages if in_order else map(sorted, languages)))
+    alike = differences(f"languages of the second {what}", second, first)
+    before, after = ({"shape": f"{tuple(shape)} {axes}"} for shape in shapes)
+    refuse_any(alike + differences(f"shape of the second {what}", after, before))
 
 
 def grid_problems(grids: Mapping[str, Tensor], dtype: torch.dtype) -> list[Problem]:
@@ -50,3 +54,39 @@ def range_problems(where: str, values: Tensor, most: float = 1.0) -> list[Proble
     low, high = (float(value) for value in torch.aminmax(values))
     # Written so that NaN, which aminmax hands on, is refused too.
     return [] if low >= 0 and high <= most else [Problem(where, f"values from {low} to {high}", "from 0 to 1")]
+
+
+def name_problems(where: str, names: Sequence[str]) -> list[Problem]:
+    """Whether names are missing, empty or there more than once."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    problems = [Problem(where, f"{name!r} is there more than once", "every name once") for name in repeated]
+    if not names or not all(names):
+        problems.append(Problem(where, f"{list(names)!r}", "one or more names, none of them empty"))
+    return problems
+
+
+def require_one_of(where: str, value: str, choices: Collection[str]) -> None:
+    """Raises InputError, with the nearest choice, for a value that is none of them."""
+    if value not in choices:
+        raise InputError(Problem(where, f"{value!r}", f"one of {', '.join(choices)}", did_you_mean(value, choices)))
+
+
+def index_problems(where: str, indices: Collection[int], num_neurons: int) -> list[Problem]:
+    """Whether some index, of which the lowest is told, is none of a layer's neurons."""
+    wrong = [index for index in indices if not 0 <= index < num_neurons]
+    expected = f"indices from 0 to {num_neurons - 1}, of {num_neurons} neurons"
+    return [Problem(where, f"index {min(wrong)}", expected)] if wrong else []
+
+
+@contextmanager
+def reading(
+    path: Path, form: str, expected: str, errors: tuple[type[Exception], ...], fix: str = "Is it truncated?"
+) -> Iterator[None]:
+    """Refuses a file that is not there, and one that cannot be read as `form`, which is what `errors` mean."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(Problem(f"{path}", "there is no such file", expected)) from None
+    except errors as error:
+        found = f"cannot be read as {form} ({error!r:.100})"
+        raise InputError(Problem(f"{path}", found, expected, fix)) from None

@@ -12,7 +12,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.kinds import Convention, kinds_of
 from alignlab.neurons.probabilities import Bools, Floats, degree_of
-from alignlab.neurons.wording import in_words
+from alignlab.neurons.short_repr import in_words
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -51,9 +51,15 @@ def matched_control(target: Bools, free: Bools, p: Floats, seed: int, name: str,
 
 
 def _check_room(target: Bools, free: Bools, name: str) -> None:
-    problems = []
-    for layer, (needed, there) in enumerate(zip(target.sum(axis=1).tolist(), free.sum(axis=1).tolist(), strict=True)):
-        if needed > there:
-            found = f"layer {layer} has {there} neurons outside every set, and {needed} in it"
-            problems.append(Problem(f"control of {name!r}", found, "at least as many outside as in it"))
-    refuse_any(problems)
+    sizes = zip(target.sum(axis=1).tolist(), free.sum(axis=1).tolist(), strict=True)
+    refuse_any(
+        [
+            Problem(
+                f"control of {name!r}",
+                f"layer {layer} has {there} neurons outside every set, and {needed} in it",
+                "at least as many outside as in it",
+            )
+            for layer, (needed, there) in enumerate(sizes)
+            if needed > there
+        ]
+    )

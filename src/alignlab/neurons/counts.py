@@ -21,7 +21,7 @@ from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import COUNTS, read_counts
 from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
 from alignlab.neurons.headed_file import contents_of
-from alignlab.neurons.wording import in_words
+from alignlab.neurons.short_repr import in_words
 from alignlab.redaction import hide
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import Problem
+from alignlab.neurons.checks import differences, name_problems
 from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, Axis, TensorField
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def as_array(tensor: Tensor) -> NDArray[np.generic]:
 def problems_of(counts: ActivationCounts) -> list[Problem]:
     """Everything that a record contradicts itself in; empty where it is sound."""
     # Values are only looked at once the shapes and types are right.
-    problems = _name_problems(counts.languages) + _shape_problems(counts)
+    problems = name_problems("languages", counts.languages) + _shape_problems(counts)
     return problems or _value_problems(counts)
 
 
@@ -43,7 +44,7 @@ def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
     seen: dict[str, int] = {}
     for number, other in enumerate(counts, start=1):
         where = f"counts {number}"
-        problems += unlike(where, first, other, SOURCE)
+        problems += _unlike(where, first, other)
         for name, field in FIELDS.items():
             its = "missing" if getattr(other, name) is None else "there"
             wanted = "missing" if getattr(first, name) is None else "there"
@@ -57,48 +58,37 @@ def merge_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
     return problems + _beyond_problems(counts)
 
 
-def unlike(where: str, first: ActivationCounts, other: ActivationCounts, names: Sequence[str]) -> list[Problem]:
-    """In which languages, in whatever order, sizes and attributes a record differs from the first."""
+def _unlike(where: str, first: ActivationCounts, other: ActivationCounts) -> list[Problem]:
+    """In which languages, in whatever order, sizes and source a record differs from the first."""
     found, expected = (
         {
             "languages": f"languages {', '.join(counts.languages)}",
             "sizes": "{} shards of {} x {} neurons".format(*counts.shape[1:]),
-            **{name: f"{name} {getattr(counts, name)!r}" for name in names},
+            **{name: f"{name} {getattr(counts, name)!r}" for name in SOURCE},
         }
         for counts in (other, first)
     )
     if set(other.languages) == set(first.languages):
         found["languages"] = expected["languages"]
-    return [
-        Problem(where, found[name], f"{expected[name]}, as in the first")
-        for name in expected
-        if found[name] != expected[name]
-    ]
-
-
-def _name_problems(languages: tuple[str, ...]) -> list[Problem]:
-    repeated = sorted({name for name in languages if languages.count(name) > 1})
-    problems = [Problem("languages", f"{name!r} is there more than once", "every language once") for name in repeated]
-    if not languages or not all(languages):
-        problems.append(Problem("languages", f"{list(languages)!r}", "one or more names, none of them empty"))
-    return problems
+    return differences(where, found, expected)
 
 
 def _shape_problems(counts: ActivationCounts) -> list[Problem]:
     g, shape, tensors = len(counts.languages), tuple(counts.firings.shape), counts.tensors()
+    problems = []
     if len(shape) != 4 or shape[0] != g or 0 in shape or counts.firings.dtype not in INTEGER_DTYPES:
         expected = f"({g}, shards, layers, neurons) of an integer type, {g} being the number of languages"
-        problems = [Problem("firings", f"shape {shape} of {counts.firings.dtype}", expected)]
-    else:
-        problems = []
+        problems.append(Problem("firings", f"shape {shape} of {counts.firings.dtype}", expected))
     if len(shape) == 4:  # else nothing tells how large the others are to be
         sizes: dict[Axis, int] = {"language": g, "shard": shape[1], "layer": shape[2], "neuron": shape[3]}
         problems += [problem for name in tensors for problem in _misfit(tensors, FIELDS[name], sizes)]
-    for field in FIELDS.values():
-        if field.beside and (field.name in tensors) != (field.beside in tensors):
-            missing = field.name if field.beside in tensors else field.beside
-            problems.append(Problem(missing, "not given", f"both {field.beside} and {field.name}, or neither"))
-    return problems
+    pairs = [(field.beside, field.name) for field in FIELDS.values() if field.beside]
+    return problems + [
+        Problem(name, "not given", f"both {' and '.join(pair)}, or neither")
+        for pair in pairs
+        for name in {*pair} - {*tensors}
+        if {*pair} & {*tensors}
+    ]
 
 
 def _misfit(tensors: Mapping[str, Tensor], field: TensorField, sizes: dict[Axis, int]) -> list[Problem]:
@@ -123,7 +113,7 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
         # Written so that NaN is refused too.
         if not field.negative and tensor.dtype.is_signed and not float(tensor.min()) >= 0:
             problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
-        if field.below is not None and not bool((tensor.abs() if field.merge == "sum" else tensor).max() < field.below):
+        if field.finite and not bool((tensor.abs() if field.merge == "sum" else tensor).max() < torch.inf):
             problems.append(Problem(name, "values that are not finite", f"numbers, {field.doc}"))
         if field.limit and not (name == "firings" and counts.subtracted):
             problems += _excess(counts, field, tensor)

@@ -63,27 +63,21 @@ def survival_by_language(
     """
     _check_pair(before, after)
     first, second = _owned(before, before.languages, convention), _owned(after, before.languages, convention)
-    shares: dict[str, dict[Kind, float]] = {name: {} for name in before.languages}
-    for kind in KINDS_OF_A_LANGUAGE:
-        had = np.count_nonzero(first[kind], axis=(1, 2)).tolist()
-        kept = np.count_nonzero(first[kind] & second[kind], axis=(1, 2)).tolist()
-        for name, part, whole in zip(before.languages, kept, had, strict=True):
-            shares[name][kind] = share(part, whole)
-    return shares
-
-
-def overlap_ratio(a: Tensor, b: Tensor) -> float:
-    """|A and B| / |A| of two sets, (L, N) bool; NaN where A is empty. Raises InputError for other shapes and types."""
-    return overlap(a, b).ratio
+    had = {kind: np.count_nonzero(first[kind], axis=(1, 2)).tolist() for kind in KINDS_OF_A_LANGUAGE}
+    kept = {kind: np.count_nonzero(first[kind] & second[kind], axis=(1, 2)).tolist() for kind in KINDS_OF_A_LANGUAGE}
+    return {
+        name: {kind: share(kept[kind][i], had[kind][i]) for kind in KINDS_OF_A_LANGUAGE}
+        for i, name in enumerate(before.languages)
+    }
 
 
 def overlap_ratios(before: Classification, after: Classification) -> dict[str, float]:
-    """By language, the share of its set (selected and above tau) before that is in its set after; see `overlap_ratio`.
+    """By language, the share of its set (selected and above tau) before that is in its set after: `Overlap.ratio`.
 
     Raises InputError for classifications of other languages or other L, N.
     """
     _check_pair(before, after)
-    return {name: overlap_ratio(before.sets[name], after.sets[name]) for name in before.languages}
+    return {name: overlap(before.sets[name], after.sets[name]).ratio for name in before.languages}
 
 
 @dataclass(frozen=True)
@@ -171,19 +165,16 @@ def family_overlap(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mappi
     Raises InputError for a language without a family, of itself paired with itself, and for a pair that is there twice.
     """
     _check_families(overlaps, family_of)
-    found: dict[bool, list[Overlap]] = {True: [], False: []}
+    groups: dict[bool, list[Overlap]] = {True: [], False: []}
     for (a, b), shared in overlaps.items():
         if not math.isnan(shared.jaccard):
-            found[family_of[a] == family_of[b]].append(shared)
-    return FamilyOverlap(_pair_mean(found[True]), _pair_mean(found[False]))
+            groups[family_of[a] == family_of[b]].append(shared)
+    return FamilyOverlap(*(_pair_mean(groups[within]) for within in (True, False)))
 
 
 def _pair_mean(shared: list[Overlap]) -> PairMean:
-    if not shared:
-        return PairMean(0, math.nan, math.nan)
-    return PairMean(
-        len(shared), fmean(one.jaccard for one in shared), fmean(one.jaccard - one.chance for one in shared)
-    )
+    jaccards, differences = [one.jaccard for one in shared], [one.jaccard - one.chance for one in shared]
+    return PairMean(len(shared), *(fmean(values) if values else math.nan for values in (jaccards, differences)))
 
 
 def _owned(result: Classification, names: Collection[str], convention: Convention) -> dict[Kind, Bools]:
@@ -195,13 +186,16 @@ def _owned(result: Classification, names: Collection[str], convention: Conventio
 
 def _check_kinds(before: Tensor, after: Tensor) -> None:
     given = {"before": before, "after": after}
-    problems = grid_problems(given, torch.int8)
-    wrong = {problem.where for problem in problems}
-    for name, codes in given.items():
-        if name not in wrong and not 0 <= int(codes.min()) <= int(codes.max()) < len(Kind):
-            found = f"codes from {int(codes.min())} to {int(codes.max())}"
-            problems.append(Problem(name, found, f"codes of Kind, 0 to {len(Kind) - 1}"))
-    refuse_any(problems)
+    refuse_any(grid_problems(given, torch.int8))
+    ranges = {name: (int(codes.min()), int(codes.max())) for name, codes in given.items()}
+    expected = f"codes of Kind, 0 to {len(Kind) - 1}"
+    refuse_any(
+        [
+            Problem(name, f"codes from {low} to {high}", expected)
+            for name, (low, high) in ranges.items()
+            if not 0 <= low <= high < len(Kind)
+        ]
+    )
 
 
 def _check_pair(before: Classification, after: Classification) -> None:
@@ -211,9 +205,10 @@ def _check_pair(before: Classification, after: Classification) -> None:
 def _check_families(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> None:
     names = dict.fromkeys(name for pair in overlaps for name in pair)
     problems = [Problem(f"family of {name!r}", "none", "one") for name in names if name not in family_of]
-    for a, b in overlaps:
-        if a == b:
-            problems.append(Problem(f"pair {a!r}, {b!r}", "a language and itself", "two languages"))
-        elif a > b and (b, a) in overlaps:
-            problems.append(Problem(f"pair {b!r}, {a!r}", "there twice, in both orders", "each pair once"))
+    problems += [
+        Problem(f"pair {b!r}, {a!r}", "there twice, in both orders", "each pair once")
+        for a, b in overlaps
+        if a > b and (b, a) in overlaps
+    ]
+    problems += [Problem(f"pair {a!r}, {b!r}", "a language and itself", "two languages") for a, b in overlaps if a == b]
     refuse_any(problems)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, prod
+from math import prod
 from typing import Literal
 
 import torch
@@ -42,7 +42,7 @@ class TensorField:
     beside: the field that it belongs to; neither is there without the other.
     over_shards: in older records it is known over all shards together only: its shard axis then has size 1.
     negative: its numbers may be below 0.
-    below: its numbers, or of sums their size, are below this.
+    finite: its numbers are finite; a maximum may be -inf.
     """
 
     name: str
@@ -56,7 +56,7 @@ class TensorField:
     beside: str = ""
     over_shards: bool = False
     negative: bool = False
-    below: float | None = None
+    finite: bool = False
 
     def shape(self, sizes: Mapping[Axis, int]) -> tuple[int, ...]:
         """Its shape in a record of these sizes."""
@@ -129,7 +129,7 @@ FIELDS: dict[str, TensorField] = {
             "of the activations over all counted tokens, active or not",
             statistic="moments",
             negative=True,
-            below=inf,
+            finite=True,
         ),
         TensorField("activation_squares", _NEURONS, "sum", "of the squares of those activations", statistic="moments"),
         TensorField(
@@ -140,7 +140,7 @@ FIELDS: dict[str, TensorField] = {
             merge="max",
             statistic="maximum",
             negative=True,
-            below=inf,
+            finite=True,
         ),
     )
 }

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from alignlab.checksums import check_header, save_checked
 from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import reading
 from alignlab.redaction import hide
 
 VERSION = "1"
@@ -60,14 +61,11 @@ class HeadedFormat:
         Raises InputError when the file is missing, truncated, of another format or version, or when its header is not
         the one that was written. Of the tensors only the names are looked at.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                yield file, self._header(path, file)
-        except FileNotFoundError:
-            raise InputError(Problem(f"{path}", "there is no such file", f"a file of {self.what}")) from None
-        except (SafetensorError, OSError) as error:
-            found, expected = f"cannot be read as safetensors ({error})", f"a whole file of {self.what}"
-            raise InputError(Problem(f"{path}", found, expected, "Is it truncated?")) from None
+        with (
+            reading(path, "safetensors", f"a whole file of {self.what}", (SafetensorError, OSError)),
+            safe_open(path, framework="pt") as file,
+        ):
+            yield file, self._header(path, file)
 
     def _header(self, path: Path, file: Any) -> dict[str, Any]:
         metadata: dict[str, str] = file.metadata() or {}

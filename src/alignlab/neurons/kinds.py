@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.neurons.checks import require_one_of
 from alignlab.neurons.options import Convention
 
 
@@ -31,13 +31,6 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
-def check_convention(convention: str) -> None:
-    """Raises InputError unless `convention` is one of paper, selection, all."""
-    choices: tuple[str, ...] = get_args(Convention)
-    if convention not in choices:
-        raise InputError(Problem("kinds", f"{convention!r}", ", ".join(choices), did_you_mean(convention, choices)))
-
-
 def kinds_of(degree: Tensor, selected: Tensor, g: int, convention: Convention = "paper") -> Tensor:
     """The Kind of every neuron, (L, N) int8.
 
@@ -49,7 +42,7 @@ def kinds_of(degree: Tensor, selected: Tensor, g: int, convention: Convention = 
 
     The conventions can disagree about a language, so every table names the one it shows.
     """
-    check_convention(convention)
+    require_one_of("kinds", convention, get_args(Convention))
     by_degree = np.full(g + 1, Kind.RELATED, dtype=np.int8)
     by_degree[0] = Kind.NONE if convention == "all" else Kind.UNASSIGNED
     by_degree[1] = Kind.SPECIFIC

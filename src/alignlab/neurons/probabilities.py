@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
-from alignlab.neurons.checks import range_problems
+from alignlab.neurons.checks import name_problems, range_problems
 from alignlab.neurons.counts import ActivationCounts
 
 Floats = NDArray[np.float64]
@@ -94,16 +94,11 @@ def entropy_of(probabilities: Floats) -> Floats:
 
 
 def _check_form(names: tuple[str, ...], probabilities: Tensor) -> None:
-    problems = []
-    shape = tuple(probabilities.shape)
-    if not names:
-        problems.append(Problem("languages", "not given", "a name for each row of the probabilities"))
-    elif len(shape) == 3 and len(names) != shape[0]:
-        problems.append(Problem("languages", f"{len(names)} names", f"{shape[0]}, one for each row"))
-    if len(set(names)) < len(names) or not all(names):
-        problems.append(Problem("languages", f"{list(names)!r}", "every language once, none without a name"))
+    problems, shape = name_problems("languages", names), tuple(probabilities.shape)
     if len(shape) != 3 or 0 in shape:
         problems.append(Problem("probabilities", f"shape {shape}", "(languages, layers, neurons)"))
+    elif names and len(names) != shape[0]:
+        problems.append(Problem("languages", f"{len(names)} names", f"{shape[0]}, one for each row"))
     elif probabilities.dtype != torch.float64:
         problems.append(Problem("probabilities", f"{probabilities.dtype}", "torch.float64: others round"))
     else:
@@ -114,14 +109,13 @@ def _check_form(names: tuple[str, ...], probabilities: Tensor) -> None:
 def _check_information(probabilities: Floats) -> None:
     high = float(probabilities.max())
     if high == 0:
-        found, fix = "no neuron is active on any counted token", "Were any tokens counted, and at the right site?"
-        raise InputError(Problem("counts", found, "some activity", fix))
+        fix = "Were any tokens counted, and at the right site?"
+        raise InputError(Problem("counts", "no neuron is active on any counted token", "some activity", fix))
     # A language without counted tokens is all zeros and says nothing about the counter.
-    spoken = probabilities.reshape(len(probabilities), -1)
-    spoken = spoken[spoken.max(axis=1) > 0]
+    spoken = probabilities[probabilities.any(axis=(1, 2))]
     if float(spoken.min()) == high and spoken.size > 1:
-        found = "every neuron is active on every counted token of every language"
-        if high < 1:
-            found = f"every neuron has the same probability, {high:g}, in every language"
+        found = f"every neuron has the same probability, {high:g}, in every language"
+        if high >= 1:
+            found = "every neuron is active on every counted token of every language"
         fix = "Count a neuron as active where its activation is > 0, not != 0."
         raise InputError(Problem("counts", f"{found}: such a counter carries no information", "a share", fix))

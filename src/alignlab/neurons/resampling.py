@@ -68,24 +68,24 @@ def check_shards(counts: ActivationCounts) -> None:
     That is one shard, a language with tokens in fewer than two, and counters that are empty (no neuron ever fires) or
     saturated (every neuron always does) in a language, and so would look certain.
     """
-    problems = []
     shards = counts.shape[1]
     if shards < 2:
         fix = "Count with shards=20."
         raise InputError(Problem("counts", "one shard", "two or more: resamples of one are all the same", fix))
+    problems = []
     filled = (counts.tokens > 0).sum(dim=1).tolist()
-    totals, tokens = counts.totals().flatten(1), counts.language_tokens()
-    low, high = totals.amin(dim=1).tolist(), totals.amax(dim=1).tolist()
-    for language, name in enumerate(counts.languages):
-        where, of = f"counts of {name!r}", int(tokens[language])
-        if filled[language] < 2:
-            found = f"tokens in {filled[language]} of {shards} shards"
-            problems.append(Problem(where, found, "tokens in two shards or more", "Count more documents."))
-        elif high[language] == 0:
-            found = f"empty: no neuron is active on any of {of} tokens"
-            problems.append(Problem(where, found, "some activity", "Was it counted at the right site?"))
-        elif low[language] >= of:
-            found = f"saturated: every neuron is active on all {of} tokens, so the counter carries no information"
-            fix = "Count a neuron as active where its activation is > 0, not != 0."
-            problems.append(Problem(where, found, "shares of the tokens", fix))
+    totals = counts.totals().flatten(1)
+    columns = (filled, counts.language_tokens().tolist(), totals.amin(dim=1).tolist(), totals.amax(dim=1).tolist())
+    for name, full, tokens, low, high in zip(counts.languages, *columns, strict=True):
+        if full < 2:
+            reason = (f"tokens in {full} of {shards} shards", "tokens in two shards or more", "Count more documents.")
+        elif high == 0:
+            found = f"empty: no neuron is active on any of {tokens} tokens"
+            reason = (found, "some activity", "Was it counted at the right site?")
+        elif low >= tokens:
+            found = f"saturated: every neuron is active on all {tokens} tokens, so the counter carries no information"
+            reason = (found, "shares of the tokens", "Count a neuron as active where its activation is > 0, not != 0.")
+        else:
+            continue
+        problems.append(Problem(f"counts of {name!r}", *reason))
     refuse_any(problems)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
-from alignlab.neurons.checks import grid_problems, range_problems
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import grid_problems, name_problems, range_problems, require_one_of
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.controls import matched_control, random_control
 from alignlab.neurons.counts import ActivationCounts
@@ -25,7 +25,7 @@ from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.overlaps import Overlap, overlap
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.sets_file import SETS, is_safetensors, read_sets
-from alignlab.neurons.wording import in_words
+from alignlab.neurons.short_repr import in_words
 from alignlab.redaction import hide
 
 
@@ -76,16 +76,18 @@ class NeuronSets(Mapping[str, Tensor]):
     thresholds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problems = []
-        if not self.sets or not all(self.sets):
-            problems.append(Problem("sets", f"names {list(self.sets)!r}", "one or more names, none of them empty"))
+        problems = name_problems("sets", self.names)
         problems += grid_problems({f"set {name!r}": mask for name, mask in self.sets.items()}, torch.bool)
-        for name, tokens in self.tokens.items():
-            if not 0 <= tokens <= MOST:  # written so that NaN is refused too
-                problems.append(Problem(f"tokens of {name!r}", f"{tokens}", "from 0 to 2^53"))
-        for name, value in self.thresholds.items():
-            if math.isnan(value):
-                problems.append(Problem(f"threshold {name!r}", f"{value}", "a number"))
+        problems += [
+            Problem(f"tokens of {name!r}", f"{tokens}", "from 0 to 2^53")
+            for name, tokens in self.tokens.items()
+            if not 0 <= tokens <= MOST  # written so that NaN is refused too
+        ]
+        problems += [
+            Problem(f"threshold {name!r}", f"{value}", "a number")
+            for name, value in self.thresholds.items()
+            if math.isnan(value)
+        ]
         refuse_any(problems)
 
     @classmethod
@@ -121,9 +123,7 @@ class NeuronSets(Mapping[str, Tensor]):
         """The sets of several, each name from one of them, with the first one's header but for the tokens."""
         if not parts:
             raise InputError(Problem("sets", "none given", "one or more"))
-        names = [name for part in parts for name in part]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        refuse_any([Problem(f"set {name!r}", "it is there more than once", "each once") for name in repeated])
+        refuse_any(name_problems("sets", [name for part in parts for name in part]))
         for part in parts:
             parts[0]._check_fits(part.shape, part.site)
         sets = {name: part.sets[name] for part in parts for name in part}
@@ -175,6 +175,10 @@ class NeuronSets(Mapping[str, Tensor]):
     def sizes(self) -> dict[str, int]:
         """Number of neurons of each set."""
         return {name: int(mask.sum()) for name, mask in self.sets.items()}
+
+    def sizes_by_layer(self) -> dict[str, Tensor]:
+        """Number of neurons of each set in each layer, (L,) int64."""
+        return {name: mask.sum(dim=1) for name, mask in self.sets.items()}
 
     def overlap(self, a: str, b: str, pool: Tensor | None = None) -> Overlap:
         """How much two sets have in common, beside chance; see `alignlab.neurons.overlaps.overlap`."""
@@ -282,8 +286,7 @@ class NeuronSets(Mapping[str, Tensor]):
             refuse_any(range_problems(f"probabilities of {name!r}", probabilities[name], most))
 
     def _known(self, name: str) -> Tensor:
-        if name not in self.sets:
-            raise InputError(Problem(f"set {name!r}", "there is none", ", ".join(self), did_you_mean(name, self)))
+        require_one_of("set", name, self.sets)
         return self.sets[name]
 
     def _matching(self, other: NeuronSets | Tensor) -> Mapping[str, Tensor]:

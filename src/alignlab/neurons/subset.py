@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.fields import FIELDS
@@ -28,18 +28,16 @@ def subset(
     if languages is None and shards is None:
         return counts
     _check(counts, languages, shards)
-    rows = list(range(len(counts.languages))) if languages is None else [counts.languages.index(n) for n in languages]
-    changed: dict[str, Any] = {"languages": tuple(counts.languages[row] for row in rows)}
-    for name, field in FIELDS.items():
-        tensor = getattr(counts, name)
-        if tensor is None:
+    names = counts.languages if languages is None else tuple(languages)
+    rows = [counts.languages.index(name) for name in names]
+    changed: dict[str, Any] = {"languages": names}
+    for name, tensor in counts.tensors().items():
+        by_shard = "shard" in FIELDS[name].axes and tensor.shape[1] == counts.shape[1]
+        if shards is not None and not by_shard:
+            changed[name] = None
             continue
-        # In numpy: torch cannot take rows of uint16.
-        taken = as_array(tensor)[rows]
-        by_shard = "shard" in field.axes and tensor.shape[1] == counts.shape[1]
-        if shards is not None and by_shard:
-            taken = taken[:, list(shards)]
-        changed[name] = torch.from_numpy(taken) if shards is None or by_shard else None
+        taken = as_array(tensor)[rows]  # in numpy: torch cannot take rows of uint16
+        changed[name] = torch.from_numpy(taken if shards is None else taken[:, list(shards)])
     if shards is not None and counts.data_fingerprint:
         part = f"{counts.data_fingerprint} shards {list(shards)}"
         changed["data_fingerprint"] = hashlib.sha256(part.encode()).hexdigest()[: len(counts.data_fingerprint)]
@@ -47,22 +45,28 @@ def subset(
 
 
 def _check(counts: ActivationCounts, languages: Sequence[str] | None, shards: Sequence[int] | None) -> None:
-    problems = []
-    for name in languages or ():
-        if name not in counts.languages:
-            have = ", ".join(counts.languages)
-            found = f"{name!r} is not among the languages counted"
-            problems.append(Problem("languages", found, f"some of: {have}", did_you_mean(name, counts.languages)))
-    available = counts.shape[1]
+    have, available = ", ".join(counts.languages), counts.shape[1]
+    problems = [
+        Problem(
+            "languages",
+            f"{name!r} is not among the languages counted",
+            f"some of: {have}",
+            did_you_mean(name, counts.languages),
+        )
+        for name in languages or ()
+        if name not in counts.languages
+    ]
     problems += [
         Problem("shards", f"there is no shard {shard}", f"numbers from 0 to {available - 1}")
         for shard in shards or ()
         if not 0 <= shard < available
     ]
-    for where, given in (("languages", languages), ("shards", shards)):
-        if given is not None and len(set(given)) < len(given):
-            problems.append(Problem(where, f"{list(given)!r}", "each once"))
-        if given is not None and not given:
-            problems.append(Problem(where, "an empty list", "one or more, or null for all"))
-    if problems:
-        raise InputError(*problems)
+    chosen: dict[str, Sequence[object] | None] = {"languages": languages, "shards": shards}
+    lists = {where: given for where, given in chosen.items() if given is not None}
+    problems += [
+        Problem(where, f"{list(given)!r}", "each once") for where, given in lists.items() if len({*given}) < len(given)
+    ]
+    problems += [
+        Problem(where, "an empty list", "one or more, or null for all") for where, given in lists.items() if not given
+    ]
+    refuse_any(problems)

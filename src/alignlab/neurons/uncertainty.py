@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,10 +23,11 @@ from alignlab.errors import InputError, Problem
 from alignlab.neurons.checks import require_alike
 from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.fields import FIELDS
 from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
-from alignlab.neurons.resampling import check_shards, draw_weights, over_resamples, resampled
+from alignlab.neurons.resampling import Weights, check_shards, draw_weights, over_resamples, resampled
 from alignlab.neurons.student_t import t_quantile
 from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts
 from alignlab.neurons.table import Row
@@ -123,20 +124,17 @@ def bootstrap(
     Records of the same documents, resampled with the same seed, are of the same draws. Raises InputError for counts
     whose shards cannot tell: see `alignlab.neurons.resampling.check_shards`.
     """
-    _check(counts, resamples)
-    g, shards, layers, neurons = counts.shape
-    again = _Again.of(counts, identifier, anchor, anchor is not None)
+    again = _Again.of(counts, identifier, anchor, anchor is not None, resamples)
     held = again.held
-    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
-    classified = partial(again.counted, kinds=kinds, trained=np.array([name in trained for name in counts.languages]))
-    kept = np.zeros(layers * neurons, dtype=np.int32)
-    observed = held.kinds(kinds).numpy().ravel()
+    observed = held.kinds(kinds).numpy()
+    kept = np.zeros(held.shape, dtype=np.int32)
     values = []
-    for counted, codes in over_resamples(classified, resampled(counts, weights)):
+    work = partial(_counted, kinds=kinds, trained=np.array([name in trained for name in counts.languages]))
+    for counted, codes in _over([again], _weights(counts, resamples, seed, parallel), work):
         values.append(counted)
         kept += codes == observed
-    share = torch.from_numpy(kept / resamples).view(layers, neurons)
-    return Bootstrap(held, kind_counts(held, trained, kinds, step=counts.step), np.stack(values), share, shards)
+    rows = kind_counts(held, trained, kinds, step=counts.step)
+    return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1])
 
 
 def bootstrap_difference(
@@ -184,19 +182,10 @@ def over_classified(
     Raises InputError as `bootstrap` does, and for records of other documents.
     """
     first = records[0]
-    for counts in records:
-        _check(counts, resamples)
+    for counts in records[1:]:
         check_pair(first, counts)
-    g, shards, *_ = first.shape
-    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
-    again = [_Again.of(counts, identifier, anchor, True) for counts in records]
-
-    def asked(probabilities: Sequence[Floats]) -> Found:
-        pairs = zip(again, probabilities, strict=True)
-        return work([ClassifiedResample(one.classified(p), p.reshape(len(p), *one.held.shape)) for one, p in pairs])
-
-    together = zip(*(resampled(counts, weights) for counts in records), strict=True)
-    yield from over_resamples(asked, together)
+    again = [_Again.of(counts, identifier, anchor, True, resamples) for counts in records]
+    return _over(again, _weights(first, resamples, seed), work)
 
 
 def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int = 0) -> Floats | None:
@@ -204,13 +193,11 @@ def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int =
 
     The draws are those of `bootstrap` with the same seed. None where losses are not known by shard.
     """
-    g, shards, *_ = counts.shape
-    if counts.loss_sum is None or counts.loss_tokens is None or counts.loss_sum.shape[1] != shards:
+    if counts.loss_sum is None or counts.loss_tokens is None or counts.loss_sum.shape != counts.tokens.shape:
         return None
-    weights = draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel=True)
-    sums, tokens = (
-        np.einsum("rgs,gs->rg", weights, tensor.numpy()) for tensor in (counts.loss_sum, counts.loss_tokens)
-    )
+    weights = _weights(counts, resamples, seed)
+    pair = (counts.loss_sum.numpy(), counts.loss_tokens.numpy())
+    sums, tokens = (np.einsum("rgs,gs->rg", weights, numbers) for numbers in pair)
     return np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
 
 
@@ -247,63 +234,86 @@ def chance_level(
 
     Raises InputError as `bootstrap` does.
     """
-    _check(counts, draws)
+    again = _Again.of(counts, identifier, anchor, True, draws)
     g, shards, *_ = counts.shape
-    again = _Again.of(counts, identifier, anchor, True)
-    classified = partial(again.counted, kinds=kinds, trained=np.zeros(g, dtype=np.bool_))
+    work = partial(_counted, kinds=kinds, trained=np.zeros(g, dtype=np.bool_))
     random = np.random.default_rng(seed)
     values: list[Floats] = []
     for language in range(g):
-        one = _repeated(counts, language)
+        one = replace(again, counts=_repeated(counts, language))
         weights = draw_weights(random, draws, g, shards, parallel=False)
-        values += [counted for counted, _ in over_resamples(classified, resampled(one, weights))]
+        values += [counted for counted, _ in _over([one], weights, work)]
     mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
     return dict(zip(COUNTED_KINDS, mean.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class _Again:
-    """Classifies resamples as the record was: `held`; at its tau, or at their own."""
+    """Classifies resamples of `counts` as these were: `held`; at its tau, or at their own."""
 
+    counts: ActivationCounts
     identifier: TauIdentifier
     held: Classification
     tau_held: bool
 
     @classmethod
     def of(
-        cls, counts: ActivationCounts, identifier: Identifier, anchor: Classification | None, tau_held: bool
+        cls,
+        counts: ActivationCounts,
+        identifier: Identifier,
+        anchor: Classification | None,
+        tau_held: bool,
+        resamples: int,
     ) -> _Again:
-        return cls(require_tau(identifier, "intervals"), identifier.identify(counts, anchor), tau_held)
+        if resamples < 2:
+            raise InputError(Problem("resamples", f"{resamples}", "2 or more; 200 is usual"))
+        check_shards(counts)
+        return cls(counts, require_tau(identifier, "intervals"), identifier.identify(counts, anchor), tau_held)
 
-    def classified(self, p: Floats) -> Classification:
+    def classified(self, p: Floats) -> ClassifiedResample:
         """The classification of (G, n) probabilities."""
-        tau = self.held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, self.held.threshold)
+        held = self.held
+        tau = held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, held.threshold)
         above = p > tau
-        selected = self.identifier.select(p, degree_of(above), self.held)
-        thresholds = {**self.held.thresholds, "tau": tau}
-        return by_tau(self.held.identifier, self.held.languages, above, selected, self.held.shape, thresholds)
+        selected = self.identifier.select(p, degree_of(above), held)
+        thresholds = {**held.thresholds, "tau": tau}
+        result = by_tau(held.identifier, held.languages, above, selected, held.shape, thresholds)
+        return ClassifiedResample(result, p.reshape(len(p), *held.shape))
 
-    def counted(self, p: Floats, kinds: Convention, trained: Bools) -> tuple[Floats, NDArray[np.int8]]:
-        """The values of the rows of `kind_counts`, and the kind of every neuron, (n,); from (G, n)."""
-        result = self.classified(p)
-        codes = result.kinds(kinds).numpy()
-        return count_values(codes, result, trained), codes.ravel()
+
+def _weights(counts: ActivationCounts, resamples: int, seed: int, parallel: bool = True) -> Weights:
+    g, shards, *_ = counts.shape
+    return draw_weights(np.random.default_rng(seed), resamples, g, shards, parallel)
+
+
+def _over(
+    again: Sequence[_Again], weights: Weights, work: Callable[[Sequence[ClassifiedResample]], Found]
+) -> Iterator[Found]:
+    """`work` on each resample of some records, drawn alike, classified."""
+
+    def asked(probabilities: Sequence[Floats]) -> Found:
+        return work([one.classified(p) for one, p in zip(again, probabilities, strict=True)])
+
+    return over_resamples(asked, zip(*(resampled(one.counts, weights) for one in again), strict=True))
+
+
+def _counted(
+    resamples: Sequence[ClassifiedResample], kinds: Convention, trained: Bools
+) -> tuple[Floats, NDArray[np.int8]]:
+    """The values of the rows of `kind_counts`, and the kind of every neuron, (L, N), of the resample of one record."""
+    ((result, _),) = resamples
+    codes = result.kinds(kinds).numpy()
+    return count_values(codes, result, trained), codes
 
 
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
     """A record in which one language has the place of every language; a view."""
-    g = len(counts.languages)
-    names = ("firings", "tokens", "documents")
-    tensors = {name: getattr(counts, name)[language].expand(g, *getattr(counts, name).shape[1:]) for name in names}
+    tensors: dict[str, Any] = {
+        name: tensor[language].expand_as(tensor) for name, tensor in counts.tensors().items() if FIELDS[name].required
+    }
     return ActivationCounts(
         counts.languages, **tensors, site=counts.site, scope=counts.scope, subtracted=counts.subtracted
     )
-
-
-def _check(counts: ActivationCounts, resamples: int) -> None:
-    if resamples < 2:
-        raise InputError(Problem("resamples", f"{resamples}", "2 or more; 200 is usual"))
-    check_shards(counts)
 
 
 def check_pair(first: ActivationCounts, second: ActivationCounts) -> None:

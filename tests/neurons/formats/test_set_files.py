@@ -68,7 +68,7 @@ def test_empty_layers_may_be_of_any_type_and_indices_of_any_integer(tmp_path: Pa
         ({"languages": ["zh", "sw", "zh"]}, "each once"),
         ({"languages": ["zh", "sw"]}, "3 sets for 2 languages, zh, sw"),
         ({"languages": [*LANGUAGES, "de"]}, "3 sets for 4 languages.*Published code leaves"),
-        ({"num_neurons": None}, "num_neurons is not given"),
+        ({"num_neurons": None}, "num_neurons not given"),
         ({"num_neurons": 7}, "'zh', layer 0: index 7; expected indices from 0 to 6, of 7 neurons"),
         ({"num_layers": 3}, "2 layers; expected 3"),
         ({"format": "culture"}, "culture files hold one set"),

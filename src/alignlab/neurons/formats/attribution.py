@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import require_one_of
 from alignlab.neurons.formats.files import read_text
 from alignlab.redaction import hide
 
@@ -31,7 +32,8 @@ def read_attribution(path: Path, site: str, num_neurons: int, num_layers: int) -
 
     Raises InputError for files of another form, unknown modules, indices out of range, and where all are elsewhere.
     """
-    module = _module(site)
+    require_one_of("site", site, MODULES)
+    module = MODULES[site]
     records = _records(path)
     mask = torch.zeros(num_layers, num_neurons, dtype=torch.bool)
     problems, elsewhere = [], set()
@@ -66,7 +68,8 @@ def save_attribution(path: Path, mask: Tensor, site: str, model: str = "", score
 
     scores: (L, N) floating point; without them `attribute_score` is null, and the order is that of the neurons.
     """
-    module = _module(site)
+    require_one_of("site", site, MODULES)
+    module = MODULES[site]
     neurons = mask.nonzero().tolist()
     if scores is not None:
         neurons.sort(key=lambda place: -float(scores[tuple(place)]))
@@ -93,9 +96,3 @@ def _records(path: Path) -> list[Any]:
     if not isinstance(content, list):
         raise InputError(Problem(f"{path}", "it holds something else", EXPECTED))
     return content
-
-
-def _module(site: str) -> str:
-    if site not in MODULES:
-        raise InputError(Problem("site", f"{site!r}", f"one of {', '.join(MODULES)}"))
-    return MODULES[site]

@@ -72,25 +72,24 @@ def load_ternary_counts(
     paths, tag = _paths(Path(folder), languages, tag)
     if scope == "all":
         return _record([_read(path) for path in paths], languages, scope, tag)
-    differences, negative, excess, cells = [], 0, 0, 0
-    for path in paths:
-        full, prefix = _read(path), _read(path.with_name(TWIN + path.name))
-        if prefix.firings.shape != full.firings.shape:
-            found, expected = f"shape {tuple(prefix.firings.shape)}", f"{tuple(full.firings.shape)}, as {path.name}"
-            raise InputError(Problem(f"{prefix.path}, over_zero", found, expected))
-        tokens, firings = full.tokens - prefix.tokens, full.firings - prefix.firings
-        if tokens < 0:
-            found = f"{prefix.tokens} tokens"
-            raise InputError(Problem(f"{prefix.path}", found, f"at most the {full.tokens} of {path.name}"))
-        negative += int((firings < 0).sum())
-        excess += int((firings > tokens).sum())
-        cells += firings.numel()
-        differences.append(_File(path, tokens, firings.clamp_min(0), {}))
+    raw = [_difference(_read(path), _read(path.with_name(TWIN + path.name))) for path in paths]
+    negative = sum(int((file.firings < 0).sum()) for file in raw)
+    excess = sum(int((file.firings > file.tokens).sum()) for file in raw)
     if negative or excess:
+        cells = sum(file.firings.numel() for file in raw)
         text = f"{Path(folder)}: of {cells:,} counts of the response, full text minus prompt, {negative:,} are negative"
         text += f" and set to 0, {excess:,} exceed the tokens and are kept: two passes do not round alike"
         warnings.warn(text, stacklevel=2)
-    return _record(differences, languages, scope, tag, subtracted=excess > 0)
+    kept = [replace(file, firings=file.firings.clamp_min(0)) for file in raw]
+    return _record(kept, languages, scope, tag, subtracted=excess > 0)
+
+
+def _difference(full: _File, prefix: _File) -> _File:
+    _require_same_shape(full, prefix)
+    if prefix.tokens > full.tokens:
+        expected = f"at most the {full.tokens} of {full.path.name}"
+        raise InputError(Problem(f"{prefix.path}", f"{prefix.tokens} tokens", expected))
+    return replace(full, tokens=full.tokens - prefix.tokens, firings=full.firings - prefix.firings)
 
 
 def save_lape_counts(counts: ActivationCounts, folder: Path | str, tag: str) -> None:
@@ -147,17 +146,20 @@ def _paths(folder: Path, languages: Sequence[str], tag: str | None) -> tuple[lis
     except OSError:
         raise InputError(Problem(f"{folder}", "there is no such folder", "a folder of counts")) from None
     tag = _tag(there, folder, languages, tag)
-    paths, problems = [], []
-    for code in languages:
-        names = [name for name in (f"activation.{code}.{tag}.pt", f"activation.{code}.{tag}") if name in there]
-        if names:
-            paths.append(folder / names[0])
-        else:
-            tags = ", ".join(sorted(_tags(there, code))) or "none"
-            found = f"there is no activation.{code}.{tag}, with or without .pt"
-            problems.append(Problem(f"{folder}", found, f"a file for {code!r}; tags that it has: {tags}"))
-    refuse_any(problems)
-    return paths, tag
+    paths = {code: folder / f"activation.{code}.{tag}" for code in languages}
+    paths |= {code: with_suffix for code in languages if (with_suffix := Path(f"{paths[code]}.pt")).name in there}
+    refuse_any(
+        [
+            Problem(
+                f"{folder}",
+                f"there is no activation.{code}.{tag}, with or without .pt",
+                f"a file for {code!r}; tags that it has: {', '.join(sorted(_tags(there, code))) or 'none'}",
+            )
+            for code, path in paths.items()
+            if path.name not in there
+        ]
+    )
+    return [paths[code] for code in languages], tag
 
 
 def _tags(there: Collection[str], code: str) -> set[str]:
@@ -168,17 +170,16 @@ def _tags(there: Collection[str], code: str) -> set[str]:
 def _tag(there: Collection[str], folder: Path, languages: Sequence[str], tag: str | None) -> str:
     if tag is not None:
         return tag.removesuffix(".pt")
-    common = set.intersection(*(_tags(there, code) for code in languages))
-    if len(common) == 1:
-        return common.pop()
+    tags = {code: _tags(there, code) for code in languages}
+    common = set.intersection(*tags.values())
+    if len(common) > 1:
+        found = f"several tags: {', '.join(sorted(common))}"
+        raise InputError(Problem(f"{folder}", found, "one", "Pass tag=... to say which."))
     if not common:
-        every = [f"{code} ({', '.join(sorted(_tags(there, code))) or 'none'})" for code in languages]
-        found, fix = "no tag has a file for every language", ""
-        expected = f"activation.<code>.<tag> for each; tags that are there: {', '.join(every)}"
-    else:
-        found, expected = f"several tags: {', '.join(sorted(common))}", "one"
-        fix = "Pass tag=... to say which."
-    raise InputError(Problem(f"{folder}", found, expected, fix))
+        every = ", ".join(f"{code} ({', '.join(sorted(its)) or 'none'})" for code, its in tags.items())
+        expected = f"activation.<code>.<tag> for each; tags that are there: {every}"
+        raise InputError(Problem(f"{folder}", "no tag has a file for every language", expected))
+    return common.pop()
 
 
 def _read(path: Path) -> _File:
@@ -210,17 +211,21 @@ def _firings(path: Path, firings: Any) -> Tensor:
     return whole
 
 
+def _require_same_shape(first: _File, *others: _File) -> None:
+    expected = f"{tuple(first.firings.shape)}, as {first.path.name}"
+    refuse_any(
+        [
+            Problem(f"{file.path}, over_zero", f"shape {tuple(file.firings.shape)}", expected)
+            for file in others
+            if file.firings.shape != first.firings.shape
+        ]
+    )
+
+
 def _record(
     read: Sequence[_File], languages: Sequence[str], scope: str, tag: str, subtracted: bool = False
 ) -> ActivationCounts:
-    first = read[0]
-    for file in read[1:]:
-        if file.firings.shape != first.firings.shape:
-            found, expected = (
-                f"shape {tuple(file.firings.shape)}",
-                f"{tuple(first.firings.shape)}, as {first.path.name}",
-            )
-            raise InputError(Problem(f"{file.path}, over_zero", found, expected))
+    _require_same_shape(*read)
     tokens = torch.tensor([[file.tokens] for file in read])
     return ActivationCounts(
         languages=tuple(languages),

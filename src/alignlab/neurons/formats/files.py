@@ -11,6 +11,7 @@ import torch
 
 from alignlab.atomic import whole_file
 from alignlab.errors import InputError, Problem
+from alignlab.neurons.checks import reading
 
 _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, ImportError)
 
@@ -20,20 +21,16 @@ def load_torch(path: Path, expected: str) -> Any:
 
     Raises InputError for missing and broken files, and for one that names anything that reading would have to run.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(Problem(f"{path}", "there is no such file", expected)) from None
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            raise InputError(Problem(f"{path}", "cannot be read as a torch file", expected)) from None
-        found = f"it names {named[1]}, which reading it would have to run; nothing was run"
-        fix = "Let its author write it again with torch.save, from tensors and plain containers."
-        raise InputError(Problem(f"{path}", found, expected, fix)) from None
-    except _UNREADABLE as error:
-        found = f"cannot be read as a torch file ({type(error).__name__})"
-        raise InputError(Problem(f"{path}", found, expected, "Is it truncated?")) from None
+    with reading(path, "a torch file", expected, _UNREADABLE):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            if named is None:
+                raise ValueError("no pickle of torch") from error
+            found = f"it names {named[1]}, which reading it would have to run; nothing was run"
+            fix = "Let its author write it again with torch.save, from tensors and plain containers."
+            raise InputError(Problem(f"{path}", found, expected, fix)) from None
 
 
 def save_torch(path: Path, value: Any) -> None:
@@ -47,9 +44,5 @@ def save_torch(path: Path, value: Any) -> None:
 
 def read_text(path: Path, expected: str) -> str:
     """A UTF-8 text file. Raises InputError when it is missing, unreadable or no UTF-8."""
-    try:
+    with reading(path, "text", expected, (OSError, UnicodeDecodeError), fix=""):
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(Problem(f"{path}", "there is no such file", expected)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"{path}", f"cannot be read as text ({type(error).__name__})", expected)) from None

@@ -14,49 +14,42 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import index_problems
 from alignlab.neurons.formats.files import save_torch
 
 
-def index_lists(path: Path, content: Any, languages: Sequence[str], num_neurons: int | None) -> dict[str, Tensor]:
+def index_lists(path: Path, content: Any, languages: Sequence[str], num_neurons: int) -> dict[str, Tensor]:
     """The sets of a lape file's content, (L, N) bool by name."""
-    if num_neurons is None:
-        fix = "Pass num_neurons=..., the neurons of a layer: indices alone do not tell it."
-        raise InputError(Problem(f"{path}", "num_neurons is not given", "it, for a list of indices", fix))
     if not isinstance(content, list | tuple) or not all(isinstance(layers, list | tuple) for layers in content):
         raise InputError(Problem(f"{path}", "it holds something else", "a list of languages of a list of layers"))
     if len(content) != len(languages):
         fix = "Published code leaves languages without neurons out: the names must be those of the sets that are there."
         found = f"{len(content)} sets for {len(languages)} languages, {', '.join(languages)}"
         raise InputError(Problem(f"{path}", found, "a name for each set", fix))
-    depths = {name: len(layers) for name, layers in zip(languages, content, strict=True)}
+    given = dict(zip(languages, content, strict=True))
+    depths = {name: len(layers) for name, layers in given.items()}
     if len(set(depths.values())) != 1 or 0 in depths.values():
         raise InputError(Problem(f"{path}", f"layers by language: {depths}", "the same number for every language"))
-    sets, problems = {}, []
-    for name, layers in zip(languages, content, strict=True):
-        mask = torch.zeros(len(layers), num_neurons, dtype=torch.bool)
+    sets = {name: torch.zeros(len(layers), num_neurons, dtype=torch.bool) for name, layers in given.items()}
+    problems = []
+    for name, layers in given.items():
         for layer, indices in enumerate(layers):
-            problem = _index_problem(indices, num_neurons)
-            if problem is not None:
-                problems.append(Problem(f"{path}, {name!r}, layer {layer}", *problem))
-            else:
-                mask[layer, indices.long()] = True
-        sets[name] = mask
+            where = f"{path}, {name!r}, layer {layer}"
+            wrong = _index_problems(where, indices, num_neurons)
+            problems += wrong
+            if not wrong:
+                sets[name][layer, indices.long()] = True
     refuse_any(problems)
     return sets
 
 
-def _index_problem(indices: Any, num_neurons: int) -> tuple[str, str] | None:
+def _index_problems(where: str, indices: Any, num_neurons: int) -> list[Problem]:
     if not isinstance(indices, Tensor) or indices.ndim != 1:
         found = f"shape {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices).__name__
-        return found, "a tensor of indices"
-    if not len(indices):
-        return None  # torch.tensor([]) is of floats
-    if indices.is_floating_point() or indices.dtype == torch.bool:
-        return str(indices.dtype), "a tensor of indices"
-    low, high = int(indices.min()), int(indices.max())
-    if low < 0 or high >= num_neurons:
-        return f"index {low if low < 0 else high}", f"indices from 0 to {num_neurons - 1}, of {num_neurons} neurons"
-    return None
+        return [Problem(where, found, "a tensor of indices")]
+    if len(indices) and (indices.is_floating_point() or indices.dtype == torch.bool):  # torch.tensor([]) is of floats
+        return [Problem(where, str(indices.dtype), "a tensor of indices")]
+    return index_problems(where, indices.tolist(), num_neurons)
 
 
 def save_index_lists(path: Path, sets: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.neurons.checks import index_problems, require_one_of
 from alignlab.neurons.formats.files import read_text
 
 # The published code prints the same set as up and as down; the activation module's output is switched off with either.
@@ -24,8 +25,7 @@ WRITTEN_AT = {site: (line,) for line, site in enumerate(LINES)} | {"mlp.act": (0
 # No more digits than an index has, so that none overflows.
 _NUMBER = r"(?:np\.|numpy\.)?u?int\d*\(\s*-?\d{1,12}\s*\)|-?\d{1,12}"
 _ENTRY = re.compile(rf"\s*({_NUMBER})\s*:\s*(?:\{{([^{{}}]*)\}}|\[([^\[\]]*)\]|set\(\))\s*(?:,|$)")
-_ONE = re.compile(rf"\s*({_NUMBER})\s*")
-_DIGITS = re.compile(r"-?\d+(?=\s*\)?$)")
+_ONE = re.compile(rf"\s*(?:{_NUMBER})\s*")
 
 
 def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -> Tensor:
@@ -36,8 +36,7 @@ def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -
     lines = [line for line in read_text(path, "five lines of PLND").splitlines() if line.strip()]
     if len(lines) != len(LINES):
         raise InputError(Problem(f"{path}", f"{len(lines)} lines", f"five: {', '.join(LINES)}"))
-    if site not in READ_AT:
-        raise InputError(Problem("site", f"{site!r}", f"one of {', '.join(READ_AT)}"))
+    require_one_of("site", site, READ_AT)
     where = f"{path}:{READ_AT[site] + 1}"
     layers = _parsed(where, lines[READ_AT[site]])
     depth = num_layers if num_layers is not None else len(layers)
@@ -45,10 +44,7 @@ def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -
     if not depth or not set(layers) <= set(range(depth)):
         problems.append(Problem(where, f"layers {_spans(layers)}", f"layers 0 to {depth - 1}"))
     for layer, indices in layers.items():
-        wrong = [index for index in indices if not 0 <= index < num_neurons]
-        if wrong:
-            expected = f"indices from 0 to {num_neurons - 1}, of {num_neurons} neurons"
-            problems.append(Problem(f"{where}, layer {layer}", f"index {wrong[0]}", expected))
+        problems += index_problems(f"{where}, layer {layer}", indices, num_neurons)
     refuse_any(problems)
     mask = torch.zeros(depth, num_neurons, dtype=torch.bool)
     for layer, indices in layers.items():
@@ -58,8 +54,7 @@ def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -
 
 def save_plnd(path: Path, mask: Tensor, site: str) -> None:
     """Write five lines, those of other sites with empty layers. Raises OSError when it cannot be written."""
-    if site not in WRITTEN_AT:
-        raise InputError(Problem("site", f"{site!r}", f"one of {', '.join(WRITTEN_AT)}"))
+    require_one_of("site", site, WRITTEN_AT)
     full = {layer: set(row.nonzero().flatten().tolist()) for layer, row in enumerate(mask)}
     empty: dict[int, set[int]] = {layer: set() for layer in full}
     lines = [str(full if line in WRITTEN_AT[site] else empty) for line in range(len(LINES))]
@@ -86,17 +81,15 @@ def _parsed(where: str, line: str) -> dict[int, list[int]]:
 
 def _indices(where: str, text: str) -> list[int]:
     parts = text.split(",") if text.strip() else []
-    found = [_ONE.fullmatch(part) for part in parts]
-    for part, match in zip(parts, found, strict=True):
-        if match is None:
+    for part in parts:
+        if _ONE.fullmatch(part) is None:
             raise InputError(Problem(where, repr(part[:40]), "an index"))
-    return [_integer(match[1]) for match in found if match is not None]
+    return [_integer(part) for part in parts]
 
 
 def _integer(text: str) -> int:
-    digits = _DIGITS.search(text)
-    assert digits is not None
-    return int(digits[0])
+    *_, digits = re.findall(r"-?\d+", text)  # np.int64(7) has others before them
+    return int(digits)
 
 
 def _spans(layers: dict[int, list[int]]) -> str:
