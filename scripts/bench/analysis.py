@@ -79,11 +79,11 @@ def record(paths: Sequence[Path], step: int) -> StoredCounts:
     """A snapshot that is read from disk: the first file is the base, the others stand for all that follow, in turn."""
     path = paths[0] if step == 0 else paths[1 + step % (len(paths) - 1)]
 
-    def load() -> ActivationCounts:
+    def read(path: Path) -> ActivationCounts:
         forget(path)
         return replace(ActivationCounts.load(path), step=step)
 
-    return StoredCounts(f"step {step}", path, load)
+    return StoredCounts(f"step {step}", path, read)
 
 
 def forget(path: Path) -> None:

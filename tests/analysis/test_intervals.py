@@ -52,7 +52,7 @@ def rows_of(
 ) -> list[Row]:
     """The rows of the last record."""
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, folder)
-    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in steps]
+    stored = [StoredCounts(f"step {step}", Path(), lambda _, step=step: record(step)) for step in steps]
     return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
 
 
@@ -215,7 +215,7 @@ def test_moves_since_the_record_before(tmp_path: Path, from_before: list[Slow]) 
 
 def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_path: Path) -> None:
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, tmp_path)
-    stored = [StoredCounts(f"step {step}", Path(), lambda step=step: record(step)) for step in (0, 3, 5)]
+    stored = [StoredCounts(f"step {step}", Path(), lambda _, step=step: record(step)) for step in (0, 3, 5)]
     study = Study(IDENTIFIER, ["language_overlap", "transitions"], resampling=resampling, resampled="ends")
     rows = list(study.over(stored))[-1][1]
     for column, has in (("since", True), ("since_before", False)):

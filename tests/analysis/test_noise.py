@@ -37,7 +37,7 @@ def analyse(
     folder: Path, *counts: ActivationCounts, seed: int = 3, analyses: tuple[str, ...] = ("kinds",)
 ) -> list[Row]:
     resampling = Resampling(IDENTIFIER, {"name": "ternary", **vars(IDENTIFIER)}, "paper", 40, seed, folder / "cache")
-    records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda one=one: one) for one in counts]
+    records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda _, one=one: one) for one in counts]
     return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][1]
 
 

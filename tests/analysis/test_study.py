@@ -39,7 +39,7 @@ def record(step: int, layers: int = LAYERS) -> ActivationCounts:
 
 
 def stored(*counts: ActivationCounts) -> list[StoredCounts]:
-    return [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda one=one: one) for one in counts]
+    return [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda _, one=one: one) for one in counts]
 
 
 def rows_of(analysis: str, *counts: ActivationCounts, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
@@ -287,7 +287,7 @@ def test_parts_of_the_layers_need_layers() -> None:
 
 
 def test_records_that_do_not_compare_are_refused() -> None:
-    with pytest.raises(InputError, match="4 layers of 40; expected 3 layers of 40, as in the first record"):
+    with pytest.raises(InputError, match="4 layers of 40; expected 3 layers of 40, as in the first"):
         rows_of("kinds", record(0), record(1, layers=4))
 
 
@@ -344,7 +344,7 @@ def test_records_are_let_go() -> None:
         return counts
 
     most = 0
-    many = [StoredCounts(f"step {step}", Path(), lambda step=step: load(step)) for step in range(8)]
+    many = [StoredCounts(f"step {step}", Path(), lambda _, step=step: load(step)) for step in range(8)]
     for _ in Study(IDENTIFIER, ["kinds", "transitions"]).over(many):
         most = max(most, len(alive))
     assert most <= 3

@@ -177,7 +177,7 @@ def test_the_sets_and_what_applies_to_them(ask: Callable[..., Any], tmp_path: Pa
 
 def test_two_records_are_compared_by_what_stayed(ask: Callable[..., Any], tmp_path: Path) -> None:
     counts = [record(SEED), record(SEED + 1)]
-    stored = [StoredCounts(f"step {one.step}", Path(), lambda one=one: one) for one in counts]
+    stored = [StoredCounts(f"step {one.step}", Path(), lambda _, one=one: one) for one in counts]
     found = list(Study(Strongest(), ["overlap_ratio", "kinds", "layer_delta"]).over(stored))[-1][1]
     first, second = (strongest(one) for one in counts)
     ratios = {row.language: row.value for row in found if row.analysis == "overlap_ratio"}
@@ -224,7 +224,7 @@ def test_a_record_that_is_not_there_is_refused(ask: Callable[..., Any], tmp_path
 
 @pytest.mark.parametrize("analysis", NEED_DEGREES)
 def test_a_study_that_is_asked_all_the_same_says_why_not(analysis: str) -> None:
-    stored = [StoredCounts(f"step {one}", Path(), lambda one=one: record(one)) for one in (SEED, SEED + 1)]
+    stored = [StoredCounts(f"step {one}", Path(), lambda _, one=one: record(one)) for one in (SEED, SEED + 1)]
     with pytest.raises(InputError, match=f"identifier strongest: it has no tau, and so no degrees for {analysis}"):
         list(Study(Strongest(), [analysis], neurons=((0, 1),)).over(stored))
 

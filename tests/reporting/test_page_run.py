@@ -36,7 +36,7 @@ def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 
     records = [record(seed, step, layers) for seed, step in enumerate(steps)]
     resampling = Resampling(IDENTIFIER, {}, "paper", 30, 0, folder / "cache")
     study = Study(IDENTIFIER, SHOWN, trained=["de"], resampling=resampling, resampled="ends")
-    stored = [StoredCounts(f"record {seed}", Path(), lambda one=one: one) for seed, one in enumerate(records)]
+    stored = [StoredCounts(f"record {seed}", Path(), lambda _, one=one: one) for seed, one in enumerate(records)]
     collected = PageOf("mine", folder, "ternary", {"bar": 0.5}, by_step=by_step)
     for view, rows in study.over(stored):
         collected.add(view, rows)
@@ -104,7 +104,7 @@ def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
         record(0, 0, 3), loss_tokens=torch.tensor([[2], [0], [2]]) * torch.tensor([1, 0, 0, 0])
     )
     collected = PageOf("mine", tmp_path, "ternary", {})
-    for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda: counts)]):
+    for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda _: counts)]):
         collected.add(view, rows)
     shown = collected.page()
     assert [row.language for row in shown.losses if row.language] == ["en", "xx"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alignlab.analysis import languages, layer_parts, single_neurons
-from alignlab.analysis.view import Analysis, Asked, Compared, Counted
+from alignlab.analysis.view import Analysis, Asked, Counted
 from alignlab.neurons.table import ANCHORED, Row
 
 
@@ -17,17 +17,17 @@ def _anchored_by_layer(row: Row) -> bool:
 
 ANALYSES: dict[str, Analysis] = {
     "kinds": Counted(lambda row: row.analysis == "kinds"),
-    "layer_distribution": Counted(_by_layer, ("",)),
-    "layer_delta": Counted(_anchored_by_layer, ("since",)),
-    "checkpoint_layer_delta": Counted(_anchored_by_layer, ("since_before",)),
+    "layer_distribution": Counted(_by_layer, shows=("",)),
+    "layer_delta": Counted(_anchored_by_layer, shows=("since",)),
+    "checkpoint_layer_delta": Counted(_anchored_by_layer, shows=("since_before",)),
     "sharing_histogram": Counted(lambda row: row.degree is not None and row.thresholds == ANCHORED, needs_degree=True),
     "trained_vs_unseen": Counted(lambda row: row.analysis == "kinds" and row.group in {"trained", "unseen"}),
     "english_uniqueness": Asked(languages.uniqueness, needs_degree=True),
-    "overlap_ratio": Compared(languages.ratios),
+    "overlap_ratio": Asked(languages.ratios, compares=True),
     "layer_parts": Asked(layer_parts.parts, redrawn=False, needs_degree=True),
     "single_neuron_profile": Asked(single_neurons.profile, needs_degree=True),
-    "transitions": Compared(single_neurons.changes_of_kind, needs_degree=True),
-    "survival": Compared(single_neurons.survivors, needs_degree=True),
+    "transitions": Asked(single_neurons.changes_of_kind, compares=True, needs_degree=True),
+    "survival": Asked(single_neurons.survivors, compares=True, needs_degree=True),
     "stability": Asked(single_neurons.stability, redrawn=False, needs_degree=True),
     "losses": Counted(lambda row: row.analysis == "losses"),
     "language_overlap": Asked(languages.language_overlap),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 
 import torch
 
@@ -35,12 +35,7 @@ def seconds_of_intervals(
 
 def _seconds(counts: ActivationCounts, identifier: Identifier, resamples: int) -> float:
     """The less of two, as something else may run beside."""
-    taken = []
-    for _ in range(2):
-        start = time.perf_counter()
-        bootstrap(counts, identifier, resamples=resamples)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    return min(timeit.repeat(lambda: bootstrap(counts, identifier, resamples=resamples), repeat=2, number=1))
 
 
 def _counts(g: int, shards: int, neurons: int) -> ActivationCounts:

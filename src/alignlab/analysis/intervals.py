@@ -12,7 +12,7 @@ import torch
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.snapshots import Snapshot
-from alignlab.analysis.view import Asked, Compared, Counted, View
+from alignlab.analysis.view import Asked, Counted, View
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.table import Row
@@ -73,30 +73,29 @@ def asked(
     earlier: by column, `since` the first record and `since_before` the one before; all are of the same draws.
     """
     rows: dict[Question, list[Row]] = {}
-    for name in names:
-        analysis = ANALYSES[name]
-        if isinstance(analysis, Asked):
-            rows[name, ""] = analysis.rows(view)
-        elif isinstance(analysis, Compared):
-            for column, seen in earlier.items():
-                since: dict[str, Any] = {column: seen.snapshot.label}
-                rows[name, column] = [replace(row, **since) for row in analysis.rows(view, seen.snapshot)]
+    analyses = {name: ANALYSES[name] for name in names}
+    for name, analysis in analyses.items():
+        if not isinstance(analysis, Asked):
+            continue
+        for column in earlier if analysis.compares else ("",):
+            snapshot = earlier[column].snapshot if column else None
+            since: dict[str, Any] = {column: snapshot.label} if snapshot else {}
+            rows[name, column] = [replace(row, **since) for row in analysis.ask(view, snapshot)]
     drawn = _drawn([question for question, found in rows.items() if found], view, earlier, resampling)
     numbers = {question: Numbers(found, drawn.get(question)) for question, found in rows.items()}
-    for name in names:
-        analysis = ANALYSES[name]
-        if isinstance(analysis, Counted):
-            numbers[name, ""] = _counted(analysis, view)
-        if not isinstance(analysis, Compared):
-            for column, seen in earlier.items():
-                change = numbers[name, ""].less(seen.numbers[name], **{column: seen.snapshot.label})
-                numbers[name, column] = change
-    table = []
-    for name in names:
-        for column in ANALYSES[name].shows:
-            found = numbers.get((name, column), Numbers([])).table(view.counts.shape[1])
-            table += [replace(row, analysis=name) for row in found]
-    return table, {name: found for (name, column), found in numbers.items() if not column}
+    numbers |= {(name, ""): _counted(one, view) for name, one in analyses.items() if isinstance(one, Counted)}
+    alone = {name: found for (name, column), found in numbers.items() if not column}
+    for name, found in alone.items():
+        for column, seen in earlier.items():
+            numbers[name, column] = found.less(seen.numbers[name], **{column: seen.snapshot.label})
+    table = [
+        replace(row, analysis=name)
+        for name, analysis in analyses.items()
+        for column in analysis.shows
+        if (name, column) in numbers
+        for row in numbers[name, column].table(view.counts.shape[1])
+    ]
+    return table, alone
 
 
 def _counted(analysis: Counted, view: View) -> Numbers:
@@ -123,7 +122,7 @@ def _drawn(
     kept = {
         (name, column): resampling.kept({"table of": name, "contents": contents[column], **key})
         for name, column in questions
-        if column in contents and _is_redrawn(name)
+        if column in contents and _asked(name).redrawn
     }
     stored = {file: tensors["values"].numpy() for file in set(kept.values()) if (tensors := file.read()) is not None}
     # Where the first record is the one before, two questions are the same.
@@ -135,9 +134,10 @@ def _drawn(
     return {question: stored[file] for question, file in kept.items()}
 
 
-def _is_redrawn(name: str) -> bool:
+def _asked(name: str) -> Asked:
     analysis = ANALYSES[name]
-    return isinstance(analysis, Compared) or (isinstance(analysis, Asked) and analysis.redrawn)
+    assert isinstance(analysis, Asked)
+    return analysis
 
 
 def _redrawn(
@@ -154,7 +154,7 @@ def _redrawn(
             column: replace(earlier[column].snapshot, result=one.result)
             for column, one in zip(columns, of_earlier, strict=True)
         }
-        return [[row.value for row in _rows(name, again, before.get(column))] for name, column in questions]
+        return [[row.value for row in _asked(name).ask(again, before.get(column))] for name, column in questions]
 
     found = over_classified(
         [*(earlier[column].counts for column in columns), view.counts],
@@ -165,12 +165,3 @@ def _redrawn(
         seed=resampling.seed,
     )
     return {question: np.array(values) for question, values in zip(questions, zip(*found, strict=True), strict=True)}
-
-
-def _rows(name: str, view: View, earlier: Snapshot | None) -> list[Row]:
-    analysis = ANALYSES[name]
-    if isinstance(analysis, Compared):
-        assert earlier is not None
-        return analysis.rows(view, earlier)
-    assert isinstance(analysis, Asked)
-    return analysis.rows(view)

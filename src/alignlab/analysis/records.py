@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from alignlab import console
 from alignlab.analysis.options import CountsFormat
 from alignlab.data.text_files import nearest
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.formats import COUNT_FORMATS
@@ -23,11 +24,16 @@ class StoredCounts:
     """A record that is read when it is asked for, and not kept: a run may have hundreds of them.
 
     label: what people call it, such as `step 100`.
+    read: how the file, or the folder, at `path` is read.
     """
 
     label: str
     path: Path
-    load: Callable[[], ActivationCounts]
+    read: Callable[[Path], ActivationCounts] = ActivationCounts.load
+
+    def load(self) -> ActivationCounts:
+        """The counts. Raises InputError as `read` does."""
+        return self.read(self.path)
 
 
 def snapshots_of(folder: Path) -> list[StoredCounts]:
@@ -53,9 +59,8 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
             read_header(path)
         except InputError as error:
             problems += error.problems
-    if problems:
-        raise InputError(*problems)
-    return [StoredCounts(f"step {step_of(path)}", path, _loader(path)) for path in paths]
+    refuse_any(problems)
+    return [StoredCounts(f"step {step_of(path)}", path) for path in paths]
 
 
 def stored_counts(
@@ -71,26 +76,20 @@ def stored_counts(
         if path.is_dir():
             fix = "Give one file, or the run's folder as run=... for all its snapshots."
             raise InputError(Problem(f"counts ({path})", "a folder", "a file that ActivationCounts.save wrote", fix))
-        return [StoredCounts(hide(path.name), path, _loader(path))]
+        return [StoredCounts(hide(path.name), path)]
     if not languages:
         fix = "The files have no list of them: pass languages=[en,zh,...], the codes in the names of the files."
         raise InputError(Problem("languages", "not given", "the languages of the counts", fix))
-    chosen = list(languages)
-    return [StoredCounts(hide(path.name), path, lambda: COUNT_FORMATS[written_by](path, chosen, tag))]
+    read = partial(COUNT_FORMATS[written_by], languages=list(languages), tag=tag)
+    return [StoredCounts(hide(path.name), path, read)]
 
 
 def parts(
     records: Sequence[StoredCounts], languages: Sequence[str] | None, shards: Sequence[int] | None
 ) -> list[StoredCounts]:
     """The same records with some languages and shards only."""
-    return [replace(record, load=_part(record.load, languages, shards)) for record in records]
 
+    def part(record: StoredCounts) -> StoredCounts:
+        return replace(record, read=lambda path: subset(record.read(path), languages, shards))
 
-def _loader(path: Path) -> Callable[[], ActivationCounts]:
-    return lambda: ActivationCounts.load(path)
-
-
-def _part(
-    load: Callable[[], ActivationCounts], languages: Sequence[str] | None, shards: Sequence[int] | None
-) -> Callable[[], ActivationCounts]:
-    return lambda: subset(load(), languages, shards)
+    return [part(record) for record in records]

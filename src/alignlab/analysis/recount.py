@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -62,13 +63,11 @@ class Recount:
 
     def records(self) -> list[StoredCounts]:
         """Where the counts of each model and probe are, or will be, in order."""
-        records = []
-        for model in self.models:
-            for name in self.probes:
-                path = self.folder / f"{self._key(model, name)}.safetensors"
-                label = f"{model.label}, {name}" if name else model.label
-                records.append(StoredCounts(label, path, lambda path=path: ActivationCounts.load(path)))  # type: ignore[misc]
-        return records
+        return [
+            StoredCounts(f"{model.label}, {name}" if name else model.label, self._path(model, name))
+            for model in self.models
+            for name in self.probes
+        ]
 
     def shape(self) -> tuple[int, int, int, int]:
         """Languages, shards, layers and neurons a layer of the first record, without loading a model."""
@@ -80,15 +79,13 @@ class Recount:
     def count(self) -> None:
         """Count what is missing; every rank has to call it."""
         todo = broadcast([str(record.path) for record in self.missing()])
-        records = iter(self.records())
-        for model in self.models:
-            paths = {name: next(records).path for name in self.probes}
-            for name, path in paths.items():
-                if str(path) in todo:
-                    counts = self._counts(model, self._answered(model, name))
-                    if is_first():
-                        counts.save(path)
-                    wait_for_all()
+        for model, name in itertools.product(self.models, self.probes):
+            path = self._path(model, name)
+            if str(path) in todo:
+                counts = self._counts(model, self._answered(model, name))
+                if is_first():
+                    counts.save(path)
+                wait_for_all()
 
     def _counts(self, model: ModelToCount, probe: Probe) -> ActivationCounts:
         loaded = self.loader.load(model.source)
@@ -136,12 +133,13 @@ class Recount:
             self._built[key] = self.probes[name].build(below.build_tokenizer())
         return self._built[key]
 
-    def _key(self, model: ModelToCount, name: str) -> str:
+    def _path(self, model: ModelToCount, name: str) -> Path:
+        """Where the counts of a model on a probe are kept: the name tells all that they are made from."""
         probe = self.probe(model, name)
         parts = [VERSION, self.loader.digest(model.source), probe.fingerprint, model.step]
         parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []
         parts += [self.probes[name].site, self.trained]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+        return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
 
 
 def _is_whole(path: Path) -> bool:

@@ -71,8 +71,8 @@ def summarise(
         for row in kind_counts(found, trained, kinds, step=counts.step, record=label, thresholds=thresholds)
     ]
     groups = {
-        "trained": tuple(language for language in counts.languages if language in trained),
-        "unseen": tuple(language for language in counts.languages if language not in trained),
+        group: tuple(name for name in counts.languages if (name in trained) == is_trained)
+        for group, is_trained in (("trained", True), ("unseen", False))
     }
     rows += _losses(counts, label, groups)
     rows += [
@@ -116,20 +116,12 @@ def _losses(counts: ActivationCounts, label: str, groups: dict[str, tuple[str, .
     if found is None:
         return []
     of = dict(zip(counts.languages, found.tolist(), strict=True))
-
-    def row(group: str, language: str, value: float) -> Row:
-        return Row(
-            analysis="losses",
-            record=label,
-            step=counts.step,
-            group=group,
-            language=language,
-            measure=LOSS,
-            value=value,
-            unit="nats a token",
-        )
-
     means = {group: sum(of[name] for name in names) / len(names) for group, names in groups.items() if names}
-    return [row("language", name, loss) for name, loss in of.items()] + [
-        row(group, "", mean) for group, mean in means.items()
+    values = [("language", name, loss) for name, loss in of.items()] + [
+        (group, "", mean) for group, mean in means.items()
     ]
+    return [
+        Row(analysis="losses", record=label, step=counts.step, group=group, language=language, measure=LOSS,
+            value=value, unit="nats a token")
+        for group, language, value in values
+    ]  # fmt: skip

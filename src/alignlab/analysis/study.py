@@ -12,7 +12,8 @@ from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import Problem, refuse_any
+from alignlab.neurons.checks import differences
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier, reading_problems, require_tau
 from alignlab.neurons.kinds import Convention
@@ -80,22 +81,18 @@ class Study:
             for layer, neuron in self.neurons
             if not (0 <= layer < layers and 0 <= neuron < width)
         ]
-        if problems:
-            raise InputError(*problems)
+        refuse_any(problems)
 
 
 def _check_comparable(record: StoredCounts, counts: ActivationCounts, first: ActivationCounts) -> None:
-    where = f"{record.path}"
-    problems = []
-    if counts.languages != first.languages:
-        found, expected = " ".join(counts.languages), " ".join(first.languages)
-        problems.append(Problem(where, f"languages {found}", f"those of the first record, {expected}"))
-    if counts.shape[2:] != first.shape[2:]:
-        found, expected = ("{} layers of {}".format(*shape[2:]) for shape in (counts.shape, first.shape))
-        problems.append(Problem(where, found, f"{expected}, as in the first record"))
-    for name in ("site", "scope"):
-        mine, its = getattr(first, name), getattr(counts, name)
-        if mine != its:
-            problems.append(Problem(where, f"{name} {its!r}", f"{mine!r}, as in the first record"))
-    if problems:
-        raise InputError(*problems)
+    """Raises InputError unless a record is of the same languages, layers, neurons and tokens as the first."""
+    described = [
+        {
+            "languages": f"languages {' '.join(one.languages)}",
+            "shape": "{} layers of {}".format(*one.shape[2:]),
+            "site": f"site {one.site!r}",
+            "scope": f"scope {one.scope!r}",
+        }
+        for one in (counts, first)
+    ]
+    refuse_any(differences(f"{record.path}", *described))

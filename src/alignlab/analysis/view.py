@@ -1,4 +1,4 @@
-"""What an analysis looks at, one record, classified; and the three sorts of analyses."""
+"""What an analysis looks at, one record, classified; and the two sorts of analyses."""
 
 from __future__ import annotations
 
@@ -82,52 +82,37 @@ class View:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named analysis; which of the three below says how its numbers come about, `options.MEANINGS` what it means.
+    """A named analysis; which of the two below says how its numbers come about, `options.MEANINGS` what it means.
 
     needs_degree: an identifier without a tau, and so without degrees and kinds, has no such numbers.
+    shows: what it gives, in this order: numbers ("") and changes `since` the first record and `since_before`.
     """
 
     needs_degree: bool = field(default=False, kw_only=True)
-
-    @property
-    def shows(self) -> tuple[str, ...]:
-        """What it gives, in this order: numbers ("") and changes `since` the first record and `since_before`."""
-        return "", "since", "since_before"
+    shows: tuple[str, ...] = field(default=("", "since", "since_before"), kw_only=True)
 
 
 @dataclass(frozen=True)
 class Counted(Analysis):
-    """Rows that a snapshot has anyway, with their intervals and their changes.
-
-    where: which rows.  only: what it `shows`, if not all.
-    """
+    """Rows that a snapshot has anyway, with their intervals and their changes; `where` says which."""
 
     where: Callable[[Row], bool]
-    only: tuple[str, ...] = ("", "since", "since_before")
-
-    @property
-    def shows(self) -> tuple[str, ...]:
-        return self.only
 
 
 @dataclass(frozen=True)
 class Asked(Analysis):
-    """Numbers of one record, and their changes.
+    """Numbers of one record, and their changes; or of two, an earlier one and this.
 
     rows: the numbers, in the same order for every record.
+    compares: `rows` is of a record and an earlier snapshot.
     redrawn: they follow from the classification (and `View.resampled`) alone, and are as many whatever it is: so they
         are asked of every resample, which gives them intervals.
     """
 
-    rows: Callable[[View], list[Row]]
+    rows: Callable[..., list[Row]]
+    compares: bool = False
     redrawn: bool = True
 
-
-@dataclass(frozen=True)
-class Compared(Analysis):
-    """Numbers that are about two records, an earlier one and this; asked of every resample of both.
-
-    rows: the numbers, as many and in the same order whatever the classifications are.
-    """
-
-    rows: Callable[[View, Snapshot], list[Row]]
+    def ask(self, view: View, earlier: Snapshot | None) -> list[Row]:
+        """The numbers."""
+        return self.rows(view, earlier) if self.compares else self.rows(view)
