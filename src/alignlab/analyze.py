@@ -42,9 +42,9 @@ def run(options: AnalyzeOptions) -> None:
         show_results(config, write_results(config, records))
 
 
-def beneath(tree: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
+def base_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
     """The config of the run that is analysed gives the identifier, unless another is asked for."""
-    folder = tree.get("run")
+    folder = settings.get("run")
     if not isinstance(folder, str) or not RunFolder(Path(folder).expanduser()).config.is_file():
         return None
     return RunFolder(Path(folder).expanduser()).config, INHERITED
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = {
         "Analyses, and what they are in Zhang et al. 2025": {str(name): one.words for name, one in MEANINGS.items()}
     }
-    return run_command(AnalyzeOptions, run, command="analyze", intro=INTRO, argv=given, beneath=beneath, words=words)
+    return run_command(AnalyzeOptions, run, command="analyze", intro=INTRO, argv=given, base_of=base_of, words=words)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from alignlab import console, signals
-from alignlab.config import Beneath, Options, asks_for_help, help_text, load
+from alignlab.config import BaseOf, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.redaction import guard_tracebacks
@@ -58,7 +58,7 @@ def run_command(
     command: str,
     intro: str,
     argv: Sequence[str],
-    beneath: Beneath = lambda tree: None,
+    base_of: BaseOf = lambda settings: None,
     words: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
     """Load the config that `argv` asks for (see `alignlab.config.load`) and run the command with it.
@@ -76,7 +76,7 @@ def run_command(
             if key is not None:
                 sys.stdout.write(help_text(root, f"python -m alignlab.{command}", intro, words, key))
                 return 0
-            config, origins = load(root, argv, beneath)
+            config, origins = load(root, argv, base_of)
             _quieten()  # imports what takes seconds: once the config is known to be right
             run(config)
             _leave()

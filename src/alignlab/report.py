@@ -80,7 +80,7 @@ def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
     from alignlab.question import AnalyzeConfig
 
     argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
-    return AnalyzeConfig.of(load(AnalyzeOptions, argv, analyze.beneath)[0])
+    return AnalyzeConfig.of(load(AnalyzeOptions, argv, analyze.base_of)[0])
 
 
 def dashboard(folder: str, page: PageRun) -> str:

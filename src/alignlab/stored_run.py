@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from alignlab.analysis.records import snapshots_of
-from alignlab.analyze import beneath
+from alignlab.analyze import base_of
 from alignlab.config import load
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.classification import Classification
@@ -98,7 +98,7 @@ class StoredRun:
     @cached_property
     def identifier(self) -> Identifier:
         """How the run classifies its neurons."""
-        return identifier_of(load(AnalyzeOptions, [f"run={self.folder}"], beneath)[0].identifier)
+        return identifier_of(load(AnalyzeOptions, [f"run={self.folder}"], base_of)[0].identifier)
 
     def classification(self, step: int, *, anchored: bool = True) -> Classification:
         """A snapshot's neurons as the run's own identifier classifies them.

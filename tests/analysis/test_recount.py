@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from alignlab.analysis import recount
-from alignlab.analyze import beneath, main
+from alignlab.analyze import base_of, main
 from alignlab.config import load
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
@@ -62,7 +62,7 @@ def test_a_run_counted_again_gives_the_trackers_counts(run: Path) -> None:
         assert counts.trained_languages == tracked.trained_languages == ("zh", "de")
         assert counts.data_fingerprint == tracked.data_fingerprint
     assert not same(again[1], again[2])
-    config, _ = load(AnalyzeConfig, ["run=run", "recount=true"], beneath)
+    config, _ = load(AnalyzeConfig, ["run=run", "recount=true"], base_of)
     recount_ = config.recounting()
     assert recount_ is not None
     assert recount_.shape() == again[0].shape

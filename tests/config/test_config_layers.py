@@ -114,6 +114,9 @@ def test_of_two_overrides_the_last_counts(loaded):
     assert loaded("run.name=a", "run.name=b")[0].run.name == "b"
     assert loaded("method.adapter=null", "method.adapter.rank=4")[0].method.adapter.rank == 4
     assert loaded("method.adapter.rank=4", "method.adapter=null")[0].method.adapter is None
+    files = {"a.yaml": "method: {adapter: {rank: 2, alpha: 64}}"}
+    anew = loaded("config=a", "method.adapter=null", "method.adapter.rank=4", files=files)[0].method.adapter
+    assert (anew.rank, anew.alpha) == (4, 32)
 
 
 def test_a_base_that_two_files_share_does_not_undo_the_first(loaded):

@@ -53,6 +53,7 @@ UNREAD = "not valid YAML: while parsing a flow sequence did not find expected ',
         ("a\x1b[31m=1", f"there is no key 'a\\x1b[31m' (set to 1); expected one of {SECTIONS}."),
         ("data.root.x=1", "data.root is {'x': 1}; expected text."),
         # types and ranges
+        ("dry_run=\udcfc", "dry_run is '\\udcfc' (not valid YAML: it is not UTF-8); expected true or false."),
         ("dry_run=yes", "dry_run is 'yes'; expected true or false."),
         ("dry_run=1", "dry_run is 1; expected true or false."),
         ("resume=atuo", "resume is 'atuo'; expected one of 'auto', 'never'. Did you mean 'auto'?"),
@@ -136,6 +137,15 @@ UNREAD = "not valid YAML: while parsing a flow sequence did not find expected ',
             "there is no key 'data.source.zzz' (set to 1); expected one of data.source.name, "
             "data.source.templates, data.source.max_texts, data.source.path.",
         ),
+        (
+            "data.source.path=${zzz}",
+            "there is no key 'data.source.path' where data.source.name is 'words' (set to '${zzz}'); expected one of "
+            "data.source.templates, data.source.max_texts. It belongs to data.source.name=folder.",
+        ),
+        (
+            "run=${data.source}",
+            "run is '${data.source}'; expected a section with one of run.name, run.folder, run.note.",
+        ),
         ("method.adapter.alpha=8", "method.adapter: alpha (8) is below rank (16)."),
         # interpolation
         ("run.name=${run.nam}", "run.name is '${run.nam}', but there is no key 'run.nam'. Did you mean 'run.name'?"),
@@ -192,11 +202,11 @@ def test_on_the_command_line(refused, argument, message):
         ("adapter:\n  rank: 1\n  alpha: 2\n", "a.yaml:1: there is no key 'adapter'. Did you mean 'method.adapter'?"),
         (
             "run: {note: 1}\nrun: {}\n",
-            "a.yaml:2: the key 'run' is set a second time, first at a.yaml:1. Keep one of the two.",
+            "a.yaml:2: the key 'run' is set a second time. Keep one of the two; the first is at a.yaml:1.",
         ),
         (
             "run:\n  ? [a]\n  : 1\n",
-            "a.yaml:2:5: not valid YAML: a key is a list, a mapping or an alias; expected text as a key.",
+            "a.yaml:2:5: not valid YAML: a key is a list or a mapping; expected text as a key.",
         ),
         (
             "run:\n  note: !!python/object/apply:os.system [ls]\n",
@@ -220,10 +230,11 @@ def test_on_the_command_line(refused, argument, message):
         ),
         (
             "a: 1\n---\nb: 1\n",
-            "a.yaml:3:1: not valid YAML: expected a single document but found another.",
+            "a.yaml:2:1: not valid YAML: expected a single document in the stream but found another document.",
         ),
         ("a: 1\nb: \x07\n", "a.yaml:2: not valid YAML: control characters are not allowed."),
-        ("a: &x [*x]\n", "a.yaml:1:8: not valid YAML: there is no &x above."),
+        ("a: [*x]\n", "a.yaml:1:5: not valid YAML: found undefined alias."),
+        ("a: &x [*x]\n", "a.yaml:1:4: not valid YAML: its aliases repeat too much, or themselves."),
         ("a:\n  " + "[" * 31 + "]" * 31, "a.yaml:2:32: not valid YAML: it is nested more than 30 deep."),
         ("[" * 100_000, "a.yaml:1:31: not valid YAML: it is nested more than 30 deep."),
         ("", "a.yaml: the file is empty; expected settings, one 'key: value' a line."),
@@ -363,7 +374,7 @@ class NeedyRoot(Options):
 
 def test_what_has_no_default_must_be_set(refused):
     assert refused(config=NeedyRoot) == [
-        "kind.name: not set; expected one of 'a', 'c': which kind. Set it with kind.name=NAME.",
+        "kind.name: not set; expected one of 'a', 'c': which kind. Set it with kind.name=VALUE.",
         "store.size: not set; expected an integer, at least 1 (GB): how large. Set it with store.size=VALUE.",
     ]
 

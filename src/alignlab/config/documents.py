@@ -1,4 +1,4 @@
-"""YAML text to a layer of settings with line numbers. Nothing is constructed from tags, so nothing can execute.
+"""YAML text to a tree of settings with line numbers, and back. Tags construct nothing, so nothing can execute.
 
 Scalars follow YAML 1.2: only `true` and `false` are booleans (`no` is Norwegian, `on` is a word), `1e-4` is a number,
 dates and `1_000` are text. A key given twice is refused.
@@ -7,157 +7,169 @@ dates and `1_000` are text. A key given twice is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from alignlab.errors import Problem
 
-from .words import show
+from .schema import Path, show
 
+COMMAND_LINE = "command line"  # the one source without line numbers
 _DEEPEST = 30
 _TAG = "tag:yaml.org,2002:"
-_PLAIN = "plain values: text, numbers, true, false, null, lists and mappings"
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 # What a scalar without quotes and tag is: the first that matches, else text. Python refuses longer integers.
-SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
-    _TAG + "null": (re.compile(r"^(~|null|Null|NULL|)$"), lambda text: None),
-    _TAG + "bool": (re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), lambda text: text.lower() == "true"),
-    _TAG + "int": (
-        re.compile(r"^([-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+)$"),
-        lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
-    ),
-    _TAG + "float": (re.compile(rf"^({_FLOAT})$"), lambda text: float(re.sub(r"\.(?=[inIN])", "", text))),
-    _TAG + "str": (re.compile(""), str),
+_SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "null": (r"~|null|Null|NULL|", lambda text: None),
+    "bool": (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
+    "int": (r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+", lambda text: int(text, 0 if text[1:2] in "ox" else 10)),
+    "float": (_FLOAT, lambda text: float(re.sub(r"\.(?=[inIN])", "", text))),
+    "str": (r"(?s:.*)", str),
 }
-# libyaml where it is built in: ten times as fast.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-Path = tuple[str | int, ...]
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is built in: ten times as fast
+
+
+class _Loader(_Base):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's name for it)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes all text that YAML 1.1, or our own reader, would take for something else; writes no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_list(self, data: Any) -> yaml.SequenceNode:
+        return self.represent_sequence(_TAG + "seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+for _kind, (_pattern, _) in _SCALARS.items():
+    for _class in (_Loader, _Dumper) if _kind != "str" else ():
+        _class.add_implicit_resolver(_TAG + _kind, re.compile(f"^({_pattern})$"), None)
 
 
 @dataclass
-class Layer:
-    """Settings as plain containers, with what else is known of them by path.
+class Node:
+    """A setting: a scalar, a list of nodes or a mapping to nodes.
 
-    origins: where each was set, such as `configs/demo.yaml:12`. texts: what was written, where it was not in quotes.
-    faults: why a text is no YAML, if it is not (on the command line only).
+    where: where it was set, such as `configs/demo.yaml:12`. text: what was written, if not in quotes.
+    fault: why the text is no YAML, if it is not (on the command line only).
+    foreign: whether the section it is in had another name at the time, to which there is no such key.
     """
 
-    values: Any = field(default_factory=dict)
-    origins: dict[Path, str] = field(default_factory=dict)
-    texts: dict[Path, str] = field(default_factory=dict)
-    faults: dict[Path, str] = field(default_factory=dict)
+    value: Any
+    where: str = "default"
+    text: str | None = None
+    fault: str = ""
+    foreign: bool = False
+
+    @classmethod
+    def of(cls, plain: Any) -> Node:
+        if isinstance(plain, dict):
+            return cls({key: cls.of(child) for key, child in plain.items()})
+        return cls([cls.of(item) for item in plain] if isinstance(plain, list) else plain)
+
+    def plain(self) -> Any:
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        return [item.plain() for item in self.value] if isinstance(self.value, list) else self.value
 
 
-def each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """A copy of plain containers with every text in them changed."""
+def merged(lower: Node, upper: Node) -> Node:
+    """Mappings merge key by key, all else is replaced. OmegaConf's own merge fails where a mapping replaces a list."""
+    if not isinstance(lower.value, dict) or not isinstance(upper.value, dict):
+        return upper
+    both = {key: merged(lower.value[key], child) for key, child in upper.value.items() if key in lower.value}
+    return Node(lower.value | upper.value | both, upper.where)
+
+
+def mapped(value: Any, change: Callable[[Any, Path], Any], path: Path = ()) -> Any:
+    """A copy of plain containers with all that is neither mapping nor list changed, which gets its path too."""
     if isinstance(value, dict):
-        return {key: each_text(child, change) for key, child in value.items()}
+        return {key: mapped(child, change, (*path, key)) for key, child in value.items()}
     if isinstance(value, list):
-        return [each_text(item, change) for item in value]
-    return change(value) if isinstance(value, str) else value
+        return [mapped(item, change, (*path, number)) for number, item in enumerate(value)]
+    return change(value, path)
 
 
-def paths(value: Any) -> Iterator[Path]:
-    """Of every key in nested mappings."""
-    for key, child in value.items() if isinstance(value, dict) else ():
-        yield (key,)
-        yield from ((key, *below) for below in paths(child))
+def write(plain: Any) -> str:
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
+
+
+def read(text: str, source: str) -> tuple[Node, list[Problem]]:
+    """The document as a node, whose value is None if there is none, and all that is wrong with it."""
+    reader, depth = _Reader(source, room=10 * len(text) + 100), 0
+    try:
+        for event in yaml.parse(text, _Loader):  # before it is composed, which recurs as deep as the text does
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise _error(event, f"it is nested more than {_DEEPEST} deep")
+        node = yaml.compose(text, _Loader)
+        return (Node(None, source) if node is None else reader.read(node)), reader.problems
+    except (yaml.YAMLError, UnicodeEncodeError) as error:  # the latter of what a terminal passes that is not UTF-8
+        return Node(None), [_not_yaml(error, text, source)]
 
 
 @dataclass
-class Reader:
-    """Reads `text` into `layer`, whose values are None for a text without any, and tells what is wrong in `problems`.
+class _Reader:
+    """room: for nodes. Each takes a character of its own, but for those that an alias (*name) repeats."""
 
-    It reads events, not nodes: nothing recurs deeper than `_DEEPEST`, and what an alias repeats is not copied.
-    numbered: name lines in origins (`source:12`).
-    """
-
-    text: str
     source: str
-    numbered: bool = True
-    layer: Layer = field(default_factory=Layer)
+    room: int
     problems: list[Problem] = field(default_factory=list)
-    anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
-    size: int = 0
 
-    def read(self) -> Layer:
-        """The layer. Raises YAMLError for what is none."""
-        self.events = yaml.parse(self.text, _Loader)
-        values: list[Any] = []
-        for event in self.events:
-            if isinstance(event, yaml.NodeEvent):
-                if values:
-                    raise _error(event, "expected a single document but found another")
-                values.append(self.value(event, ()))
-        self.layer.values = values[0] if values else None
-        return self.layer
+    def read(self, node: yaml.Node, line: int = 0, depth: int = 0) -> Node:
+        """line: of the key above it. What an alias repeats is set where the alias is."""
+        self.room -= 1
+        if self.room < 0 or depth > _DEEPEST:
+            raise _error(node, "its aliases repeat too much, or themselves")
+        line = max(line, node.start_mark.line + 1)
+        where = self.source if self.source == COMMAND_LINE else f"{self.source}:{line}"
+        kind = node.tag.removeprefix(_TAG)
+        pattern, construct = _SCALARS.get(kind, ("", None))
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            return Node(self.mapping(node, line, depth), where)
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return Node([self.read(item, line, depth + 1) for item in node.value], where)
+        if not isinstance(node, yaml.ScalarNode) or construct is None or not re.fullmatch(pattern, node.value):
+            found = f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed here"
+            plain = "plain values: text, numbers, true, false, null, lists and mappings"
+            self.problems.append(Problem(where, found, plain))
+            return Node(None, where)
+        if "\0" in node.value:
+            self.problems.append(Problem(where, "a NUL character", "text without it"))
+        value = construct(node.value)
+        return Node(value, where, None if node.style or value is None else node.value)
 
-    def origin(self, event: Any) -> str:
-        return f"{self.source}:{event.start_mark.line + 1}" if self.numbered else self.source
-
-    def value(self, event: Any, path: Path) -> Any:
-        if isinstance(event, yaml.AliasEvent):
-            value, size = self.anchors.get(str(event.anchor), (None, 0))
-            self.size += size
-            # Every value takes a character of its own, but for those that an alias (*name) repeats.
-            if not size or self.size > 10 * len(self.text) + 100:
-                raise _error(event, "its aliases repeat too much" if size else f"there is no &{event.anchor} above")
-            self.layer.origins |= {(*path, *below): self.origin(event) for below in paths(value)}
-            return value
-        if len(path) >= _DEEPEST and not isinstance(event, yaml.ScalarEvent):
-            raise _error(event, f"it is nested more than {_DEEPEST} deep")
-        before = self.size
-        self.size += 1
-        if event.tag not in (None, "!", _TAG + "map", _TAG + "seq", *SCALARS):
-            self.refuse_tag(event)
-        if isinstance(event, yaml.MappingStartEvent):
-            value = self.mapping(path)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            value = []
-            while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
-                value.append(self.value(item, (*path, len(value))))
-        else:
-            value = self.scalar(event, path)
-        if event.anchor:
-            self.anchors[event.anchor] = value, self.size - before
-        return value
-
-    def mapping(self, path: Path) -> dict[str, Any]:
-        children: dict[str, Any] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                raise _error(event, "a key is a list, a mapping or an alias; expected text as a key")
-            key, origin = (*path, event.value), self.origin(event)
-            if event.value in children:
-                first = f", first at {self.layer.origins[key]}" * self.numbered
-                found = f"the key {show(event.value)} is set a second time{first}"
-                self.problems.append(Problem(origin, found, fix="Keep one of the two."))
-            self.layer.origins[key] = origin
-            children[event.value] = self.value(next(self.events), key)
+    def mapping(self, node: yaml.MappingNode, line: int, depth: int) -> dict[str, Node]:
+        children: dict[str, Node] = {}
+        for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _error(key, "a key is a list or a mapping; expected text as a key")
+            name, where = key.value, self.read(key, line, depth).where
+            if name in children:
+                fix = f"Keep one of the two; the first is at {children[name].where}."
+                self.problems.append(Problem(where, f"the key {show(name)} is set a second time", fix=fix))
+            children[name] = replace(self.read(child, max(line, key.start_mark.line + 1), depth + 1), where=where)
         return children
 
-    def scalar(self, event: Any, path: Path) -> Any:
-        text, tag, plain = event.value, event.tag, event.implicit[0]
-        if "\0" in text:
-            self.problems.append(Problem(self.origin(event), "a NUL character", "text without it"))
-        if tag in (None, "!"):
-            tag = next(of for of, (shape, _) in SCALARS.items() if (plain and shape.match(text)) or of == _TAG + "str")
-        shape, construct = SCALARS.get(tag, SCALARS[_TAG + "str"])
-        if not shape.match(text):
-            self.refuse_tag(event)
-            return None
-        value = construct(text)
-        if plain and value is not None:
-            self.layer.texts[path] = text
-        return value
 
-    def refuse_tag(self, event: Any) -> None:
-        found = f"the tag {event.tag.replace(_TAG, '!!')!r} is not allowed here"
-        self.problems.append(Problem(self.origin(event), found, _PLAIN))
+def _error(there: Any, reason: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=reason, problem_mark=there.start_mark)
 
 
-def _error(event: Any, reason: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=reason, problem_mark=event.start_mark)
+def _not_yaml(error: Exception, text: str, source: str) -> Problem:
+    mark, position = getattr(error, "problem_mark", None), getattr(error, "position", 0)
+    line = mark.line if mark else text.encode(errors="replace")[:position].count(b"\n")
+    why = " ".join(filter(None, (getattr(error, name, None) for name in ("context", "problem", "reason"))))
+    why = "it is not UTF-8" if isinstance(error, UnicodeEncodeError) else why
+    written = [*text.split("\n"), ""][line]
+    signs = {"\0": "Save the file as UTF-8.", "\t": "Indent with spaces, not tabs."}
+    signs |= {"${": 'Inside [ ] or { }, put "${...}" in quotes.'}
+    fix = next((fix for sign, fix in signs.items() if sign in written), "")
+    column = f":{mark.column + 1}" if mark else ""
+    return Problem(f"{source}:{line + 1}{column}", f"not valid YAML: {why}", fix=fix)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from alignlab.errors import InputError, Problem
 
 from .declare import NAME, Options
-from .files import COMMAND_LINE, shipped_configs
-from .schema import ABSENT, Field, schema_of
-from .words import did_you_mean_key, expectation, one_of, show
+from .documents import COMMAND_LINE
+from .files import shipped_configs
+from .schema import ABSENT, Field, did_you_mean_key, one_of, schema_of, show
 
 _WIDTH = 100
 _COLUMN = 44
@@ -68,7 +68,7 @@ def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Itera
     default = field.default if given is ABSENT else given
     if not field.choices:
         shown = "" if default is ABSENT and not field.required else _default(default)
-        yield _row(f"{key}={shown}", expectation(field), indent)
+        yield _row(f"{key}={shown}", field.expected(()), indent)
         if field.meaning:
             yield _wrap(field.meaning, indent + "    ", indent + "    ")
         return

@@ -2,68 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import chain
+from operator import getitem
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
 
-from .declare import EXPECTED, Options
-from .documents import Path, paths
-from .files import COMMAND_LINE, Files, read_arguments
-from .interpolation import interpolate, put, refuse
-from .layers import Settings, complete, lay
-from .schema import Field, schema_of
-from .words import MOST, did_you_mean_value, dotted, expectation
+from .declare import EXPECTED, NAME, Options
+from .documents import Node, merged
+from .files import Sources
+from .interpolation import interpolate, refuse_unresolved
+from .schema import Field, Path, did_you_mean_value, dotted, one_of, schema_of, show
+from .settings import MOST, Settings, complete
 
 T = TypeVar("T", bound=Options)
 
-# From all that is set, a config file to lie beneath it, and which of that file's keys count; None for no file.
-Beneath = Callable[[Mapping[str, Any]], tuple[FilePath, Collection[str]] | None]
+# From all that is set, a config file to be read before it, and which of that file's keys count; None for no file.
+BaseOf = Callable[[Mapping[str, Any]], tuple[FilePath, Collection[str]] | None]
 
 
-def load(root: type[T], argv: Sequence[str], beneath: Beneath = lambda tree: None) -> tuple[T, dict[str, str]]:
+def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: None) -> tuple[T, dict[str, str]]:
     """The config that `argv` (`config=FILE`, `key.sub=value`) asks for, and where each of its keys was set.
 
     Where: `configs/demo.yaml:12`, `command line` or `default`. Raises one InputError with everything that is wrong:
     first what cannot be read, and once all can, what does not fit.
 
-    beneath: for verbs on a run, whose config gives them defaults.
+    base_of: for verbs on a run, whose config gives them defaults.
     """
-    schema = schema_of(root)
-    configs, overrides, problems = read_arguments(argv)
-    files = Files(problems=problems)
-    for name in configs[:1]:
-        files.follow(name, FilePath.cwd(), f"{COMMAND_LINE}: config={name}")
-    _raise(files.problems)
-    settings = lay(files.layers, overrides, schema)
-    lower = beneath(settings.values)
-    if lower is not None:
-        below = Files()
-        below.follow(str(lower[0]), FilePath.cwd(), COMMAND_LINE)
-        _raise(below.problems)
-        for layer in below.layers:
-            layer.values = {key: value for key, value in layer.values.items() if key in lower[1]}
-            layer.origins = {path: where for path, where in layer.origins.items() if path[0] in lower[1]}
-        settings = lay([*below.layers, *files.layers], overrides, schema)
-
-    values = complete(settings, schema, settings.values)
+    layers = _read(argv)
+    settings = Settings(schema_of(root))
+    base = base_of(reduce(merged, chain(*layers), settings.root).plain())
+    if base is not None:
+        file, keys = base
+        for node in chain(*_read([f"config={file}"])):
+            settings.lay([Node({key: child for key, child in node.value.items() if key in keys})])
+    for layer in layers:
+        settings.lay(layer)
+    values = complete(settings.schema, settings.root)
     for fault in _validated(root, values)[1]:
-        path, _ = _placed(schema, fault["loc"], values)
-        if fault["type"] == "string_type" and path in settings.texts:  # run.name=007 is the text 007
-            put(values, path, settings.texts[path])
-    unresolved = interpolate(values)
+        path, field = _placed(settings.schema, fault["loc"], values)
+        text = settings.at(path).text
+        if fault["type"] == "string_type" and text is not None:  # run.name=007 is the text 007
+            reduce(getitem, path[:-1], values)[path[-1]] = text
+        elif fault["type"] == "extra_forbidden" or (field.choices and fault["type"] != "value_error"):
+            _refuse(settings, values, fault)  # no section, whatever it refers to
+            settings.refused.add(path)
+            del reduce(getitem, path[:-1], values)[path[-1]]
+    values, unresolved = interpolate(values)
     settings.refused |= set(unresolved)
     config, faults = _validated(root, values)
     for fault in faults:
-        _refuse(settings, schema, values, fault)
-    refuse(settings, schema, unresolved)
+        _refuse(settings, values, fault)
+    refuse_unresolved(settings, unresolved)
     _raise(settings.problems)
     assert config is not None
-    return config, {dotted(path): settings.origins.get(path, "default") for path in paths(values)}
+    return config, {dotted(path): settings.at(path).where for path in _keys(values)}
+
+
+def _read(argv: Sequence[str]) -> list[list[Node]]:
+    sources = Sources()
+    sources.read_arguments(argv)
+    _raise(sources.problems)
+    return sources.layers
 
 
 def _validated(root: type[T], values: Any) -> tuple[T | None, list[ErrorDetails]]:
@@ -87,29 +93,42 @@ def _placed(schema: Field, loc: Sequence[str | int], value: Any) -> tuple[Path, 
     return path, field
 
 
-def _refuse(settings: Settings, schema: Field, values: Any, fault: ErrorDetails) -> None:
+def _refuse(settings: Settings, values: Any, fault: ErrorDetails) -> None:
     """Say in our words what pydantic found, once for each key."""
-    path, field = _placed(schema, fault["loc"], values)
+    path, field = _placed(settings.schema, fault["loc"], values)
+    if fault["type"].startswith("union_tag"):
+        path, field = (*path, NAME), field.members[NAME]
     path = path[: next((i for i, part in enumerate(path) if isinstance(part, int)), None)]
     if any(path[: len(refused)] == refused for refused in settings.refused):
         return
-    where, key, value = settings.where(path), dotted(path), values
-    if fault["type"] == "missing":
-        expected = f"{expectation(field)}: {field.meaning}"
+    section, key, where = reduce(getitem, path[:-1], values), dotted(path), settings.trail(path)[-1].where
+    if path and path[-1] not in section:
+        expected = f"{field.expected(path)}: {field.meaning}"
         settings.refuse(path, "not set", expected, f"Set it with {key}=VALUE.", where=key)
-    elif field.choices:  # a check of the section itself
+    elif fault["type"] == "extra_forbidden":
+        around = reduce(lambda field, part: field.members[str(part)], path[:-1], settings.schema)
+        owner = next(name for name, fields in around.choices.items() if path[-1] in fields)
+        name, found = f"{dotted(path[:-1])}.{NAME}", f"(set to {show(section[path[-1]])})"
+        found = f"there is no key '{key}' where {name} is {section[NAME]!r} {found}"
+        settings.refuse(path, found, one_of(path[:-1], around.choices[section[NAME]]), f"It belongs to {name}={owner}.")
+    elif field.choices and fault["type"] == "value_error":  # a check of the section itself
         settings.refuse(path, str(fault["ctx"]["error"]), where=f"{where}: {key}" if key else where)
     else:
-        for part in path:
-            value = value[part]
-        expected = fault["ctx"]["words"] if fault["type"] == EXPECTED else expectation(field)
+        value, node = section[path[-1]], settings.at(path)
+        expected = fault["ctx"]["words"] if fault["type"] == EXPECTED else field.expected(path)
         if where == "default" and "${" not in str(field.default):
             raise TypeError(f"{key}: its default is {value!r}; expected {expected}")
-        settings.refuse(path, settings.found(path, value), expected, did_you_mean_value(field, value))
+        found = f"{key} is {show(node.value)} ({node.fault})" if node.fault else f"{key} is {show(value)}"
+        settings.refuse(path, found, expected, did_you_mean_value(field, key, value))
+
+
+def _keys(value: Any) -> Iterator[Path]:
+    """Of nested mappings the paths of all keys."""
+    for key, child in value.items() if isinstance(value, dict) else ():
+        yield (key,)
+        yield from ((key, *below) for below in _keys(child))
 
 
 def _raise(problems: Sequence[Problem]) -> None:
-    if len(problems) > MOST:
-        raise InputError(*problems[:MOST], Problem("...", f"and {len(problems) - MOST:,} more"))
-    if problems:
-        raise InputError(*problems)
+    more = [Problem("...", f"and {len(problems) - MOST:,} more")] if len(problems) > MOST else []
+    refuse_any([*problems[:MOST], *more])

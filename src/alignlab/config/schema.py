@@ -1,49 +1,56 @@
-"""What options declare, taken from pydantic's JSON schema: a tree of fields, and the keys in it."""
+"""What options declare, taken from pydantic's JSON schema: a tree of fields, the keys in it, and both in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from difflib import SequenceMatcher
+from functools import cache, cached_property
 from typing import Any, Final
 
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from alignlab.errors import did_you_mean
 
 from .declare import NAME
 
-
-class _Absent:
-    """The default of what is left out where it is not given, and the value of what is not there."""
-
-
-ABSENT: Final = _Absent  # the class itself, of which every copy is the same
+ABSENT: Final[Any] = PydanticUndefined
+Path = tuple[str | int, ...]
+_LONGEST = 70
+_NEAR = 0.7
+# A value in words, a list of such, and a mapping to such.
+_WORDS = {
+    "integer": ("an integer", "a list of integers, such as [1, 2]", "a mapping of names to integers"),
+    "number": ("a number", "a list of numbers, such as [0.1, 0.2]", "a mapping of names to numbers"),
+    "string": ("text", "a list of texts, such as [a, b]", "a mapping of names to texts"),
+    "boolean": ("true or false", "a list of true and false", "a mapping of names to true and false"),
+    "": ("anything", "a list", "a mapping"),
+}
+_LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
 @dataclass(frozen=True)
 class Field:
     """An option or a section.
 
-    spec: its JSON schema. kinds: of a union its members, else the schema itself.
+    default: ABSENT where there is none. kinds: JSON schemas, of a union one for each of its members.
     choices: of a section the fields by the name that picks them, or under "" where there is one set of them.
-    members: the fields of all choices.
     """
 
-    spec: dict[str, Any]
+    meaning: str
+    unit: str
+    default: Any
+    required: bool
     kinds: list[dict[str, Any]]
     choices: dict[str, dict[str, Field]]
-    required: bool
 
-    @property
+    @cached_property
     def members(self) -> dict[str, Field]:
-        return {key: field for fields in self.choices.values() for key, field in fields.items()}
-
-    @property
-    def default(self) -> Any:
-        return self.spec.get("default", ABSENT)
-
-    @property
-    def meaning(self) -> str:
-        return str(self.spec.get("description", ""))
+        """The fields of all choices, and the name that picks one."""
+        names = Field(self.meaning, "", ABSENT, True, [{"enum": list(self.choices)}], {})
+        fields = {key: field for choice in self.choices.values() for key, field in choice.items()}
+        return ({NAME: names} if self.by_name else {}) | fields
 
     @property
     def optional(self) -> bool:
@@ -52,6 +59,14 @@ class Field:
     @property
     def by_name(self) -> bool:
         return bool(self.choices) and "" not in self.choices
+
+    def expected(self, path: Path) -> str:
+        """`an integer, at least 1 (tokens), or null`; path: of its key."""
+        if self.choices:
+            return f"a section with {one_of(path, self.members)}"
+        words = " or ".join(_describe(kind) for kind in self.kinds if kind.get("type") != "null")
+        words += f" ({self.unit})" if self.unit else ""
+        return words + ((", or null" if "," in words else " or null") if self.optional else "")
 
 
 @cache
@@ -62,25 +77,87 @@ def schema_of(root: type[BaseModel]) -> Field:
 
 def keys_of(field: Field, prefix: str = "") -> Iterator[str]:
     """Every dotted key below `prefix`, sections and all choices included."""
-    below = f"{prefix}." if prefix else ""
-    yield from [prefix] * bool(prefix) + [below + NAME] * field.by_name
-    for name, child in field.members.items():
-        yield from keys_of(child, below + name)
+    for name, member in field.members.items():
+        yield prefix + name
+        yield from keys_of(member, f"{prefix}{name}.")
+
+
+def show(value: Any) -> str:
+    """A value as it would be written in a config, on one line, short and without control characters."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        text = f"[{', '.join(map(show, value[:_LONGEST]))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{show(key)}: {show(value[key])}' for key in list(value)[:_LONGEST])}}}"
+    else:
+        text = repr(value[:_LONGEST] if isinstance(value, str) else value)
+    return text if len(text) < _LONGEST else text[: _LONGEST - 4] + " ..."
+
+
+def dotted(path: Iterable[object]) -> str:
+    return ".".join(map(str, path))
+
+
+def one_of(path: Path, names: Iterable[str]) -> str:
+    """The keys that a section may have."""
+    return "one of " + ", ".join(dotted([*path, name]) for name in names) if names else "no keys"
+
+
+def did_you_mean_key(root: Field, key: str) -> str:
+    """`Did you mean 'model.source'?`: the last part of a key counts most, then the sections it stands in."""
+
+    def nearness(candidate: str) -> list[float]:
+        pairs = (key.rpartition(".")[2], candidate.rpartition(".")[2]), (key, candidate)
+        return [SequenceMatcher(None, *pair).ratio() for pair in pairs]
+
+    candidates = [known for known in keys_of(root) if len(key) < _LONGEST and not key.startswith(f"{known}.")]
+    near = max(candidates, key=nearness, default="")
+    return f"Did you mean {near!r}?" if near and nearness(near)[0] >= _NEAR else ""
+
+
+def did_you_mean_value(field: Field, key: str, value: Any) -> str:
+    """The same for a value, or an item of it, that is none of those an option takes."""
+    if isinstance(value, str) and value in field.choices:
+        return f"Write {key}.{NAME}={value}."
+    names = [name for kind in field.kinds for name in _choices(kind.get("items", kind)) if isinstance(name, str)]
+    wrong = [item for item in (value if isinstance(value, list) else [value]) if item not in names]
+    near = [did_you_mean(item, names) for item in wrong if isinstance(item, str) and len(item) < _LONGEST]
+    return next(filter(None, near), "")
 
 
 def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Field:
     def resolved(part: dict[str, Any]) -> dict[str, Any]:
         return defs[part["$ref"].rpartition("/")[2]] | part if "$ref" in part else part
 
-    def fields(body: dict[str, Any], *skip: str) -> dict[str, Field]:
-        parts = {key: child for key, child in body["properties"].items() if key not in skip}
-        return {key: _field(child, defs, required=key in body.get("required", ())) for key, child in parts.items()}
+    def fields(body: dict[str, Any]) -> dict[str, Field]:
+        needed = body.get("required", ())
+        return {key: _field(child, defs, required=key in needed) for key, child in body["properties"].items()}
 
     spec = resolved(spec)
     kinds, choices = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}
     for kind in kinds:
         if "properties" in kind:
             choices = {"": fields(kind)}
-        elif "discriminator" in kind:
-            choices = {body["properties"][NAME]["const"]: fields(body, NAME) for body in map(resolved, kind["oneOf"])}
-    return Field(spec, kinds, choices, required)
+        for body in map(resolved, kind.get("oneOf", ())):
+            members = fields(body)
+            choices[members.pop(NAME).kinds[0]["const"]] = members
+    meaning, unit, default = spec.get("description", ""), spec.get("unit", ""), spec.get("default", ABSENT)
+    return Field(meaning, unit, default, required, kinds, choices)
+
+
+def _describe(kind: dict[str, Any]) -> str:
+    number, holds = {"array": (1, "items"), "object": (2, "additionalProperties")}.get(kind.get("type", ""), (0, ""))
+    inner = kind.get(holds) if holds else kind
+    item = inner if isinstance(inner, dict) else {}
+    choices = ", ".join(map(show, _choices(item)))
+    if choices and not holds:
+        return "one of " * (len(_choices(item)) > 1) + choices
+    words = _WORDS.get(item.get("type", ""), _WORDS[""])[number]
+    words += f" such as {item['examples'][0]}" if "examples" in item else ""
+    limits = " and ".join(f"{word} {item[key]}" for key, word in _LIMITS.items() if key in item)
+    return ", ".join(filter(None, [words, f"each one of {choices}" if choices else limits]))
+
+
+def _choices(kind: dict[str, Any]) -> list[Any]:
+    return [kind["const"]] if "const" in kind else list(kind.get("enum", ()))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from .declare import Options
-from .documents import SCALARS, each_text
+from .documents import mapped, write
 from .interpolation import escaped
+from .schema import ABSENT
 
 
 def to_plain(config: Options) -> dict[str, Any]:
@@ -22,8 +21,7 @@ def to_yaml(config: Options, change: Callable[[dict[str, Any]], dict[str, Any]] 
 
     change: made to the plain containers before they become text, such as hiding secrets, which YAML may quote or fold.
     """
-    plain = each_text(change(to_plain(config)), escaped)
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
+    return write(mapped(change(to_plain(config)), escaped))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], ignore: Collection[str] = ()) -> list[str]:
@@ -37,26 +35,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], ignore: Collecti
 def _differing(old: Any, new: Any, key: str) -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
-            yield from _differing(old.get(name, _Absent), new.get(name, _Absent), f"{key}.{name}" if key else str(name))
+            yield from _differing(old.get(name, ABSENT), new.get(name, ABSENT), f"{key}.{name}" if key else str(name))
     elif not ((old != old and new != new) or (old == new and isinstance(old, bool) == isinstance(new, bool))):
         yield key
-
-
-class _Absent:
-    """What a config has at a key it lacks: equal to nothing but itself."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes all text that YAML 1.1, or our own reader, would take for something else; writes no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-for _tag, (_pattern, _) in SCALARS.items():
-    if not _tag.endswith(":str"):
-        _Dumper.add_implicit_resolver(_tag, _pattern, None)
-
-_Dumper.add_representer(
-    list, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
-)

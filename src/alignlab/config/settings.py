@@ -1,0 +1,103 @@
+"""Layers of settings laid over one another and over what options declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any
+
+from alignlab.errors import Problem
+
+from .declare import NAME
+from .documents import Node, merged
+from .schema import ABSENT, Field, Path, did_you_mean_key, dotted, one_of, show
+
+MOST = 20  # problems that are told; of the others only their number
+
+
+@dataclass
+class Settings:
+    """All layers as one, and what is wrong with them. refused: the keys about which that is."""
+
+    schema: Field
+    root: Node = field(default_factory=lambda: Node({}))
+    problems: list[Problem] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)
+
+    def trail(self, path: Path) -> list[Node]:
+        """The nodes from the root to a key, or to what is set of it: to the text `${data}`, or to nothing."""
+        nodes = [self.root]
+        for part in path:
+            below: Any = nodes[-1].value
+            within = part in below if isinstance(below, dict) else isinstance(below, list)
+            if not within:
+                break
+            nodes.append(below[part])
+        return nodes
+
+    def at(self, path: Path) -> Node:
+        """What was set there."""
+        nodes = self.trail(path)
+        return nodes[-1] if len(nodes) > len(path) else Node(ABSENT)
+
+    def refuse(self, path: Path, found: str, expected: str = "", fix: str = "", *, where: str = "") -> None:
+        """A problem with a key; where: in place of where it was set, or what it stands in if that is one value."""
+        self.problems.append(Problem(where or self.trail(path)[-1].where, found, expected, fix))
+        self.refused.add(path)
+
+    def lay(self, layer: Sequence[Node]) -> None:
+        """A layer, given in one or more parts, over those that are there; unknown keys are refused."""
+        self.root = replace(reduce(merged, layer, self.root), where="default")
+        for part in layer:
+            self._check(self.schema, part, self.root)
+
+    def _check(self, field: Field, layer: Node, whole: Node, path: Path = ()) -> None:
+        if not field.choices or not isinstance(layer.value, dict):
+            return
+        values = whole.value if isinstance(whole.value, dict) else {}  # a later part of the layer may have replaced it
+        known = field.choices.get(str(_name(field, values)), {})
+        for key, node in layer.value.items():
+            if key in field.members:
+                child = values.get(key, Node(None))
+                child.foreign = key not in known and key != NAME
+                self._check(field.members[key], node, child, (*path, key))
+            elif len(self.problems) < MOST:
+                self._refuse_unknown(field, (*path, key), node)
+            else:  # only counted: the nearest of many keys takes its time
+                self.refuse((*path, key), "there is no such key", where=node.where)
+
+    def _refuse_unknown(self, field: Field, path: Path, node: Node) -> None:
+        """A mapping with one key in it is named by that key."""
+        below = path
+        while isinstance(node.value, dict) and len(node.value) == 1:
+            ((key, node),) = node.value.items()
+            below = (*below, key)
+        found = f"there is no key {show(dotted(below))}"
+        found += "" if isinstance(node.value, dict) else f" (set to {show(node.plain())})"
+        fix = did_you_mean_key(self.schema, dotted(below))
+        if "." in str(path[-1]):
+            fix = f"In a file, write the parts of {show(path[-1])} one below the other: a section, and the key in it."
+        self.refuse(below, found, "" if fix else one_of(path[:-1], field.members), fix, where=node.where)
+
+
+def complete(field: Field, node: Node) -> Any:
+    """The plain value with all defaults filled in, or ABSENT. Keys that the name of a higher layer switched off go."""
+    default = Node.of({} if field.choices and field.default is ABSENT else field.default)
+    node = default if node.value is ABSENT else merged(default, node)
+    name = _name(field, node.value) if isinstance(node.value, dict) else ABSENT
+    fields = field.choices.get(str(name))
+    if fields is None:
+        return node.plain()
+    values = {NAME: name} if field.by_name else {}
+    values |= {part: child.plain() for part, child in node.value.items() if child.foreign and part not in fields}
+    values |= {part: complete(child, node.value.get(part, Node(ABSENT))) for part, child in fields.items()}
+    return {part: value for part, value in values.items() if value is not ABSENT}
+
+
+def _name(field: Field, section: Mapping[str, Node]) -> Any:
+    """The name that picks the choice of a section, ABSENT if there is none."""
+    if not field.by_name:
+        return ""
+    default = field.default if isinstance(field.default, dict) else {}
+    return section[NAME].plain() if NAME in section else default.get(NAME, ABSENT)
