@@ -29,6 +29,11 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "float": (_FLOAT, lambda text: float(re.sub(r"\.(?=[inIN])", "", text))),
     "str": (r"(?s:.*)", str),
 }
+_FIXES = {
+    "\0": "Save the file as UTF-8.",
+    "\t": "Indent with spaces, not tabs.",
+    "${": 'Inside [ ] or { }, put "${...}" in quotes.',
+}  # by what is in the line
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is built in: ten times as fast
 
 
@@ -42,11 +47,8 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def represent_list(self, data: Any) -> yaml.SequenceNode:
-        return self.represent_sequence(_TAG + "seq", data, flow_style=True)
 
-
-_Dumper.add_representer(list, _Dumper.represent_list)
+_Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_TAG + "seq", data, flow_style=True))
 for _kind, (_pattern, _) in _SCALARS.items():
     for _class in (_Loader, _Dumper) if _kind != "str" else ():
         _class.add_implicit_resolver(_TAG + _kind, re.compile(f"^({_pattern})$"), None)
@@ -168,8 +170,6 @@ def _not_yaml(error: Exception, text: str, source: str) -> Problem:
     why = " ".join(filter(None, (getattr(error, name, None) for name in ("context", "problem", "reason"))))
     why = "it is not UTF-8" if isinstance(error, UnicodeEncodeError) else why
     written = [*text.split("\n"), ""][line]
-    signs = {"\0": "Save the file as UTF-8.", "\t": "Indent with spaces, not tabs."}
-    signs |= {"${": 'Inside [ ] or { }, put "${...}" in quotes.'}
-    fix = next((fix for sign, fix in signs.items() if sign in written), "")
+    fix = next((fix for sign, fix in _FIXES.items() if sign in written), "")
     column = f":{mark.column + 1}" if mark else ""
     return Problem(f"{source}:{line + 1}{column}", f"not valid YAML: {why}", fix=fix)

@@ -72,7 +72,8 @@ def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Itera
         if field.meaning:
             yield _wrap(field.meaning, indent + "    ", indent + "    ")
         return
-    whether = " (null unless one of its keys is set)" if default is None else " (may be null)" if field.optional else ""
+    whether = " (may be null)" if field.optional else ""
+    whether = " (null unless one of its keys is set)" if default is None else whether
     yield _wrap(f"{key}: {field.meaning}{whether}", indent, indent + "    ")
     own = default if isinstance(default, dict) else {}
     if field.by_name:

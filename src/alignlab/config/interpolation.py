@@ -18,50 +18,43 @@ _CALL = re.compile(r"\$\{\s*(?!oc\.env\s*:)[\w.]+\s*:")
 _LACKING = re.compile(
     r"Interpolation key '(.*?)' not found|.*Error trying to access ([\w.]+):|.*variable '(.*)' not found"
 )
-_MARK = re.compile(r"\0(\d+)\0")  # no text of a layer has a NUL of its own
 
 Faults = dict[Path, tuple[str, str]]
+
+
+class _Kept:
+    """A value that OmegaConf takes for missing, or puts into text as Python writes it; as text it is as in YAML."""
+
+    def __init__(self, value: Any, path: Path) -> None:  # a dataclass would be a section to OmegaConf
+        self.value, self.path = value, path
+
+    def __str__(self) -> str:
+        if self.value is None:
+            raise InterpolationKeyError(f"Interpolation key '{dotted(self.path)}' not found")
+        return str(self.value) if isinstance(self.value, str) else show(self.value)
 
 
 def interpolate(values: Any) -> tuple[Any, Faults]:
     """The values with every `${...}` resolved; by path the text of those that cannot be, which are None, and why."""
     faults: Faults = {}
-    kept: list[tuple[Any, Path]] = []
 
-    def marked(value: Any, path: Path) -> Any:
-        """In place of what OmegaConf takes for missing, or puts into text as Python writes it, a mark."""
+    def kept(value: Any, path: Path) -> Any:
         if isinstance(value, str) and "${" in value and (reason := _unreadable(value)):
             faults[path], value = (value, reason), None
-        if value is not None and not isinstance(value, bool) and value != "???":
-            return value
-        kept.append((value, path))
-        return f"\0{len(kept) - 1}\0"
-
-    def unmarked(value: Any, path: Path) -> Any:
-        whole = _MARK.fullmatch(value) if isinstance(value, str) else None
-        if whole:
-            return kept[int(whole[1])][0]
-        return _MARK.sub(written, value) if isinstance(value, str) else value
-
-    def written(mark: re.Match[str]) -> str:
-        value, path = kept[int(mark[1])]
-        if value is None:
-            raise InterpolationKeyError(f"Interpolation key '{dotted(path)}' not found")
-        return value if isinstance(value, str) else show(value)
+        return _Kept(value, path) if value is None or isinstance(value, bool) or value == "???" else value
 
     def resolved(value: Any, path: Path) -> Any:
         if path in faults or not isinstance(value, str) or "${" not in value:
             return None if path in faults else value
         try:
             found = reduce(getitem, path, tree)
-            return mapped(
-                OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, unmarked
-            )
+            found = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+            return mapped(found, lambda value, path: value.value if isinstance(value, _Kept) else value)
         except (OmegaConfBaseException, RecursionError) as error:
             faults[path] = value, str(error).partition("\n")[0]
             return None
 
-    tree = OmegaConf.create(mapped(values, marked))
+    tree = OmegaConf.create(mapped(values, kept), flags={"allow_objects": True})
     return mapped(values, resolved), faults
 
 

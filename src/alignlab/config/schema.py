@@ -48,9 +48,11 @@ class Field:
     @cached_property
     def members(self) -> dict[str, Field]:
         """The fields of all choices, and the name that picks one."""
-        names = Field(self.meaning, "", ABSENT, True, [{"enum": list(self.choices)}], {})
         fields = {key: field for choice in self.choices.values() for key, field in choice.items()}
-        return ({NAME: names} if self.by_name else {}) | fields
+        if not self.by_name:
+            return fields
+        default = self.default[NAME] if isinstance(self.default, dict) else ABSENT
+        return {NAME: Field(self.meaning, "", default, True, [{"enum": list(self.choices)}], {})} | fields
 
     @property
     def optional(self) -> bool:

@@ -99,5 +99,4 @@ def _name(field: Field, section: Mapping[str, Node]) -> Any:
     """The name that picks the choice of a section, ABSENT if there is none."""
     if not field.by_name:
         return ""
-    default = field.default if isinstance(field.default, dict) else {}
-    return section[NAME].plain() if NAME in section else default.get(NAME, ABSENT)
+    return section[NAME].plain() if NAME in section else field.members[NAME].default
