@@ -79,6 +79,7 @@ def test_of_one_section_or_key_only(root):
     assert "Intro" not in text
     assert "Words" not in text
     assert help_text(root, "prog", "Intro.", key="data.source.path").startswith("data.source.path=REQUIRED  ")
+    assert help_text(root, "prog", "Intro.", key="data.source.name").startswith("data.source.name=words  ")
 
 
 def test_of_a_section_that_is_not_there(root):
