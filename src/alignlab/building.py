@@ -72,8 +72,8 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
     config = plan.config
     loggers: list[Any] = [MetricsCsv(plan.folder.metrics, done_steps)]
     if is_first():
-        shown = hide_all(to_plain(config))
-        wandb_logger = WandbConfig.of(config.wandb).build(plan.folder, config.run.name, shown, done_steps)
+        public = hide_all(to_plain(config))
+        wandb_logger = WandbConfig.of(config.wandb).build(plan.folder, config.run.name, public, done_steps)
         loggers += [wandb_logger] if wandb_logger is not None else []
     stopping = StopOnSignal()
     tracker = NeuronTracker(
@@ -96,7 +96,8 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
     )
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)
-    callbacks = [stopping, tracker, WandbNeurons(tracker, config.wandb.artifact), progress, checkpoints]
+    shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in loggers if isinstance(run, WandbRun)]
+    callbacks = [stopping, tracker, *shown, progress, checkpoints]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
 
 

@@ -31,8 +31,7 @@ from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
-from alignlab.reporting.wandb_analysis import WandbAnalysis
-from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.reporting.wandb_run import WandbConfig, WandbRun
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
 
@@ -197,7 +196,7 @@ class AnalyzeConfig(AnalyzeOptions):
             hide_all,
         )
 
-    def wandb_analysis(self) -> WandbAnalysis | None:
+    def wandb_run(self) -> WandbRun | None:
         """The W&B run that this is logged to; None where it is not."""
         if not self.log:
             return None
@@ -205,10 +204,8 @@ class AnalyzeConfig(AnalyzeOptions):
         shown = hide_all(to_plain(self.model_copy(update={"folder": str(self.results)})))
         name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
         again = self.recount or bool(self.models)
-        logger = WandbConfig.of(self.wandb).build_analysis(
-            self._kept, name, shown, "recount" if again else "reclassify", run
-        )
-        return None if logger is None else WandbAnalysis(logger, self.by_step)
+        kind = "recount" if again else "reclassify"
+        return WandbConfig.of(self.wandb).build_analysis(self._kept, name, shown, kind, run)
 
     @property
     def by_step(self) -> bool:

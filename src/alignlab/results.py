@@ -29,11 +29,13 @@ from alignlab.reporting.counts_table import (
 )
 from alignlab.reporting.page import write_page
 from alignlab.reporting.page_run import SHOWN, PageOf
-from alignlab.reporting.wandb_analysis import WandbAnalysis
+from alignlab.reporting.wandb_media import SnapshotsInWandb
+from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import check_writable
 
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
+_FILES = ("table.csv", "sets.safetensors", "report.html", "config.yaml")
 
 
 @dataclass(frozen=True)
@@ -63,38 +65,39 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
     sets: by language, the selected neurons above tau.  The page shows kinds: without a tau there is none.
     """
     folder = config.results
-    logged = config.wandb_analysis()
+    logged = config.wandb_run()
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
             first, last, lines = _ask(config, records, partial, logged)
         if logged is not None:
-            logged.end(folder)
+            logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
-    return Results(folder, first, last, lines, logged.run.place if logged is not None else None)
+    return Results(folder, first, last, lines, logged.place if logged is not None else None)
 
 
 def _ask(
-    config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbAnalysis | None
+    config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbRun | None
 ) -> tuple[Snapshot, Snapshot, list[list[str]]]:
     """Ask one record after the other and write what `write_results` says; the first, the last and a line of each."""
     first: Snapshot | None = None
     lines = []
     page = page_of(config)
+    shown = None if logged is None else SnapshotsInWandb(logged)
     with (
         (folder / "table.csv").open("w", encoding="utf-8", newline="") as table,
         console.progress("Analysing", len(records)) as advance,
     ):
-        for view, rows in config.study(SHOWN).over(records):
+        for number, (view, rows) in enumerate(config.study(SHOWN).over(records)):
             asked = (row for row in rows if row.analysis in config.analyses)
             table.write(csv_text(asked, header=first is None))
             first, last, last_counts = first or view.now, view.now, view.counts
             lines.append(line_of(view.now))
             if view.now.result.has_degree:
                 page.add(view, rows)
-            if logged is not None:
-                logged.add(view)
+            if shown is not None:
+                shown.record(view.now, view.now.step if config.by_step else number)
             advance()
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 import select
 import socket
 import subprocess
@@ -372,19 +371,14 @@ class Job:
         self._script, self._folder, self._count = script, folder, count
 
     def end(self) -> Job:
-        """Wait for the end; then there are the exit statuses and what was printed."""
+        """Wait for the end; then there are the exit statuses and the complaints."""
         assert self._script.stdout is not None
         self.statuses = []
         for _ in range(self._count):
             assert select.select([self._script.stdout], [], [], 100)[0], "a process does not end"
             self.statuses.append(int(self._script.stdout.readline()))
-        self.printed = (self._folder / "printed").read_text()
         self.complaints = (self._folder / "complaints").read_text()
         return self
-
-    def seconds(self, what: str) -> float:
-        """The last number printed behind a word."""
-        return float(re.findall(rf"{what} (\S+)", self.printed)[-1])
 
 
 def bare_environment() -> dict[str, str]:

@@ -1,40 +1,54 @@
-"""What a snapshot shows in W&B beside its numbers: figures and its tidy table, under the same keys at every snapshot.
+"""What W&B shows of a snapshot beside its numbers: figures and its tidy table, under the same keys at every snapshot.
 
 W&B's step slider then moves through them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells
+from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
+from alignlab.reporting.wandb_run import WandbRun
 
-LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = (
+LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = MEDIA = (
     "neurons/layers",
     "neurons/layers_over_steps",
     "neurons/degrees",
     "neurons/table",
 )
-MEDIA = (LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE)
+RECORD = "neurons/record"
 
 
-class Course:
-    """The figures and tables of snapshots in their order; earlier counts are kept, so that none is read again.
+class SnapshotsInWandb:
+    """Gives snapshots, in their order, to a W&B run; the counts of earlier ones are kept, so that none is read again.
 
-    rows: of the tables of the snapshots that came before.
+    earlier: rows of the tables of the snapshots that came before.
     """
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._rows = [row for row in rows if _is_drawn(row)]
+    def __init__(self, run: WandbRun, earlier: Iterable[Row] = ()) -> None:
+        self.run = run
+        self._rows = [
+            row for row in earlier if row.thresholds == ANCHORED and row.analysis == "kinds" and not row.is_change
+        ]
 
-    def add(self, snapshot: Snapshot) -> Callable[[], dict[str, Any]]:
-        """What makes the media of the next snapshot, whenever it is called."""
+    def draw(self, snapshot: Snapshot) -> None:
+        """Add its figures and its table to the row of the history; they are made when the row is sent."""
         self._rows += snapshot.anchored
-        until = len(self._rows)
-        return lambda: media(snapshot, self._rows[:until])
+        self.run.log_media(partial(media, snapshot, self._rows[:]))
+
+    def record(self, snapshot: Snapshot, step: int) -> None:
+        """Make a row of the history of a record that is analysed, with its scalars; `step` is its place there."""
+        rows, changes = ([replace(row, step=step) for row in some] for some in (snapshot.rows, snapshot.changes))
+        shown = replace(snapshot, step=step, rows=rows, changes=changes)
+        self.run.log_metrics(scalars(shown), step)
+        self.run.log_media(lambda: {RECORD: snapshot.label})
+        self.draw(shown)
 
 
 def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
@@ -58,7 +72,3 @@ def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
             allow_mixed_types=True,
         ),
     }
-
-
-def _is_drawn(row: Row) -> bool:
-    return row.thresholds == ANCHORED and row.analysis == "kinds" and not row.is_change

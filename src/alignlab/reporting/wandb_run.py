@@ -1,7 +1,8 @@
 """Weights & Biases: one run for the whole experiment, online when logged in, else offline beside the run.
 
-Training never waits for W&B and never fails by it: all that is sent goes through threads of its own, every wait has an
-end, and what fails is said once. `metrics.csv` has the same numbers.
+All that goes there goes through one class, `WandbRun`: scalars, figures, tables and files. Training never waits for W&B
+and never fails by it: all that is sent goes through threads of its own, every wait has an end, and what fails is said
+once. `metrics.csv` has the same numbers.
 
 An analysis of what a run has stored is a W&B run of its own, which says whose it is.
 
@@ -21,6 +22,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -48,20 +50,20 @@ class WandbConfig(WandbOptions):
         config: as W&B shows it.  done: optimiser steps that the run goes on from.
         A server that cannot be used makes the run an offline one, with a warning.
         """
-        mode = self.resolved_mode()
-        if mode == "disabled":
+        if self.resolved_mode() == "disabled":
             return None
-        earlier = _offline_folders(folder)
-        begun = self._begin(
-            mode, folder.path, {"id": run_id(folder), "name": name, "config": config, "job_type": "train"}
-        )
-        if begun is None:
+        earlier = list((folder.path / "wandb").glob("offline-run-*"))
+        run = self._begin(folder.path, id=run_id(folder), name=name, config=config, job_type="train")
+        if run is None:
             return None
-        _set_aside(folder, earlier)
-        logger = WandbRun(*begun, self.finish_timeout)
-        for step, values in _logged_rows(folder.metrics, done).items():
-            logger.log_metrics(values, step)
-        return logger
+        for path in earlier:  # the new folder tells all that they tell, and they may be torn
+            target = path.parent / "superseded" / path.name
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+        logged = read_metrics(folder.metrics, done) if done else []
+        for step, key, value in sorted(logged, key=itemgetter(0)):
+            run.log_metrics({key: value}, step)
+        return run
 
     def build_analysis(
         self, path: Path, name: str, config: dict[str, Any], job_type: str, source: RunFolder | None
@@ -70,60 +72,54 @@ class WandbConfig(WandbOptions):
 
         path: in whose folder `wandb` an offline run lies.  source: the run that is analysed; the new one names it.
         """
-        mode = self.resolved_mode()
-        if mode == "disabled":
+        if self.resolved_mode() == "disabled":
             return None
         known = known_id(source) if source is not None else None
         config = config | {"source_run": known, "source_folder": str(source.path) if source is not None else None}
-        begun = self._begin(
-            mode, path, {"id": secrets.token_hex(4), "name": name, "config": config, "job_type": job_type}
-        )
-        if begun is None:
-            return None
-        run, first = begun
-        if known is not None:
-            address = f"{run.url.rpartition('/')[0]}/{known}" if run.url else known
-            run.notes = hide(f"Of the run {address}")
-        return WandbRun(run, first, self.finish_timeout)
+        run = self._begin(path, id=secrets.token_hex(4), name=name, config=config, job_type=job_type)
+        if run is not None and known is not None:
+            beside = run.experiment.url.rpartition("/")[0] if run.experiment.url else ""
+            run.experiment.notes = hide(f"Of the run {beside and f'{beside}/'}{known}")
+        return run
 
-    def _begin(self, mode: str, path: Path, arguments: dict[str, Any]) -> tuple[Any, int] | None:
-        """The run with the first step that W&B lacks: online where that is asked and can be had, else offline."""
+    def _begin(self, path: Path, **arguments: Any) -> WandbRun | None:
+        """The run: online where that is asked and can be had, else offline; None where that cannot be had either."""
         (path / "wandb").mkdir(parents=True, exist_ok=True)
         arguments = hide_all({"tags": self.tags, **arguments})
         arguments |= {"dir": path, "project": self.project, "entity": self.entity}  # as they are, to get there
-        run, first = self._online(path, arguments) if mode == "online" else (None, 0)
+        asked = self.resolved_mode()
+        run = self._online(path, arguments) if asked == "online" else None
         if run is None:
             try:
-                run, first = self._start("offline", path, arguments), 0
+                run = self._start("offline", **arguments)
             except Exception as error:  # noqa: BLE001 - nor may W&B's own troubles
-                console.complain(f"W&B cannot be used: {_first_line(error)}. The run goes on without it.")
+                console.complain(f"W&B cannot be used: {first_line(error)}. The run goes on without it.")
                 return None
-            if mode == "online":
+            if asked == "online":
                 console.complain(f"The run goes on with W&B offline. {_upload_line(run)}")
-        return run, first
+        return WandbRun(run, self.finish_timeout)
 
-    def _online(self, path: Path, arguments: dict[str, Any]) -> tuple[Any, int]:
-        """The online run with the first step that the server lacks; without a run where there can be none."""
+    def _online(self, path: Path, arguments: dict[str, Any]) -> Any:
+        """The online run; None where there can be none, which is said."""
         if not logged_in():
             # wandb would ask on the terminal, and wait for ever where nobody sits.
             console.complain(f"wandb.mode is online, but W&B knows no key for {wandb_host()}. Run `wandb login` first.")
-            return None, 0
+            return None
         import wandb
 
         before = set((path / "wandb").glob("run-*"))
         try:
-            run = self._start("online", path, {**arguments, "resume": "allow"})
+            return self._start("online", **arguments, resume="allow")
         except Exception as error:  # noqa: BLE001 - an outage shows in many ways, none of which may stop the run
-            console.complain(f"W&B at {wandb_host()} cannot be used: {_first_line(error)}.")
+            console.complain(f"W&B at {wandb_host()} cannot be used: {first_line(error)}.")
             _quietly(partial(wandb.teardown, exit_code=1))  # wandb holds on to the id of a run that did not start
             for left in set((path / "wandb").glob("run-*")) - before:
                 remove(left)
-            return None, 0
-        return run, int(run.starting_step)
+            return None
 
-    def _start(self, mode: str, path: Path, arguments: dict[str, Any]) -> Any:
+    def _start(self, mode: str, **arguments: Any) -> Any:
         # Else artifacts on their way, and logs, would lie in the home folder.
-        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(path.absolute() / "wandb")
+        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(arguments["dir"].absolute() / "wandb")
         # wandb's reports of its own errors hold stack traces, and their sending outlasts every limit below.
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
@@ -149,15 +145,16 @@ class WandbConfig(WandbOptions):
 
 
 class WandbRun(WandbLogger):
-    """Logs to a W&B run that has started; a row is sent when its step is over, so that only whole rows are sent.
+    """A W&B run that has started; a row is sent when its step is over, so that only whole rows are sent.
 
-    first: the first step that W&B lacks; rows before it are not sent.
+    Rows before the first step that W&B lacks are not sent. Within it (`with`), the end of the work ends the run.
+
     finish_timeout: seconds to wait for uploads at the end.
     """
 
-    def __init__(self, run: Any, first: int, finish_timeout: float) -> None:
+    def __init__(self, run: Any, finish_timeout: float) -> None:
         super().__init__(experiment=run)
-        self._first = first
+        self._first = int(run.starting_step)
         self._finish_timeout = finish_timeout
         self._step = -1
         self._row: dict[str, Any] = {}
@@ -192,9 +189,9 @@ class WandbRun(WandbLogger):
         """
         self._artifacts.do(partial(self._log_counts, path))
 
-    def log_results(self, name: str, paths: Sequence[Path]) -> None:
-        """Make files an artifact; they have to stay in place until they are uploaded."""
-        self._artifacts.do(partial(self._log_results, name, paths))
+    def log_results(self, paths: Sequence[Path]) -> None:
+        """Make the files of an analysis an artifact; they have to stay in place until they are uploaded."""
+        self._artifacts.do(partial(self._log_files, "analysis", RESULTS_TYPE, paths, ["latest"]))
 
     @property
     def place(self) -> str:
@@ -205,6 +202,12 @@ class WandbRun(WandbLogger):
         """Lightning's word that the training has ended; a failed one ends the W&B run too."""
         if status != "success":
             self.finish(exit_code=1)
+
+    def __enter__(self) -> WandbRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        self.finish(exit_code=int(kind is not None))
 
     def finish(self, exit_code: int = 0, seconds: float | None = None) -> None:
         """Send what is left and end the run, in bounded time; say so where not all could be sent.
@@ -243,18 +246,15 @@ class WandbRun(WandbLogger):
         self.experiment.log(row, step=step, commit=True)
 
     def _log_counts(self, path: Path) -> None:
-        import wandb
-
         header = dataclasses.asdict(read_header(path))
-        artifact = wandb.Artifact(f"neurons-{self.experiment.id}", ARTIFACT_TYPE, metadata=hide_all(header))
-        self._send_artifact(artifact, [path], ["latest", step_name(header["step"] or 0)])
+        self._log_files("neurons", ARTIFACT_TYPE, [path], ["latest", step_name(header["step"] or 0)], header)
 
-    def _log_results(self, name: str, paths: Sequence[Path]) -> None:
+    def _log_files(
+        self, name: str, kind: str, paths: Sequence[Path], aliases: list[str], about: dict[str, Any] | None = None
+    ) -> None:
         import wandb
 
-        self._send_artifact(wandb.Artifact(name, RESULTS_TYPE), paths, ["latest"])
-
-    def _send_artifact(self, artifact: Any, paths: Sequence[Path], aliases: list[str]) -> None:
+        artifact = wandb.Artifact(f"{name}-{self.experiment.id}", kind, metadata=hide_all(about or {}))
         for path in paths:
             artifact.add_file(str(path.absolute()), name=path.name, policy="immutable", skip_cache=True)
         self.experiment.log_artifact(artifact, aliases=aliases)
@@ -287,7 +287,7 @@ class _Worker:
                 task()
             except Exception as error:  # noqa: BLE001 - whatever W&B raises, training goes on
                 if not (self.failed or self.quiet):
-                    console.complain(f"W&B failed, training goes on: {_first_line(error)}.")
+                    console.complain(f"W&B failed, training goes on: {first_line(error)}.")
                 self.failed = True
 
 
@@ -310,33 +310,14 @@ def _id_file(folder: RunFolder) -> Path:
     return folder.path / "wandb" / "run_id.txt"
 
 
-def _logged_rows(path: Path, done: int) -> dict[int, dict[str, float]]:
-    """The values in `metrics.csv` of each step that is done, in order."""
-    rows: dict[int, dict[str, float]] = {}
-    for step, key, value in read_metrics(path, done) if done else ():
-        rows.setdefault(step, {})[key] = value
-    return dict(sorted(rows.items()))
-
-
-def _offline_folders(folder: RunFolder) -> list[Path]:
-    return sorted((folder.path / "wandb").glob("offline-run-*"))
-
-
-def _set_aside(folder: RunFolder, earlier: list[Path]) -> None:
-    """Move offline folders of earlier processes away: the new one tells all that they tell, and they may be torn."""
-    for path in earlier:
-        target = folder.path / "wandb" / "superseded" / path.name
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-
-
 def _upload_line(run: Any) -> str:
     path = Path(run.dir).parent
     online = "" if path.name.startswith("offline-") else "--include-online "
     return f"Upload it later: wandb sync {online}{shlex.quote(str(path))}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what went wrong, without its full stop; the sort of error where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignlab.errors import InputError, Problem
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS
-from alignlab.reporting.wandb_run import SNAPSHOT_STEP, STEP
+from alignlab.reporting.wandb_run import SNAPSHOT_STEP, STEP, first_line
 
 KINDS = ("specific", "related", "general", "unassigned")
 NAME = "alignlab"
@@ -31,10 +31,8 @@ def save_workspace(entity: str | None, project: str, languages: Sequence[str]) -
         view = ws.Workspace(entity=owner or "", project=project, name=NAME, sections=sections(languages))
         view.save()
     except (wandb.errors.Error, ValueError) as error:  # nobody logged in, no network, no such project
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            Problem("workspace", f"W&B does not take it ({first})", "a project to write to", "Log in: wandb login.")
-        ) from error
+        found = f"W&B does not take it ({first_line(error)})"
+        raise InputError(Problem("workspace", found, "a project to write to", "Log in: wandb login.")) from error
     return str(view.url)
 
 
