@@ -22,9 +22,9 @@ from alignlab.models.distributed import from_first, is_first, join, leave_to_lau
 from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import TrainConfig
 from alignlab.redaction import hide_all
-from alignlab.reporting.closing import show_closing
 from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.plan import plan_rows
+from alignlab.reporting.run_summary import show_run_summary
 from alignlab.run_checks import check_continued, faults_of_finished
 from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
@@ -50,7 +50,7 @@ def run(config: TrainConfig) -> None:
             console.say(f"{plan.folder.path} holds this run, finished. Set overwrite=true to run it again.")
             for line in faults_of_finished(plan.folder) if is_first() else ():
                 console.complain(f"note: {line}")
-            show_closing(plan.folder)
+            show_run_summary(plan.folder)
             return
         planned = show_plan(plan)
         if config.dry_run:
@@ -143,7 +143,7 @@ def end_run(plan: RunPlan, trainer: Trainer) -> None:
     if step >= total:
         if trainer.is_global_zero:
             folder.finish({"step": step})
-        show_closing(folder)
+        show_run_summary(folder)
         return
     where = f"after step {step} of {total}, with a checkpoint"
     if stopped is not None:

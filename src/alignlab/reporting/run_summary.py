@@ -1,4 +1,4 @@
-"""How a run ends on the terminal: its table, what it wrote, and the next command."""
+"""The summary at the end of a run, on the terminal: what it wrote, and the next command."""
 
 from __future__ import annotations
 
@@ -8,26 +8,17 @@ from alignlab import console
 from alignlab.runs import RunFolder
 
 
-def show_closing(folder: RunFolder) -> None:
+def show_run_summary(folder: RunFolder) -> None:
     """Say what the run wrote and what to do next."""
-    snapshots = folder.snapshots()
-    checkpoints = folder.checkpoint_steps()
+    steps, offline = folder.checkpoint_steps(), sorted((folder.path / "wandb").glob("offline-run-*"))
     rows = [
         ("config", str(folder.config)),
-        (
-            "numbers",
-            f"{folder.metrics} (every step), {folder.table} (neurons by kind, language, layer, degree)",
-        ),
-        ("snapshots", f"{len(snapshots)} in {folder.neurons}"),
+        ("numbers", f"{folder.metrics} (every step), {folder.table} (neurons by kind, language, layer, degree)"),
+        ("snapshots", f"{len(folder.snapshots())} in {folder.neurons}"),
     ]
-    if checkpoints:
-        rows.append(
-            (
-                "checkpoints",
-                f"{len(checkpoints)} in {folder.checkpoints}; the last is {folder.checkpoint(checkpoints[-1])}",
-            )
-        )
-    offline = sorted((folder.path / "wandb").glob("offline-run-*"))
+    if steps:
+        last = folder.checkpoint(steps[-1])
+        rows.append(("checkpoints", f"{len(steps)} in {folder.checkpoints}; the last is {last}"))
     if offline:
         rows.append(("W&B", f"offline in {folder.path / 'wandb'}"))
     console.say()
