@@ -21,7 +21,7 @@ from alignlab.errors import InputError
 from alignlab.reporting import page as page_package
 from alignlab.reporting.page import PageRun, render, write_page
 from alignlab.reporting.page.cards import cards
-from alignlab.reporting.page.data import HOW_TO
+from alignlab.reporting.page.data import HOW_TO, frame
 from alignlab.reporting.page.figures import degree_histogram, kinds_over_steps, layer_heatmaps
 from alignlab.reporting.page.render import MAX_BYTES
 from alignlab.reporting.page.theme import DARK, LIGHT
@@ -150,13 +150,14 @@ def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> 
 
 
 def test_no_band_stands_between_steps_that_have_an_interval(run: PageRun) -> None:
-    mine = list(run.counts("anchored", "total"))
+    mine = [row for row in run.rows if row.analysis == "kinds" and row.thresholds == "anchored" and not row.since]
     ends = [row if row.step in (0, 200) else replace(row, low=None, high=None) for row in mine]
-    whole, partly = (kinds_over_steps({"": rows}).data[0] for rows in (mine, ends))
+    whole, partly = (kinds_over_steps({"": frame(rows)}).data[0] for rows in (mine, ends))
     assert (whole["fill"], len(whole["x"])) == ("toself", 10)
     assert partly["fill"] == "none"
     assert partly["x"] == [0, 0, None, 200, 200, None]
-    at = {row.step: (row.low, row.high) for row in mine if row.kind == "specific" and row.group == "all"}
+    totals = [row for row in mine if (row.kind, row.group, row.layer) == ("specific", "all", None)]
+    at = {row.step: (row.low, row.high) for row in totals}
     assert partly["y"] == pytest.approx([*at[0], None, *at[200], None], abs=0.05)
 
 
@@ -238,17 +239,17 @@ def test_the_embedded_rows_are_those_given(page: Page, run: PageRun) -> None:
 def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
     runs = [run, replace(bare_run(), parts_refused="4 layers")]
     made = cards(runs)
-    assert {name for name, card in made.items() if not card.figure.variants} == set()
+    assert {name for name, card in made.items() if not card.variants} == set()
     for card in made.values():
-        for wide, narrow in list(card.figure.variants.values())[:2]:
+        for wide, narrow in list(card.variants.values())[:2]:
             for figure in (wide, narrow):
                 assert isinstance(figure.plotly(), go.Figure)  # raises for a property that plotly has not
             assert narrow.data == wide.data  # one set of traces fits both layouts
-        assert all(card.figure.labels.values())
+        assert all(card.labels.values())
 
 
 def test_figures_for_wandb_are_made_of_the_trackers_rows(run: PageRun) -> None:
-    rows = [row for row in run.rows if row.thresholds == "anchored"]
+    rows = frame(row for row in run.rows if row.thresholds == "anchored")
     figure = layer_heatmaps(rows).plotly()
     at = random_neurons(run.steps)
     for code, trace in zip((1, 2, 3, 4), figure.data, strict=True):

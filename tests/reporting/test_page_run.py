@@ -14,6 +14,7 @@ from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.neurons.table import Row
 from alignlab.reporting.page import PageRun, render
 from alignlab.reporting.page_run import SHOWN, PageOf
 
@@ -43,25 +44,34 @@ def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 
     return collected.page()
 
 
+def rows_of(shown: PageRun, analysis: str, **columns: object) -> list[Row]:
+    """The rows that the page shows of an analysis, with these values in these columns."""
+    return [
+        row
+        for row in shown.rows
+        if row.analysis == analysis and all(getattr(row, name) == value for name, value in columns.items())
+    ]
+
+
 def test_rows_and_changes(tmp_path: Path) -> None:
     shown = page(tmp_path)
     first, last = record(0, 0, 3), record(2, 20, 3)
     anchor = ternary(first, 0.5, 0.5)
     held = ternary(last, 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
     expected = kind_counts(held, ["de"], step=20)
-    mine = [row for row in shown.of("kinds", since="") if (row.step, row.thresholds) == (20, "anchored")]
+    mine = [row for row in rows_of(shown, "kinds", since="") if (row.step, row.thresholds) == (20, "anchored")]
     names = ("step", "group", "language", "layer", "kind", "degree", "convention", "denominator", "value")
     assert [[getattr(row, name) for name in names] for row in mine] == [
         [getattr(row, name) for name in names] for row in expected
     ]
     change = bootstrap_difference(first, last, IDENTIFIER, ["de"], resamples=30)
-    mine = [row for row in shown.of("kinds", since="record 0") if (row.step, row.thresholds) == (20, "anchored")]
+    mine = [row for row in rows_of(shown, "kinds", since="record 0") if (row.step, row.thresholds) == (20, "anchored")]
     assert [(row.value, row.low, row.high) for row in mine] == [
         (interval.value, interval.low, interval.high) for interval in change.intervals
     ]
     # Of the ends alone there are intervals.
-    assert {row.low is None for row in shown.of("kinds", step=10)} == {True}
-    assert {row.low is None for row in shown.of("kinds") if row.step != 10} == {False}
+    assert {row.low is None for row in rows_of(shown, "kinds", step=10)} == {True}
+    assert {row.low is None for row in rows_of(shown, "kinds") if row.step != 10} == {False}
     assert {row.since for row in shown.rows if row.step == 0} == {""}
     assert {row.since_before for row in shown.rows} == {""}
 
@@ -79,23 +89,23 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [one.documents for one in shown.languages] == [1 + 2 + 3 + 4, 5 + 6 + 7 + 8, 9 + 10 + 11 + 12]
     assert {one.tokens for one in shown.languages} == {200}
-    (loss,) = (row.value for row in shown.losses if (row.step, row.language) == (20, "xx"))
+    (loss,) = (row.value for row in shown.losses.itertuples() if (row.step, row.language) == (20, "xx"))
     assert loss == (4 + 2) / 2
     # Kind by kind, from the records.
     anchor = ternary(record(0, 0, 3), 0.5, 0.5)
     last = ternary(record(2, 20, 3), 0.5, 0.5, anchor.lambda_, threshold=anchor.threshold)
     before, after = (result.kinds().flatten().tolist() for result in (anchor, last))
     table = [[sum((x, y) == (i, j) for x, y in zip(before, after, strict=True)) for j in range(5)] for i in range(5)]
-    moves = {(row.kind, row.to_kind): row.value for row in shown.of("transitions", step=20)}
+    moves = {(row.kind, row.to_kind): row.value for row in rows_of(shown, "transitions", step=20)}
     kinds = ("none", "specific", "related", "general", "unassigned")
     assert moves == {(old, new): table[i][j] for i, old in enumerate(kinds) for j, new in enumerate(kinds)}
     assert shown.steps_of("transitions") == [10, 20]
     assert shown.steps_of("language_overlap") == [0, 20]
     related = last.kinds() == 2
     a, b = (last.above[name] & related for name in ("en", "xx"))
-    (shared,) = shown.of("language_overlap", step=20, language="en", other="xx", measure="jaccard", since="")
+    (shared,) = rows_of(shown, "language_overlap", step=20, language="en", other="xx", measure="jaccard", since="")
     assert shared.value == pytest.approx(int((a & b).sum()) / int((a | b).sum()))
-    assert shown.of("layer_parts") == []
+    assert rows_of(shown, "layer_parts") == []
     assert "3 layers; expected 12 or more" in shown.parts_refused
 
 
@@ -107,14 +117,14 @@ def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
     for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda _: counts)]):
         collected.add(view, rows)
     shown = collected.page()
-    assert [row.language for row in shown.losses if row.language] == ["en", "xx"]
+    assert [code for code in shown.losses.language if code] == ["en", "xx"]
     assert "not computed" in render([shown])
 
 
 def test_parts_where_there_are_layers_enough(tmp_path: Path) -> None:
     shown = page(tmp_path, layers=12)
     for step in (0, 10, 20):
-        units = [row.unit for row in shown.of("layer_parts", step=step, since="")]
+        units = [row.unit for row in rows_of(shown, "layer_parts", step=step, since="")]
         assert (units.count("layers"), units.count("error")) == (4, 6)
     assert shown.steps_of("layer_parts") == [0, 10, 20]
     assert shown.parts_refused == ""

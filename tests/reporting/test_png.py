@@ -126,7 +126,7 @@ def test_a_figure_says_what_it_shows(run: PageRun) -> None:
     ends = [note["text"] for note in figures["transitions.A.anchored.png"]["layout"]["annotations"]]
     assert ends == ["<b>Step 0</b>", "<b>Step 200</b>"]
     for name, panels in (("kinds", "kinds.anchored.png"), ("chance", "chance.A.png")):
-        card = cards([run])[name].figure.variants
+        card = cards([run])[name].variants
         drawn = next(iter(card.values()))[0].layout
         more = figures[panels]["layout"]["height"] - drawn["height"]
         assert more == figures[panels]["layout"]["margin"]["t"] - drawn["margin"]["t"] > 40

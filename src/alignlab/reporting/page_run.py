@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
+from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.page import PageLanguage, PageRun
 
 # The analyses whose rows the page shows: of every record, and of the first and the last one.
@@ -40,7 +41,6 @@ class PageOf:
     _rows: list[Row] = field(default_factory=list)
     _of_last: list[Row] = field(default_factory=list)
     _steps: dict[int, str] = field(default_factory=dict)
-    _refused: str = ""
     _last: View | None = None
     _notes: list[str] = field(default_factory=list)
 
@@ -60,8 +60,6 @@ class PageOf:
             self._rows += self._of_last
         if now.result.reason and now.result.reason not in self._notes:
             self._notes.append(f"{now.label}: {now.result.reason}")
-        if refused := too_few(now.shape[0]):
-            self._refused = str(refused[0])
         self._last = view
 
     def page(self) -> PageRun:
@@ -83,8 +81,12 @@ class PageOf:
             languages=_languages(last),
             steps=list(self._steps),
             rows=self._rows + (self._of_last if len(self._steps) > 1 else []),
-            training_loss=_training_loss(self.folder / "metrics.csv"),
-            parts_refused=self._refused,
+            training_loss=[
+                (step, loss)
+                for step, key, loss in read_metrics(self.folder / "metrics.csv", sys.maxsize)
+                if key == "train/loss"
+            ],
+            parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
             environment=_environment(environment),
             notes=hide_all(self._notes),
@@ -109,28 +111,11 @@ def _environment(path: Path) -> dict[str, Any] | None:
 
 def _languages(view: View) -> list[PageLanguage]:
     counts = view.counts
-    documents = counts.documents.sum(dim=1).tolist()
-    tokens = counts.language_tokens().tolist()
+    numbers = zip(counts.language_tokens().tolist(), counts.documents.sum(dim=1).tolist(), strict=True)
     found = []
-    for index, code in enumerate(counts.languages):
+    for code, (tokens, documents) in zip(counts.languages, numbers, strict=True):
         known = languages.LANGUAGES.get(code)
-        found.append(
-            PageLanguage(
-                code=code,
-                name=known.name if known else code,
-                own_name=known.own_name if known else "",
-                script=known.script if known else "",
-                family=known.family if known else "",
-                trained=code in view.now.trained,
-                tokens=tokens[index],
-                documents=documents[index],
-            )
-        )
+        about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
+        name, trained = code if known is None else known.name, code in view.now.trained
+        found.append(PageLanguage(code, name, **about, trained=trained, tokens=tokens, documents=documents))
     return found
-
-
-def _training_loss(path: Path) -> list[tuple[int, float]] | None:
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(int(row["step"]), float(row["value"])) for row in csv.DictReader(file) if row["key"] == "train/loss"]

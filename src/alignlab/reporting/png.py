@@ -93,8 +93,7 @@ def figures_of(runs: Sequence[PageRun]) -> dict[str, Figure]:
     found = {}
     for card in cards(runs).values():
         variants = [
-            (dict(zip(card.figure.by, key.split("|"), strict=True)), panels)
-            for key, (panels, _) in card.figure.variants.items()
+            (dict(zip(card.by, key.split("|"), strict=True)), panels) for key, (panels, _) in card.variants.items()
         ]
         for state, panels in sorted(variants, key=lambda variant: _step(variant[0])):
             letter = "ABCD"[int(state["run"])] if "run" in state and len(runs) > 1 else ""

@@ -13,6 +13,7 @@ from typing import Any
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells
 from alignlab.reporting.counts_table import scalars
+from alignlab.reporting.page.data import frame
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
 from alignlab.reporting.wandb_run import WandbRun
 
@@ -54,17 +55,17 @@ class SnapshotsInWandb:
 def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
     """Figures of a run up to a snapshot, and the snapshot's table.
 
-    rows: counts of all snapshots so far at anchored thresholds, the first's and this one's among them.
+    rows: the counts of all snapshots so far at anchored thresholds.
     """
     import wandb
 
-    first = min((row.step or 0 for row in rows), default=0)
-    ends = [row for row in rows if row.step in (first, snapshot.step)]
+    counts = frame(rows)
+    ends = counts[counts.step.isin([counts.step.min(), snapshot.step])]
     lines = [cells(row) for row in snapshot.table]
     used = [place for place in range(len(COLUMNS)) if any(line[place] not in ("", None) for line in lines)]
     return {
         LAYERS: wandb.Plotly(layers_at_step(ends, snapshot.step).plotly()),
-        LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(rows).plotly()),
+        LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(counts).plotly()),
         DEGREES: wandb.Plotly(degree_histogram(ends).plotly()),
         TABLE: wandb.Table(
             columns=[COLUMNS[place] for place in used],

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from alignlab.neurons.kinds import Kind
-from alignlab.neurons.table import Row
+from alignlab.neurons.table import ANCHORED, Row
+
+_NUMBERS = ("step", "layer", "degree", "value", "denominator", "low", "high", "reference")
+_TEXTS = (
+    "analysis", "since", "since_before", "thresholds", "convention", "group", "language", "other", "kind", "to_kind",
+    "measure", "label", "unit", "beyond_noise",
+)  # fmt: skip
+
+VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
 
 # The rows and columns of a transition table.
-TRANSITION_KINDS = tuple(kind.label for kind in Kind)
+TRANSITION_KINDS = (*(kind.label for kind in Kind if kind is not Kind.NONE), Kind.NONE.label)
 
 # Of a part that is None: what would compute it. `PageRun.how_to` puts the exact command in its place.
 HOW_TO = {
@@ -106,45 +119,78 @@ class PageRun:
         return sorted({min(self.steps), max(self.steps)})
 
     @cached_property
-    def _of(self) -> Mapping[str, Sequence[Row]]:
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            found.setdefault(row.analysis, []).append(row)
-        return found
+    def _tables(self) -> Mapping[str, pd.DataFrame]:
+        table = frame(self.rows)
+        return defaultdict(lambda: table[:0], iter(table.groupby("analysis")))
 
-    def of(self, analysis: str, **columns: object) -> list[Row]:
-        """The rows of an analysis that have these values in these columns."""
-        return [
-            row
-            for row in self._of.get(analysis, ())
-            if all(getattr(row, name) == value for name, value in columns.items())
-        ]
+    def of(self, analysis: str, **columns: object) -> pd.DataFrame:
+        """The rows of an analysis that have these values in these columns, see `frame`."""
+        found = self._tables[analysis]
+        chosen = [found[name].to_numpy() == value for name, value in columns.items()]
+        return found[np.logical_and.reduce(chosen)] if chosen else found
 
-    @cached_property
-    def _counts(self) -> Mapping[tuple[str, str], Sequence[Row]]:
-        found: dict[tuple[str, str], list[Row]] = {}
-        for row in self.of("kinds", since=""):
-            found.setdefault((row.thresholds, part_of(row)), []).append(row)
-        return found
-
-    def counts(self, thresholds: str, part: str) -> Sequence[Row]:
-        """The counts of every step, see `part_of`."""
-        return self._counts.get((thresholds, part), ())
+    def counts(self, thresholds: str, part: str) -> pd.DataFrame:
+        """The counts of every step that belong to a part, see `frame`."""
+        return self.of("kinds", thresholds=thresholds, part=part, is_change=False)
 
     @cached_property
-    def losses(self) -> list[Row]:
+    def losses(self) -> pd.DataFrame:
         """Losses of languages and means of groups that are numbers: a language without counted tokens has none."""
-        return [row for row in self.of("losses", since="") if math.isfinite(row.value)]
+        found = self.of("losses", is_change=False)
+        return found[np.isfinite(found.value)]
+
+    @cached_property
+    def moves(self) -> pd.DataFrame:
+        """Of each count its kind, group, language, layer and thresholds, `before` at the first step and `after` at the
+        last, and its `change` with interval (`low`, `high`) and `verdict`; none of one snapshot.
+
+        Kinds are in their order, and layers within them.
+        """
+        rows = self.of("kinds")
+        order = rows.kind.map({kind: place for place, kind in enumerate(TRANSITION_KINDS)})
+        rows = rows.assign(order=order).dropna(subset="order").sort_values(["order", "layer"])
+        counts, changes = rows[~rows.is_change], rows[rows.is_change & (rows.step == max(self.steps))]
+        whose = ["thresholds", "kind", "group", "language", "layer"]
+        found = changes[[*whose, "value", "low", "high", "verdict"]].rename(columns={"value": "change"})
+        for name, step in (("before", min(self.steps)), ("after", max(self.steps))):
+            values = counts[counts.step == step][[*whose, "value"]].rename(columns={"value": name})
+            found = found.merge(values, on=whose)
+        return found
+
+    def moved(self, group: str = "all", thresholds: str = ANCHORED) -> list[Any]:
+        """The `moves` of a group over all layers, kind by kind."""
+        of = self.moves
+        found = of[(of["group"] == group) & (of.thresholds == thresholds) & of.layer.isna()]
+        return list(found.itertuples(index=False))
+
+    @cached_property
+    def transitions(self) -> Mapping[tuple[str, int], Mapping[tuple[str, str], Any]]:
+        """By thresholds and step, the rows of the neurons that went from each kind at the first step to each."""
+        found: dict[tuple[str, int], dict[tuple[str, str], Any]] = {}
+        for row in self.of("transitions").itertuples():
+            found.setdefault((row.thresholds, row.step), {})[row.kind, row.to_kind] = row
+        return found
 
     def steps_of(self, analysis: str) -> list[int]:
         """The steps that have rows of an analysis."""
-        return sorted({row.step or 0 for row in self.of(analysis)})
+        return sorted(set(self.of(analysis).step))
 
 
-def part_of(row: Row) -> str:
-    """Which table a count belongs to: total, mean (over the trained or unseen languages), language, layer or degree."""
-    if row.degree is not None:
-        return "degree"
-    if row.layer is not None:
-        return "layer"
-    return {"all": "total", "language": "language"}.get(row.group, "mean")
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """The columns of the rows that the page shows, and three more, which say what it does with them.
+
+    is_change: as `Row.is_change`.  verdict: `beyond_noise` in words.
+    part: of counts, the table to which they belong: total, mean (over the trained or unseen languages), language, layer
+    or degree.
+
+    Whole numbers that may be missing are floats here: NaN is none.
+    """
+    # Few and plain types: what is selected from columns of a type each takes many times as long.
+    found = pd.DataFrame(map(attrgetter(*_TEXTS, *_NUMBERS), rows), columns=[*_TEXTS, *_NUMBERS], dtype=object)
+    found = found.astype(dict.fromkeys(_NUMBERS, float))
+    found["step"] = found.step.fillna(0).astype(int)
+    found["is_change"] = (found.since != "") | (found.since_before != "")
+    found["verdict"] = np.array([VERDICTS[one] for one in found.beyond_noise], dtype=object)
+    conditions = [found.degree.notna(), found.layer.notna(), found["group"] == "all", found["group"] == "language"]
+    found["part"] = np.select(conditions, ["degree", "layer", "total", "language"], "mean").astype(object)
+    return found

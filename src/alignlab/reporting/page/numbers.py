@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from alignlab.neurons.table import Row
-from alignlab.reporting.page.answer import VERDICT_STYLES, VERDICTS, number, signed
+import pandas as pd
+
+from alignlab.reporting.page.answer import interval, number
 from alignlab.reporting.page.data import PageRun
 
 
-def _control(row: Row) -> str:
-    return f"{row.kind}, {row.measure}"
-
-
-def _english(row: Row) -> str:
+def _english(row: Any) -> str:
     if row.unit == "ratio":
         return f"English over the mean of the others: {row.kind}"
     # The languages one by one stand in a table of their own.
     return "" if row.group == "language" else f"{row.group}, mean a language: {row.kind}"
 
 
-def _survival(row: Row) -> str:
-    if row.kind == "none":
-        return ""
-    return f"{row.kind}, {f'owned by {row.language}' if row.language else 'all'}: of {row.denominator}"
+def _survival(row: Any) -> str:
+    whose = f"owned by {row.language}" if row.language else "all"
+    return "" if row.kind == "none" else f"{row.kind}, {whose}: of {row.denominator:.0f}"
 
 
-def _ratio(row: Row) -> str:
-    return f"{row.language}: of {row.denominator}"
-
-
-def _family(row: Row) -> str:
-    if row.measure != "beyond chance":
-        return ""
-    pairs = "" if row.denominator is None else f", {row.denominator} pairs"
+def _family(row: Any) -> str:
+    pairs = "" if pd.isna(row.denominator) else f", {row.denominator:.0f} pairs"
     words = {"within": "within a family", "between": "between families"}
-    return f"Jaccard less chance, {words.get(row.group, row.group)}{pairs}"
+    return f"Jaccard less chance, {words.get(row.group, row.group)}{pairs}" if row.measure == "beyond chance" else ""
 
 
-def _loss(row: Row) -> str:
+def _loss(row: Any) -> str:
     return row.language or f"{row.group}, mean"
 
 
@@ -55,7 +46,7 @@ class _Kind:
     section: str
     caption: str
     analysis: str
-    said: Callable[[Row], str]
+    said: Callable[[Any], str]
     changes: bool = False
     intervals: bool = True
 
@@ -66,7 +57,7 @@ TABLES = (
         "How far counts can be trusted: neurons that keep their kind in 95 % of the resamples, and how many of each "
         "kind chance alone would give, were all languages one",
         "stability",
-        _control,
+        lambda row: f"{row.kind}, {row.measure}",
         intervals=False,
     ),
     _Kind(
@@ -82,7 +73,7 @@ TABLES = (
         "transitions",
         "Share of a language's selected neurons of the first snapshot that it still has",
         "overlap_ratio",
-        _ratio,
+        lambda row: f"{row.language}: of {row.denominator:.0f}",
         True,
     ),
     _Kind("loss", "Mean loss of the counted tokens, nats a token", "losses", _loss),
@@ -99,82 +90,54 @@ TABLES = (
 ANALYSES = tuple(dict.fromkeys(kind.analysis for kind in TABLES))
 
 
-@dataclass(frozen=True)
-class NumberTable:
-    """A table of one run.
-
-    lines: what, its numbers at the steps, the interval of the last, and the verdict with its style.
-    intervals: whether there can be intervals.
-    """
-
-    run: int
-    section: str
-    caption: str
-    steps: list[str]
-    lines: list[tuple[str, list[str], str, str, str]]
-    note: str
-    intervals: bool
-
-
-def number_tables(runs: Sequence[PageRun]) -> list[NumberTable]:
-    """The tables of all runs; none where a run has no such numbers."""
-    return [
-        _table(place, run, kind, found)
-        for place, run in enumerate(runs)
-        for kind in TABLES
-        if (
-            found := {
-                (words, row.step or 0): row
-                for row in run.of(kind.analysis)
-                if row.step in run.ends and bool(row.since) is kind.changes and (words := kind.said(row))
-            }
-        )
-    ]
+def number_tables(runs: Sequence[PageRun]) -> list[dict[str, Any]]:
+    """The tables of all runs, as the page's template takes them; none where a run has no such numbers."""
+    return [table for place, run in enumerate(runs) for kind in TABLES for table in _tables(place, run, kind)]
 
 
 def captions() -> dict[str, str]:
     """By section, what its tables show."""
-    found: dict[str, list[str]] = {}
-    for kind in TABLES:
-        found.setdefault(kind.section, []).append(kind.caption)
-    return {section: "; ".join(said) for section, said in found.items()}
+    of = {kind.section: [one.caption for one in TABLES if one.section == kind.section] for kind in TABLES}
+    return {section: "; ".join(said) for section, said in of.items()}
 
 
-def _table(place: int, run: PageRun, kind: _Kind, at: Mapping[tuple[str, int], Row]) -> NumberTable:
-    steps = sorted({step for _, step in at})
-    lines = []
-    for what in dict.fromkeys(what for what, _ in at):
-        last = at.get((what, steps[-1]))
-        cells = [_value(at.get((what, step))) for step in steps]
-        lines.append((what, cells, _interval(last), *_verdict(last)))
-    references = {row.reference for row in at.values()} - {None}
-    note = f"Against noise: whether the interval at {run.step_name(steps[-1])} leaves out {_joined(references)}."
-    names = [run.step_name(step) for step in steps]
-    return NumberTable(place, kind.section, kind.caption, names, lines, note if references else "", kind.intervals)
+def _tables(place: int, run: PageRun, kind: _Kind) -> Iterator[dict[str, Any]]:
+    """The table of a kind: what, its numbers at the steps, the interval of the last, and its verdict."""
+    rows = run.of(kind.analysis)
+    rows = rows[rows.step.isin(run.ends) & ((rows.since != "") == kind.changes)]
+    rows = rows.assign(said=[kind.said(row) for row in rows.itertuples()])
+    rows = rows[rows.said != ""]
+    if rows.empty:
+        return
+    steps = sorted(set(rows.step))
+    at = {(row.said, row.step): row for row in rows.itertuples()}
+    references = sorted(set(rows.reference.dropna()))
+    against = f"whether the interval at {run.step_name(steps[-1])} leaves out"
+    yield {
+        "run": place,
+        "section": kind.section,
+        "caption": kind.caption,
+        "steps": [run.step_name(step) for step in steps],
+        "lines": [
+            (what, [_value(at.get((what, step))) for step in steps], *_certainty(at.get((what, steps[-1]))))
+            for what in dict.fromkeys(rows.said)
+        ],
+        "note": f"Against noise: {against} {' or '.join(f'{one:g}' for one in references)}." if references else "",
+        "intervals": kind.intervals,
+    }
 
 
-def _value(one: Row | None) -> str:
-    if one is None or one.value != one.value:
-        return "not defined" if one is not None else ""
-    return _text(one, one.value)
+def _value(row: Any) -> str:
+    return "" if row is None else number(row.value, *_form(row)) or "not defined"
 
 
-def _interval(one: Row | None) -> str:
-    if one is None or one.low is None or one.high is None:
-        return ""
-    return f"{_text(one, one.low)} to {_text(one, one.high)}"
-
-
-def _verdict(one: Row | None) -> tuple[str, str]:
-    if one is None or one.reference is None:
+def _certainty(row: Any) -> tuple[str, str]:
+    """The interval and the verdict of a row, each empty where there is none."""
+    if row is None:
         return "", ""
-    return VERDICTS[one.beyond_noise], VERDICT_STYLES[one.beyond_noise]
+    return interval(row.low, row.high, *_form(row)), "" if pd.isna(row.reference) else row.verdict
 
 
-def _text(one: Row, value: float) -> str:
-    places = {"neurons": 1, "ratio": 2}.get(one.unit, 3)
-    return signed(value, places) if one.reference == 0 else number(value, places)
-
-
-def _joined(references: set[float | None]) -> str:
-    return " or ".join(f"{value:g}" for value in sorted(value for value in references if value is not None))
+def _form(row: Any) -> tuple[int, str]:
+    """How numbers of its unit are said: their decimals, and whether they have a sign."""
+    return {"neurons": 1, "ratio": 2}.get(row.unit, 3), "+" if row.reference == 0 else ""

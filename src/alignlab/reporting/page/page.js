@@ -208,10 +208,11 @@ function sayStep() {
     said.textContent = "";
     return;
   }
-  const rows = layerRows().filter((row) => row.step === step);
+  const rowsAt = (part) => rowsOf(state.run, state.thresholds, [part]).filter((row) => row.step === step);
+  const [rows, totals] = [rowsAt("layer"), rowsAt("total")];
   const words = data.kinds.map((kind) => {
     const of = rows.filter((row) => row.kind === kind);
-    const total = of.reduce((sum, row) => sum + row.value, 0);
+    const total = totals.find((row) => row.kind === kind)?.value ?? 0;
     const most = of.reduce((best, row) => (row.value > (best?.value ?? 0) ? row : best), null);
     return `${count(total)} ${kind}` + (most ? ` (most in layer ${most.layer}: ${count(most.value)})` : "");
   });

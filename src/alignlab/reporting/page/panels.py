@@ -7,12 +7,12 @@ every property: that takes seconds for a page, so only `Panels.plotly` makes the
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
-from alignlab.neurons.table import Row
 from alignlab.reporting.page.theme import LIGHT, template
 
 STEP = "optimiser step"
@@ -68,9 +68,13 @@ class Panels:
             )  # fmt: skip
 
     def add(self, kind: str, panel: int | None, **properties: Any) -> None:
-        """A trace; properties that are None are left to plotly."""
+        """A trace; columns of a table are listed, and properties that are None are left to plotly."""
         where = {} if panel is None else {"xaxis": _name("x", panel), "yaxis": _name("y", panel)}
-        given = {name: value for name, value in properties.items() if value is not None}
+        given = {
+            name: listed(value) if isinstance(value, pd.Series) else value
+            for name, value in properties.items()
+            if value is not None
+        }
         self.data.append({"type": kind, **where, **given})
 
     def annotate(self, **properties: Any) -> None:
@@ -82,12 +86,11 @@ class Panels:
     def y(self, panel: int, title: str = "", **properties: Any) -> None:
         self._axis("yaxis", panel, title, properties)
 
-    def steps(self, panel: int, steps: Iterable[int | None], **properties: Any) -> None:
+    def steps(self, panel: int, steps: Sequence[int]) -> None:
         """An x axis of optimiser steps. Its range is given: else plotly would widen it for the labels of lines."""
-        found = [step or 0 for step in steps]
-        low, high = min(found, default=0), max(found, default=1)
+        low, high = min(steps, default=0), max(steps, default=1)
         more = 0.06 * (high - low) or 1
-        self.x(panel, STEP, tickformat=",", range=[low - more, high + more], **properties)
+        self.x(panel, STEP, tickformat=",", range=[low - more, high + more])
 
     def name_steps(self, names: Mapping[int, str]) -> None:
         """Put names of snapshots in place of steps, on every axis of steps; nothing where there are no names."""
@@ -99,17 +102,12 @@ class Panels:
                 axis["tickvals"] = [f"{step:,}" if as_category else step for step in names]
                 axis["ticktext"] = [plain(name) for name in names.values()]
 
-    def domain(self, axis: str, panel: int) -> tuple[float, float]:
-        """Where a panel lies in the figure, as shares of its width (axis "x") or height ("y")."""
-        low, high = self.layout[_name(f"{axis}axis", panel)]["domain"]
-        return low, high
-
     def colour_scale(self, number: int, title: str, colorscale: Sequence[Any], low: float, high: float) -> str:
         """A scale of colours, with its bar under the panel of that number; gives what to name it in traces.
 
         It belongs to the layout: where its bar is depends on the columns.
         """
-        (left, right), (bottom, _) = self.domain("x", number), self.domain("y", number)
+        (left, right), (bottom, _) = (self.layout[_name(axis, number)]["domain"] for axis in ("xaxis", "yaxis"))
         name = _name("coloraxis", number)
         self.layout[name] = {
             "colorscale": colorscale,
@@ -133,11 +131,11 @@ class Panels:
         }
         return name
 
-    def label_ends(self, panel: int, ends: Sequence[tuple[str, float, float]], low: float, high: float) -> None:
-        """Name lines at their ends, so that no legend has to be looked up; labels do not lie on each other.
-
-        ends: label, x and y of each. low, high: range of the panel's y axis.
+    def label_ends(self, panel: int, lines: Mapping[str, pd.DataFrame], low: float, high: float) -> None:
+        """Name lines, of counts or losses, at their ends, so that no legend has to be looked up; labels do not lie on
+        each other. low, high: range of the panel's y axis.
         """
+        ends = [(label, int(line.step.iloc[-1]), line.value.iloc[-1]) for label, line in lines.items() if len(line)]
         pixels = self.panel_height / ((high - low) or 1)
         above = float("-inf")
         for text, x, y in sorted(ends, key=lambda end: end[2]):
@@ -173,14 +171,15 @@ def kind_title(kind: str) -> str:
     return f'<span style="color:{LIGHT[kind]}">■</span> <b>{kind}</b>'
 
 
-def chosen(rows: Iterable[Row], kind: str, group: str = "all", *, by_layer: bool = False) -> list[Row]:
+def chosen(rows: pd.DataFrame, kind: str, group: str = "all", *, by_layer: bool = False) -> pd.DataFrame:
     """The rows of a kind in a group, over all layers or by layer, in order of steps and layers."""
-    found = [
-        row
-        for row in rows
-        if row.kind == kind and row.group == group and (row.layer is not None) == by_layer and not row.is_change
-    ]
-    return sorted(found, key=lambda row: (row.step or 0, row.layer or 0, row.language))
+    found = rows[(rows.kind == kind) & (rows["group"] == group) & (rows.layer.notna() == by_layer) & ~rows.is_change]
+    return found.sort_values(["step", "layer", "language"])
+
+
+def listed(values: pd.Series) -> list[Any]:
+    """Plain values for JSON: whole numbers without a fraction, None where there is none."""
+    return [_plain_value(value) for value in values.tolist()]
 
 
 def digits(group: str) -> int:
@@ -188,33 +187,21 @@ def digits(group: str) -> int:
     return 1 if group in ("trained", "unseen") else 0
 
 
-def numbers(values: Iterable[float]) -> list[float | int]:
-    """Whole numbers without a fraction: shorter, and shown as what they are."""
-    return [int(value) if value == int(value) else value for value in values]
+def with_interval(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those that have an interval, its ends as they are drawn: it can lie below zero, where there are no counts."""
+    found = rows.dropna(subset=["low", "high"])
+    return found.assign(low=found.low.clip(lower=0).round(4), high=found.high.clip(lower=0).round(4))
 
 
-def interval_errors(rows: Sequence[Row]) -> dict[str, Any] | None:
+def interval_errors(rows: pd.DataFrame, **style: Any) -> dict[str, Any] | None:
     """Error bars from the rows' intervals; None where there are none."""
-    if not any(has_interval(row) for row in rows):
+    found = with_interval(rows).reindex(rows.index)
+    if found.value.isna().all():
         return None
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [_length(row.high, row.value) for row in rows],
-        "arrayminus": [_length(row.value, drawn(row.low)) for row in rows],
-        "color": LIGHT["text"],
-        "thickness": 1,
-        "width": 0,
-    }
-
-
-def drawn(end: float | None) -> float | None:
-    """An end of an interval as it is drawn: it can lie below zero, where there are no counts."""
-    return end if end is None else round(max(0.0, end), 4)
-
-
-def has_interval(row: Row) -> bool:
-    return row.low is not None and row.high is not None
+    ends = {"array": rows.high - rows.value, "arrayminus": rows.value - found.low}
+    bars = {name: listed(length.fillna(0).round(4)) for name, length in ends.items()}
+    look = {"color": LIGHT["text"], "thickness": 1, "width": 0, **style}
+    return {"type": "data", "symmetric": False, **bars, **look}
 
 
 def _name(axis: str, panel: int) -> str:
@@ -222,8 +209,10 @@ def _name(axis: str, panel: int) -> str:
     return axis if panel == 0 else f"{axis}{panel + 1}"
 
 
-def _length(high: float | None, low: float | None) -> float:
-    return 0.0 if high is None or low is None else round(high - low, 4)
+def _plain_value(value: Any) -> Any:
+    if value is pd.NA or value != value:
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _short(value: float) -> float:

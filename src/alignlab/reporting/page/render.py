@@ -5,30 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 import alignlab
 from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
 from alignlab.marks import is_page
-from alignlab.neurons.table import ANCHORED, Row
-from alignlab.reporting.page.answer import VERDICT_STYLES, Answer, Moved, number, signed, thresholds_of
+from alignlab.neurons.table import ANCHORED
+from alignlab.reporting.page.answer import interval, lead, lower, number, sentences, signed, thresholds_of
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
-from alignlab.reporting.page.data import TRANSITION_KINDS, PageLanguage, PageRun
-from alignlab.reporting.page.figures import KINDS
+from alignlab.reporting.page.data import TRANSITION_KINDS, VERDICTS, PageRun
+from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
 from alignlab.reporting.page.panels import digits
-from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, script_json, thinned
-from alignlab.reporting.page.relation_cards import part_rows, transition_tables
+from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, thinned
+from alignlab.reporting.page.relation_cards import parts_at
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
 from alignlab.runs import check_writable
@@ -49,6 +50,7 @@ SECTIONS = {
     "loss": "Loss",
     "setup": "Configuration",
 }
+_VERDICT_STYLES = {VERDICTS[True]: "beyond", VERDICTS[None]: "unknown"}  # classes in the style sheet
 _RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 
 
@@ -94,7 +96,7 @@ def _render(runs: Sequence[PageRun]) -> str:
     script = _inside_script(_asset("page.js"))
     plotly = _inside_script(get_plotlyjs())
     drawn = {
-        "figures": {name: card.figure.encoded() for name, card in made.items()},
+        "figures": {name: card.encoded() for name, card in made.items()},
         "runs": [{"name": run.name, "stepNames": run.step_names, "rows": encoded_rows(run)} for run in runs],
         "kinds": KINDS,
         "keys": KEYS,
@@ -105,166 +107,66 @@ def _render(runs: Sequence[PageRun]) -> str:
         "text": LIGHT["text"],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.filters |= {"number": number, "signed": signed}
     return environment.from_string(_asset("page.html")).render(
         runs=runs,
         labels=letters(runs),
         cards=made,
         sections=SECTIONS.items(),
-        answers=[_answer(run) for run in runs],
-        language_tables=[{"run": place, **_languages(run)} for place, run in enumerate(runs)],
-        transition_tables=[table for place, run in enumerate(runs) for table in _transitions(place, run)],
-        transition_steps=lambda run: run.steps_of("transitions"),
+        lead=lead,
+        sentences=sentences,
+        language_tables=[_languages(run) for run in runs],
+        kinds=TRANSITION_KINDS,
         number_tables=number_tables(runs),
-        without_numbers=[(place, run) for place, run in enumerate(runs) if not any(run.of(name) for name in ANALYSES)],
+        without_numbers=[
+            (place, run) for place, run in enumerate(runs) if not any(len(run.of(name)) for name in ANALYSES)
+        ],
         section_tables=captions(),
-        part_tables=[table for place, run in enumerate(runs) for table in _parts(place, run)],
-        part_steps=lambda run: run.steps_of("layer_parts"),
+        part_tables=[
+            {step: list(parts_at(run, step).itertuples()) for step in run.steps_of("layer_parts")} for run in runs
+        ],
         facts=[_facts(run) for run in runs],
         environments=[json.dumps(run.environment, indent=2, ensure_ascii=False, default=str) for run in runs],
-        any_overlaps=any(run.of("language_overlap") for run in runs),
+        any_overlaps=any(len(run.of("language_overlap")) for run in runs),
         measures=MEASURES,
+        digits=digits,
+        interval=interval,
+        verdict_styles=defaultdict(str, _VERDICT_STYLES),
+        right_to_left=_RIGHT_TO_LEFT,
         version=alignlab.__version__,
         policy=_policy(plotly, script),
         css=Markup(_asset("page.css")),  # noqa: S704 (ours)
         js=Markup(script),  # noqa: S704 (ours)
         plotly=Markup(plotly),  # noqa: S704 (plotly's)
-        data=Markup(script_json(drawn)),  # noqa: S704 (without any "<")
-    )
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A row of the table beside the answer."""
-
-    group: str
-    kind: str
-    before: str
-    after: str
-    change: str
-    interval: str
-    verdict: str
-    css: str
-    starts: bool
-
-
-def _answer(run: PageRun) -> dict[str, Any]:
-    answer = Answer(run)
-    lines = []
-    for group in ("all", "trained", "unseen"):
-        found = answer.totals(group)
-        lines += [_line(moved, moved is found[0]) for moved in found]
-    return {
-        "lead": answer.lead(),
-        "sentences": answer.sentences(),
-        "table": lines,
-        "first": run.step_name(answer.first),
-        "last": run.step_name(answer.last),
-        "neurons": f"{run.neurons:,}",
-    }
-
-
-def _line(moved: Moved, starts: bool) -> _Line:
-    places = digits(moved.last.group)
-    low, high = moved.change.low, moved.change.high
-    return _Line(
-        moved.last.group,
-        moved.last.kind,
-        number(moved.first.value, places),
-        number(moved.last.value, places),
-        signed(moved.change.value, places),
-        "" if low is None or high is None else f"{signed(low, 1)} to {signed(high, 1)}",
-        moved.verdict,
-        VERDICT_STYLES[moved.change.beyond_noise],
-        starts,
+        data=Markup(to_json_plotly(drawn, engine="json")),  # noqa: S704 (without any "<"; numbers that are none are null)
     )
 
 
 def _languages(run: PageRun) -> dict[str, Any]:
     """A table with the columns that the run has, and what it lacks."""
-    answer = Answer(run)
-    losses = {(row.step, row.language): row.value for row in run.losses}
-
-    def course(kind: str, language: PageLanguage) -> str:
-        moved = answer.moved(kind, "language", language.code)
-        return f"{number(moved.first.value)} → {number(moved.last.value)}" if moved else ""
-
-    def loss(language: PageLanguage) -> str:
-        ends = [number(losses.get((step, language.code)), 3) for step in (answer.first, answer.last)]
-        return " → ".join(ends) if all(ends) else ""
-
+    losses = run.losses[run.losses.language != ""].pivot(index="language", columns="step", values="value")
+    ends = losses.reindex(columns=[min(run.steps), max(run.steps)]).dropna()
+    courses = {"loss": {code: f"{before:,.3f} → {after:,.3f}" for code, before, after in ends.itertuples()}}
+    for kind in LANGUAGE_KINDS:
+        of_kind = [move for move in run.moved("language") if move.kind == kind]
+        courses[kind] = {move.language: f"{number(move.before)} → {number(move.after)}" for move in of_kind}
     columns = {
-        "tokens": ("tokens", [number(language.tokens) for language in run.languages]),
-        "documents": ("tokens", [number(language.documents) for language in run.languages]),
-        "specific": ("languages", [course("specific", language) for language in run.languages]),
-        "related": ("languages", [course("related", language) for language in run.languages]),
-        "loss": ("losses", [loss(language) for language in run.languages]),
+        name: [number(getattr(language, name)) for language in run.languages] for name in ("tokens", "documents")
     }
-    shown = {name: [cell or "not computed" for cell in cells] for name, (_, cells) in columns.items() if any(cells)}
+    columns |= {
+        name: [courses[name].get(language.code, "") for language in run.languages] for name in (*LANGUAGE_KINDS, "loss")
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    lacking = {
+        part: [name for name in names if name not in shown]
+        for part, names in {"tokens": ("tokens", "documents"), "languages": LANGUAGE_KINDS, "losses": ("loss",)}.items()
+    }
     return {
         "columns": list(shown),
-        "lines": [
-            (
-                language,
-                "rtl" if language.script in _RIGHT_TO_LEFT else "ltr",
-                [cells[place] for cells in shown.values()],
-            )
-            for place, language in enumerate(run.languages)
-        ],
+        "lines": [(language, cells) for language, *cells in zip(run.languages, *shown.values(), strict=True)],
         "own_names": any(language.own_name for language in run.languages),
-        "missing": [
-            f"{' and '.join(name for name, (of, _) in columns.items() if of == part and name not in shown)}: "
-            f"{run.missing(part)[:1].lower()}{run.missing(part)[1:]}"
-            for part in dict.fromkeys(part for name, (part, _) in columns.items() if name not in shown)
-        ],
+        "missing": [f"{' and '.join(names)}: {lower(run.missing(part))}" for part, names in lacking.items() if names],
     }
-
-
-def _transitions(place: int, run: PageRun) -> list[dict[str, Any]]:
-    kinds = [kind for kind in TRANSITION_KINDS if kind != "none"] + ["none"]
-    tables = []
-    for (thresholds, step), moves in transition_tables(run).items():
-        cells = [[int(moves[old, new].value) for new in kinds] for old in kinds]
-        ends = [[*(_interval(moves[old, new]) for new in kinds), ""] for old in kinds]
-        lines = [(kind, [*line, sum(line)]) for kind, line in zip(kinds, cells, strict=True)]
-        lines.append(("all", [sum(line[place] for _, line in lines) for place in range(len(kinds) + 1)]))
-        ends.append([""] * (len(kinds) + 1))
-        tables.append(
-            {
-                "run": place,
-                "thresholds": thresholds,
-                "step": step,
-                "before": run.step_name(min(run.steps)),
-                "after": run.step_name(step),
-                "kinds": kinds,
-                "intervals": any(row.low is not None for row in moves.values()),
-                "lines": [
-                    (kind, list(zip(map(number, line), spans, strict=True)))
-                    for (kind, line), spans in zip(lines, ends, strict=True)
-                ],
-            }
-        )
-    return tables
-
-
-def _interval(row: Row) -> str:
-    """The interval of a cell, if it was computed."""
-    return "" if row.low is None or row.high is None else f"{number(row.low, 1)} to {number(row.high, 1)}"
-
-
-def _parts(place: int, run: PageRun) -> list[dict[str, Any]]:
-    tables = []
-    for step in run.steps_of("layer_parts"):
-        lines = [
-            {
-                "part": part,
-                "layers": f"{first} to {last}" if last > first else f"{first}",
-                "label": label or "no label: no signature holds",
-                "stability": f"{share:.0%}" if share is not None else "" if part == 1 else "not computed",
-            }
-            for _, part, first, last, label, share in part_rows(run, step)
-        ]
-        tables.append({"run": place, "step": step, "at": run.step_name(step), "lines": lines})
-    return tables
 
 
 def _facts(run: PageRun) -> list[tuple[str, str]]:
@@ -272,7 +174,7 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
     tokens = [language.tokens for language in run.languages if language.tokens is not None]
     options = ", ".join(f"{name} {value}" for name, value in run.options.items())
     trained, unseen = run.of_group(trained=True), run.of_group(trained=False)
-    anchored = ", ".join(f"{name} {values[0]:.4f}" for name, values in thresholds_of(run, ANCHORED).items())
+    anchored = ", ".join(f"{name} {values.iloc[0]:.4f}" for name, values in thresholds_of(run, ANCHORED))
     return [
         ("run", run.name),
         ("folder", run.folder),
