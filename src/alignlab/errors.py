@@ -8,8 +8,9 @@ its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from alignlab.redaction import hide
 
@@ -55,6 +56,11 @@ class InputError(Exception):
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    @classmethod
+    def of(cls, where: str, found: str, expected: str = "", fix: str = "") -> Self:
+        """The refusal of one problem."""
+        return cls(Problem(where, found, expected, fix))
+
 
 def refuse_any(problems: Collection[Problem]) -> None:
     """Raises InputError with all the problems, if there are any."""
@@ -80,3 +86,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`Did you mean 'x'?` for the choice nearest to `word`, or an empty string."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

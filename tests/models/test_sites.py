@@ -375,7 +375,7 @@ def test_layers_of_different_width_are_refused(tiny_llama: LlamaForCausalLM) -> 
     mlp = tiny_llama.model.layers[1].mlp
     mlp.gate_proj, mlp.up_proj, mlp.down_proj = nn.Linear(32, 20), nn.Linear(32, 20), nn.Linear(20, 32)
     assert refusals(tiny_llama) == [
-        "model.source: layers of 20, 48 neurons; expected the same number of neurons in every layer."
+        "model.source: layers of 20, 48 neurons at mlp.act; expected the same number of neurons in every layer."
     ]
 
 

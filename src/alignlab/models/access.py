@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from alignlab.errors import Problem, UnsupportedModelError
-from alignlab.models.sites import Site, decoder_layers
+from alignlab.errors import UnsupportedModelError
+from alignlab.models.layer_traces import decoder_layers
+from alignlab.models.sites import Site
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,10 @@ def _before(lengths: int | Tensor, forward: Forward) -> Tensor:
 @contextmanager
 def _hooked(sites: Sequence[Site], look: Callable[[Site, Tensor], Tensor | None]) -> Iterator[None]:
     """Within the block, `look(site, activations)` is called by every site; what it returns takes their place."""
-    handles: list[RemovableHandle] = []
-    try:
+    with ExitStack() as stack:
         for site in sites:
-            handles.append(_hook(site, look))  # noqa: PERF401, those made so far have to be known when one fails
+            stack.enter_context(_hook(site, look))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _hook(site: Site, look: Callable[[Site, Tensor], Tensor | None]) -> RemovableHandle:
@@ -170,13 +167,10 @@ def _told(model: nn.Module, running: list[Forward]) -> Iterator[None]:
         tokens = next((given[name] for name in ("input_ids", "inputs_embeds") if given.get(name) is not None), None)
         if tokens is None:
             found = f"{type(stack).__name__} runs the layers, and is given no input_ids or inputs_embeds"
-            raise UnsupportedModelError(Problem("model.source", found, "one of them"))
+            raise UnsupportedModelError.of("model.source", found, "one of them")
         cache = given.get("past_key_values")
         past = int(cache.get_seq_length()) if cache is not None else 0
         running[:] = [Forward(tokens.shape[0], tokens.shape[1], past, tokens.device)]
 
-    handle = stack.register_forward_pre_hook(see, with_kwargs=True)
-    try:
+    with stack.register_forward_pre_hook(see, with_kwargs=True):
         yield
-    finally:
-        handle.remove()

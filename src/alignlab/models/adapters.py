@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.manifest import verify
 from alignlab.models.load import ModelConfig, digest_of
 from alignlab.models.options import DEMO, PrecisionName
@@ -47,7 +47,7 @@ class ModelLoader:
             return self.base
         named = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not isinstance(named, str) or not named:
-            raise InputError(Problem(str(adapter), "it names no base model", "one", "Set model.source."))
+            raise InputError.of(str(adapter), "it names no base model", "one", "Set model.source.")
         return self.base.model_copy(update={"source": named})
 
     def load(self, source: str) -> nn.Module:
@@ -59,24 +59,20 @@ class ModelLoader:
         if self._source != below.source:
             self._model = None  # let go before the next is loaded
             self._model, self._source = below.build(), below.source
-        if adapter_config(source) is not None:
-            self._model = _with_adapter(self._model, source)
-        self._model = precision_of(self.precision, self.device).convert_module(self._model).to(self.device).eval()
-        model: nn.Module = self._model
-        return model
+        model = self._model if adapter_config(source) is None else _with_adapter(self._model, source)
+        self._model = precision_of(self.precision, self.device).convert_module(model).to(self.device).eval()
+        return self._model  # type: ignore[no-any-return]
 
     def digest(self, source: str) -> str:
         """Changes with any weight: of the files of a folder, or the commit of a Hub id."""
-        if source in self._digests:
-            return self._digests[source]
-        below = self.below(source)
-        below.check()
-        folder = below.folder
-        content = digest_of(folder) if folder else f"{below.source}@{below.commit()}"
-        parts = [content, below.dtype, below.attention, self.precision]
-        if adapter_config(source) is not None:
-            parts.append(digest_of(Path(source).expanduser()))
-        self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        if source not in self._digests:
+            below = self.below(source)
+            below.check()
+            content = digest_of(below.folder) if below.folder else f"{below.source}@{below.commit()}"
+            parts = [content, below.dtype, below.attention, self.precision]
+            if adapter_config(source) is not None:
+                parts.append(digest_of(Path(source).expanduser()))
+            self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._digests[source]
 
 
@@ -84,7 +80,7 @@ def _check_whole(source: str) -> None:
     """Refuse a checkpoint of ours whose files are not those that were written."""
     folder = Path(source).expanduser()
     if source != DEMO and folder.is_dir() and (faults := verify(folder)):
-        raise InputError(Problem(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it."))
+        raise InputError.of(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it.")
 
 
 def adapter_config(source: str) -> Path | None:
@@ -92,22 +88,19 @@ def adapter_config(source: str) -> Path | None:
     if source == DEMO:
         return None
     path = Path(source).expanduser()
-    if path.is_dir():
-        file = path / "adapter_config.json"
-        return file if file.is_file() else None
     try:
-        found = find_adapter_config_file(source)
+        found = path / "adapter_config.json" if path.is_dir() else find_adapter_config_file(source)
     except OSError:  # no such repository, or no network: loading it says so
         return None
-    return Path(found) if found else None
+    return Path(found) if found and Path(found).is_file() else None
 
 
 def _with_adapter(model: nn.Module, source: str) -> nn.Module:
     try:
-        adapted: nn.Module = peft.PeftModel.from_pretrained(model, str(Path(source).expanduser()), use_safetensors=True)
+        return peft.PeftModel.from_pretrained(  # type: ignore[no-any-return]
+            model, str(Path(source).expanduser()), use_safetensors=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(
-            Problem("models", f"the adapter {source} cannot be loaded ({text[0]})", "an adapter of the base model")
-        ) from error
-    return adapted
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        found = f"the adapter {source} cannot be loaded ({reason})"
+        raise InputError.of("models", found, "an adapter of the base model") from error

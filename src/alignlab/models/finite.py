@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from alignlab.errors import InputError, Problem
-
-_NAMED = 3
+from alignlab.errors import InputError, some_of
 
 
 def check_finite(model: nn.Module, step: int) -> None:
@@ -17,10 +15,10 @@ def check_finite(model: nn.Module, step: int) -> None:
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     bad = [name for name, weight in trained if not bool(weight.detach().isfinite().all())]
     if bad:
-        names = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
-        found = f"{len(bad)} of {len(trained)} trained tensors hold NaN or infinite values: {names}"
-        fix = (
+        raise InputError.of(
+            f"step {step}",
+            f"{len(bad)} of {len(trained)} trained tensors hold NaN or infinite values: {some_of(bad)}",
+            "finite weights",
             "The last checkpoint and snapshot before it are kept. Lower method.optimizer.lr, clip "
-            "(trainer.gradient_clip_val), or use a wider precision."
+            "(trainer.gradient_clip_val), or use a wider precision.",
         )
-        raise InputError(Problem(f"step {step}", found, "finite weights", fix))

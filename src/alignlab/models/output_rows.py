@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.errors import UnsupportedModelError
 
 _CHUNK = 2048  # positions whose logits are held in float32 at once
 
@@ -26,25 +26,24 @@ def only_rows(model: nn.Module, rows: Tensor) -> Iterator[None]:
 
     rows: (M,) int64 positions in the flattened (B * T) batch.
     """
-    head = output_head(model)
 
     def choose(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         hidden = inputs[0]
         return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, rows).unsqueeze(0), *inputs[1:])
 
-    handle = head.register_forward_pre_hook(choose)
-    try:
+    with output_head(model).register_forward_pre_hook(choose):
         yield
-    finally:
-        handle.remove()
 
 
 def output_head(model: nn.Module) -> nn.Module:
     """The module that turns hidden states into logits."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None:
-        found = f"{type(model).__name__} has no output embeddings"
-        raise UnsupportedModelError(Problem("model.source", found, "a causal language model (AutoModelForCausalLM)"))
+        raise UnsupportedModelError.of(
+            "model.source",
+            f"{type(model).__name__} has no output embeddings",
+            "a causal language model (AutoModelForCausalLM)",
+        )
     return head  # type: ignore[no-any-return]
 
 

@@ -2,28 +2,33 @@
 
 A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and
 the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
-sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a dummy
-forward shows whether it fires once, and whether a linear map of its width (the down projection) follows. From there the
-other sites are found, in `traced_sites`; `access` reads and changes them.
+sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a forward
+(`layer_traces`) shows whether it runs once, and whether a linear map of its width (the down projection) follows. The
+other sites are found by what runs around it; `access` reads and changes them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Literal, get_args
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from torch import nn
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
-from alignlab.models.modes import evaluating
+from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, trace_layers
 from alignlab.models.options import SiteName
-from alignlab.models.traced_sites import find_traced, trace
 
 Side = Literal["input", "output"]
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
+# Of projections in attention, by what they give. Where several are one matrix, none has neurons of its own.
+ATTENTION = {
+    "attention.q": ("q_proj",),
+    "attention.k": ("k_proj",),
+    "attention.v": ("v_proj",),
+    "attention.o": ("o_proj", "out_proj", "dense", "c_proj"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,109 +68,33 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
     says what was found where the neurons cannot be counted exactly, InputError for another site.
     """
     if at not in get_args(SiteName):
-        expected = ", ".join(get_args(SiteName))
-        raise InputError(Problem("site", f"{at!r}", expected, did_you_mean(at, get_args(SiteName))))
+        names = get_args(SiteName)
+        raise InputError.of("site", f"{at!r}", ", ".join(names), did_you_mean(at, names))
     prefix, layers = decoder_layers(model)
-    activations = _activations(model, prefix, layers)
-    if at == "mlp.act":
-        return activations
-    found = find_traced(at, layers, trace(model, layers, [site.module for site in activations]))
-    return [
-        Site(layer, f"{prefix}.{layer}.{one.name}".rstrip("."), one.module, one.width, at, one.side, one.first)
-        for layer, one in enumerate(found)
-    ]
+    traces = trace_layers(model, prefix, layers, _activation_names(prefix, layers))
+    _refuse([problem for trace in traces for problem in _problems(trace)])
+    # At the activations first: what is found around them is only as good as they are.
+    return [_one_a_layer(name, traces) for name in ("mlp.act", at)][-1]
 
 
-def _activations(model: nn.Module, prefix: str, layers: nn.ModuleList) -> list[Site]:
-    modules: list[tuple[str, nn.Module]] = []
-    problems = []
-    for index, layer in enumerate(layers):
+def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
+    """The activation module of each layer's MLP, by its name in the layer."""
+    activations, problems = [], []
+    for number, layer in enumerate(layers):
         found = [
             name
             for name, _ in layer.named_modules()
             if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
         ]
-        where, names = f"model.source, layer {index}", ", ".join(f"{prefix}.{index}.{name}" for name in found)
+        where, names = f"model.source, layer {number}", ", ".join(f"{prefix}.{number}.{name}" for name in found)
         if len(found) != 1:
             expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
             problems.append(Problem(where, f"activation modules found: {names or 'none'}", expected))
         elif _of_experts(layer.get_submodule(found[0].rpartition(".")[0])):
             problems.append(Problem(where, f"{names} serves a mixture of experts", "one dense MLP"))
-        else:
-            modules.append((names, layer.get_submodule(found[0])))
-    if problems:
-        raise UnsupportedModelError(*problems)
-    fired = _fire(model, modules, layers)
-    return [Site(layer, name, module, fired[layer]) for layer, (name, module) in enumerate(modules)]
-
-
-def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Name and list of the decoder layers: the one module list as long as the configuration has layers."""
-    whole = getattr(model, "config", None)
-    if not isinstance(whole, PreTrainedConfig):
-        found = f"{type(model).__name__} has no configuration of transformers"
-        raise UnsupportedModelError(Problem("model.source", found, "a causal language model (AutoModelForCausalLM)"))
-    if whole.is_encoder_decoder:
-        found = f"{type(model).__name__} is an encoder-decoder"
-        raise UnsupportedModelError(Problem("model.source", found, "a decoder-only language model"))
-    count = whole.get_text_config().num_hidden_layers
-    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    fitting = [(name, module) for name, module in lists if len(module) == count]
-    # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
-    fitting = [
-        (name, module) for name, module in fitting if not any(name.startswith(f"{other}.") for other, _ in fitting)
-    ]
-    if len(fitting) != 1:
-        sizes = ", ".join(f"{name} ({len(module)})" for name, module in lists) or "none"
-        expected = f"one list of {count} decoder layers"
-        raise UnsupportedModelError(Problem("model.source", f"module lists found: {sizes}", expected))
-    return fitting[0]
-
-
-def _fire(model: nn.Module, modules: list[tuple[str, nn.Module]], layers: nn.ModuleList) -> list[int]:
-    """Pass three tokens through the model; the width of each site, which must fire once and feed a map of its width."""
-    tokens = 3
-    shapes: list[list[tuple[int, ...]]] = [[] for _ in modules]
-    inputs: list[set[int]] = [set() for _ in modules]
-    handles = [
-        module.register_forward_hook(lambda _m, _i, output, at=at: shapes[at].append(_shape(output)))
-        for at, (_, module) in enumerate(modules)
-    ]
-    for at, layer in enumerate(layers):
-        for module in layer.modules():
-            if getattr(module, "weight", None) is not None and module.weight.ndim == 2:
-                hook: Callable[..., None] = lambda _m, args, at=at: inputs[at].update(_width(args))  # noqa: E731
-                handles.append(module.register_forward_pre_hook(hook))
-    parameter = next(model.parameters())
-    try:
-        with evaluating(model), torch.no_grad():
-            ids = torch.zeros((1, tokens), dtype=torch.int64, device=parameter.device)
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    _check_fired([name for name, _ in modules], shapes, inputs, tokens)
-    return [seen[0][-1] for seen in shapes]
-
-
-def _check_fired(names: list[str], shapes: list[list[tuple[int, ...]]], inputs: list[set[int]], tokens: int) -> None:
-    """Refuse sites that did not fire once, or not with a width that a linear map of their layer reads."""
-    problems = []
-    for name, seen, widths in zip(names, shapes, inputs, strict=True):
-        if len(seen) != 1:
-            found = f"{name} ran {len(seen)} times in a forward"
-            fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
-            problems.append(Problem("model.source", found, "once", fix))
-        elif _rows(seen[0]) != tokens or seen[0][-1] not in widths:
-            found = f"{name} gave a tensor of shape {seen[0]}"
-            expected = f"{tokens} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
-            problems.append(Problem("model.source", found, expected))
-    widths_seen = {seen[0][-1] for seen in shapes if len(seen) == 1}
-    if not problems and len(widths_seen) > 1:
-        found = f"layers of {_numbers(widths_seen)} neurons"
-        problems.append(Problem("model.source", found, "the same number of neurons in every layer"))
-    if problems:
-        raise UnsupportedModelError(*problems)
+        activations += found
+    _refuse(problems)
+    return activations
 
 
 def _of_experts(mlp: nn.Module) -> bool:
@@ -173,20 +102,81 @@ def _of_experts(mlp: nn.Module) -> bool:
     return any(weight.ndim > 2 for weight in mlp.parameters(recurse=False))
 
 
-def _shape(output: Any) -> tuple[int, ...]:
-    return tuple(output.shape) if isinstance(output, Tensor) else ()
+def _problems(trace: Trace) -> list[Problem]:
+    """What is wrong with a layer's activation: it runs once, and gives what a linear map of the layer reads."""
+    name, ran = f"{trace.name}.{trace.activation}", trace.activations
+    if len(ran) != 1:
+        fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
+        return [Problem("model.source", f"{name} ran {len(ran)} times in a forward", "once", fix)]
+    shape = tuple(getattr(ran[0].gave, "shape", ()))
+    widths = {one.read.shape[-1] for one in trace.maps}
+    if shape and prod(shape[:-1]) == TOKENS and shape[-1] in widths:
+        return []
+    expected = f"{TOKENS} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
+    return [Problem("model.source", f"{name} gave a tensor of shape {shape}", expected)]
 
 
-def _rows(shape: tuple[int, ...]) -> int:
-    rows = 1
-    for size in shape[:-1]:
-        rows *= size
-    return rows
+def _one_a_layer(at: SiteName, traces: Sequence[Trace]) -> list[Site]:
+    """The site of every layer.
+
+    Raises `UnsupportedModelError` where a layer has none: its projections are one matrix, or it has no such part.
+    """
+    found = [(trace, _candidates(at, trace)) for trace in traces]
+    _refuse(
+        [
+            Problem(
+                f"probe.site, layer {trace.number}",
+                f"{at} is not one of the maps {', '.join(one.name for one in trace.maps)}",
+                "one",
+                "Projections that are one matrix have no neurons of their own to read." if sites else "",
+            )
+            for trace, sites in found
+            if len(sites) != 1
+        ]
+    )
+    sites = [site for _, (site,) in found]
+    widths = {site.width for site in sites}
+    if len(widths) > 1:
+        where = "model.source" if at == "mlp.act" else "probe.site"
+        sizes = f"layers of {_numbers(widths)} neurons at {at}"
+        raise UnsupportedModelError.of(where, sizes, "the same number of neurons in every layer")
+    return sites
 
 
-def _width(args: tuple[Any, ...]) -> set[int]:
-    return {args[0].shape[-1]} if args and isinstance(args[0], Tensor) and args[0].is_floating_point() else set()
+def _candidates(at: SiteName, trace: Trace) -> list[Site]:
+    """What in a layer could be the site; one where it is clear."""
+
+    def site(one: Ran, width: int, side: Side = "output", first: int = 0) -> Site:
+        return Site(trace.number, f"{trace.name}.{one.name}".rstrip("."), one.module, width, at, side, first)
+
+    def given(some: Sequence[Ran]) -> list[Site]:
+        return [site(one, one.gave.shape[-1]) for one in some]
+
+    if at == "mlp.act":
+        return given(trace.activations)
+    if at == "mlp.product":
+        return [site(one, one.read.shape[-1], "input") for one in trace.down]
+    if at == "mlp.out":
+        return given(trace.down)
+    if at == "residual":
+        return given([replace(one, name="", module=trace.layer) for one in trace.down])
+    if at in ATTENTION:
+        return given([one for one in trace.maps if one.in_attention and one.name.rpartition(".")[2] in ATTENTION[at]])
+    # mlp.up, with whose output that of the activation is multiplied: as wide, and not what the activation reads. Where
+    # the activation reads one half of a map's output, which begins at column 0 or `width`, it is the other half.
+    (activation,) = trace.activations
+    width, ends = activation.gave.shape[-1], [one.module for one in trace.down]
+    others = [one for one in trace.maps if not one.in_attention and one.module not in ends]
+    apart = [one for one in others if one.gave.shape[-1] == width and one.gave is not activation.read]
+    halves = [one for one in others if one.gave.shape[-1] == 2 * width and one.gave is activation.read._base]
+    start = 0 if activation.read.storage_offset() else width
+    return given(apart) + [site(one, width, first=start) for one in halves]
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise UnsupportedModelError(*problems)
 
 
 def _numbers(values: set[int]) -> str:
-    return ", ".join(str(value) for value in sorted(values)) or "none"
+    return ", ".join(map(str, sorted(values))) or "none"

@@ -1,0 +1,135 @@
+"""What runs in the decoder layers of a model, seen in one forward of three tokens, whatever a family calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from alignlab.errors import UnsupportedModelError
+from alignlab.models.modes import evaluating
+
+TOKENS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """A module that ran in a layer's forward: a linear map, or the activation of the MLP.
+
+    name: within the layer.  read, gave: its input and output.
+    """
+
+    name: str
+    module: nn.Module
+    read: Tensor
+    gave: Any
+
+    @property
+    def in_attention(self) -> bool:
+        return any("attn" in part or "attention" in part for part in self.name.lower().split(".")[:-1])
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What ran in a decoder layer, in order.
+
+    number: of the layer, from 0.  name: its name in the model.
+    activation: name of the MLP's activation module within the layer.
+    """
+
+    number: int
+    name: str
+    layer: nn.Module
+    activation: str
+    ran: list[Ran]
+
+    @property
+    def activations(self) -> list[Ran]:
+        """The activation, once for each time that it ran."""
+        return [one for one in self.ran if one.name == self.activation]
+
+    @property
+    def maps(self) -> list[Ran]:
+        """The linear maps."""
+        return [one for one in self.ran if one.name != self.activation]
+
+    @property
+    def down(self) -> list[Ran]:
+        """The map back from the neurons: the last one behind the activation that reads as many numbers as there are."""
+        (activation,) = self.activations
+        after, width = self.ran[self.ran.index(activation) + 1 :], activation.gave.shape[-1]
+        return [one for one in after if one.read.shape[-1] == width and not one.in_attention][-1:]
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name and list of the decoder layers: the one module list as long as the configuration has layers."""
+    whole = getattr(model, "config", None)
+    if not isinstance(whole, PreTrainedConfig):
+        raise UnsupportedModelError.of(
+            "model.source",
+            f"{type(model).__name__} has no configuration of transformers",
+            "a causal language model (AutoModelForCausalLM)",
+        )
+    if whole.is_encoder_decoder:
+        raise UnsupportedModelError.of(
+            "model.source", f"{type(model).__name__} is an encoder-decoder", "a decoder-only language model"
+        )
+    count = whole.get_text_config().num_hidden_layers
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
+    fitting = outermost([(name, module) for name, module in lists if len(module) == count])
+    if len(fitting) != 1:
+        sizes = ", ".join(f"{name} ({len(module)})" for name, module in lists) or "none"
+        raise UnsupportedModelError.of(
+            "model.source", f"module lists found: {sizes}", f"one list of {count} decoder layers"
+        )
+    return fitting[0]
+
+
+def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activations: Sequence[str]) -> list[Trace]:
+    """Pass three tokens through the model and note what runs in each layer.
+
+    activations: of each layer, the name of the MLP's activation module within it.
+    """
+    traces = [
+        Trace(number, f"{prefix}.{number}", layer, activation, [])
+        for number, (layer, activation) in enumerate(zip(layers, activations, strict=True))
+    ]
+    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+        for trace in traces:
+            activation = (trace.activation, trace.layer.get_submodule(trace.activation))
+            for name, module in (*_linear_maps(trace.layer), activation):
+                hooks.enter_context(module.register_forward_hook(_note(name, trace.ran)))
+        ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return traces
+
+
+def outermost(modules: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Of modules by name those that lie in none of the others."""
+    return [(name, module) for name, module in modules if not any(_lies_in(name, other) for other, _ in modules)]
+
+
+def _lies_in(name: str, other: str) -> bool:
+    return name != other and (other == "" or name.startswith(f"{other}."))
+
+
+def _linear_maps(layer: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The linear maps of a layer; of an adapter and the map inside, the whole."""
+    weights = [(name, module, getattr(module, "weight", None)) for name, module in layer.named_modules()]
+    return outermost([(name, module) for name, module, weight in weights if getattr(weight, "ndim", 0) == 2])
+
+
+def _note(name: str, ran: list[Ran]) -> Callable[[nn.Module, Any, Any], None]:
+    """A hook that notes what a module reads and gives."""
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        if args and isinstance(args[0], Tensor) and args[0].is_floating_point():  # no embedding
+            ran.append(Ran(name, module, args[0], output))
+
+    return note
