@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from alignlab.data.encoding import Document
 
@@ -31,16 +33,19 @@ class Batch:
 
 def pad(documents: Sequence[Document], pad_id: int) -> Batch:
     """Put documents side by side, padded on the right (a causal model then needs no position ids)."""
-    shape = (len(documents), max(len(document) for document in documents))
-    input_ids = np.full(shape, pad_id, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
-    answer = np.zeros(shape, dtype=bool)
-    for row, document in enumerate(documents):
-        length = len(document)
-        input_ids[row, :length] = document.tokens
-        attention_mask[row, :length] = 1
-        answer[row, :length] = document.answer
-    return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), torch.from_numpy(answer))
+    return Batch(
+        side_by_side([document.tokens for document in documents], pad_id).long(),
+        side_by_side([np.ones(len(document), dtype=np.int64) for document in documents]),
+        side_by_side([document.answer for document in documents]),
+    )
+
+
+def side_by_side(
+    rows: Sequence[npt.NDArray[Any]], fill: int = 0, padding_side: Literal["left", "right"] = "right"
+) -> Tensor:
+    """Rows of different lengths as one tensor of their type, padded with `fill`: (B, T)."""
+    tensors = [torch.tensor(row) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=fill, padding_side=padding_side)
 
 
 def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignlab.data.prompts import Prompts
+from alignlab.data.prompts import Prompts, Rendered
 from alignlab.data.records import Record
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 
 _CHUNK = 1000  # texts handed to the tokenizer at once: enough for its threads, little memory
 
@@ -69,13 +69,16 @@ def encode(
     Raises `InputError` for a tokenizer without offsets (a "slow" one), or without EOS where one is to be appended.
     """
     if not getattr(tokenizer, "is_fast", False):
-        found = f"{type(tokenizer).__name__} gives no character offsets"
-        raise InputError(Problem("model.source", found, "a model with a fast tokenizer (tokenizer.json)"))
+        raise InputError.of(
+            "model.source",
+            f"{type(tokenizer).__name__} gives no character offsets",
+            "a model with a fast tokenizer (tokenizer.json)",
+        )
     if append_eos and tokenizer.eos_token_id is None:
-        raise InputError(Problem("model.source", "its tokenizer has no EOS token", "one, to end the answers with"))
+        raise InputError.of("model.source", "its tokenizer has no EOS token", "one, to end the answers with")
     special_ids = np.array(sorted(special_token_ids(tokenizer)), dtype=np.int32)
     documents: list[Document] = []
-    truncated = dropped = 0
+    truncated = 0
     for start in range(0, len(records), _CHUNK):
         chunk = records[start : start + _CHUNK]
         rendered = [prompts.render(record, tokenizer) for record in chunk]
@@ -87,25 +90,29 @@ def encode(
             return_attention_mask=False,
             verbose=False,
         )
-        for index, (record, text) in enumerate(zip(chunk, rendered, strict=True)):
-            tokens = np.array(batch["input_ids"][index], dtype=np.int32)
-            starts = np.array([offset[0] for offset in batch["offset_mapping"][index]], dtype=np.int64)
-            added = np.array(batch["special_tokens_mask"][index], dtype=bool)
-            # The offsets of tokens that the tokenizer adds are (0, 0): they never count as answer, except a last EOS.
-            answer = (starts >= len(text.prompt)) & ~added if text.answer else np.zeros(len(tokens), dtype=bool)
-            if append_eos:
-                if len(tokens) == 0 or tokens[-1] != tokenizer.eos_token_id:
-                    tokens = np.append(tokens, np.int32(tokenizer.eos_token_id))
-                    answer = np.append(answer, False)
-                answer[-1] = bool(text.answer)
-            if len(tokens) > max_length:
-                truncated += 1
-                tokens, answer = tokens[:max_length], answer[:max_length]
-            if needs_answer and not answer.any():
-                dropped += 1
-                continue
+        columns = [batch[name] for name in ("input_ids", "offset_mapping", "special_tokens_mask")]
+        for record, text, ids, offsets, added in zip(chunk, rendered, *columns, strict=True):
+            tokens, answer = _with_answer(text, ids, offsets, added, tokenizer.eos_token_id if append_eos else None)
+            truncated += len(tokens) > max_length
+            tokens, answer = tokens[:max_length], answer[:max_length]
             documents.append(Document(record.id, record.language, tokens, answer, np.isin(tokens, special_ids)))
-    return Encoded(documents, truncated, dropped)
+    kept = [document for document in documents if document.answer.any() or not needs_answer]
+    return Encoded(kept, truncated, dropped=len(documents) - len(kept))
+
+
+def _with_answer(
+    text: Rendered, ids: Sequence[int], offsets: Sequence[tuple[int, int]], added: Sequence[int], eos: int | None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """The tokens of a text, (T,), and which of them are the answer's, (T,), ended with `eos` if one is given."""
+    tokens = np.array(ids, dtype=np.int32)
+    starts = np.array([start for start, _ in offsets], dtype=np.int64)
+    # The offsets of tokens that the tokenizer adds are (0, 0): they never count as answer, except a last EOS.
+    answer = (starts >= len(text.prompt)) & ~np.array(added, dtype=bool) & bool(text.answer)
+    if eos is not None:
+        if len(tokens) == 0 or tokens[-1] != eos:
+            tokens, answer = np.append(tokens, np.int32(eos)), np.append(answer, False)
+        answer[-1] = bool(text.answer)
+    return tokens, answer
 
 
 def special_token_ids(tokenizer: Any) -> set[int]:
@@ -121,9 +128,12 @@ def check_vocabulary(documents: Iterable[Document], embeddings: int) -> None:
     """
     highest = max((int(document.tokens.max()) for document in documents if len(document)), default=-1)
     if highest >= embeddings:
-        found = f"the tokenizer gives token id {highest}, the model has {embeddings} embeddings"
-        fix = "Model and tokenizer do not belong together."
-        raise InputError(Problem("model.source", found, f"ids below {embeddings}", fix))
+        raise InputError.of(
+            "model.source",
+            f"the tokenizer gives token id {highest}, the model has {embeddings} embeddings",
+            f"ids below {embeddings}",
+            "Model and tokenizer do not belong together.",
+        )
 
 
 def fingerprint(documents: Iterable[Document]) -> str:

@@ -8,7 +8,7 @@ from alignlab.config import Options, option, section
 from alignlab.data.encoding import Encoded, encode
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Source, WordProblems
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 
 
 class DataConfig(Options):
@@ -30,8 +30,10 @@ class DataConfig(Options):
             records, tokenizer, self.prompts, max_length=self.max_length, append_eos=True, needs_answer=True
         )
         if not encoded.documents:
-            found = f"of {len(records)} records none has an answer within {self.max_length} tokens"
-            raise InputError(
-                Problem("data.train", found, "one or more", "Raise data.max_length, or name the answers' column.")
+            raise InputError.of(
+                "data.train",
+                f"of {len(records)} records none has an answer within {self.max_length} tokens",
+                "one or more",
+                "Raise data.max_length, or name the answers' column.",
             )
         return encoded

@@ -10,7 +10,7 @@ from jinja2 import TemplateError
 
 from alignlab.config import Options, option
 from alignlab.data.records import Record
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.languages import get
 
 PLACEHOLDERS = ("prompt", "language", "code")
@@ -51,15 +51,18 @@ class Prompts(Options):
         if not self.chat:
             return Rendered(text, record.answer, add_special_tokens=True)
         if not getattr(tokenizer, "chat_template", None):
-            fix = "Set chat: false, or take a model that was trained on chats."
-            raise InputError(Problem("prompts.chat", "true, but the tokenizer has no chat template", "one", fix))
-        messages = [{"role": "user", "content": text}]
-        if self.system is not None:
-            messages.insert(0, {"role": "system", "content": self.system})
+            raise InputError.of(
+                "prompts.chat",
+                "true, but the tokenizer has no chat template",
+                "one",
+                "Set chat: false, or take a model that was trained on chats.",
+            )
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        messages = [*system, {"role": "user", "content": text}]
         try:
             chat = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             found = f"the tokenizer's chat template refuses the messages ({error})"
-            fix = "Set system: null; some models know no system message." if self.system is not None else ""
-            raise InputError(Problem("prompts.chat", found, fix=fix)) from error
+            fix = "Set system: null; some models know no system message." if system else ""
+            raise InputError.of("prompts.chat", found, fix=fix) from error
         return Rendered(chat, record.answer, add_special_tokens=False)

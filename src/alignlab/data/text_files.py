@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,22 @@ class Row:
     def text(self, column: Column) -> str:
         """The column as text, without white space around it; refuses one that is missing or holds no text or number."""
         if column not in self.values:
-            have = ", ".join(str(name) for name in self.values)
-            fix = did_you_mean(str(column), [str(name) for name in self.values])
-            raise InputError(Problem(self.where, f"there is no column {column!r}", f"one of: {have}", fix))
+            raise InputError(no_column(self.where, column, self.values))
         value = self.values[column]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise InputError(Problem(self.where, f"column {column!r} holds {type(value).__name__}", "text or a number"))
+            raise InputError.of(self.where, f"column {column!r} holds {type(value).__name__}", "text or a number")
         text = str(value).strip()
         if _HALF_CHARACTER.search(text):  # JSON can write one (\\ud83d), no tokenizer reads it
             found = f"column {column!r} holds half of a character that takes two (a lone surrogate)"
-            raise InputError(Problem(self.where, found, "whole characters"))
+            raise InputError.of(self.where, found, "whole characters")
         return text
+
+
+def no_column(where: str, column: Column, columns: Iterable[Column]) -> Problem:
+    """The problem that there is no such column."""
+    names = [str(name) for name in columns]
+    fix = did_you_mean(str(column), names)
+    return Problem(where, f"there is no column {column!r}", f"one of: {', '.join(names)}", fix)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -49,23 +54,26 @@ def read_lines(path: Path) -> list[str]:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(Problem(str(path), "there is no such file", "a text file", nearest(path))) from None
+        raise InputError.of(str(path), "there is no such file", "a text file", nearest(path)) from None
     except OSError as error:
-        raise InputError(Problem(str(path), f"it cannot be read ({error.strerror})", "a readable text file")) from None
+        raise InputError.of(str(path), f"it cannot be read ({error.strerror})", "a readable text file") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # error.object, not raw: a byte order mark is no longer in it, and error.start counts without.
         line = error.object.count(b"\n", 0, error.start) + 1
-        found = f"byte {error.object[error.start]:#04x} is not UTF-8"
-        fix = "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in."
-        raise InputError(Problem(f"{path}:{line}", found, "UTF-8 text", fix)) from None
+        raise InputError.of(
+            f"{path}:{line}",
+            f"byte {error.object[error.start]:#04x} is not UTF-8",
+            "UTF-8 text",
+            "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in.",
+        ) from None
     # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if lines[-1] == "":
         lines.pop()
     if not any(line.strip() for line in lines):
-        raise InputError(Problem(str(path), "the file is empty", "one document a line"))
+        raise InputError.of(str(path), "the file is empty", "one document a line")
     return lines
 
 
@@ -73,26 +81,22 @@ def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a .txt (one column, 0), .tsv (columns 0, 1, ...; no header, no quoting) or .jsonl file (its keys)."""
     suffix = path.suffix
     if suffix not in SUFFIXES:
-        raise InputError(Problem(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}"))
+        raise InputError.of(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}")
     for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        if suffix == ".jsonl":
-            yield Row(path, number, _parse_object(path, number, line))
-        elif suffix == ".tsv":
-            yield Row(path, number, dict(enumerate(line.split("\t"))))
-        else:
-            yield Row(path, number, {0: line})
+        if line.strip():
+            yield Row(path, number, _columns(f"{path}:{number}", suffix, line))
 
 
-def _parse_object(path: Path, number: int, line: str) -> dict[Column, Any]:
+def _columns(where: str, suffix: str, line: str) -> dict[Column, Any]:
+    if suffix != ".jsonl":
+        return dict(enumerate(line.split("\t") if suffix == ".tsv" else [line]))
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         found = f"not JSON ({error.msg} at column {error.colno})"
-        raise InputError(Problem(f"{path}:{number}", found, "one JSON object a line")) from None
+        raise InputError.of(where, found, "one JSON object a line") from None
     if not isinstance(value, dict):
-        raise InputError(Problem(f"{path}:{number}", f"a JSON {type(value).__name__}", "one JSON object a line"))
+        raise InputError.of(where, f"a JSON {type(value).__name__}", "one JSON object a line")
     return value
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alignlab.data.batching import StepPlan, pad
 from alignlab.data.encoding import Document
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.signals import start_worker
 
 
@@ -27,12 +27,11 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
     ) -> None:
         if plan.examples_per_step < ranks * accumulation:
             found = f"{plan.examples_per_step} examples for {ranks} ranks x {accumulation} accumulated micro-batches"
-            raise InputError(Problem("data.examples_per_step", found, f"{ranks * accumulation} or more"))
+            raise InputError.of("data.examples_per_step", found, f"{ranks * accumulation} or more")
         self.documents = documents
         self.plan = plan
         self.accumulation = accumulation
-        self.rank, self.ranks = rank, ranks
-        self.pad_id = pad_id
+        self.rank, self.ranks, self.pad_id = rank, ranks, pad_id
         # The first token has no prediction, so it is never part of a loss.
         self._answer_tokens = [int(document.answer[1:].sum()) for document in documents]
 

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.hooks import loud
 from alignlab.methods.losses import share_of_step
 from alignlab.methods.optimizer import OptimizerConfig
@@ -63,7 +63,7 @@ class AlignmentModule(L.LightningModule):
         loss = sum_over_ranks(self._step_loss)
         if not torch.isfinite(loss):
             fix = "Lower method.optimizer.lr, clip (trainer.gradient_clip_val), or use a wider precision."
-            raise InputError(Problem(f"step {step}", f"the loss is {float(loss)}", "a finite loss", fix))
+            raise InputError.of(f"step {step}", f"the loss is {float(loss)}", "a finite loss", fix)
         self.log("train/loss", loss, logger=False)  # for the progress bar and the user's callbacks
         # Not by self.log: it numbers steps from 0 and under accumulation takes the last micro-batch for the step.
         if self.trainer.is_global_zero and step % self.trainer.log_every_n_steps == 0:

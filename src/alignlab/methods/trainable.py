@@ -7,7 +7,7 @@ from typing import Any, Literal
 import peft
 from torch import nn
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.methods.options import Lora
 
 
@@ -21,8 +21,8 @@ def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: L
             parameter.requires_grad_(True)
         return model
     targets = "all-linear" if lora.targets == ["all-linear"] else lora.targets
-    if isinstance(targets, list):
-        _check_targets(model, targets)
+    if targets != "all-linear":
+        _check_targets(model, lora.targets)
     adapter = peft.LoraConfig(
         task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets
     )
@@ -32,15 +32,15 @@ def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: L
 def _check_targets(model: nn.Module, targets: list[str]) -> None:
     names = [name for name, module in model.named_modules() if getattr(module, "weight", None) is not None]
     endings = sorted({name.rpartition(".")[2] for name in names})
-    problems = [
-        Problem(
-            "method.lora.targets",
-            f"the model has no module {target!r}",
-            f"some of: all-linear, {', '.join(endings)}",
-            did_you_mean(target, endings),
-        )
-        for target in targets
-        if not any(name == target or name.endswith(f".{target}") for name in names)
-    ]
-    if problems:
-        raise InputError(*problems)
+    refuse_any(
+        [
+            Problem(
+                "method.lora.targets",
+                f"the model has no module {target!r}",
+                f"some of: all-linear, {', '.join(endings)}",
+                did_you_mean(target, endings),
+            )
+            for target in targets
+            if not any(f".{name}".endswith(f".{target}") for name in names)
+        ]
+    )

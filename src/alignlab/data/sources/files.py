@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import SUFFIXES, Row, nearest, read_rows
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes, is_code
 
 
@@ -43,55 +44,58 @@ class Files(Options):
                     records.append(self._record(row, code))
             missing = [code for code in self.languages or () if language is None and code not in taken]
             if missing:
-                have = ", ".join(taken) or "none of them"
-                raise InputError(Problem(str(path), f"no line is in {', '.join(missing)}", f"some of: {have}"))
+                expected = f"some of: {', '.join(taken) or 'none of them'}"
+                raise InputError.of(str(path), f"no line is in {', '.join(missing)}", expected)
         return records
 
-    def _files(self) -> list[tuple[str | None, Path]]:
+    def _files(self) -> Sequence[tuple[str | None, Path]]:
         """Each file with the language that its name gives; None where a column gives it."""
         if "{language}" in self.path:
             if not self.languages:
-                where = f"languages of path {self.path}"
-                raise InputError(Problem(where, "null", "the codes that take the place of {language}"))
-            names = [(code, self.path.replace("{language}", self._spell(code))) for code in self.languages]
-            return [(code, Path(name).expanduser()) for code, name in names]
+                expected = "the codes that take the place of {language}"
+                raise InputError.of(f"languages of path {self.path}", "null", expected)
+            return [
+                (code, Path(self.path.replace("{language}", self._spell(code))).expanduser()) for code in self.languages
+            ]
         path = Path(self.path).expanduser()
         if not path.exists():
-            raise InputError(Problem(str(path), "there is no such file or folder", fix=nearest(path)))
+            raise InputError.of(str(path), "there is no such file or folder", fix=nearest(path))
         if path.is_dir():
             return self._folder(path)
-        if self.language is None:
-            if self.languages is None or len(self.languages) != 1:
-                fix = "Give one code in languages, or the column of the codes in language."
-                raise InputError(Problem(str(path), "one file, but not which language it is in", "its code", fix))
-            return [(self.languages[0], path)]
-        return [(None, path)]
+        if self.language is not None:
+            return [(None, path)]
+        if self.languages is None or len(self.languages) != 1:
+            fix = "Give one code in languages, or the column of the codes in language."
+            raise InputError.of(str(path), "one file, but not which language it is in", "its code", fix)
+        return [(self.languages[0], path)]
 
-    def _folder(self, folder: Path) -> list[tuple[str | None, Path]]:
+    def _folder(self, folder: Path) -> list[tuple[str, Path]]:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
         by_name: dict[str, Path] = {}
-        problems = []
-        for path in sorted(folder.iterdir()):
-            if path.suffix not in SUFFIXES:
-                continue
-            other = by_name.setdefault(path.stem, path)
-            if other is not path and (is_code(path.stem) or path.stem in self.spelled.values()):
-                fix = f"Move one away, or give the path with its suffix: {folder}/{{language}}{path.suffix}"
-                beside = f"{path.name} lies beside {other.name}"
-                problems.append(Problem(str(folder), beside, "one file a language", fix))
-        if problems:
-            raise InputError(*problems)
+        for path in paths:
+            by_name.setdefault(path.stem, path)
+        refuse_any(
+            [
+                Problem(
+                    str(folder),
+                    f"{path.name} lies beside {by_name[path.stem].name}",
+                    "one file a language",
+                    f"Move one away, or give the path with its suffix: {folder}/{{language}}{path.suffix}",
+                )
+                for path in paths
+                if path is not by_name[path.stem] and (is_code(path.stem) or path.stem in self.spelled.values())
+            ]
+        )
         if self.languages is None:
-            found: list[tuple[str | None, Path]] = [(name, path) for name, path in by_name.items() if is_code(name)]
-            found += [(code, by_name[name]) for code, name in self.spelled.items() if name in by_name]
+            names = [(name, name) for name in by_name if is_code(name)] + list(self.spelled.items())
+            found = [(code, by_name[name]) for code, name in names if name in by_name]
             if not found:
                 expected = "files named by a language's code, such as en.txt, de.tsv or sw.jsonl"
-                raise InputError(Problem(str(folder), f"{len(by_name)} text files, none named by a code", expected))
+                raise InputError.of(str(folder), f"{len(by_name)} text files, none named by a code", expected)
             return found
-        missing = [code for code in self.languages if self._spell(code) not in by_name]
-        if missing:
-            have = ", ".join(by_name) or "no text file"
-            names = ", ".join(f"{self._spell(code)}.*" for code in missing)
-            raise InputError(Problem(str(folder), f"there is no file {names}", f"one of: {have}"))
+        if missing := [name for name in map(self._spell, self.languages) if name not in by_name]:
+            expected = f"one of: {', '.join(by_name) or 'no text file'}"
+            raise InputError.of(str(folder), f"there is no file {'.*, '.join(missing)}.*", expected)
         return [(code, by_name[self._spell(code)]) for code in self.languages]
 
     def _spell(self, code: str) -> str:
@@ -102,13 +106,13 @@ class Files(Options):
         name = row.text(self.language)
         code = next((code for code, spelled in self.spelled.items() if spelled == name), name)
         if self.languages is None and not is_code(code):
-            raise InputError(Problem(row.where, f"{name!r} is no language code", "an ISO 639 code"))
+            raise InputError.of(row.where, f"{name!r} is no language code", "an ISO 639 code")
         return code
 
     def _record(self, row: Row, language: str) -> Record:
         prompt = row.text(self.prompt)
         if not prompt:
-            raise InputError(Problem(row.where, f"column {self.prompt!r} is empty", "a prompt"))
+            raise InputError.of(row.where, f"column {self.prompt!r} is empty", "a prompt")
         name = str(row.line) if self.id is None else row.text(self.id)
         return Record(
             id=name if self.parallel else f"{language}:{name}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.data.text_files import no_column
+from alignlab.errors import InputError, refuse_any
 from alignlab.languages import check_codes
 
 
@@ -36,56 +38,46 @@ class Hub(Options):
         prompt = self.prompt.replace("{language}", name)
         answer = self.answer.replace("{language}", name) if self.answer else None
         wanted = [column for column in (prompt, answer, self.id, self.language) if column is not None]
-        problems = [
-            Problem(
-                f"{self.path} ({self.split})",
-                f"there is no column {column!r}",
-                f"one of: {', '.join(table.column_names)}",
-                did_you_mean(column, table.column_names),
-            )
-            for column in wanted
-            if column not in table.column_names
-        ]
-        if problems:
-            raise InputError(*problems)
-        records: list[Record] = []
-        for number, row in enumerate(table.select_columns(wanted)):
-            if self.language is not None and row[self.language] != name:
-                continue
-            if len(records) == self.limit:
-                break
-            text = self._text(row, prompt, number)
+        have = table.column_names
+        refuse_any([no_column(self._where, column, have) for column in wanted if column not in have])
+        rows = (
+            (number, row)
+            for number, row in enumerate(table.select_columns(wanted))
+            if self.language is None or row[self.language] == name
+        )
+        records = []
+        for number, row in islice(rows, self.limit):
             key = str(number if self.id is None else row[self.id])
-            records.append(
-                Record(
-                    id=key if self.parallel else f"{code}:{key}",
-                    language=code,
-                    prompt=text,
-                    answer=self._text(row, answer, number) if answer else "",
-                )
-            )
+            texts = [self._text(row, column, number) if column else "" for column in (prompt, answer)]
+            records.append(Record(key if self.parallel else f"{code}:{key}", code, *texts))
         if not records:
-            raise InputError(Problem(f"{self.path} ({self.split})", f"no row of language {name!r}", "at least one"))
+            raise InputError.of(self._where, f"no row of language {name!r}", "at least one")
         return records
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path} ({self.split})"
 
     def _text(self, row: dict[str, Any], column: str, number: int) -> str:
         value = row[column]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-            where = f"{self.path} ({self.split}), row {number}"
-            raise InputError(Problem(where, f"column {column!r} holds {value!r:.40}", "text or a number"))
+            found = f"column {column!r} holds {value!r:.40}"
+            raise InputError.of(f"{self._where}, row {number}", found, "text or a number")
         return str(value).strip()
 
     def _table(self, subset: str | None) -> Any:
         import datasets  # a second to import: only for those who load from it
 
         datasets.disable_progress_bars()
-        where = f"{self.path}{f' ({subset})' if subset else ''}"
         try:
             return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
         # RuntimeError: a data set that is a script, which nobody runs any more.
         except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
             generating = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
             lines = str(generating or error).split("\n")
-            fix = "Check the id, the subset and the split; for a gated data set log in with: hf auth login."
-            found = f"it cannot be loaded ({' '.join(lines[:2]).strip() or type(error).__name__})"
-            raise InputError(Problem(where, found, "a data set of the Hub or a local folder", fix)) from error
+            raise InputError.of(
+                f"{self.path} ({subset})" if subset else self.path,
+                f"it cannot be loaded ({' '.join(lines[:2]).strip() or type(error).__name__})",
+                "a data set of the Hub or a local folder",
+                "Check the id, the subset and the split; for a gated data set log in with: hf auth login.",
+            ) from error

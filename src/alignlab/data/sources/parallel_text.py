@@ -8,7 +8,7 @@ from typing import Literal
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import read_lines
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes
 
 
@@ -31,8 +31,7 @@ class ParallelText(Options):
                 records += self._pairs(code)
             except InputError as error:
                 problems += error.problems
-        if problems:
-            raise InputError(*problems)
+        refuse_any(problems)
         return records
 
     def _pairs(self, code: str) -> list[Record]:
@@ -44,16 +43,11 @@ class ParallelText(Options):
             if bool(prompt.strip()) != bool(answer.strip()):
                 empty, full = (source, target) if answer.strip() else (target, source)
                 expected = f"the counterpart of {full}:{number}"
-                raise InputError(
-                    Problem(f"{empty}:{number}", "the line is empty", expected, "The files are not aligned.")
-                )
+                raise InputError.of(f"{empty}:{number}", "the line is empty", expected, "The files are not aligned.")
         if len(prompts) != len(answers):
-            short, long = (source, target) if len(prompts) < len(answers) else (target, source)
-            line = min(len(prompts), len(answers)) + 1
-            found = f"the file ends before line {line}"
-            raise InputError(
-                Problem(f"{short}:{line}", found, f"as many lines as {long} has ({max(len(prompts), len(answers))})")
-            )
+            (less, short), (more, long) = sorted([(len(prompts), source), (len(answers), target)])
+            found = f"the file ends before line {less + 1}"
+            raise InputError.of(f"{short}:{less + 1}", found, f"as many lines as {long} has ({more})")
         pairs = [
             Record(str(number) if self.parallel else f"{code}:{number}", code, prompt.strip(), answer.strip())
             for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1)
