@@ -17,7 +17,7 @@ import transformers
 from torch import nn
 
 from alignlab.errors import UnsupportedModelError
-from alignlab.recording.generation import Response, check_generates, generate
+from alignlab.recording.generation import Response, generate, generator_of
 
 NEW = 14
 Prompts = list[npt.NDArray[np.int32]]
@@ -192,7 +192,7 @@ def test_a_model_without_eos_is_cut(tiny_llama: Any) -> None:
 
 def test_what_cannot_generate_is_refused() -> None:
     with pytest.raises(UnsupportedModelError) as refusal:
-        check_generates(nn.Linear(2, 2))
+        generator_of(nn.Linear(2, 2))
     assert str(refusal.value) == (
         "probe.responses: Linear cannot generate; expected a causal language model (AutoModelForCausalLM). "
         "Set probe.responses=reference."

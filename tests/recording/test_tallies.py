@@ -147,7 +147,7 @@ def tallied(names: Sequence[str], shown: Sequence[tuple[Tensor, Tensor]], shards
     neurons = shown[0][0].shape[-1]
     chosen = tallies.build_tallies(names)
     extent = Extent(Probe({"en": [], "sw": []}, "all", 2, 1), 1, neurons, torch.float32, torch.device("cpu"))
-    passing = _Pass(torch.nn.Identity(), chosen, neurons, nullcontext)
+    passing = _Pass(torch.nn.Identity(), extent, chosen, nullcontext)
     for each in chosen:
         each.start(extent)
         each.begin("en")

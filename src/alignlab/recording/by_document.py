@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,13 +50,11 @@ class DocumentLosses(Observer):
     def by_shard(self) -> tuple[Tensor, Tensor]:
         """Nats and tokens of each language's shards: (G, S) float64 and (G, S) int64."""
         shards = self.probe.shards
-        nats = torch.zeros((len(self.nats), shards), dtype=torch.float64)
-        tokens = torch.zeros((len(self.nats), shards), dtype=torch.int64)
-        for index, language in enumerate(self.nats):
-            of = torch.arange(len(self.nats[language])) % shards
-            nats[index].index_add_(0, of, self.nats[language])
-            tokens[index].index_add_(0, of, self.tokens[language])
-        return nats, tokens
+
+        def added(documents: Tensor) -> Tensor:
+            return documents.new_zeros(shards).index_add_(0, torch.arange(len(documents)) % shards, documents)
+
+        return torch.stack([*map(added, self.nats.values())]), torch.stack([*map(added, self.tokens.values())])
 
 
 class DocumentMeans(Observer):
@@ -94,7 +91,8 @@ class DocumentMeans(Observer):
             layer: torch.zeros((len(documents), len(chosen)), dtype=self.extent.floats, device=self.extent.device)
             for layer, chosen in self.neurons.items()
         }
-        self._silent = [not self.extent.probe.counted(document).any() for document in documents]
+        silent = [not self.extent.probe.counted(document).any() for document in documents]
+        self._silent = torch.tensor(silent, dtype=torch.bool)
 
     def see(self, piece: Piece) -> None:
         if piece.layer not in self.neurons:
@@ -112,9 +110,8 @@ class DocumentMeans(Observer):
         return {str(layer): Part(means) for layer, means in self._means.items()}
 
     def take(self, language: str, merged: Mapping[str, Tensor]) -> None:
-        silent = torch.from_numpy(np.array(self._silent, dtype=bool))
         means = {layer: merged[str(layer)].cpu() for layer in self.neurons}
         for values in means.values():
-            values[silent] = torch.nan
+            values[self._silent] = torch.nan
         self._means = {}
         self.keep(language, means)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import GenerationConfig, GenerationMixin
 
-from alignlab.data.batching import token_budget_batches
-from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.data.batching import side_by_side, token_budget_batches
+from alignlab.errors import UnsupportedModelError
 from alignlab.models.distributed import rank, sum_over_ranks, world_size
 from alignlab.models.modes import evaluating
 
@@ -50,13 +50,16 @@ def generate(
     max_tokens_per_batch: padding and new tokens included.  eos_ids: EOS tokens beside those of the model.
     context: entered around each batch, such as an autocast.  advance: told the prompts of each batch done.
     """
-    stops = sorted({*eos_ids, *_stops_of(_generator(model))})
+    stops = sorted({*eos_ids, *_stops_of(generator_of(model))})
     device = next(model.parameters()).device
     # Ids plus one, so that what the ranks have done adds up: 0 is where there is no token.
     written = torch.zeros((len(prompts), max_new_tokens), dtype=torch.int64, device=device)
     with _greedy(model, max_new_tokens, stops) as config, evaluating(model), torch.no_grad():
         for numbers in _batches(model, prompts, max_new_tokens, max_tokens_per_batch)[rank() :: world_size()]:
-            input_ids, mask = _pad_left([prompts[number] for number in numbers])
+            chosen = [prompts[number] for number in numbers]
+            # Padded on the left, so that all end together.
+            input_ids = side_by_side(chosen, padding_side="left").long()
+            mask = side_by_side([np.ones_like(prompt) for prompt in chosen], padding_side="left").long()
             with context():
                 output = model.generate(  # type: ignore[operator]
                     input_ids=input_ids.to(device), attention_mask=mask.to(device), generation_config=config
@@ -67,24 +70,25 @@ def generate(
     return [_response(row, set(stops)) for row in (sum_over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
 
 
-def check_generates(model: nn.Module) -> None:
-    """Refuse a model that cannot generate with `UnsupportedModelError`."""
-    _generator(model)
+def generator_of(model: nn.Module) -> Any:
+    """The model of transformers that generates, inside of its PEFT wrapper if it has one.
 
-
-def _generator(model: nn.Module) -> Any:
-    """The model of transformers that generates, inside of its PEFT wrapper if it has one."""
+    Raises `UnsupportedModelError` for a model that cannot generate.
+    """
     for module in model.modules():
         if isinstance(module, GenerationMixin):
             return module
-    found = f"{type(model).__name__} cannot generate"
-    expected = "a causal language model (AutoModelForCausalLM)"
-    raise UnsupportedModelError(Problem("probe.responses", found, expected, "Set probe.responses=reference."))
+    raise UnsupportedModelError.of(
+        "probe.responses",
+        f"{type(model).__name__} cannot generate",
+        "a causal language model (AutoModelForCausalLM)",
+        "Set probe.responses=reference.",
+    )
 
 
 def _stops_of(generator: Any) -> list[int]:
     stops = generator.generation_config.eos_token_id
-    return stops if isinstance(stops, list) else [] if stops is None else [stops]
+    return [stops] if isinstance(stops, int) else stops or []
 
 
 @contextmanager
@@ -94,15 +98,14 @@ def _greedy(model: nn.Module, max_new_tokens: int, stops: list[int]) -> Iterator
     `generate` takes from the model's config whatever the one that it is given leaves open: a penalty for repetition,
     for instance, which many models ship, and which is no answer of the model's own.
     """
-    generator = _generator(model)
+    generator = generator_of(model)
     own = generator.generation_config
-    pad = stops[0] if stops else 0  # behind the end of a response, where nobody looks
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
         max_new_tokens=max_new_tokens,
         eos_token_id=stops or None,
-        pad_token_id=pad,
+        pad_token_id=stops[0] if stops else 0,  # behind the end of a response, where nobody looks
         use_cache=True,
         disable_compile=True,
     )
@@ -130,16 +133,6 @@ def _batches(
         for group in groups.values()
         for batch in token_budget_batches([len(prompts[number]) + max_new_tokens for number in group], max_tokens)
     ]
-
-
-def _pad_left(prompts: Sequence[npt.NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
-    """Token ids and mask of prompts that end together: (B, T) int64 each."""
-    shape = (len(prompts), max(len(prompt) for prompt in prompts))
-    input_ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, shape[1] - len(prompt) :] = prompt
-        mask[row, shape[1] - len(prompt) :] = 1
-    return torch.from_numpy(input_ids), torch.from_numpy(mask)
 
 
 def _response(row: npt.NDArray[np.int32], stops: set[int]) -> Response:

@@ -79,23 +79,11 @@ class Observer:
 
 
 def merged(parts: Sequence[Mapping[str, Part]], device: torch.device) -> list[dict[str, Tensor]]:
-    """The parts of observers over all ranks: one collective for each way to merge and type of number.
+    """The parts of observers over all ranks, exact for integers: one collective a part.
 
-    Exact for integers. device: where ranks meet; nothing is moved where there is one rank.
+    device: where ranks meet; nothing is moved where there is one rank.
     """
     if world_size() == 1:
         return [{name: part.tensor for name, part in mine.items()} for mine in parts]
-    groups: dict[tuple[Merge, torch.dtype], list[Tensor]] = {}
-    for mine in parts:
-        for part in mine.values():
-            groups.setdefault((part.merge, part.tensor.dtype), []).append(part.tensor)
-    totals = {}
-    for (merge, dtype), tensors in groups.items():
-        together = torch.cat([tensor.to(device).flatten() for tensor in tensors])
-        total = sum_over_ranks(together) if merge == "sum" else max_over_ranks(together)
-        sizes = [tensor.numel() for tensor in tensors]
-        totals[merge, dtype] = iter(total.split(sizes))
-    return [
-        {name: next(totals[part.merge, part.tensor.dtype]).view(part.tensor.shape) for name, part in mine.items()}
-        for mine in parts
-    ]
+    over_ranks = {"sum": sum_over_ranks, "max": max_over_ranks}
+    return [{name: over_ranks[part.merge](part.tensor.to(device)) for name, part in mine.items()} for mine in parts]

@@ -9,13 +9,13 @@ speak once a language.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.models.access import observe
 from alignlab.models.distributed import rank, world_size
 from alignlab.models.modes import evaluating
@@ -53,7 +53,7 @@ def pass_through(
     if isinstance(probe, PromptProbe):
         if answers is None:
             found = f"{probe.responses}, and the prompts have not been answered"
-            raise InputError(Problem("probe.responses", found, "responses to count, or reference ones"))
+            raise InputError.of("probe.responses", found, "responses to count, or reference ones")
         probe = respond(probe, model, folder=answers.folder, step=answers.step, context=context, main=answers.main)
     parameter = next(model.parameters())
     extent = Extent(
@@ -65,32 +65,17 @@ def pass_through(
     )
     for observer in observers:
         observer.start(extent)
-    passing = _Pass(model, observers, extent.neurons, context)
-    tokens = sum(len(document) for documents in probe.documents.values() for document in documents)
+    passing = _Pass(model, extent, observers, context)
     with (
         evaluating(model),
         torch.set_grad_enabled(passing.gradients),
         _differentiable(model) if passing.gradients else nullcontext(),
         observe(sites, passing.see, for_gradients=passing.gradients),
-        progress(tokens) as advance,
+        progress(sum(len(document) for documents in probe.documents.values() for document in documents)) as advance,
     ):
         for language in probe.languages:
-            _read_language(passing, probe, language, extent.device, advance)
+            passing.read_language(language, advance)
     return probe
-
-
-def _read_language(
-    passing: _Pass, probe: Probe, language: str, device: torch.device, advance: Callable[[int], None]
-) -> None:
-    """This rank's batches of a language, and what all ranks have of it for the observers."""
-    for observer in passing.observers:
-        observer.begin(language)
-    for numbers in _dealt(probe.batches(language)):
-        passing.read(make_batch(probe, language, numbers, device))
-        advance(sum(len(probe.documents[language][number]) for number in numbers))
-    parts = [observer.parts() for observer in passing.observers]
-    for observer, totals in zip(passing.observers, merged(parts, device), strict=True):
-        observer.take(language, totals)
 
 
 def _dealt(batches: Sequence[list[int]]) -> Iterator[list[int]]:
@@ -106,22 +91,33 @@ class _Pass:
     """The batch that is under way, for the hooks."""
 
     model: nn.Module
+    extent: Extent
     observers: Sequence[Observer]
-    neurons: int
     context: Callable[[], AbstractContextManager[object]]
     spans: list[Span] = field(default_factory=list)
-    shape: tuple[int, int] = (0, 0)
+    shape: tuple[int, ...] = ()
     held: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.gradients = any(observer.gradients for observer in self.observers)
         self.losses = self.gradients or any(observer.losses for observer in self.observers)
-        self.watching = [observer for observer in self.observers if not observer.gradients]
+
+    def read_language(self, language: str, advance: Callable[[int], None]) -> None:
+        """This rank's batches of a language, and what all ranks have of it for the observers."""
+        for observer in self.observers:
+            observer.begin(language)
+        probe, device = self.extent.probe, self.extent.device
+        for numbers in _dealt(probe.batches(language)):
+            self.read(make_batch(probe, language, numbers, device))
+            advance(sum(len(probe.documents[language][number]) for number in numbers))
+        parts = [observer.parts() for observer in self.observers]
+        for observer, totals in zip(self.observers, merged(parts, device), strict=True):
+            observer.take(language, totals)
 
     def read(self, batch: ProbeBatch) -> None:
         """One forward, and with gradients one backward."""
-        rows, length = batch.input_ids.shape
-        self.spans, self.shape = cut(batch, self.neurons) if self.neurons else [], (rows, length)
+        self.shape = batch.input_ids.shape
+        self.spans = cut(batch, self.extent.neurons) if self.extent.neurons else []
         wanted = batch.counted if self.losses else torch.zeros_like(batch.counted)
         predicting = predicting_rows(wanted.to(batch.input_ids.device))
         with only_rows(self.model, predicting), self.context():
@@ -137,16 +133,16 @@ class _Pass:
         """A layer of the forward under way: (B, T, N), or (B * T, N) as some families have them."""
         if self.gradients:
             self.held[layer] = activations
-        self._show(self.watching, layer, activations.detach())
+        self._show(layer, activations.detach())
 
     def _differentiate(self, losses: Tensor) -> None:
         layers = sorted(self.held)
         gradients = torch.autograd.grad(losses.sum(), [self.held[layer] for layer in layers])
-        asking = [observer for observer in self.observers if observer.gradients]
         for layer, gradient in zip(layers, gradients, strict=True):
-            self._show(asking, layer, self.held.pop(layer).detach(), gradient)
+            self._show(layer, self.held.pop(layer).detach(), gradient)
 
-    def _show(self, observers: Sequence[Observer], layer: int, activations: Tensor, grad: Tensor | None = None) -> None:
+    def _show(self, layer: int, activations: Tensor, grad: Tensor | None = None) -> None:
+        """Show a layer to the observers that ask for gradients, or without any to all others."""
         whole = activations.reshape(*self.shape, -1)
         slopes = grad.reshape(whole.shape) if grad is not None else None
         # An autocast would round what is counted to bfloat16, which stalls at 256.
@@ -154,19 +150,15 @@ class _Pass:
             for span in self.spans:
                 at = (span.rows, span.columns)
                 piece = Piece(layer, span, whole[at], slopes[at] if slopes is not None else None)
-                for observer in observers:
-                    observer.see(piece)
+                for observer in self.observers:
+                    if observer.gradients == (grad is not None):
+                        observer.see(piece)
 
 
-@contextmanager
-def _differentiable(model: nn.Module) -> Iterator[None]:
+def _differentiable(model: nn.Module) -> AbstractContextManager[object]:
     """Within the block, activations have gradients though no weight may have one: the embeddings begin the graph."""
 
     def begin(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return output if output.requires_grad else output.requires_grad_(True)
 
-    handle = model.get_input_embeddings().register_forward_hook(begin)  # type: ignore[operator]
-    try:
-        yield
-    finally:
-        handle.remove()
+    return model.get_input_embeddings().register_forward_hook(begin)  # type: ignore[no-any-return, operator]

@@ -6,7 +6,7 @@ What several observers need of a piece is made once, when the first of them asks
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,12 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignlab.data.batching import pad
+from alignlab.data.batching import pad, side_by_side
+from alignlab.data.encoding import Document
 from alignlab.recording.probes import Probe
 
 # Activations that are looked at together: on a CPU they stay in its cache, a GPU wants enough for all its cores.
 _PIECE = {"cpu": 1 << 19}
 _PIECE_ELSEWHERE = 1 << 24
+# In a forward that only the other ranks need: one token, which is not counted.
+_NOBODY = Document("", "", np.zeros(1, dtype=np.int32), np.zeros(1, dtype=bool), np.zeros(1, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -43,21 +46,15 @@ class ProbeBatch:
 def make_batch(probe: Probe, language: str, numbers: Sequence[int], device: torch.device) -> ProbeBatch:
     """The documents of these numbers; with none, one token that is not counted, for a forward all the same."""
     documents = [probe.documents[language][number] for number in numbers]
-    of = torch.tensor(numbers, dtype=torch.int64)
-    if not documents:
-        token = torch.zeros((1, 1), dtype=torch.int64, device=device)
-        return ProbeBatch(language, of, of, token, torch.ones_like(token), torch.zeros((1, 1), dtype=torch.bool))
-    padded = pad(documents, pad_id=0)
-    counted = np.zeros(padded.input_ids.shape, dtype=bool)
-    for row, document in enumerate(documents):
-        counted[row, : len(document)] = probe.counted(document)
+    padded = pad(documents or [_NOBODY], pad_id=0)
+    of = torch.tensor(numbers, dtype=torch.int64, device=device)
     return ProbeBatch(
         language,
-        of.to(device),
-        (of % probe.shards).to(device),
+        of,
+        of % probe.shards,
         padded.input_ids.to(device),
         padded.attention_mask.to(device),
-        torch.from_numpy(counted),
+        side_by_side([probe.counted(document) for document in documents] or [_NOBODY.answer]),
     )
 
 
@@ -127,24 +124,15 @@ def cut(batch: ProbeBatch, width: int) -> list[Span]:
     width: N, neurons of a layer.
     """
     device = batch.input_ids.device
-    most = max(1, _PIECE.get(device.type, _PIECE_ELSEWHERE) // width)
-    somewhere = batch.counted.any(dim=1)
+    most = max(1, _PIECE.get(device.type, _PIECE_ELSEWHERE) // (width * batch.counted.shape[1]))
+    left = batch.counted.any(dim=1).nonzero().squeeze(1).tolist()
     spans = []
-    for rows in _runs(somewhere.tolist(), max(1, most // batch.counted.shape[1])):
+    while left:
+        near = [row for row in left if row < left[0] + most]
+        left = left[len(near) :]
+        rows = slice(near[0], near[-1] + 1)
         columns = batch.counted[rows].any(dim=0).nonzero()
         between = slice(int(columns[0]), int(columns[-1]) + 1)
         counted = batch.counted[rows, between].to(device)
         spans.append(Span(rows, between, batch.numbers[rows], batch.shards[rows], counted))
     return spans
-
-
-def _runs(wanted: Sequence[bool], most: int) -> Iterator[slice]:
-    """Stretches of at most `most` documents; one begins and ends with a wanted one."""
-    chosen = [number for number, is_wanted in enumerate(wanted) if is_wanted]
-    start = 0
-    while start < len(chosen):
-        end = start
-        while end < len(chosen) and chosen[end] - chosen[start] < most:
-            end += 1
-        yield slice(chosen[start], chosen[end - 1] + 1)
-        start = end

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from alignlab.data.batching import token_budget_batches
 from alignlab.data.encoding import Document, encode, fingerprint
-from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
 from alignlab.models.options import SiteName
-from alignlab.recording.options import ProbeOptions, Responses, Scope
+from alignlab.recording.options import ProbeOptions, Scope
 
 OwnResponses = Literal["generated_once", "regenerated"]
 
@@ -57,10 +56,7 @@ class ProbeTexts:
 
     def tokens(self, language: str) -> npt.NDArray[np.int64]:
         """Counted tokens by shard: (S,) int64."""
-        tokens = np.zeros(self.shards, dtype=np.int64)
-        for index, document in enumerate(self.documents[language]):
-            tokens[index % self.shards] += int(self.counted(document).sum())
-        return tokens
+        return self._by_shard([self.counted(document).sum() for document in self.documents[language]])
 
     def most_tokens(self, language: str) -> npt.NDArray[np.int64]:
         """The counted tokens by shard if all responses that are still to come were as long as they may: (S,) int64."""
@@ -68,42 +64,41 @@ class ProbeTexts:
 
     def shard_documents(self, language: str) -> npt.NDArray[np.int64]:
         """Documents by shard: (S,) int64."""
-        return np.bincount(np.arange(len(self.documents[language])) % self.shards, minlength=self.shards)
+        return self._by_shard([1] * len(self.documents[language]))
 
     def check(self) -> None:
         """Refuse a probe in which a language has nothing to count, or an empty prompt that a model is to answer."""
-        problems = self._problems()
-        if problems:
-            raise InputError(*problems)
+        refuse_any(self._problems())
+
+    def _by_shard(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Values of a language's documents, added up: (S,) int64."""
+        return np.bincount(np.arange(len(values)) % self.shards, values, self.shards).astype(np.int64)
 
     def _settings(self) -> str:
         return f"{self.scope} {self.shards} {self.count_special_tokens}"
 
     def _problems(self) -> list[Problem]:
-        problems = []
-        if len(self.languages) < 2:
-            found = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
-            problems.append(Problem("probe", found, "two or more: kinds compare languages"))
-        for language in self.languages:
-            if self.most_tokens(language).sum() == 0:
-                fix = "Give answers, or set probe.scope=all." if self.scope == "response" else ""
-                found = f"language {language!r} has no token to count in {len(self.documents[language])} documents"
-                problems.append(Problem(f"probe (scope {self.scope})", found, "one or more", fix))
-        return problems
+        named = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
+        few = [Problem("probe", named, "two or more: kinds compare languages")] if len(self.languages) < 2 else []
+        return few + [
+            Problem(
+                f"probe (scope {self.scope})",
+                f"language {language!r} has no token to count in {len(self.documents[language])} documents",
+                "one or more",
+                "Give answers, or set probe.scope=all." if self.scope == "response" else "",
+            )
+            for language in self.languages
+            if self.most_tokens(language).sum() == 0
+        ]
 
 
 @dataclass(frozen=True)
 class Probe(ProbeTexts):
     """The texts that pass through a model, with all they are to hold."""
 
-    _batches: dict[str, list[list[int]]] = field(default_factory=dict, compare=False, repr=False)
-
     def batches(self, language: str) -> list[list[int]]:
         """Documents of a language, by number, in length-sorted batches of at most `max_tokens_per_batch` tokens."""
-        if language not in self._batches:
-            lengths = [len(document) for document in self.documents[language]]
-            self._batches[language] = token_budget_batches(lengths, self.max_tokens_per_batch)
-        return self._batches[language]
+        return token_budget_batches([len(document) for document in self.documents[language]], self.max_tokens_per_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,67 +138,43 @@ class ProbeConfig(ProbeOptions):
 
     def build(self, tokenizer: Any) -> Probe | PromptProbe:
         """Load, choose and tokenise the documents."""
-        return build_probe(
-            self.source.load(),
-            tokenizer,
-            prompts=self.prompts,
-            scope=self.scope,
-            site=self.site,
-            responses=self.responses,
-            max_new_tokens=self.max_new_tokens,
-            max_texts=self.max_texts,
-            max_length=self.max_length,
-            max_tokens_per_batch=self.max_tokens_per_batch,
-            shards=self.shards,
-            seed=self.seed,
-            count_special_tokens=self.count_special_tokens,
-        )
+        return self.build_from(self.source.load(), tokenizer)
+
+    def build_from(self, records: Sequence[Record], tokenizer: Any) -> Probe | PromptProbe:
+        """The probe of these records: see `build_probe`."""
+        asked = self.responses != "reference"
+        closing = tokenizer.eos_token_id if asked else None
+        by_language: dict[str, list[Record]] = {}
+        for record in records:
+            by_language.setdefault(record.language, []).append(replace(record, answer="") if asked else record)
+        documents: dict[str, list[Document]] = {}
+        truncated = 0
+        for language, all_records in by_language.items():
+            chosen = sorted(all_records, key=lambda record: _order(self.seed, record.id))[: self.max_texts]
+            encoded = encode(
+                chosen, tokenizer, self.prompts, max_length=self.max_length, append_eos=False, needs_answer=False
+            )
+            documents[language] = [_without_last(document, closing) for document in encoded.documents]
+            truncated += encoded.truncated
+        settings = self.model_dump(include={one.name for one in fields(ProbeTexts)})
+        probe: Probe | PromptProbe = Probe(documents, truncated=truncated, **settings)
+        if asked:
+            own: Any = {"responses": self.responses, "max_new_tokens": self.max_new_tokens, "tokenizer": tokenizer}
+            probe = PromptProbe(documents, truncated=truncated, **settings, **own)
+        probe.check()
+        return probe
 
 
-def build_probe(
-    records: Sequence[Record],
-    tokenizer: Any,
-    *,
-    prompts: Prompts | None = None,
-    scope: Scope = "response",
-    site: SiteName = "mlp.act",
-    responses: Responses = "reference",
-    max_new_tokens: int = 256,
-    max_texts: int = 250,
-    max_length: int = 1024,
-    max_tokens_per_batch: int = 2048,
-    shards: int = 20,
-    seed: int = 0,
-    count_special_tokens: bool = False,
-) -> Probe | PromptProbe:
+def build_probe(records: Sequence[Record], tokenizer: Any, **options: Any) -> Probe | PromptProbe:
     """The probe of the records' languages, in the order in which the records first name them.
 
     Documents are taken, and dealt to shards, in the order of a seeded hash of their id: parallel documents, which share
     an id, are taken or left together and are in the same shard in every language.
-    responses: with other than `reference` ones the answers of the records are left out, for the model to give its own,
-        and the probe is one of prompts.
+    options: those of `recording.options.ProbeOptions`. With other than `reference` responses the answers of the records
+        are left out, for the model to give its own, and the probe is one of prompts.
     Raises `InputError` where a language has no token to count.
     """
-    closing = None if responses == "reference" else tokenizer.eos_token_id
-    by_language: dict[str, list[Record]] = {}
-    for record in records:
-        given = record if responses == "reference" else replace(record, answer="")
-        by_language.setdefault(record.language, []).append(given)
-    documents: dict[str, list[Document]] = {}
-    truncated = 0
-    for language, all_records in by_language.items():
-        chosen = sorted(all_records, key=lambda record: _order(seed, record.id))[:max_texts]
-        encoded = encode(
-            chosen, tokenizer, prompts or Prompts(), max_length=max_length, append_eos=False, needs_answer=False
-        )
-        documents[language] = [_without_last(document, closing) for document in encoded.documents]
-        truncated += encoded.truncated
-    settings: Any = (documents, scope, shards, max_tokens_per_batch, count_special_tokens, truncated, site)
-    probe: Probe | PromptProbe = Probe(*settings)
-    if responses != "reference":
-        probe = PromptProbe(*settings, responses=responses, max_new_tokens=max_new_tokens, tokenizer=tokenizer)
-    probe.check()
-    return probe
+    return ProbeConfig(**options).build_from(records, tokenizer)
 
 
 def _without_last(document: Document, token: int | None) -> Document:

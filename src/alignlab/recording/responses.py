@@ -19,8 +19,8 @@ from torch import nn
 
 from alignlab import console
 from alignlab.data.encoding import Document, special_token_ids
-from alignlab.errors import InputError, Problem
-from alignlab.recording.generation import Response, check_generates, generate
+from alignlab.errors import InputError
+from alignlab.recording.generation import Response, generate, generator_of
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses_file import read_responses, write_responses
 from alignlab.recording.writing import refusing
@@ -59,14 +59,15 @@ def respond(
     path = responses_path(folder, probe, step)
     if probe.responses == "generated_once" and (step > 0 or path.is_file()):
         return recall(probe, folder, step)
-    prompts = _prompts(probe)
+    prompts, eos = _prompts(probe), probe.tokenizer.eos_token_id
     with console.progress(f"Answering the probe at step {step}", len(prompts)) as advance:
         responses = generate(
             model,
             [prompt.tokens for prompt in prompts],
             max_new_tokens=probe.max_new_tokens,
             max_tokens_per_batch=probe.max_tokens_per_batch,
-            eos_ids=_eos(probe),
+            # With it fine-tuning ends answers; a base model's generation config may name another.
+            eos_ids=() if eos is None else (eos,),
             context=context,
             advance=advance,
         )
@@ -107,9 +108,12 @@ def with_responses(probe: PromptProbe, responses: Sequence[Response]) -> Probe:
     }
     answered = probe.answered(documents)
     if not any(answered.tokens(language).any() for language in answered.languages):
-        found = "the model answers nothing: all its responses are an EOS"
-        fix = "Set probe.scope=all, or look at the prompts: do they leave off where an answer follows?"
-        raise InputError(Problem(f"probe (responses {probe.responses})", found, "a token to count", fix))
+        raise InputError.of(
+            f"probe (responses {probe.responses})",
+            "the model answers nothing: all its responses are an EOS",
+            "a token to count",
+            "Set probe.scope=all, or look at the prompts: do they leave off where an answer follows?",
+        )
     return answered
 
 
@@ -120,24 +124,20 @@ def check_can_answer(probe: Probe | PromptProbe, model: nn.Module) -> None:
     """
     if isinstance(probe, Probe):
         return
-    check_generates(model)
+    generator_of(model)  # refuses one that cannot generate
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     longest = max(len(prompt) for prompt in _prompts(probe))
-    new = probe.max_new_tokens
-    if positions is not None and longest + new > positions:
-        found = f"a prompt of {longest} tokens and {new} new ones for a model of {positions} positions"
-        fix = "Set a smaller probe.max_new_tokens or probe.max_length."
-        raise InputError(Problem("probe.max_new_tokens", found, f"{positions} together at most", fix))
+    if positions is not None and longest + probe.max_new_tokens > positions:
+        raise InputError.of(
+            "probe.max_new_tokens",
+            f"a prompt of {longest} tokens and {probe.max_new_tokens} new ones for a model of {positions} positions",
+            f"{positions} together at most",
+            "Set a smaller probe.max_new_tokens or probe.max_length.",
+        )
 
 
 def _prompts(probe: PromptProbe) -> list[Document]:
     return [prompt for prompts in probe.documents.values() for prompt in prompts]
-
-
-def _eos(probe: PromptProbe) -> tuple[int, ...]:
-    """The EOS that fine-tuning ends answers with; a base model's generation config may name another."""
-    eos = probe.tokenizer.eos_token_id
-    return () if eos is None else (eos,)
 
 
 def _answered(prompt: Document, response: Response, special: npt.NDArray[np.int32]) -> Document:

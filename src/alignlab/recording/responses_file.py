@@ -17,7 +17,7 @@ import numpy as np
 from alignlab.atomic import write_text
 from alignlab.checksums import damaged, of_values
 from alignlab.data.encoding import Document
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.recording.generation import Response
 from alignlab.recording.probes import PromptProbe
 
@@ -48,7 +48,7 @@ def read_responses(path: Path, prompts: Sequence[Document], probe: PromptProbe) 
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         fix = "Give the folder in which the run has been tracked from its start."
-        raise InputError(Problem(f"{path}", "there is no such file", "the responses counted before", fix)) from None
+        raise InputError.of(f"{path}", "there is no such file", "the responses counted before", fix) from None
     except UnicodeDecodeError:
         raise _refusal(path, "it is no text in UTF-8") from None
     if lines.pop() or len(lines) != len(prompts):
@@ -92,4 +92,4 @@ def _text(probe: PromptProbe, tokens: list[int], *, special: bool = False) -> st
 
 def _refusal(path: Path, found: str) -> InputError:
     expected = "the responses of this run to its probe"
-    return InputError(Problem(f"{path}", found, expected, "Restore the file, or give another folder."))
+    return InputError.of(f"{path}", found, expected, "Restore the file, or give another folder.")

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.neurons.fields import FIELDS, Axis, TensorField, smallest_dtype
 from alignlab.recording.observers import Extent, Observer, Part
 from alignlab.recording.pieces import Piece
@@ -120,11 +120,8 @@ STATISTICS: dict[str, type[Tally]] = {
 
 def check_statistics(names: Sequence[str]) -> tuple[str, ...]:
     """The names, each once. Raises `InputError` for one that is none."""
-    unknown = [name for name in names if name not in STATISTICS]
-    if unknown:
-        expected = f"among {', '.join(STATISTICS)}"
-        problems = [Problem("statistics", f"{name!r}", expected, did_you_mean(name, STATISTICS)) for name in unknown]
-        raise InputError(*problems)
+    expected, unknown = f"among {', '.join(STATISTICS)}", [name for name in names if name not in STATISTICS]
+    refuse_any([Problem("statistics", f"{name!r}", expected, did_you_mean(name, STATISTICS)) for name in unknown])
     return tuple(dict.fromkeys(names))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 
 
 @contextmanager
@@ -19,6 +19,9 @@ def refusing(folder: Path, what: str) -> Iterator[None]:
         # What safetensors reports of a full disk has no number.
         in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
         mend = "Mend that" if in_the_way else "Make room"
-        fix = f"{mend} and give the same command again: it continues from the last checkpoint."
-        found = f"{what} could not be written ({error})"
-        raise InputError(Problem(f"{folder}", found, "space and permission to write", fix)) from error
+        raise InputError.of(
+            f"{folder}",
+            f"{what} could not be written ({error})",
+            "space and permission to write",
+            f"{mend} and give the same command again: it continues from the last checkpoint.",
+        ) from error
