@@ -62,10 +62,10 @@ class InputError(Exception):
         return cls(Problem(where, found, expected, fix))
 
 
-def refuse_any(problems: Collection[Problem]) -> None:
-    """Raises InputError with all the problems, if there are any."""
+def refuse_any(problems: Collection[Problem], kind: type[InputError] = InputError) -> None:
+    """Raises InputError, or one of that kind, with all the problems, if there are any."""
     if problems:
-        raise InputError(*problems)
+        raise kind(*problems)
 
 
 class UnsupportedModelError(InputError):

@@ -14,9 +14,9 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from alignlab.callbacks import NeuronTracker
-from alignlab.callbacks.neuron_tracker import find_model
 from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.models.modules import find_model
 from alignlab.neurons import ActivationCounts, ternary
 from alignlab.recording.probes import build_probe
 

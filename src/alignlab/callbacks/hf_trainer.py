@@ -13,7 +13,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
-from alignlab.errors import Problem, UnsupportedModelError
+from alignlab.errors import UnsupportedModelError
 from alignlab.reporting.counts_table import scalars
 
 
@@ -52,12 +52,9 @@ class NeuronTrackerCallback(SnapshotTaker, TrainerCallback):
     ) -> None:
         self._in_wandb: set[str] = set()
         _refuse_sharded(given["model"])
-        self.prepare(self.find_model(given["model"]))
+        self.start(self.find_model(given["model"]), state.global_step, main=state.is_world_process_zero)
         if state.global_step == 0:
-            self.begin(main=state.is_world_process_zero)
             self.take_snapshot(args, state, given["model"])
-        else:
-            self.pick_up(state.global_step, main=state.is_world_process_zero)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         # The last step too, before the Trainer saves it; others who stop the training may do so after this.
@@ -126,4 +123,4 @@ def _refuse_sharded(model: nn.Module) -> None:
     weights = any(hasattr(weight, "ds_id") or hasattr(weight, "device_mesh") for weight in model.parameters())
     if weights or any(hasattr(module, "_fsdp_wrapped_module") for module in model.modules()):
         found = "its weights are sharded over ranks (FSDP, DeepSpeed ZeRO-3 or tensor parallelism)"
-        raise UnsupportedModelError(Problem(type(model).__name__, found, "whole weights on every rank (one, or ddp)"))
+        raise UnsupportedModelError.of(type(model).__name__, found, "whole weights on every rank (one, or ddp)")

@@ -7,11 +7,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
-from alignlab.callbacks.snapshot_taker import SnapshotTaker, find_model
+from alignlab.callbacks.snapshot_taker import SnapshotTaker
 from alignlab.hooks import loud
 from alignlab.reporting.counts_table import scalars
-
-__all__ = ["NeuronTracker", "find_model"]
 
 
 class NeuronTracker(SnapshotTaker, L.Callback):
@@ -52,13 +50,9 @@ class NeuronTracker(SnapshotTaker, L.Callback):
 
     @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.prepare(self.find_model(pl_module))
-        if trainer.global_step == 0:
-            self.begin(main=trainer.is_global_zero)
-            self.take_snapshot(trainer, pl_module)
-            return
-        self.pick_up(trainer.global_step, main=trainer.is_global_zero)
-        if self.due(trainer.global_step):  # the training was stopped before it could be taken
+        self.start(self.find_model(pl_module), trainer.global_step, main=trainer.is_global_zero)
+        # After a later step where the training was stopped before it could be taken.
+        if trainer.global_step == 0 or self.due(trainer.global_step):
             self.take_snapshot(trainer, pl_module)
 
     @loud

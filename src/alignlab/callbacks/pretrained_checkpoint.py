@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from alignlab import console
 from alignlab.atomic import discard, whole_folder
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError
 from alignlab.hooks import loud
 from alignlab.manifest import NAME, strangers, verify
 from alignlab.methods.base import AlignmentModule
@@ -92,9 +92,12 @@ class PretrainedCheckpoint(Checkpoint):
             except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
                 if "DataLoader worker" in str(error):  # it comes wherever the process is
                     raise
-                fix = "Make room and give the same command again: it continues from the checkpoint before."
-                found = f"the checkpoint could not be written ({error})"
-                raise InputError(Problem(str(target), found, "space and permission to write", fix)) from error
+                raise InputError.of(
+                    str(target),
+                    f"the checkpoint could not be written ({error})",
+                    "space and permission to write",
+                    "Make room and give the same command again: it continues from the checkpoint before.",
+                ) from error
             self._remove_old()
         trainer.strategy.barrier("alignlab checkpoint")
 
@@ -115,11 +118,11 @@ def state_path(folder: RunFolder, step: int) -> Path:
     path = folder.checkpoint(step) / STATE
     fix = f"Remove the folder {path.parent} to continue from the checkpoint before it."
     if folder.has_mark and not (path.parent / NAME).is_file():  # runs of earlier versions have neither
-        raise InputError(Problem(str(path.parent / NAME), "there is no such file", "the list of its files", fix))
+        raise InputError.of(str(path.parent / NAME), "there is no such file", "the list of its files", fix)
     if faults := verify(path.parent):
-        raise InputError(Problem(str(path.parent), "; ".join(faults), "a whole checkpoint", fix))
+        raise InputError.of(str(path.parent), "; ".join(faults), "a whole checkpoint", fix)
     try:
         torch.load(path, map_location="meta", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(Problem(str(path), f"it cannot be read ({error})", "a whole checkpoint", fix)) from error
+        raise InputError.of(str(path), f"it cannot be read ({error})", "a whole checkpoint", fix) from error
     return path

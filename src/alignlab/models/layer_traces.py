@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.modes import evaluating
+from alignlab.models.modules import outermost
 
 TOKENS = 3
 
@@ -108,15 +109,6 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     return traces
-
-
-def outermost(modules: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Of modules by name those that lie in none of the others."""
-    return [(name, module) for name, module in modules if not any(_lies_in(name, other) for other, _ in modules)]
-
-
-def _lies_in(name: str, other: str) -> bool:
-    return name != other and (other == "" or name.startswith(f"{other}."))
 
 
 def _linear_maps(layer: nn.Module) -> list[tuple[str, nn.Module]]:

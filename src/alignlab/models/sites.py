@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean
+from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any
 from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, trace_layers
 from alignlab.models.options import SiteName
 
@@ -72,7 +72,7 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
         raise InputError.of("site", f"{at!r}", ", ".join(names), did_you_mean(at, names))
     prefix, layers = decoder_layers(model)
     traces = trace_layers(model, prefix, layers, _activation_names(prefix, layers))
-    _refuse([problem for trace in traces for problem in _problems(trace)])
+    refuse_any([problem for trace in traces for problem in _problems(trace)], UnsupportedModelError)
     # At the activations first: what is found around them is only as good as they are.
     return [_one_a_layer(name, traces) for name in ("mlp.act", at)][-1]
 
@@ -93,7 +93,7 @@ def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
         elif _of_experts(layer.get_submodule(found[0].rpartition(".")[0])):
             problems.append(Problem(where, f"{names} serves a mixture of experts", "one dense MLP"))
         activations += found
-    _refuse(problems)
+    refuse_any(problems, UnsupportedModelError)
     return activations
 
 
@@ -122,18 +122,17 @@ def _one_a_layer(at: SiteName, traces: Sequence[Trace]) -> list[Site]:
     Raises `UnsupportedModelError` where a layer has none: its projections are one matrix, or it has no such part.
     """
     found = [(trace, _candidates(at, trace)) for trace in traces]
-    _refuse(
-        [
-            Problem(
-                f"probe.site, layer {trace.number}",
-                f"{at} is not one of the maps {', '.join(one.name for one in trace.maps)}",
-                "one",
-                "Projections that are one matrix have no neurons of their own to read." if sites else "",
-            )
-            for trace, sites in found
-            if len(sites) != 1
-        ]
-    )
+    problems = [
+        Problem(
+            f"probe.site, layer {trace.number}",
+            f"{at} is not one of the maps {', '.join(one.name for one in trace.maps)}",
+            "one",
+            "Projections that are one matrix have no neurons of their own to read." if sites else "",
+        )
+        for trace, sites in found
+        if len(sites) != 1
+    ]
+    refuse_any(problems, UnsupportedModelError)
     sites = [site for _, (site,) in found]
     widths = {site.width for site in sites}
     if len(widths) > 1:
@@ -171,11 +170,6 @@ def _candidates(at: SiteName, trace: Trace) -> list[Site]:
     halves = [one for one in others if one.gave.shape[-1] == 2 * width and one.gave is activation.read._base]
     start = 0 if activation.read.storage_offset() else width
     return given(apart) + [site(one, width, first=start) for one in halves]
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise UnsupportedModelError(*problems)
 
 
 def _numbers(values: set[int]) -> str:
