@@ -73,8 +73,8 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
     prefix, layers = decoder_layers(model)
     traces = trace_layers(model, prefix, layers, _activation_names(prefix, layers))
     refuse_any([problem for trace in traces for problem in _problems(trace)], UnsupportedModelError)
-    # At the activations first: what is found around them is only as good as they are.
-    return [_one_a_layer(name, traces) for name in ("mlp.act", at)][-1]
+    activations = _one_a_layer("mlp.act", traces)  # first of all: the other sites are found around them
+    return activations if at == "mlp.act" else _one_a_layer(at, traces)
 
 
 def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
