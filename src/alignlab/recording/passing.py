@@ -74,8 +74,21 @@ def pass_through(
         progress(sum(len(document) for documents in probe.documents.values() for document in documents)) as advance,
     ):
         for language in probe.languages:
-            passing.read_language(language, advance)
+            _read_language(passing, language, advance)
     return probe
+
+
+def _read_language(passing: _Pass, language: str, advance: Callable[[int], None]) -> None:
+    """This rank's batches of a language, and what all ranks have of it for the observers."""
+    for observer in passing.observers:
+        observer.begin(language)
+    probe, device = passing.extent.probe, passing.extent.device
+    for numbers in _dealt(probe.batches(language)):
+        passing.read(make_batch(probe, language, numbers, device))
+        advance(sum(len(probe.documents[language][number]) for number in numbers))
+    parts = [observer.parts() for observer in passing.observers]
+    for observer, totals in zip(passing.observers, merged(parts, device), strict=True):
+        observer.take(language, totals)
 
 
 def _dealt(batches: Sequence[list[int]]) -> Iterator[list[int]]:
@@ -101,18 +114,6 @@ class _Pass:
     def __post_init__(self) -> None:
         self.gradients = any(observer.gradients for observer in self.observers)
         self.losses = self.gradients or any(observer.losses for observer in self.observers)
-
-    def read_language(self, language: str, advance: Callable[[int], None]) -> None:
-        """This rank's batches of a language, and what all ranks have of it for the observers."""
-        for observer in self.observers:
-            observer.begin(language)
-        probe, device = self.extent.probe, self.extent.device
-        for numbers in _dealt(probe.batches(language)):
-            self.read(make_batch(probe, language, numbers, device))
-            advance(sum(len(probe.documents[language][number]) for number in numbers))
-        parts = [observer.parts() for observer in self.observers]
-        for observer, totals in zip(self.observers, merged(parts, device), strict=True):
-            observer.take(language, totals)
 
     def read(self, batch: ProbeBatch) -> None:
         """One forward, and with gradients one backward."""
