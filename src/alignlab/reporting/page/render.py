@@ -81,9 +81,13 @@ def render(runs: Sequence[PageRun]) -> str:
     if problems:
         raise InputError(*problems)
     page = _render(runs)
+    size, library, steps = len(page.encode()), len(get_plotlyjs().encode()), max(len(run.steps) for run in runs)
     for snapshots in _SNAPSHOTS:
         if len(page.encode()) < MAX_BYTES:
             return page
+        # At best the data shrink with the snapshots: what would be too large then need not be drawn.
+        if library + (size - library) * snapshots / steps >= MAX_BYTES and snapshots > _SNAPSHOTS[-1]:
+            continue
         page = _render([thinned(run, snapshots) for run in runs])
     if len(page.encode()) >= MAX_BYTES:
         found = f"a page of {len(page.encode()) / 1e6:.1f} MB"
