@@ -130,3 +130,34 @@ def test_a_knock_that_the_process_misses_is_repeated() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "True\n"
+
+
+def test_who_puts_an_earlier_handler_back_does_not_deafen_the_process() -> None:
+    """As Lightning does at the end of a training, for all signals at once."""
+    code = (
+        "import os, signal, time, alignlab.signals as signals\n"
+        "signals._PATIENCE = 2.0\n"
+        "with signals.handled(lambda number: None):\n"
+        "    outer = signal.getsignal(signals._KNOCK)\n"
+        "    with signals.handled(lambda number: None):\n"
+        "        signal.signal(signals._KNOCK, outer)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(6)\n"
+        "print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "alive\n", done.stderr
+
+
+def test_a_child_that_lives_on_does_not_hold_the_end_up() -> None:
+    code = (
+        "import os, signal, time, alignlab.signals as signals\n"
+        "with signals.handled(lambda number: None):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        time.sleep(600)\n"
+        "print('ended', flush=True)\n"
+        "os.kill(child, signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "ended\n", done.stderr

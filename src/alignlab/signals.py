@@ -15,9 +15,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _KNOCK = signal.SIGURG
 _PATIENCE = 30.0  # seconds: what launchers wait too before they kill
-_BETWEEN_KNOCKS = 0.25  # seconds
+_BETWEEN_KNOCKS = 0.1  # seconds
+_END = 0  # no signal's number
 
 _asked: int | None = None
+# Of the process, like its handlers, which Lightning puts back in an order of its own. No Event: a handler may come
+# while another one holds the Event's lock.
+_answered = False
 
 
 class Stopped(BaseException):
@@ -101,27 +105,21 @@ def _watched() -> Iterator[None]:
     os.set_blocking(writing, False)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
-    answered = False  # no Event: a handler may come while another one holds the Event's lock
-
-    def answer(_number: int, _frame: FrameType | None) -> None:
-        nonlocal answered
-        answered = True
-
-    knocked = signal.signal(_KNOCK, answer)
+    knocked = signal.signal(_KNOCK, _answer)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def watch() -> None:
-        nonlocal answered
-        while number := os.read(reading, 1):
-            if number[0] not in STOPPING:
+        global _answered
+        while (number := os.read(reading, 1)[0]) != _END:
+            if number not in STOPPING:
                 continue
-            answered = False
+            _answered = False
             limit = time.monotonic() + _PATIENCE
-            while not answered:
+            while not _answered:
                 if time.monotonic() > limit:
-                    text = f"\nStopped by {signal.Signals(number[0]).name}, at once: it did not answer.\n"
+                    text = f"\nStopped by {signal.Signals(number).name}, at once: it did not answer.\n"
                     os.write(2, text.encode())
-                    os._exit(128 + number[0])
+                    os._exit(128 + number)
                 # More than once: a knock just before the thread begins to wait does not wake it.
                 signal.pthread_kill(main_thread, _KNOCK)
                 time.sleep(_BETWEEN_KNOCKS)
@@ -132,10 +130,16 @@ def _watched() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        os.write(writing, bytes([_END]))  # to close it would not do: forked workers hold it too
         thread.join()
+        os.close(writing)
         os.close(reading)
         signal.signal(_KNOCK, knocked if knocked is not None else signal.SIG_DFL)
+
+
+def _answer(_number: int, _frame: FrameType | None) -> None:
+    global _answered
+    _answered = True
 
 
 def _forget_the_pipe() -> None:
