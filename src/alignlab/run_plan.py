@@ -140,7 +140,9 @@ class RunPlan:
     def ranks(self) -> int:
         """Processes that will train, as far as the config tells (`devices: auto` is counted as one)."""
         devices, nodes = self.config.trainer.get("devices", 1), self.config.trainer.get("num_nodes", 1)
-        count: int = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+        if isinstance(devices, list):
+            devices = len(devices)
+        count = devices if isinstance(devices, int) else 1
         return max(world_size(), count * int(nodes), 1)
 
     def planned(self) -> Planned:

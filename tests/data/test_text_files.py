@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alignlab.data.text_files import Row, nearest, read_lines, read_rows
+from alignlab.data.text_files import TextRow, nearest, read_lines, read_rows
 from alignlab.errors import InputError
 
 
@@ -67,9 +67,12 @@ def test_rows_of_each_kind_keep_their_line_numbers(tmp_path: Path) -> None:
     text.write_text("first\tone\n\nsecond\n", encoding="utf-8")
     table.write_text('a\t"b"\n \nc\td\te\n', encoding="utf-8")
     objects.write_text('{"q": "x", "n": 3}\n\n{"q": "y"}\n', encoding="utf-8")
-    assert list(read_rows(text)) == [Row(text, 1, {0: "first\tone"}), Row(text, 3, {0: "second"})]
-    assert list(read_rows(table)) == [Row(table, 1, {0: "a", 1: '"b"'}), Row(table, 3, {0: "c", 1: "d", 2: "e"})]
-    assert list(read_rows(objects)) == [Row(objects, 1, {"q": "x", "n": 3}), Row(objects, 3, {"q": "y"})]
+    assert list(read_rows(text)) == [TextRow(text, 1, {0: "first\tone"}), TextRow(text, 3, {0: "second"})]
+    assert list(read_rows(table)) == [
+        TextRow(table, 1, {0: "a", 1: '"b"'}),
+        TextRow(table, 3, {0: "c", 1: "d", 2: "e"}),
+    ]
+    assert list(read_rows(objects)) == [TextRow(objects, 1, {"q": "x", "n": 3}), TextRow(objects, 3, {"q": "y"})]
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_a_line_that_is_no_object_is_refused(tmp_path: Path, line: str, found: s
 
 @pytest.mark.parametrize(("value", "text"), [(" x\n", "x"), (3, "3"), (2.5, "2.5"), ("", "")])
 def test_a_column_is_text(value: object, text: str) -> None:
-    assert Row(Path("a"), 1, {"q": value}).text("q") == text
+    assert TextRow(Path("a"), 1, {"q": value}).text("q") == text
 
 
 @pytest.mark.parametrize(
@@ -106,14 +109,14 @@ def test_a_column_is_text(value: object, text: str) -> None:
 )
 def test_a_column_that_is_no_text_is_refused(value: object, found: str) -> None:
     with pytest.raises(InputError) as refused:
-        Row(Path("a.jsonl"), 7, {"q": value}).text("q")
+        TextRow(Path("a.jsonl"), 7, {"q": value}).text("q")
     assert message(refused).startswith("a.jsonl:7: column 'q' ")
     assert found in message(refused)
 
 
 def test_a_missing_column_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError) as refused:
-        Row(Path("a.jsonl"), 7, {"question": "x", "id": 1}).text("questoin")
+        TextRow(Path("a.jsonl"), 7, {"question": "x", "id": 1}).text("questoin")
     assert message(refused) == (
         "a.jsonl:7: there is no column 'questoin'; expected one of: question, id. Did you mean 'question'?"
     )

@@ -68,7 +68,9 @@ class Field:
             return f"a section with {one_of(path, self.members)}"
         words = " or ".join(_describe(kind) for kind in self.kinds if kind.get("type") != "null")
         words += f" ({self.unit})" if self.unit else ""
-        return words + ((", or null" if "," in words else " or null") if self.optional else "")
+        if self.optional:
+            words += ", or null" if "," in words else " or null"
+        return words
 
 
 @cache

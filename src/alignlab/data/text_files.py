@@ -17,7 +17,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One line of a file: where it stands and its columns by name or number."""
 
     path: Path
@@ -77,14 +77,14 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[TextRow]:
     """The rows of a .txt (one column, 0), .tsv (columns 0, 1, ...; no header, no quoting) or .jsonl file (its keys)."""
     suffix = path.suffix
     if suffix not in SUFFIXES:
         raise InputError.of(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}")
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            yield Row(path, number, _columns(f"{path}:{number}", suffix, line))
+            yield TextRow(path, number, _columns(f"{path}:{number}", suffix, line))
 
 
 def _columns(where: str, suffix: str, line: str) -> dict[Column, Any]:

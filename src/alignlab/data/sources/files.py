@@ -8,7 +8,7 @@ from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import SUFFIXES, Row, nearest, read_rows
+from alignlab.data.text_files import SUFFIXES, TextRow, nearest, read_rows
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes, is_code
 
@@ -101,7 +101,7 @@ class Files(Options):
     def _spell(self, code: str) -> str:
         return self.spelled.get(code, code)
 
-    def _language(self, row: Row) -> str:
+    def _language(self, row: TextRow) -> str:
         assert self.language is not None
         name = row.text(self.language)
         code = next((code for code, spelled in self.spelled.items() if spelled == name), name)
@@ -109,7 +109,7 @@ class Files(Options):
             raise InputError.of(row.where, f"{name!r} is no language code", "an ISO 639 code")
         return code
 
-    def _record(self, row: Row, language: str) -> Record:
+    def _record(self, row: TextRow, language: str) -> Record:
         prompt = row.text(self.prompt)
         if not prompt:
             raise InputError.of(row.where, f"column {self.prompt!r} is empty", "a prompt")

@@ -9,7 +9,7 @@ from alignlab.data.wordproblems.shapes import Step
 
 
 @dataclass(frozen=True)
-class Language:
+class ProblemLanguage:
     """The words of one language. All lists run in parallel with those of every other language.
 
     code: ISO 639 code.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="de",
     women=("Anna", "Maria", "Lena", "Emma", "Greta", "Klara"),
     men=("Jan", "Peter", "Paul", "Tom", "Karl", "Max"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="en",
     women=("Anna", "Mary", "Lucy", "Emma", "Ruth", "Kate"),
     men=("John", "Peter", "Paul", "Tom", "Adam", "Max"),

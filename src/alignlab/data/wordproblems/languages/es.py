@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="es",
     women=("Ana", "María", "Lucía", "Carmen", "Rosa", "Elena"),
     men=("Juan", "Pedro", "Pablo", "Luis", "Diego", "Carlos"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="ja",
     women=("さくらさん", "はなさん", "ゆきさん", "あいさん", "まいさん", "りんさん"),
     men=("けんさん", "たろうさん", "だいきさん", "ゆうたさん", "しんさん", "りくさん"),

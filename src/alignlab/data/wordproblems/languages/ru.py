@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
 
 def plural(number: int) -> int:
@@ -12,7 +12,7 @@ def plural(number: int) -> int:
     return 1 if number % 10 in (2, 3, 4) and number % 100 not in (12, 13, 14) else 2
 
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="ru",
     name_forms=("", "_gen", "_dat"),
     women=(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="th",
     women=("มะลิ", "นิดา", "สุดา", "ดาว", "ฟ้า", "แก้ว"),
     men=("ก้อง", "สมชาย", "วิชัย", "นนท์", "บอย", "เอก"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignlab.data.wordproblems.language import Language
+from alignlab.data.wordproblems.language import ProblemLanguage
 
-LANGUAGE = Language(
+LANGUAGE = ProblemLanguage(
     code="zh",
     women=("小红", "小丽", "小芳", "小美", "小雪", "小兰"),
     men=("小明", "小强", "小华", "小军", "小刚", "小亮"),
