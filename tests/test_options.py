@@ -168,3 +168,21 @@ def test_a_name_that_no_file_can_have_is_refused(given: str) -> None:
     with pytest.raises(InputError) as caught:
         load(TrainConfig, [given])
     assert all(problem.where == "command line" for problem in caught.value.problems[:1])
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("method.learning_rate=1e-3", "Did you mean 'method.optimizer.lr'?"),
+        ("learning_rate=1e-3", "Did you mean 'method.optimizer.lr'?"),
+        ("demo", "Did you mean config=demo?"),
+        ("configs/demo.yaml", "Did you mean config=configs/demo.yaml?"),
+    ],
+)
+def test_what_newcomers_write_is_told_the_right_way(
+    argument: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from alignlab.train import main
+
+    assert main([argument]) == 2
+    assert says in capsys.readouterr().err

@@ -49,6 +49,8 @@ class Sources:
                     text = rest.pop(0)
                     argument += f" {text}"
                 fix = f"Write {path}={text or 'VALUE'}." if path else "Leave it out."
+                if key.endswith((_SUFFIX, ".yml")) or key in shipped_configs():
+                    fix = f"Did you mean config={key}?"
                 self.refuse(COMMAND_LINE, show(argument), "key=value", fix)
             elif not all(key.split(".")):
                 self.refuse(COMMAND_LINE, f"{show(argument)} has no key, or a key with an empty part", "key=value")

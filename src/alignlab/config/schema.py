@@ -109,11 +109,17 @@ def one_of(path: Path, names: Iterable[str]) -> str:
 
 
 def did_you_mean_key(root: Field, key: str) -> str:
-    """`Did you mean 'model.source'?`: the last part of a key counts most, then the sections it stands in."""
+    """`Did you mean 'model.source'?`: the last part of a key counts most, then the sections it stands in.
+
+    What a key's words begin with is as near as the key: `learning_rate` is `lr`.
+    """
+    word = key.rpartition(".")[2]
+    initials = "".join(part[:1] for part in word.split("_"))
 
     def nearness(candidate: str) -> list[float]:
-        pairs = (key.rpartition(".")[2], candidate.rpartition(".")[2]), (key, candidate)
-        return [SequenceMatcher(None, *pair).ratio() for pair in pairs]
+        short = candidate.rpartition(".")[2]
+        alike = SequenceMatcher(None, word, short).ratio()
+        return [1.0 if len(short) > 1 and short == initials else alike, SequenceMatcher(None, key, candidate).ratio()]
 
     candidates = [known for known in keys_of(root) if len(key) < _LONGEST and not key.startswith(f"{known}.")]
     near = max(candidates, key=nearness, default="")
