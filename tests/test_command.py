@@ -41,7 +41,7 @@ def run(config):
         os._exit(9)
     if sys.argv[1] == "bug":
         raise RuntimeError("an index out of range")
-    distributed.sum_over_ranks(torch.ones(1))
+    distributed.over_ranks(torch.ones(1))
 sys.exit(alignlab.command.run_command(AnalyzeConfig, run, command="analyze", intro="", argv=[]))
 """
 

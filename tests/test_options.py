@@ -20,7 +20,7 @@ from alignlab.errors import InputError
 from alignlab.methods.options import MethodOptions
 from alignlab.methods.registry import METHODS, method_of
 from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
-from alignlab.neurons.options import LapeOptions, TernaryOptions
+from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.options import AnalyzeOptions, ReportConfig, TrainConfig
 from alignlab.recording.options import Statistic
 from alignlab.recording.tallies import STATISTICS
@@ -69,7 +69,8 @@ def test_the_arguments_of_the_trainer_are_those_of_lightning() -> None:
 def test_names_in_options_are_those_of_what_is_there() -> None:
     assert get_args(Statistic) == tuple(STATISTICS)
     assert get_args(AnalysisName) == tuple(MEANINGS) == tuple(ANALYSES)
-    assert {"ternary", "lape"} == set(IDENTIFIERS)
+    unions = get_args(get_args(IdentifierOptions)[0])
+    assert {get_args(one.model_fields["name"].annotation)[0] for one in unions} == set(IDENTIFIERS)
     assert list(METHODS) == [MethodOptions().name]
 
 

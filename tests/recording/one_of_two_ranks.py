@@ -15,13 +15,13 @@ from torch import distributed
 
 from alignlab.data.records import Record
 from alignlab.models.sites import find_sites
+from alignlab.neurons.fields import FIELDS
 from alignlab.recording.by_document import DocumentLosses, DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.passing import pass_through
 from alignlab.recording.probes import build_probe
 from alignlab.recording.responses import respond
-
-NAMES = ("tokens", "firings", "document_firings", "activation_sum", "activation_squares", "maximum", "loss_sum")
+from alignlab.recording.tallies import STATISTICS
 
 
 def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) -> dict[str, Any]:
@@ -35,9 +35,7 @@ def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) 
         records, tokenizer, responses="regenerated", max_new_tokens=12, shards=3, max_tokens_per_batch=budget
     )
     answered = respond(probe, model, folder=folder / "responses", step=0, main=main)
-    counts = count_firings(
-        model, find_sites(model), answered, origin=Origin(), statistics=("documents", "moments", "maximum")
-    )
+    counts = count_firings(model, find_sites(model), answered, origin=Origin(), statistics=tuple(STATISTICS))
     forwards: list[int] = []
     handle = model.register_forward_pre_hook(lambda _m, _a: forwards.append(1))
     losses, means = DocumentLosses(), {}
@@ -46,7 +44,7 @@ def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) 
     pass_through(model, answered, observers, sites=find_sites(model))
     handle.remove()
     # torch.save stores no uint16 in older versions; nothing is lost in float64 here.
-    stored = {name: getattr(counts, name).to(torch.float64) for name in NAMES}
+    stored = {name: getattr(counts, name).to(torch.float64) for name in FIELDS if name != "loss_tokens"}
     by_document = {"nats": losses.nats, "loss_tokens": losses.tokens, "means": means}
     return {"fingerprint": answered.fingerprint, "forwards": len(forwards), **by_document, **stored}
 

@@ -1,4 +1,4 @@
-"""All analyses by name. A new one is a function from a `View` to rows, an entry here and a meaning in `options.py`."""
+"""All analyses by name. A new one: a function from a `View` to rows, an entry here, name and meaning in `options`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ANALYSES: dict[str, Analysis] = {
     "checkpoint_layer_delta": Counted(_anchored_by_layer, shows=("since_before",)),
     "sharing_histogram": Counted(lambda row: row.degree is not None and row.thresholds == ANCHORED, needs_degree=True),
     "trained_vs_unseen": Counted(lambda row: row.analysis == "kinds" and row.group in {"trained", "unseen"}),
-    "english_uniqueness": Asked(languages.uniqueness, needs_degree=True),
-    "overlap_ratio": Asked(languages.ratios, compares=True),
-    "layer_parts": Asked(layer_parts.parts, redrawn=False, needs_degree=True),
-    "single_neuron_profile": Asked(single_neurons.profile, needs_degree=True),
-    "transitions": Asked(single_neurons.changes_of_kind, compares=True, needs_degree=True),
-    "survival": Asked(single_neurons.survivors, compares=True, needs_degree=True),
-    "stability": Asked(single_neurons.stability, redrawn=False, needs_degree=True),
+    "english_uniqueness": Asked(languages.uniqueness, redrawn=True, needs_degree=True),
+    "overlap_ratio": Asked(languages.ratios, redrawn=True, compares=True),
+    "layer_parts": Asked(layer_parts.parts, needs_degree=True),
+    "single_neuron_profile": Asked(single_neurons.profile, redrawn=True, needs_degree=True),
+    "transitions": Asked(single_neurons.changes_of_kind, redrawn=True, compares=True, needs_degree=True),
+    "survival": Asked(single_neurons.survivors, redrawn=True, compares=True, needs_degree=True),
+    "stability": Asked(single_neurons.stability, needs_degree=True),
     "losses": Counted(lambda row: row.analysis == "losses"),
-    "language_overlap": Asked(languages.language_overlap),
-    "family_overlap": Asked(languages.families),
+    "language_overlap": Asked(languages.language_overlap, redrawn=True),
+    "family_overlap": Asked(languages.families, redrawn=True),
     "thresholds": Counted(lambda row: row.analysis == "thresholds"),
 }

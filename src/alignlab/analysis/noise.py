@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+import alignlab.analysis
+import alignlab.neurons
 from alignlab import console
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.checksums import read_checked, save_checked
@@ -26,8 +29,15 @@ from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
 
-# Part of every key: raise it when the numbers of a resample change.
-VERSION = 2
+
+@cache
+def _code() -> str:
+    """A digest of the code that resamples go through: what other code has kept is not taken for what this one gives."""
+    digest = hashlib.sha256()
+    for package in (alignlab.neurons, alignlab.analysis):
+        for file in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Resampling:
 
     def kept(self, key: Mapping[str, Any]) -> Kept:
         """Where what these resamples say is kept; the key has all that it depends on beside the resampling itself."""
-        own = [VERSION, self.options, self.convention, self.resamples, self.seed]
+        own = [_code(), self.options, self.convention, self.resamples, self.seed]
         digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
         return Kept(self.cache / f"{digest[:24]}.safetensors")
 

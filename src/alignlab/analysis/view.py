@@ -105,13 +105,14 @@ class Asked(Analysis):
 
     rows: the numbers, in the same order for every record.
     compares: `rows` is of a record and an earlier snapshot.
-    redrawn: they follow from the classification (and `View.resampled`) alone, and are as many whatever it is: so they
-        are asked of every resample, which gives them intervals.
+    redrawn: they are asked of every resample too, which gives them intervals. Only for numbers that follow from the
+        classification and `View.p` alone, that are as many whatever these are, and that a resample does not bias: one
+        leaves documents out, so that what is never seen, or seen once, is not for it.
     """
 
     rows: Callable[..., list[Row]]
     compares: bool = False
-    redrawn: bool = True
+    redrawn: bool = False
 
     def ask(self, view: View, earlier: Snapshot | None) -> list[Row]:
         """The numbers."""

@@ -15,7 +15,7 @@ import torch
 
 from alignlab import console
 from alignlab.hooks import loud
-from alignlab.models.distributed import is_first, max_over_ranks, world_size
+from alignlab.models.distributed import is_first, over_ranks, world_size
 from alignlab.signals import Stopped, asked_to_stop, handled
 
 _AGAIN = 3.0  # seconds after which a signal is another one
@@ -79,7 +79,7 @@ class StopOnSignal(L.Callback):
         self._step = trainer.global_step
         self._steps_begun = True
         known = torch.tensor(self.signal or 0, device=pl_module.device)
-        number = int(max_over_ranks(known))
+        number = int(over_ranks(known, "max"))
         if number:
             self.signal = signal.Signals(number)
             self._leaving = trainer.should_stop = True

@@ -14,7 +14,7 @@ from alignlab.errors import InputError
 from alignlab.hooks import loud
 from alignlab.methods.losses import share_of_step
 from alignlab.methods.optimizer import OptimizerConfig
-from alignlab.models.distributed import rank, sum_over_ranks, world_size
+from alignlab.models.distributed import over_ranks, rank, world_size
 
 
 class AlignmentModule(L.LightningModule):
@@ -60,7 +60,7 @@ class AlignmentModule(L.LightningModule):
 
     def _log_step(self, step: int) -> None:
         """Log the loss of a whole step: over all its micro-batches and ranks."""
-        loss = sum_over_ranks(self._step_loss)
+        loss = over_ranks(self._step_loss)
         if not torch.isfinite(loss):
             fix = "Lower method.optimizer.lr, clip (trainer.gradient_clip_val), or use a wider precision."
             raise InputError.of(f"step {step}", f"the loss is {float(loss)}", "a finite loss", fix)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
@@ -65,25 +65,17 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum over all ranks, on every rank, exact for integers: a new tensor where there are several.
+def over_ranks(tensor: Tensor, how: Literal["sum", "max", "min"] = "sum") -> Tensor:
+    """The sum, maximum or minimum over all ranks, on every rank, exact for integers: a new tensor where there are
+    several.
 
     Not Lightning's `strategy.reduce`, which averages by default, floors integers and works in place.
     """
     if world_size() == 1:
         return tensor
-    total = tensor.clone()
-    distributed.all_reduce(total, op=distributed.ReduceOp.SUM)
-    return total
-
-
-def max_over_ranks(tensor: Tensor) -> Tensor:
-    """The maximum over all ranks, on every rank: a new tensor where there are several."""
-    if world_size() == 1:
-        return tensor
-    highest = tensor.clone()
-    distributed.all_reduce(highest, op=distributed.ReduceOp.MAX)
-    return highest
+    whole = tensor.clone()
+    distributed.all_reduce(whole, op=getattr(distributed.ReduceOp, how.upper()))
+    return whole
 
 
 def join() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import COUNTS, read_counts
-from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
+from alignlab.neurons.fields import FIELDS, TOGETHER, TensorField, smallest_dtype, table
 from alignlab.neurons.headed_file import contents_of
 from alignlab.neurons.short_repr import in_words
 from alignlab.redaction import hide
@@ -204,7 +204,7 @@ def _merged(field: TensorField, parts: Sequence[Tensor], rows: Sequence[Sequence
     if len({part.shape[1] for part in parts}) > 1:  # losses, of which some are known over all shards only
         parts = [part.sum(dim=1, keepdim=True) for part in parts]
     together = torch.stack([part[list(row)] for part, row in zip(parts, rows, strict=True)])
-    return together.amax(dim=0) if field.merge == "max" else together.sum(dim=0)
+    return TOGETHER[field.merge](together, dim=0)
 
 
 def _fingerprint(fingerprints: list[str]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignlab.errors import Problem
 from alignlab.neurons.checks import differences, name_problems
-from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, Axis, TensorField
+from alignlab.neurons.fields import FIELDS, INTEGER_DTYPES, NOTHING, Axis, TensorField
 
 if TYPE_CHECKING:
     from alignlab.neurons.counts import ActivationCounts
@@ -113,7 +113,7 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
         # Written so that NaN is refused too.
         if not field.negative and tensor.dtype.is_signed and not float(tensor.min()) >= 0:
             problems.append(Problem(name, f"{tensor.min().item()}", "no negative count"))
-        if field.finite and not bool((tensor.abs() if field.merge == "sum" else tensor).max() < torch.inf):
+        if field.finite and not bool((tensor.isfinite() | (tensor == NOTHING[field.merge])).all()):
             problems.append(Problem(name, "values that are not finite", f"numbers, {field.doc}"))
         if field.limit and not (name == "firings" and counts.subtracted):
             problems += _excess(counts, field, tensor)

@@ -1,17 +1,18 @@
 """What a record of counts holds: one description, from which its checks, its file, its parts and its size follow.
 
 To add a statistic: a `TensorField` here, the attribute of that name in `ActivationCounts`, and the observer that fills
-it in `recording.tallies`. Nothing else knows the fields one by one.
+it in `recording.tallies`. What ties one field to others is in `counts_checks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 Axis = Literal["language", "shard", "layer", "neuron"]
 LETTERS: dict[Axis, str] = {"language": "G", "shard": "S", "layer": "L", "neuron": "N"}
@@ -26,6 +27,11 @@ TYPES: dict[str, tuple[torch.dtype, ...]] = {
 }
 NAMES = {"count": "an integer type", "value": "torch.float32 or torch.float64"}
 
+Merge = Literal["sum", "max", "min"]
+# What no token gives, and how parts along the first dimension become one.
+NOTHING: dict[Merge, float] = {"sum": 0, "max": -torch.inf, "min": torch.inf}
+TOGETHER: dict[Merge, Callable[..., Tensor]] = {"sum": torch.sum, "max": torch.amax, "min": torch.amin}
+
 
 @dataclass(frozen=True)
 class TensorField:
@@ -35,21 +41,21 @@ class TensorField:
     axes: what it is kept by.
     numbers: `count`, integers of neurons; `total`, int64; `sum`, float64; `value`, as exact as the model's own.
     doc: what it is.
-    merge: how it becomes that of several sets of documents, of shards, batches or ranks.
+    merge: how it becomes that of several sets of documents, of shards, batches or ranks: see NOTHING and TOGETHER.
     required: every record has it.
     statistic: the name under which it is asked for beside the firings; empty for what is always there, or with losses.
     limit: the field whose numbers bound its own, shard by shard, or over all shards.
     beside: the field that it belongs to; neither is there without the other.
     over_shards: in older records it is known over all shards together only: its shard axis then has size 1.
     negative: its numbers may be below 0.
-    finite: its numbers are finite; a maximum may be -inf.
+    finite: its numbers are finite, or what no token gives.
     """
 
     name: str
     axes: tuple[Axis, ...]
     numbers: Literal["count", "total", "sum", "value"]
     doc: str
-    merge: Literal["sum", "max"] = "sum"
+    merge: Merge = "sum"
     required: bool = False
     statistic: str = ""
     limit: str = ""

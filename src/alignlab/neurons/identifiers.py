@@ -81,12 +81,13 @@ class LapeConfig(LapeOptions):
         return lowest_finite(score, degree, selection_size(self.top_rate, p.shape[1]))
 
 
-IDENTIFIERS: dict[str, type[TernaryConfig | LapeConfig]] = {"ternary": TernaryConfig, "lape": LapeConfig}
+IDENTIFIERS: dict[str, Any] = {"ternary": TernaryConfig, "lape": LapeConfig}  # classes of options that identify
 
 
 def identifier_of(options: IdentifierOptions) -> Identifier:
     """The identifier that the options name, with them."""
-    return IDENTIFIERS[options.name].of(options)
+    identifier: Identifier = IDENTIFIERS[options.name].of(options)
+    return identifier
 
 
 def name_of(identifier: Identifier) -> str:

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, GenerationMixin
 
 from alignlab.data.batching import side_by_side, token_budget_batches
 from alignlab.errors import UnsupportedModelError
-from alignlab.models.distributed import rank, sum_over_ranks, world_size
+from alignlab.models.distributed import over_ranks, rank, world_size
 from alignlab.models.modes import evaluating
 
 
@@ -67,7 +67,7 @@ def generate(
             new = output[:, input_ids.shape[1] :]
             written[torch.tensor(numbers, device=device), : new.shape[1]] = new + 1
             advance(len(numbers))
-    return [_response(row, set(stops)) for row in (sum_over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
+    return [_response(row, set(stops)) for row in (over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
 
 
 def generator_of(model: nn.Module) -> Any:

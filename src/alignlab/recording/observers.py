@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from alignlab.models.distributed import max_over_ranks, sum_over_ranks, world_size
+from alignlab.models.distributed import over_ranks, world_size
+from alignlab.neurons.fields import Merge
 from alignlab.recording.pieces import Piece, ProbeBatch
 from alignlab.recording.probes import Probe
-
-Merge = Literal["sum", "max"]
 
 
 @dataclass(frozen=True)
@@ -85,5 +84,4 @@ def merged(parts: Sequence[Mapping[str, Part]], device: torch.device) -> list[di
     """
     if world_size() == 1:
         return [{name: part.tensor for name, part in mine.items()} for mine in parts]
-    over_ranks = {"sum": sum_over_ranks, "max": max_over_ranks}
-    return [{name: over_ranks[part.merge](part.tensor.to(device)) for name, part in mine.items()} for mine in parts]
+    return [{name: over_ranks(part.tensor.to(device), part.merge) for name, part in mine.items()} for mine in parts]

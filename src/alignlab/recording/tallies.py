@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import Problem, did_you_mean, refuse_any
-from alignlab.neurons.fields import FIELDS, Axis, TensorField, smallest_dtype
+from alignlab.neurons.fields import FIELDS, NOTHING, Axis, TensorField, smallest_dtype
 from alignlab.recording.observers import Extent, Observer, Part
 from alignlab.recording.pieces import Piece
 
@@ -58,8 +58,7 @@ class Tally(Observer):
     def _empty(self, field: TensorField) -> Tensor:
         """The total of no token."""
         shape = field.shape(self.sizes)[1:]
-        nothing = -torch.inf if field.merge == "max" else 0
-        return torch.full(shape, nothing, dtype=self._added(field), device=self.device)
+        return torch.full(shape, NOTHING[field.merge], dtype=self._added(field), device=self.device)
 
     def _added(self, field: TensorField) -> torch.dtype:
         """The type in which it is added up."""
