@@ -19,6 +19,7 @@ import alignlab.analyze
 import alignlab.report
 import alignlab.train
 from alignlab.callbacks.neuron_tracker import NeuronTracker
+from alignlab.environment import differing_sources
 from alignlab.methods.base import AlignmentModule
 from alignlab.methods.supervised import SupervisedModule
 from alignlab.neurons import table
@@ -28,6 +29,7 @@ SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
     "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
 )  # fmt: skip
+MODELS = (("/home/one/model", "5bc1e80"), ("/home/two/model", "5bc1e80"), ("/home/one/model", "77f0a2c"))
 Verb = Callable[..., tuple[int, str, str]]
 
 
@@ -176,6 +178,13 @@ def test_edited_training_data_are_refused_and_the_fingerprint_stays(
     (tmp_path / "de.jsonl").write_bytes(before)
     assert verb("train", *own_data)[0] == 0
     assert results(tmp_path / "run") == whole
+
+
+def test_where_the_models_files_lie_is_no_part_of_what_a_run_is_made_from() -> None:
+    then, moved, updated = ({"model": {"source": source, "revision": revision}} for source, revision in MODELS)
+    assert differing_sources(then, moved, "run") == []
+    (problem,) = differing_sources(then, updated, "run")
+    assert "5bc1e80" in str(problem)
 
 
 def test_another_model_under_the_same_name_is_refused(verb: Verb, tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def read_environment(path: Path) -> dict[str, Any]:
 def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: str) -> list[Problem]:
     """What a run is made from now that it did not begin with: other training data, another probe, another model.
 
-    A fingerprint that the run did not write down, as earlier versions did not write all, is not compared.
+    A fingerprint that the run did not write down, as earlier versions did not write all, is not compared. Nor is the
+    model's source: that is the config's, and where its files lie is no part of what it is.
     """
     fix = "Restore what it began with, set run.folder to another folder, or overwrite=true to begin again."
     compared = {
@@ -57,13 +58,20 @@ def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: st
         "model": ("model.source", "the model's revision"),
         "model_fingerprint": ("model.source", "the weights of the model"),
     }
+    then, here = _revised(stored), _revised(now)
     return [
         Problem(
-            where, f"{what} changed since {run} began ({_short(stored[key])} then, {_short(now[key])} now)", "", fix
+            where, f"{what} changed since {run} began ({str(then[key])[:16]} then, {str(here[key])[:16]} now)", "", fix
         )
         for key, (where, what) in compared.items()
-        if key in stored and stored[key] != now[key]
+        if key in then and then[key] != here[key]
     ]
+
+
+def _revised(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """With the model's revision in place of its source and revision."""
+    model = provenance.get("model")
+    return {**provenance, "model": model.get("revision")} if isinstance(model, Mapping) else dict(provenance)
 
 
 def differing_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -75,10 +83,6 @@ def differing_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
         for name, version in then.items()
         if name in here and version != here[name]
     ]
-
-
-def _short(value: Any) -> str:
-    return str(value.get("revision") if isinstance(value, Mapping) else value)[:16]
 
 
 def _git_revision() -> str | None:

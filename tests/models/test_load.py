@@ -266,3 +266,8 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
     assert refusal(folder) == (
         f"model.source: {folder} has other shapes for lm_head.weight; expected those of its config.json."
     )
+
+
+def test_the_demo_model_is_known_by_its_name_and_not_by_where_it_lies() -> None:
+    model = LlamaForCausalLM.from_pretrained(DEMO_FOLDER)
+    assert identity(model) == ("builtin:demo", "")

@@ -195,6 +195,7 @@ def embedding_rows(model: nn.Module) -> int:
 
 
 def identity(model: nn.Module) -> tuple[str, str]:
-    """Name and revision of the model as transformers knows them, for the record."""
-    config = model.config
-    return str(config.name_or_path), str(getattr(config, "_commit_hash", None) or "")  # type: ignore[union-attr]
+    """Name and revision of the model as transformers knows them, for the record; of the demo, its name here."""
+    name = str(model.config.name_or_path)  # type: ignore[union-attr]
+    revision = getattr(model.config, "_commit_hash", None) or ""
+    return DEMO if name == str(DEMO_FOLDER) else name, str(revision)
