@@ -96,12 +96,11 @@ def send(first: int, number: int) -> None:
     if number == signal.SIGKILL:
         os.kill(first, number)
         return
-    sender = os.fork()  # from outside: what a loader's workers get from their own parent ends them
-    if not sender:
-        os.setpgid(0, 0)
-        os.killpg(first, number)
-        os._exit(0)
-    os.waitpid(sender, 0)
+    # From outside: what a loader's workers get from their own parent ends them. And without Python's hooks of a fork,
+    # in which a handler that raises is not heard.
+    sender = os.posix_spawnp("kill", ["kill", f"-{int(number)}", "--", f"-{first}"], os.environ)
+    with suppress(ChildProcessError):
+        os.waitpid(sender, 0)
 
 
 def fork_child(folder: Path, verb: str, see: Callable[[str], None], rank: int, ranks: int, port: int) -> int:

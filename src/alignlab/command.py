@@ -96,7 +96,7 @@ def run_command(
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         done = f" {stopped.done}" if stopped.done else ""
         console.complain(f"\nStopped by {stopped.signal.name}{done}. The same command goes on from what is done.")
-        _leave()
+        _leave(wait=False)
         return stopped.status
     except RuntimeError as error:
         if not _is_loss_of_a_rank(error):
@@ -117,12 +117,12 @@ def _is_loss_of_a_rank(error: RuntimeError) -> bool:
     return is_loss_of_a_rank(error)
 
 
-def _leave() -> None:
+def _leave(*, wait: bool = True) -> None:
     """Part from the other ranks; there are none where nothing has imported what connects them."""
     if "alignlab.models.distributed" in sys.modules:
         from alignlab.models.distributed import leave
 
-        leave()
+        leave(wait=wait)
 
 
 def end(status: int) -> NoReturn:

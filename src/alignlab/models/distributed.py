@@ -96,17 +96,20 @@ def join() -> None:
             return
 
 
-def leave() -> None:
+def leave(*, wait: bool = True) -> None:
     """Part from the ranks that `join` connected, before the process ends; else nothing.
 
     A process that ends while connected may be aborted by its own threads. And torchrun ends all ranks with the first:
-    so they wait for each other, lest rank zero, who says why, is cut short by one who does not.
+    so they wait for each other, lest rank zero, who says why, is cut short by one who does not. One that has been
+    stopped has said so, and does not wait for ranks that may be waiting for it.
     """
     if not _joined or not distributed.is_initialized():
         return
-    # A rank that does not come has ended in its own way, with its own message.
-    with suppress(RuntimeError):
-        distributed.monitored_barrier(_joined.pop(), timeout=_PARTING_TIME)
+    together = _joined.pop()
+    if wait:
+        # A rank that does not come has ended in its own way, with its own message.
+        with suppress(RuntimeError):
+            distributed.monitored_barrier(together, timeout=_PARTING_TIME)
     distributed.destroy_process_group()
 
 
