@@ -104,6 +104,27 @@ def test_after_the_last_step_the_run_is_finished_with_its_snapshot(tmp_path: Pat
     assert run.finished.is_file()
 
 
+def test_after_the_training_the_handlers_are_those_of_before_it(tmp_path: Path) -> None:
+    """And none of Lightning's, of which the one for SIGTERM would wait for the other ranks."""
+    code = STOP_AT.replace(
+        "sys.exit(alignlab.train.main(sys.argv[5:]))",
+        "from alignlab import training_run\n"
+        "own_end = training_run.end_run\n"
+        "def end_run(*arguments):\n"
+        "    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):\n"
+        "        print(name, signal.getsignal(getattr(signal, name)).__module__)\n"
+        "    own_end(*arguments)\n"
+        "training_run.end_run = end_run\n"
+        "sys.exit(alignlab.train.main(sys.argv[5:]))",
+    )
+    command = [sys.executable, "-c", code, "never", "0", "SIGTERM", "1", *ARGUMENTS, "trainer.max_steps=1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        assert f"{name} alignlab.signals" in done.stdout
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "step", 2, "SIGINT", times=2)
     assert done.returncode == 130, done.stderr

@@ -65,7 +65,9 @@ class StopOnSignal(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
         self._trainer = trainer
-        # Here, behind Lightning's own: its handlers would broadcast from within whatever the process is doing.
+        # In place of Lightning's own, which would broadcast from within whatever the process is doing, and which would
+        # else be those of before to whom ours give way at the end.
+        trainer._signal_connector.teardown()
         self._stack.enter_context(handled(self._note))
         if (number := asked_to_stop()) is not None:  # and yet here: Python has dropped what it raised
             raise Stopped(number)
