@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import alignlab.analyze
 import alignlab.report
 import alignlab.train
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.environment import differing_sources
+from alignlab.errors import InputError
 from alignlab.methods.base import AlignmentModule
 from alignlab.methods.supervised import SupervisedModule
 from alignlab.neurons import table
@@ -263,6 +265,53 @@ def test_a_damaged_snapshot_is_named_and_refused(verb: Verb, run: Path, damage: 
         assert status == 2, name
         assert "step-000000.safetensors" in complaint
     assert files(run) == stored
+
+
+def test_a_snapshot_under_another_steps_name_is_refused(verb: Verb, run: Path) -> None:
+    shutil.copy(run / "neurons/step-000000.safetensors", run / "neurons/step-000002.safetensors")
+    for name in ("analyze", "report"):
+        status, _, complaint = verb(name, "run=run")
+        assert status == 2, name
+        assert "step-000002.safetensors: it holds the counts of step 0" in complaint
+    with pytest.raises(InputError, match="it holds the counts of step 0"):
+        alignlab.load_run(run)
+
+
+def test_a_config_that_lost_its_end_gives_no_other_classification(verb: Verb, run: Path) -> None:
+    whole = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(whole[: whole.index("identifier:")], encoding="utf-8")
+    for name, argv in (("analyze", "run=run"), ("report", "run=run")):
+        status, _, complaint = verb(name, argv)
+        assert status == 2, name
+        assert "config.yaml: it is not as it was written" in complaint
+    with pytest.raises(InputError, match="it is not as it was written"):
+        alignlab.load_run(run)
+
+
+def test_resamples_under_another_name_are_drawn_again(verb: Verb, run: Path) -> None:
+    asked = ("run=run", "intervals=ends", "resamples=4")
+    assert verb("analyze", *asked, "folder=one")[0] == 0
+    kept: dict[str, list[Path]] = {}
+    for path in sorted((run / "analysis/cache").iterdir()):
+        with safe_open(path, framework="pt") as file:
+            shapes = str(sorted((name, file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
+        kept.setdefault(shapes, []).append(path)
+    group = max(kept.values(), key=len)
+    assert len(group) > 1
+    contents = [path.read_bytes() for path in group]
+    for path, content in zip(group, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    status, _, complaint = verb("analyze", *asked, "folder=two")
+    assert status == 0
+    assert "drawn again" in complaint
+    tables = [(run.parent / name / "table.csv").read_bytes() for name in ("one", "two")]
+    assert tables[0] == tables[1]
+
+
+def test_a_dry_run_says_that_overwrite_removes_a_run(verb: Verb, run: Path) -> None:
+    status, _, complaint = verb("train", "run.folder=run", "seed=4", "overwrite=true", "dry_run=true")
+    assert status == 0
+    assert "overwrite=true removes the run" in complaint
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "changed"])

@@ -198,6 +198,9 @@ def test_a_damaged_config_is_refused_unless_the_run_is_replaced(run: RunFolder, 
     if overwrite:
         assert run.start(changed(), resume="auto", overwrite=True) == "new"
         return
+    assert refusal(run, changed()).startswith(f"{run.config}: it is not as it was written, or damaged; expected")
+    # As earlier versions began a run, without a checksum of its config.
+    (run.path / "manifest.json").write_text('{"kind": "run", "files": {}, "state": "begun"}', encoding="utf-8")
     message = refusal(run, changed())
     assert message.startswith(f"{run.config}: it is not the config of a run; expected that of this run.")
 
@@ -390,8 +393,23 @@ def test_a_folder_with_somebody_elses_half_file_is_no_new_folder(tmp_path: Path)
 def test_a_stored_config_without_a_tracker_expects_the_first_and_the_last_snapshot(
     run: RunFolder, tracker: Any
 ) -> None:
-    run.config.write_text(yaml.safe_dump({"tracker": tracker}), encoding="utf-8")
+    run.begin(yaml.safe_dump({"tracker": tracker}))
+    assert run.stored_config() == {"tracker": tracker}
     assert run.snapshot_steps_expected() == [0]
+
+
+def test_a_config_that_is_not_as_it_was_written_is_refused(run: RunFolder) -> None:
+    run.begin("seed: 1\nidentifier:\n  top_rate: 0.1\n")
+    assert run.stored_config()["seed"] == 1
+    run.config.write_text("seed: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"config\.yaml: it is not as it was written"):
+        run.stored_config()
+
+
+def test_a_link_that_leads_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to("nowhere")
+    with pytest.raises(InputError, match="a link that leads to nothing"):
+        check_writable(tmp_path / "run")
 
 
 def test_a_lock_that_is_a_link_is_refused_and_not_followed(run: RunFolder, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ _THE_MACHINES = frozenset(
     (
         errno.EACCES,
         errno.EDQUOT,
+        errno.EEXIST,
         errno.EFBIG,
         errno.EIO,
         errno.EISDIR,

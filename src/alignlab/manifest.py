@@ -127,6 +127,11 @@ def checksum(file: Path) -> str:
     return digest.hexdigest()
 
 
+def checksum_of(written: bytes) -> str:
+    """The same of bytes."""
+    return xxhash.xxh3_128_hexdigest(written)
+
+
 def remove_listed(folder: Path) -> None:
     """Remove the files that alignlab wrote in a folder, then their list, and the folders that are empty by then."""
     for name in _listed(folder):

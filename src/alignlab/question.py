@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
@@ -151,8 +150,7 @@ class AnalyzeConfig(AnalyzeOptions):
     def _precision(self) -> PrecisionName:
         if self.precision is not None or self.run is None:
             return self.precision or "32-true"
-        config = yaml.safe_load(RunFolder(Path(self.run).expanduser()).config.read_text(encoding="utf-8"))
-        trainer = config.get("trainer") if isinstance(config, dict) else None
+        trainer = RunFolder(Path(self.run).expanduser()).stored_config().get("trainer")
         trained_in = trainer.get("precision") if isinstance(trainer, dict) else None
         name = precision_name(trained_in)
         if name is None:

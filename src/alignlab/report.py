@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from alignlab import analyze, console
 from alignlab.command import end, run_command
 from alignlab.config import load
@@ -88,7 +86,7 @@ def dashboard(folder: str, page: PageRun) -> str:
     stored = RunFolder(Path(folder).expanduser()).config
     if not stored.is_file():
         raise InputError(Problem("workspace", f"{stored} is not there", "the config of a run, with its W&B project"))
-    project = yaml.safe_load(stored.read_text(encoding="utf-8")).get("wandb", {})
+    project = RunFolder(Path(folder).expanduser()).stored_config().get("wandb", {})
     check_settings({"wandb": project}, ())
     codes = [language.code for language in page.languages]
     from alignlab.reporting.workspace import save_workspace

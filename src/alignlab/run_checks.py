@@ -12,7 +12,7 @@ from alignlab.environment import differing_sources, differing_versions, environm
 from alignlab.errors import InputError, Problem
 from alignlab.manifest import verify
 from alignlab.marks import is_ours
-from alignlab.neurons.counts_file import read_header
+from alignlab.neurons.counts_file import check_step
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
 from alignlab.runs import RunFolder, step_name, step_of
@@ -59,7 +59,7 @@ def faults_of_finished(folder: RunFolder) -> list[str]:
             faults.append(f"{folder.neurons / step_name(step)}.safetensors: there is no such file")
     for path in folder.snapshots():
         try:
-            read_header(path)
+            check_step(path, step_of(path))
         except InputError as error:
             faults += [str(problem) for problem in error.problems]
     steps = folder.checkpoint_steps()

@@ -19,7 +19,7 @@ import yaml
 from alignlab.atomic import name_being_written, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
-from alignlab.manifest import NAME, remove_listed, stranger_problem, strangers
+from alignlab.manifest import NAME, checksum_of, remove_listed, stranger_problem, strangers, verify
 from alignlab.marks import is_ours
 from alignlab.redaction import comparable
 
@@ -28,7 +28,7 @@ IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "tr
 Start = Literal["new", "continue", "finished"]
 
 _LOCK = ".lock"
-_STEP = r"step-(\d{6}|[1-9]\d{6,})"
+_STEP = r"step-([0-9]{6}|[1-9][0-9]{6,})"
 _SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|responses\.jsonl)|responses\.jsonl")
 _CHECKPOINT = re.compile(_STEP)
 # What W&B, and what alignlab for it, puts into the folder `wandb`.
@@ -111,7 +111,7 @@ class RunFolder:
         if overwrite or self._state() == "clearing" or not self._is_begun():
             self._check_clearable()
             return "new"
-        old = self._stored_config()
+        old = self.stored_config()
         different = differences(comparable(old), comparable(yaml.safe_load(document)), ignore=IGNORED)
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
@@ -151,7 +151,9 @@ class RunFolder:
 
     def begin(self, document: str) -> None:
         """Write down that a run of this config begins, in a folder that `clear` has made ready."""
-        write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "begun"}) + "\n")
+        written = document.encode()
+        files = {self.config.name: {"bytes": len(written), "xxh3_128": checksum_of(written)}}
+        write_text(self._mark, json.dumps({"kind": "run", "files": files, "state": "begun"}) + "\n")
         write_text(self.config, document)
 
     def clear(self) -> None:
@@ -259,8 +261,12 @@ class RunFolder:
         """Whether there is anything that a new start would lose: a snapshot, a checkpoint, or the word of an end."""
         return bool(self.snapshots() or self.checkpoint_steps() or self.finished.exists())
 
-    def _stored_config(self) -> dict[str, Any]:
+    def stored_config(self) -> dict[str, Any]:
+        """The config that the run began with. Raises InputError where it is missing, or not as it was written."""
         fix = "Restore it from a copy, or set run.folder to another folder."
+        if self.config.is_file() and self._mark.is_file() and self.config.name in "".join(verify(self.path)):
+            found = "it is not as it was written, or damaged"
+            raise InputError(Problem(str(self.config), found, "the config of this run", fix))
         try:
             old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -275,7 +281,7 @@ class RunFolder:
         """The steps whose snapshots have to be there by now, as far as the stored config tells: at least step 0."""
         last = max((step_of(path) for path in self.snapshots()), default=0)
         try:
-            tracker = self._stored_config().get("tracker")
+            tracker = self.stored_config().get("tracker")
         except InputError:  # tracked in somebody's own script
             tracker = None
         every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
@@ -332,6 +338,9 @@ def check_writable(path: Path, where: str = "run.folder") -> None:
 
     where: the config key that names it.
     """
+    if path.is_symlink() and not path.exists():
+        found, fix = f"{path} is a link that leads to nothing", f"Set {where} to another folder."
+        raise InputError(Problem(where, found, "a folder, or nothing yet", fix))
     folder = path
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

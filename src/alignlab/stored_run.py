@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from alignlab.analysis.records import snapshots_of
 from alignlab.analyze import base_of
@@ -82,8 +81,8 @@ class StoredRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config of the run, as plain containers; empty for one that was tracked in somebody's own script."""
-        path = RunFolder(self.folder).config
-        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        run = RunFolder(self.folder)
+        return run.stored_config() if run.config.is_file() else {}
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -75,6 +75,8 @@ def decide(plan: RunPlan, document: str, held: ExitStack) -> Start:
         folder.check_ours()  # before the lock, which would leave a file in somebody else's folder
         if not config.dry_run:
             held.enter_context(folder.locked())
+        if config.dry_run and config.overwrite and (folder.snapshots() or folder.checkpoint_steps()):
+            console.complain(f"note: overwrite=true removes the run that is in {folder.path}")
         try:
             return folder.start(document, resume=config.resume, overwrite=config.overwrite)
         except InputError as error:

@@ -9,6 +9,7 @@ import pytest
 
 from alignlab.config import load
 from alignlab.errors import InputError
+from alignlab.options import TrainConfig
 
 
 @pytest.fixture
@@ -20,6 +21,19 @@ def told(here: Path, root: type):
         return str(caught.value)
 
     return run
+
+
+def test_long_hexadecimal_numbers_are_text() -> None:
+    for prefix, digit in (("0x", "f"), ("0o", "7"), ("", "9")):
+        with pytest.raises(InputError, match="seed"):
+            load(TrainConfig, [f"seed={prefix}{digit * 6000}"])
+
+
+def test_a_chain_of_base_files_has_an_end(tmp_path: Path) -> None:
+    for number in range(1200):
+        (tmp_path / f"c{number}.yaml").write_text(f"base: c{number + 1}.yaml\nseed: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="more than 100 files lead from one to the next"):
+        load(TrainConfig, [f"config={tmp_path / 'c0.yaml'}"])
 
 
 def test_aliases_that_multiply(told) -> None:

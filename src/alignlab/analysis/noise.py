@@ -57,7 +57,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Kept:
-    """Tensors in a file whose name tells what they were made from."""
+    """Tensors in a file whose name, which it holds too, tells what they were made from."""
 
     path: Path
 
@@ -67,13 +67,16 @@ class Kept:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                return read_checked(self.path, file)
+                tensors, own = read_checked(self.path, file), (file.metadata() or {}).get("key") == self.path.stem
         except (SafetensorError, InputError):
-            console.complain(f"note: {self.path} was damaged after it was written; what it held is drawn again.")
-            return None
+            own = False
+        if own:
+            return tensors
+        console.complain(f"note: {self.path} is damaged, or another file; what it held is drawn again.")
+        return None
 
     def write(self, tensors: dict[str, Tensor]) -> None:
-        save_checked(self.path, tensors, {"format": "alignlab-resamples"})
+        save_checked(self.path, tensors, {"format": "alignlab-resamples", "key": self.path.stem})
 
 
 @dataclass(frozen=True)

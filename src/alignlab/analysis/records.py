@@ -12,7 +12,7 @@ from alignlab.analysis.options import CountsFormat
 from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.counts_file import read_header
+from alignlab.neurons.counts_file import check_step
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.subset import subset
 from alignlab.redaction import hide
@@ -54,9 +54,14 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
         problems.append(Problem(f"{run.neurons / step_name(0)}.safetensors", found, expected, fix))
     elif missing:
         console.complain(f"note: {folder} lacks the snapshots of steps {', '.join(map(str, missing))}")
+    try:
+        if run.config.is_file():
+            run.stored_config()
+    except InputError as error:
+        problems += error.problems
     for path in paths:
         try:
-            read_header(path)
+            check_step(path, step_of(path))
         except InputError as error:
             problems += error.problems
     refuse_any(problems)

@@ -25,7 +25,10 @@ _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|I
 _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "null": (r"~|null|Null|NULL|", lambda text: None),
     "bool": (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
-    "int": (r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+", lambda text: int(text, 0 if text[1:2] in "ox" else 10)),
+    "int": (
+        r"[-+]?[0-9]{1,4000}|0o[0-7]{1,3000}|0x[0-9a-fA-F]{1,3000}",
+        lambda text: int(text, 0 if text[1:2] in "ox" else 10),
+    ),
     "float": (_FLOAT, lambda text: float(re.sub(r"\.(?=[inIN])", "", text))),
     "str": (r"(?s:.*)", str),
 }

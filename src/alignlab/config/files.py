@@ -15,6 +15,7 @@ from .documents import COMMAND_LINE, Node, read
 from .schema import show
 
 _SUFFIX = ".yaml"
+_MOST_FILES = 100  # of a chain of base files
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -82,6 +83,10 @@ class Sources:
         elif path in chain:
             circle = " -> ".join(_display(step) for step in (*chain[chain.index(path) :], path))
             self.refuse(where, f"the base files go in a circle: {circle}", fix="Take one 'base:' out.")
+        elif len(chain) == _MOST_FILES:
+            self.refuse(
+                where, f"more than {_MOST_FILES} files lead from one to the next", fix="Put their keys into fewer."
+            )
         elif path not in self.seen:
             self.seen.add(path)
             self.read_file(path, (*chain, path))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alignlab.checksums import read_checked
+from alignlab.errors import InputError, Problem
 from alignlab.neurons.fields import FIELDS
 from alignlab.neurons.headed_file import HeadedFormat
 
@@ -54,6 +55,13 @@ def read_header(path: Path | str) -> CountsHeader:
     """
     with COUNTS.opened(Path(path)) as (file, header):
         return CountsHeader(**header, shape=tuple(file.get_slice("firings").get_shape()))
+
+
+def check_step(path: Path, step: int) -> None:
+    """Refuse a file of counts whose header is damaged, or that is of another step. Raises InputError."""
+    if (own := read_header(path).step) not in {step, None}:
+        fix = "Give the file its own name back, or restore it from a copy."
+        raise InputError(Problem(str(path), f"it holds the counts of step {own}", f"those of step {step}", fix))
 
 
 def read_counts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
