@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import alignlab.analyze
+
 END = """
 import atexit, sys, threading, time
 from alignlab.console import BACKGROUND
@@ -69,3 +71,8 @@ def test_a_rank_that_loses_another_says_so_and_a_bug_keeps_its_traceback(what: s
     assert ranks[0].returncode == 1
     assert ("Traceback" in said) == (what == "bug")
     assert ("Another rank has ended" in said) == (what == "loss")
+
+
+def test_a_home_that_nobody_has_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert alignlab.analyze.main(["run=~nobodyofthisname/run"]) == 2
+    assert "there is no such user" in capsys.readouterr().err

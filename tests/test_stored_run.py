@@ -12,7 +12,9 @@ import torch
 
 import alignlab
 import alignlab.train
-from alignlab.stored_run import StoredRun
+from alignlab.errors import InputError
+from alignlab.neurons import ActivationCounts
+from alignlab.stored_run import StoredRun, load_run
 
 SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
@@ -86,3 +88,15 @@ def test_the_readmes_lines(
     said = capsys.readouterr().out
     assert said.startswith("Run 'demo' of builtin:demo, in runs/demo\n")
     assert "'zh': " in said
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a,b\n1,2\n1,2,3,4\n", b""])
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    counts = torch.tensor([[[[9, 1, 5]]], [[[2, 1, 5]]]])
+    tokens = torch.tensor([[10], [5]])
+    ActivationCounts(("en", "de"), counts, tokens, tokens, "mlp.act", "all", step=0).save(
+        tmp_path / "neurons/step-000000.safetensors"
+    )
+    (tmp_path / "neurons.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"neurons\.csv: it cannot be read"):
+        load_run(tmp_path).table  # noqa: B018

@@ -100,6 +100,11 @@ def run_command(
         _leave(wait=False)
         return stopped.status
     except RuntimeError as error:
+        if str(error) == "Could not determine home directory.":  # what pathlib makes of ~name/folder
+            found = "a path begins with ~ and a name, and there is no such user"
+            console.complain(f"\n{Problem('command line', found, 'a path, or ~/ for your own folder')}")
+            _leave()
+            return 2
         if not _is_loss_of_a_rank(error):
             raise
         console.complain(

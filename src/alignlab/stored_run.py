@@ -139,8 +139,13 @@ def load_run(folder: Path | str) -> StoredRun:
 def _frame(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(Problem(str(path), "there is no such file", "a table that the run has written"))
-    # Only empty cells are missing: `na` is a language.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    try:
+        # Only empty cells are missing: `na` is a language.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except ValueError as error:  # of bytes that are no UTF-8, and of rows that do not fit
+        raise InputError(
+            Problem(str(path), f"it cannot be read ({error})", "a table that the run has written")
+        ) from error
 
 
 def _some(steps: tuple[int, ...]) -> str:
