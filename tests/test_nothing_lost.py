@@ -269,8 +269,8 @@ def test_a_damaged_snapshot_is_named_and_refused(verb: Verb, run: Path, damage: 
 
 def test_a_snapshot_under_another_steps_name_is_refused(verb: Verb, run: Path) -> None:
     shutil.copy(run / "neurons/step-000000.safetensors", run / "neurons/step-000002.safetensors")
-    for name in ("analyze", "report"):
-        status, _, complaint = verb(name, "run=run")
+    for name, argv in (("analyze", "run=run"), ("report", "run=run"), ("train", "run.folder=run")):
+        status, _, complaint = verb(name, argv)
         assert status == 2, name
         assert "step-000002.safetensors: it holds the counts of step 0" in complaint
     with pytest.raises(InputError, match="it holds the counts of step 0"):

@@ -12,6 +12,7 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import stranger_problem
 from alignlab.marks import is_ours
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_file import check_step
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.table import collect_csv, csv_text, write_csv
 from alignlab.recording.probes import Probe, PromptProbe
@@ -107,8 +108,9 @@ class TrackerFiles:
             _tell_rewritten(self.whole_table, before)
 
     def _load(self, step: int, probe: Probe | PromptProbe) -> ActivationCounts:
-        """A snapshot of this run's. Raises InputError for one that is damaged, or of another probe or site."""
+        """A snapshot of this run's. Raises InputError for one that is damaged, or of another step, probe or site."""
         path = self.counts(step)
+        check_step(path, step)
         counts = ActivationCounts.load(path)
         if counts.data_fingerprint != recall(probe, self.neurons, step).fingerprint:
             fix = "Counts on different text cannot be compared: give the same texts, or another folder."
