@@ -586,3 +586,9 @@ def test_the_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatc
         assert partial.name.startswith("a.safetensors.")
         assert partial.suffix == ".partial"
         assert rest == ["replace", tmp_path]
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "counts.safetensors")
+    with pytest.raises(InputError, match="it is no file"):
+        ActivationCounts.load(tmp_path / "counts.safetensors")

@@ -40,7 +40,8 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
     """The snapshots of a run, in the order of their steps. Raises InputError where there are none, or torn ones."""
     run = RunFolder(folder)
     if not folder.is_dir():
-        raise InputError(Problem(f"run ({folder})", "there is no such folder", "the folder of a run", nearest(folder)))
+        found, fix = ("it is a file", "") if folder.exists() else ("there is no such folder", nearest(folder))
+        raise InputError(Problem(f"run ({folder})", found, "the folder of a run", fix))
     paths = run.snapshots()
     if not paths:
         expected = f"snapshots as {run.neurons}/step-000000.safetensors"

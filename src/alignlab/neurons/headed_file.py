@@ -61,6 +61,8 @@ class HeadedFormat:
         Raises InputError when the file is missing, truncated, of another format or version, or when its header is not
         the one that was written. Of the tensors only the names are looked at.
         """
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(Problem(f"{path}", "it is no file", f"a whole file of {self.what}"))
         with (
             reading(path, "safetensors", f"a whole file of {self.what}", (SafetensorError, OSError)),
             safe_open(path, framework="pt") as file,
