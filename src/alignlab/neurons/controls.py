@@ -6,6 +6,8 @@ changes less whatever they do. The matched control is the fair one.
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 
 from alignlab.errors import InputError, Problem, refuse_any
@@ -40,14 +42,28 @@ def matched_control(target: Bools, free: Bools, p: Floats, seed: int, name: str,
     control = np.zeros_like(target)
     for layer in range(len(target)):
         candidates = np.flatnonzero(free[layer])
-        candidates = candidates[np.argsort(p[layer, candidates], kind="stable")]
-        for wanted in p[layer, random.permutation(np.flatnonzero(target[layer]))]:
-            # Stable, so that of equally near ones the first comes first.
-            near = np.argsort(np.abs(p[layer, candidates] - wanted), kind="stable")[:among]
-            chosen = near[random.integers(len(near)) if among > 1 else 0]
-            control[layer, candidates[chosen]] = True
-            candidates = np.delete(candidates, chosen)
+        candidates = candidates[np.argsort(p[layer, candidates], kind="stable")].tolist()
+        values = p[layer, candidates].tolist()
+        for wanted in p[layer, random.permutation(np.flatnonzero(target[layer]))].tolist():
+            at = _nearest(values, wanted, among)
+            chosen = at[int(random.integers(len(at)))] if among > 1 else at[0]
+            control[layer, candidates.pop(chosen)] = True
+            values.pop(chosen)
     return control
+
+
+def _nearest(values: list[float], wanted: float, count: int) -> list[int]:
+    """Where the `count` values nearest to `wanted` are in an ascending list, nearest first."""
+    low = bisect.bisect_left(values, wanted) - 1
+    # Of a run of equal values below, the first has the lowest index and comes first.
+    below: list[int] = []
+    while low >= 0 and len(below) < count:
+        start = bisect.bisect_left(values, values[low])
+        below += range(start, min(low + 1, start + count - len(below)))
+        low = start - 1
+    high = bisect.bisect_left(values, wanted)
+    near = [*below, *range(high, min(high + count, len(values)))]
+    return sorted(near, key=lambda i: (abs(values[i] - wanted), i))[:count]
 
 
 def _check_room(target: Bools, free: Bools, name: str) -> None:

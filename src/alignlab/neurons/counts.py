@@ -113,7 +113,12 @@ class ActivationCounts:
 
         Numerators and denominators are summed over the shards before the one division. 0 where no token was counted.
         """
-        return self.totals() / self.language_tokens().clamp(min=1).double()[:, None, None]
+        # A language at a time: the totals of all would take as much memory as the probabilities themselves.
+        probabilities = np.empty((len(self.languages), *self.shape[2:]))
+        for language, tokens in enumerate(self.language_tokens().tolist()):
+            total = np.add.reduce(as_array(self.firings[language]), axis=0, dtype=np.int64)
+            np.divide(total, max(tokens, 1), out=probabilities[language])
+        return torch.from_numpy(probabilities)
 
     def losses(self) -> Tensor | None:
         """Mean negative log-likelihood of each language, (G,) float64 in nats a token; NaN where no token was counted.
