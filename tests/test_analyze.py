@@ -83,7 +83,7 @@ def test_with_its_own_settings_a_run_gives_the_trackers_numbers(command: Command
 
 def test_another_identifier_and_the_same_folder_for_the_same_question(command: Command, run: Path) -> None:
     for _ in range(2):
-        assert command(f"run={run}", "identifier.name=lape", "languages=[sw,en,de]", "shards=[0,2]")[0] == 0
+        assert command(f"run={run}", "identifier.name=lape", "classify_languages=[sw,en,de]", "shards=[0,2]")[0] == 0
     assert command(f"run={run}", "identifier.name=lape", "identifier.bar=0.9")[0] == 0
     folders = sorted((run / "analysis").iterdir())
     assert len(folders) == 2
@@ -116,11 +116,39 @@ def test_another_identifier_and_the_same_folder_for_the_same_question(command: C
     assert float(row["value"]) == int(owned.sum())
 
 
+def test_languages_that_are_shown_keep_the_numbers_of_all(command: Command, run: Path, tmp_path: Path) -> None:
+    """The overlap of two languages depends on which others there are: to show two is not to classify on two."""
+    for folder, argument in (
+        ("all", []),
+        ("shown", ["show_languages=[de,en]"]),
+        ("two", ["classify_languages=[de,en]"]),
+    ):
+        status, printed, _ = command(f"run={run}", f"folder={folder}", *argument)
+        assert status == 0
+    whole, shown, two = (rows(tmp_path / folder / "table.csv") for folder in ("all", "shown", "two"))
+    hidden = {"zh", "sw"}
+    assert shown == [row for row in whole if not {row["language"], row["other"]} & hidden]
+    assert {row["language"] for row in shown} == {"", "de", "en"}
+    assert {row["classified_on"] for row in shown} == {""}
+    assert {row["classified_on"] for row in two} == {"de en"}
+    assert "note: classified on de en alone" in printed
+    counted = [row["value"] for row in shown if row["language"] == "de" and row["kind"] == "related"]
+    assert counted != [row["value"] for row in two if row["language"] == "de" and row["kind"] == "related"]
+
+
+def test_another_reference_is_another_group(command: Command, run: Path, tmp_path: Path) -> None:
+    assert command(f"run={run}", "folder=out", "reference=sw")[0] == 0
+    table = rows(tmp_path / "out/table.csv", analysis="losses", since="", since_before="", step="4")
+    loss = {row["language"] or row["group"]: float(row["value"]) for row in table}
+    assert loss["reference"] == loss["sw"]
+    assert loss["unseen"] == loss["en"]  # zh and de are in training
+
+
 def test_published_counts_need_no_model_and_no_run(command: Command, run: Path, tmp_path: Path) -> None:
     counts = ActivationCounts.load(run / "neurons/step-000004.safetensors")
     save_ternary_counts(counts, tmp_path / "published", "train.mistral-7b")
     status, printed, _ = command(
-        "counts=published", "counts_format=ternary", "languages=[en,zh,de,sw]", "trained=[zh,de]",
+        "counts=published", "counts_format=ternary", "classify_languages=[en,zh,de,sw]", "trained=[zh,de]",
         "identifier.top_rate=0.05", "folder=out",
     )  # fmt: skip
     assert status == 0
@@ -149,7 +177,7 @@ def test_the_noise_of_published_differences_is_told_in_a_line(command: Command, 
             content = {"total_tokens": 10 if start == "" else 2, "over_zero": torch.tensor([over])}
             torch.save(content, tmp_path / f"{start}activation.{name}.x.pt")
     status, printed, errors = command(
-        "counts=.", "counts_format=ternary", "languages=[en,de]", "identifier.top_rate=0.5"
+        "counts=.", "counts_format=ternary", "classify_languages=[en,de]", "identifier.top_rate=0.5"
     )
     assert (status, errors) == (0, "")
     assert "note: .: of 4 counts of the response, full text minus prompt, 1 are negative and set to 0" in printed
@@ -228,7 +256,9 @@ def test_every_torn_snapshot_is_named_before_any_is_asked(command: Command, run:
         (["counts=.", "counts_format=lapse"], "Did you mean 'lape'?"),
         (["run=.", "analyses=[kind]"], "Did you mean 'kinds'?"),
         (["run=.", "neurons=[3-4]"], "layers and neurons from 0, such as ['3.127', '0.5']"),
-        (["run={run}", "languages=[en,xx]"], "languages: 'xx' is not among the languages counted; expected some of: "),
+        (["run={run}", "languages=[en]"], "Did you mean 'show_languages' or 'classify_languages'?"),
+        (["run={run}", "classify_languages=[en,xx]"], "classify_languages: 'xx' is not among the languages counted"),
+        (["run={run}", "show_languages=[en,xx]"], "show_languages: 'xx' is not among the languages classified"),
         (["run={run}", "shards=[3]"], "shards: there is no shard 3; expected numbers from 0 to 2."),
         (["run={run}", "identifier.top_rat=0.1"], "Did you mean 'identifier.top_rate'?"),
         (

@@ -59,7 +59,11 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
     ]
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [f"step-{s:06d}" for s in steps[1:]]
     assert printed.index("Plan of demo") < printed.index("Neurons at step 0") < printed.index("Neurons at step 6")
-    for text in ("trained: mean a language of de zh", "unseen (no training prompts): of en sw", str(Path("runs/demo"))):
+    for text in (
+        "trained: mean a language of de zh; reference: en",
+        "unseen (no prompts in training): of sw",
+        str(Path("runs/demo")),
+    ):
         assert text in printed
     losses = {
         int(row["step"]): float(row["value"]) for row in rows(folder / "metrics.csv") if row["key"] == "train/loss"

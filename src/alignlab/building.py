@@ -83,6 +83,7 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         overwrite=True,  # what the run folder holds has been decided on before
         abandonable=stopping.abandonable,
         trained=plan.trained_languages,
+        reference=config.reference or "",
         identifier=identifier_of(config.identifier),
         loss=config.tracker.loss,
         statistics=config.tracker.statistics,

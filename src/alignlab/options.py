@@ -17,6 +17,7 @@ from alignlab.reporting.options import WandbOptions
 from alignlab.trainer_options import TrainerOptions
 
 MOST_RUNS = 4
+REFERENCE_MEANING = "language that the others are aligned to, neither trained nor unseen; null: as the counts say"
 _LONGEST = 255  # bytes of a name, on every usual file system
 
 
@@ -74,6 +75,9 @@ class TrainConfig(Options):
     overwrite: bool = option(False, "replace a run that is in the folder")
     seed: int = option(0, "of the order of examples, the adapters' start and the dropout", ge=0, lt=2**32)
     run: RunConfig = section(RunConfig, "where the run is kept")
+    reference: str | None = option(
+        "en", "language that the others are to be aligned to, neither trained nor unseen in tables; null for none"
+    )
     model: ModelOptions = section(ModelOptions, "which model is fine-tuned")
     data: DataConfig = section(DataConfig, "what is trained on")
     method: MethodOptions = section(QuestionTranslationOptions, "how it is trained")
@@ -91,6 +95,7 @@ class ReportConfig(Options):
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run")
     runs: list[str] = option([], "folders of up to four runs, side by side")
+    reference: str | None = option(None, REFERENCE_MEANING)
     intervals: Literal["none", "ends", "all"] = option(
         "ends", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
     )
@@ -132,9 +137,17 @@ class AnalyzeOptions(Options):
     counts: str | None = option(None, "file of counts, or folder of published ones")
     counts_format: CountsFormat = option("alignlab", "who wrote `counts`")
     counts_tag: str | None = option(None, "part of the names of published files after the code; null where all agree")
-    languages: list[str] | None = option(None, "languages to compare, by name; null takes all")
+    show_languages: list[str] | None = option(
+        None, "languages that tables and page show, of those that are classified; no number changes; null shows all"
+    )
+    classify_languages: list[str] | None = option(
+        None,
+        "languages on which neurons are classified, as if no other had been counted; null takes all. Of published "
+        "counts the codes in the names of their files",
+    )
     shards: list[int] | None = option(None, "groups of documents to count, by number from 0; null takes all")
     trained: list[str] | None = option(None, "languages in training; null takes those that the counts name")
+    reference: str | None = option(None, REFERENCE_MEANING)
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified; by default as in the run")
     kinds: Convention = option(
         "paper",

@@ -25,6 +25,7 @@ from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
 from alignlab.neurons.counts_file import read_header
+from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
 from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
@@ -49,10 +50,13 @@ class AnalyzeConfig(AnalyzeOptions):
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         options = ModelConfig.of(self.model or ModelConfig())
         loader = ModelLoader(options, self.model is not None, self._precision(), device)
-        trained = self.trained
-        if trained is None and self.run is not None:
-            trained = list(read_header(snapshots_of(Path(self.run).expanduser())[0].path).trained_languages)
-        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()))
+        trained: Sequence[str] | None = self.trained
+        reference = self.reference
+        if self.run is not None:
+            header = read_header(snapshots_of(Path(self.run).expanduser())[0].path)
+            trained, reference = header.trained_languages if trained is None else trained, reference or header.reference
+        reference = REFERENCE if reference is None else reference
+        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()), reference)
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""
@@ -63,8 +67,8 @@ class AnalyzeConfig(AnalyzeOptions):
         else:
             assert self.counts is not None
             path = Path(self.counts).expanduser()
-            records = stored_counts(path, self.counts_format, self.languages, self.counts_tag)
-        return parts(records, self.languages, self.shards)
+            records = stored_counts(path, self.counts_format, self.classify_languages, self.counts_tag)
+        return parts(records, self.classify_languages, self.shards)
 
     def _check_sources(self) -> None:
         problems = []
@@ -171,7 +175,18 @@ class AnalyzeConfig(AnalyzeOptions):
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
         asked = [name for name in dict.fromkeys([*self.analyses, *also]) if self._answers(name)]
-        return Study(identifier_of(self.identifier), asked, self.kinds, self.trained, neurons, resampling, resampled)
+        return Study(
+            identifier_of(self.identifier),
+            asked,
+            self.kinds,
+            self.trained,
+            self.reference,
+            neurons,
+            resampling,
+            resampled,
+            classified=tuple(self.classify_languages or ()),
+            shown=None if self.show_languages is None else tuple(self.show_languages),
+        )
 
     @property
     def results(self) -> Path:

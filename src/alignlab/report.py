@@ -78,6 +78,7 @@ def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
     from alignlab.question import AnalyzeConfig
 
     argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
+    argv += [] if config.reference is None else [f"reference={config.reference}"]
     return AnalyzeConfig.of(load(AnalyzeOptions, argv, analyze.base_of)[0])
 
 

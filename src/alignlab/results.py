@@ -135,6 +135,9 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     console.heading(table_title(last))
     console.table(table_rows(last), TABLE_HEADER, TABLE_ALIGN)
     console.say(table_note(last, first.label))
+    if config.classify_languages is not None:
+        names = " ".join(last.result.languages)
+        console.say(f"note: classified on {names} alone, as if no other language had been counted")
     if last.result.reason:
         console.say(f"note: {last.result.reason}")
     console.say()

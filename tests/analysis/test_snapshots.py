@@ -43,14 +43,16 @@ def counts(step: int, firings: list[list[int]] = FIRST) -> ActivationCounts:
 def test_scalars_are_the_counts_by_hand() -> None:
     # tau is the value of rank round(0.7 * 30) = 21 of the thirty probabilities: 0.10. Above it by hand:
     # neurons 0, 1 in a; 2 in b; 3 in a and b; 4 in all. The four lowest entropies are those of neurons 0 to 3.
-    values = scalars(summarise(counts(0), IDENTIFIER, ["a"], None))
+    values = scalars(summarise(counts(0), IDENTIFIER, ["a"], None, reference="b"))
     assert values["neurons/tau"] == pytest.approx(0.10)
     assert values["neurons/step"] == 0
     expected = {
         "specific": 3, "related": 1, "general": 1, "unassigned": 0,
         "specific/a": 2, "specific/b": 1, "specific/c": 0, "related/a": 1, "related/b": 1, "related/c": 0,
-        "trained/specific": 2, "unseen/specific": 0.5, "trained/related": 1, "unseen/related": 0.5,
-        "loss/a": 1, "loss/b": 2, "loss/c": 4, "trained/loss": 1, "unseen/loss": 3,
+        "trained/specific": 2, "unseen/specific": 0, "trained/related": 1, "unseen/related": 0,
+        "reference/specific": 1, "reference/related": 1, "all_languages/specific": 1, "all_languages/related": 2 / 3,
+        "loss/a": 1, "loss/b": 2, "loss/c": 4, "trained/loss": 1, "unseen/loss": 4, "reference/loss": 2,
+        "all_languages/loss": 7 / 3,
     }  # fmt: skip
     for key, value in expected.items():
         assert values[f"neurons/{key}"] == value, key
@@ -59,17 +61,17 @@ def test_scalars_are_the_counts_by_hand() -> None:
 
 def test_changes_are_at_the_thresholds_of_the_first_snapshot() -> None:
     """Every neuron fires more everywhere: only anchored thresholds can see it."""
-    first = summarise(counts(0), IDENTIFIER, ["a"], None)
+    first = summarise(counts(0), IDENTIFIER, ["a"], None, reference="b")
     more = [[count + 4 for count in row] for row in FIRST]
-    second = summarise(counts(5, more), IDENTIFIER, ["a"], first)
+    second = summarise(counts(5, more), IDENTIFIER, ["a"], first, reference="b")
     values = scalars(second)
     # The five quiet neurons are now above 0.10 in every language, so general; re-estimated, tau moves along.
     assert values["neurons/general"] == 6
     assert values["neurons/reestimated/general"] == 1
     rows = {row[0]: row[1:] for row in table_rows(second)}
-    assert rows["general"] == ["6", "+5", "", "", "", ""]
+    assert rows["general"] == ["6", "+5", "", "", "", "", "", ""]
     assert rows["specific"][:2] == ["3", "+0"]
-    assert rows["loss"] == ["", "", "1.000", "+0.000", "3.000", "+0.000"]
+    assert rows["loss"] == ["", "", "1.000", "+0.000", "2.000", "+0.000", "4.000", "+0.000"]
 
 
 def test_without_trained_languages_their_column_is_empty() -> None:
@@ -102,7 +104,7 @@ def test_the_csv_is_read_back_and_collected_in_order_of_steps(tmp_path: Path) ->
         for row in rows
         if row["measure"] == "loss" and row["step"] == "30" and not row["since"]
     }
-    assert losses == {"a": 1.0, "b": 2.0, "c": 4.0, "trained": 1.0, "unseen": 3.0}
+    assert losses == {"a": 1.0, "b": 2.0, "c": 4.0, "trained": 1.0, "unseen": 3.0, "all languages": 7 / 3}
 
 
 def test_a_language_without_predicted_tokens_has_no_loss() -> None:
@@ -113,4 +115,5 @@ def test_a_language_without_predicted_tokens_has_no_loss() -> None:
     losses = {row.language or row.group: row.value for row in snapshot.rows if row.measure == "loss"}
     assert math.isnan(losses["c"])
     assert math.isnan(losses["unseen"])
+    assert math.isnan(losses["all languages"])
     assert losses["trained"] == 1

@@ -212,10 +212,10 @@ def test_moves(pair) -> None:
 def test_groups_of_languages(pair) -> None:
     before, after, owned_before, owned_after = pair
     rows = rows_of("trained_vs_unseen", record(0), record(5))
-    for group, members in (("trained", (1, 2)), ("unseen", (0, 3))):
+    for group, members in (("trained", (1, 2)), ("reference", (0,)), ("unseen", (3,)), ("all languages", range(4))):
         for kind in ("specific", "related"):
             now, then = (
-                sum(number(kinds, kind, owner=owned[g]) for g in members) / 2
+                sum(number(kinds, kind, owner=owned[g]) for g in members) / len(members)
                 for kinds, owned in ((after, owned_after), (before, owned_before))
             )
             columns = {"thresholds": "anchored", "group": group, "kind": kind}
@@ -230,8 +230,9 @@ def test_english_beside_the_others(pair) -> None:
     assert pick(rows, measure="over the others", kind="related").value == pytest.approx(
         counts[0] / (sum(counts[1:]) / 3)
     )
-    assert pick(rows, group="unseen", kind="related").value == (counts[0] + counts[3]) / 2
-    assert pick(rows, group="unseen without en", kind="related").value == counts[3]
+    assert pick(rows, group="unseen", kind="related").value == counts[3]
+    assert pick(rows, group="reference", kind="related").value == counts[0]
+    assert pick(rows, group="all languages", kind="related").value == sum(counts) / 4
 
 
 def test_pairs_of_languages() -> None:

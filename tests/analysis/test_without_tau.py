@@ -198,12 +198,12 @@ def test_a_run_shows_its_sets_record_by_record(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "config.yaml").write_text("identifier:\n  name: strongest\n", encoding="utf-8")
     assert main([f"run={tmp_path}", f"folder={tmp_path / 'out'}"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["record", "selected", "loss", "trained", "loss", "unseen"] in lines
+    assert ["record", "selected", "loss", "trained", "loss", "reference", "loss", "unseen"] in lines
     sizes = [len(set.union(*strongest(record(step)).values())) for step in steps]
     for step, size in zip(steps, sizes, strict=True):
         assert ["step", f"{step}", f"{size}"] in lines
-    # All neurons, the trained language and the mean of the unseen ones, each with its change; sets stay as large.
-    assert ["selected", f"{sizes[1]}", f"{sizes[1] - sizes[0]:+d}", f"{TOP}.0", "+0.0", f"{TOP}.0", "+0.0"] in lines
+    # All neurons, then the mean of each group, each with its change; sets stay as large.
+    assert ["selected", f"{sizes[1]}", f"{sizes[1] - sizes[0]:+d}", *([f"{TOP}.0", "+0.0"] * 3)] in lines
 
 
 def test_what_needs_degrees_is_refused_by_name(ask: Callable[..., Any], tmp_path: Path) -> None:

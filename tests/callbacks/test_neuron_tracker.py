@@ -78,7 +78,7 @@ def test_the_readmes_three_lines_and_what_follows_them(
     ]
     printed = capsys.readouterr().out
     assert "Neurons at step 300" in printed
-    assert "trained: mean a language of de; unseen (no training prompts): of en" in printed
+    assert "trained: mean a language of de; reference: en; unseen (no prompts in training): of none" in printed
     exec(blocks()["after"].replace("top_rate=0.01", "top_rate=0.2"), names)  # noqa: S102
     counts = names["counts"]
     assert counts.step == 300
@@ -229,7 +229,7 @@ def test_the_logged_counts_are_those_of_the_stored_file(tokenizer: Any, tiny_lla
     specific = {code: int((result.sets[code] & (result.degree == 1)).sum()) for code in ("en", "de")}
     assert values["neurons/specific/en"] == specific["en"]
     assert values["neurons/trained/specific"] == specific["de"]
-    assert values["neurons/unseen/specific"] == specific["en"]
+    assert values["neurons/reference/specific"] == specific["en"]
     assert values["neurons/specific"] == sum(specific.values())
     assert sum(specific.values()) > 0
     assert values["neurons/general"] == int((result.degree == 2).sum())

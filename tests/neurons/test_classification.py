@@ -71,7 +71,7 @@ def test_the_table_of_sets_counts_neurons_of_sets() -> None:
     assert [(row.group, row.language, row.layer, row.value, row.denominator) for row in rows] == [
         ("all", "", None, 4, 6), ("all", "", 0, 2, 3), ("all", "", 1, 2, 3),
         ("language", "en", None, 2, 6), ("language", "zh", None, 3, 6), ("language", "sw", None, 0, 6),
-        ("trained", "", None, 1.5, 6), ("unseen", "", None, 2, 6),
+        ("trained", "", None, 1.5, 6), ("reference", "", None, 2, 6), ("all languages", "", None, 5 / 3, 6),
     ]  # fmt: skip
 
 

@@ -129,6 +129,7 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
     header = read_header(tmp_path / "a.safetensors")
     assert dataclasses.asdict(header) == {
         "languages": ("zh", "sw", "日本"),
+        "reference": "en",
         "shape": (3, 4, 2, 5),
         "site": "mlp.act",
         "scope": "response",

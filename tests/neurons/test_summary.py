@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from alignlab.neurons import Classification, Kind, Row, kind_counts, ternary
+from alignlab.neurons.groups import group_languages
 
 LANGUAGES = ["zh", "de", "sw", "th", "bn"]
 TRAINED = ("zh", "sw", "te")
+GROUPS = {
+    "trained": ("zh", "sw"), "reference": ("bn",), "unseen": ("de", "th"), "all languages": tuple(LANGUAGES),
+}  # fmt: skip
 LAYERS, NEURONS = 4, 60
 
 
@@ -59,7 +63,7 @@ def slow_rows(result: Classification, convention: str) -> Iterator[Row]:
             above = result.above[name].tolist()
             owned[name] = sum(kinds[layer][n] == kind and above[layer][n] for layer, n in cells)
             yield counted("language", name, None, label, None, convention, owned[name], size)
-        for group, members in (("trained", ["zh", "sw"]), ("unseen", ["de", "th", "bn"])):
+        for group, members in GROUPS.items():
             mean = sum(owned[name] for name in members) / len(members)
             yield counted(group, "", None, label, None, convention, mean, size)
     degree, selected = result.degree.tolist(), result.selected.tolist()
@@ -72,7 +76,7 @@ def slow_rows(result: Classification, convention: str) -> Iterator[Row]:
 
 @pytest.mark.parametrize("convention", ["paper", "selection", "all"])
 def test_the_table_holds_what_counting_one_by_one_finds(result: Classification, convention: str) -> None:
-    rows = kind_counts(result, TRAINED, convention, step=7)  # type: ignore[arg-type]
+    rows = kind_counts(result, TRAINED, convention, reference="bn", step=7)  # type: ignore[arg-type]
     assert len(set(rows)) == len(rows)
     assert set(rows) == set(slow_rows(result, convention))
     # Every sort of neuron is there, or the comparison says little.
@@ -98,3 +102,16 @@ def test_a_group_without_languages_has_no_rows(result: Classification) -> None:
     assert "unseen" not in {row.group for row in kind_counts(result, LANGUAGES)}
     assert "trained" not in {row.group for row in kind_counts(result, [])}
     assert "trained" not in {row.group for row in kind_counts(result, ["te"])}
+    assert "reference" not in {row.group for row in kind_counts(result, TRAINED, reference="te")}
+
+
+def test_the_reference_is_neither_trained_nor_unseen() -> None:
+    # In whatever order: the groups keep that of the languages.
+    assert group_languages(LANGUAGES, ["sw", "bn", "zh"], "bn") == GROUPS
+    assert group_languages(LANGUAGES, ["sw", "zh"], "bn") == GROUPS
+    assert group_languages(["de", "fr"], ["fr"], None) == {
+        "trained": ("fr",), "unseen": ("de",), "all languages": ("de", "fr"),
+    }  # fmt: skip
+    assert group_languages(["en", "fr"], []) == {
+        "reference": ("en",), "unseen": ("fr",), "all languages": ("en", "fr"),
+    }  # fmt: skip

@@ -115,7 +115,7 @@ def _drawn(
         column: [view.noise.content, seen.noise.content] for column, seen in earlier.items() if seen.noise is not None
     }
     key = {
-        "trained": sorted(view.now.trained),
+        "groups": {group: sorted(members) for group, members in view.now.groups.items()},
         "thresholds": view.now.result.thresholds,
         "neurons": view.neurons,
     }

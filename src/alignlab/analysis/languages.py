@@ -8,18 +8,17 @@ from alignlab.languages import LANGUAGES
 from alignlab.neurons.dynamics import english_uniqueness, family_overlap, overlap_ratios
 from alignlab.neurons.table import Row
 
-ENGLISH = "en"
-
 
 def uniqueness(view: View) -> list[Row]:
-    """English over the mean of all other languages, and the unseen ones with and without it."""
+    """The reference (English) over the mean of all other languages, and the mean of each group."""
     result = view.now.result
-    if ENGLISH not in result.languages:
+    if not view.now.reference:
         return []
-    found = english_uniqueness(result, view.now.trained, view.convention, ENGLISH)
+    (english,) = view.now.reference
+    found = english_uniqueness(result, view.now.trained, view.convention, english)
     rows = [
         view.row(
-            ratio, group="language", language=ENGLISH, kind=kind, unit="ratio", measure="over the others", reference=1.0
+            ratio, group="language", language=english, kind=kind, unit="ratio", measure="over the others", reference=1.0
         )
         for kind, ratio in found.ratios.items()
     ]

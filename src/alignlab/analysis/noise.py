@@ -27,6 +27,7 @@ from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Floats
+from alignlab.neurons.summary import members_of
 from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
 
 
@@ -102,12 +103,12 @@ class Resampling:
     def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
         """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
         content = _content(counts)
-        anchored = self._resamples(counts, content, now.trained, anchor)
-        own = self._resamples(counts, content, now.trained, None)
+        anchored = self._resamples(counts, content, now, anchor)
+        own = self._resamples(counts, content, now, None)
         known = [anchored["values"].numpy(), own["values"].numpy()]
         losses = resampled_losses(counts, self.resamples, self.seed)
         if losses is not None:
-            members = [[name in group for name in counts.languages] for group in (now.trained, now.unseen) if group]
+            members = members_of(now.groups.values(), counts.languages)
             known += [losses, *(losses[:, chosen].mean(axis=1, keepdims=True) for chosen in members)]
         values = np.full((self.resamples, len(now.rows)), np.nan)
         found = np.hstack(known)
@@ -115,17 +116,19 @@ class Resampling:
         return Noise(content, values, anchored["kept"], self._chance(counts, content, anchor))
 
     def _resamples(
-        self, counts: ActivationCounts, content: str, trained: tuple[str, ...], anchor: Classification | None
+        self, counts: ActivationCounts, content: str, now: Snapshot, anchor: Classification | None
     ) -> dict[str, Tensor]:
         held = anchor.thresholds if anchor else None
-        kept = self.kept({"counts of": content, "trained": sorted(trained), "thresholds": held})
+        groups = {group: sorted(members) for group, members in now.groups.items()}
+        kept = self.kept({"counts of": content, "groups": groups, "thresholds": held})
         stored = kept.read()
         if stored is None:
             drawn = bootstrap(
                 counts,
                 self.identifier,
-                trained,
+                now.trained,
                 self.convention,
+                reference=next(iter(now.reference), None),
                 anchor=anchor,
                 resamples=self.resamples,
                 seed=self.seed,

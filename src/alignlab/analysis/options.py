@@ -53,11 +53,12 @@ MEANINGS: dict[AnalysisName, Meaning] = {
         "neurons by the number of languages that share them", "its histograms of neurons by number of languages"
     ),
     "trained_vs_unseen": Meaning(
-        "mean of the trained and of the unseen languages, with their change",
+        "mean of the trained, the reference, the unseen and all languages, with their change",
         "its comparison of trained with untrained languages",
     ),
     "english_uniqueness": Meaning(
-        "English beside the others, unseen languages with and without it", "its section on the uniqueness of English"
+        "the reference (English) beside the others, mean of each group of languages",
+        "its section on the uniqueness of English",
     ),
     "overlap_ratio": Meaning(
         "share of a language's earlier neurons that it still has", "its overlap ratios of two sets"
@@ -69,7 +70,7 @@ MEANINGS: dict[AnalysisName, Meaning] = {
     "transitions": Meaning("neurons from each kind to each", ""),
     "survival": Meaning("share of the neurons of each kind that are still of it", ""),
     "stability": Meaning("neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", ""),
-    "losses": Meaning("loss of each language, mean of the trained and the unseen ones, change", ""),
+    "losses": Meaning("loss of each language, mean of each group of languages, change", ""),
     "language_overlap": Meaning(
         "what each pair of languages shares of its related neurons (or its sets, without kinds), beside chance", ""
     ),

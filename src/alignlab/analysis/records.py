@@ -84,8 +84,8 @@ def stored_counts(
             raise InputError(Problem(f"counts ({path})", "a folder", "a file that ActivationCounts.save wrote", fix))
         return [StoredCounts(hide(path.name), path)]
     if not languages:
-        fix = "The files have no list of them: pass languages=[en,zh,...], the codes in the names of the files."
-        raise InputError(Problem("languages", "not given", "the languages of the counts", fix))
+        fix = "The files have no list of them: pass classify_languages=[en,zh,...], the codes in their names."
+        raise InputError(Problem("classify_languages", "not given", "the languages of the counts", fix))
     read = partial(COUNT_FORMATS[written_by], languages=list(languages), tag=tag)
     return [StoredCounts(hide(path.name), path, read)]
 
@@ -96,6 +96,8 @@ def parts(
     """The same records with some languages and shards only."""
 
     def part(record: StoredCounts) -> StoredCounts:
-        return replace(record, read=lambda path: subset(record.read(path), languages, shards))
+        return replace(
+            record, read=lambda path: subset(record.read(path), languages, shards, where="classify_languages")
+        )
 
     return [part(record) for record in records]

@@ -20,6 +20,7 @@ from alignlab.models.load import embedding_rows
 from alignlab.models.precision import precision_of
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.groups import REFERENCE
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
@@ -45,7 +46,7 @@ class Recount:
     """Counts each model on each probe, and keeps the counts by what they are made from.
 
     probes: by name; the name of the only one is "".
-    trained: languages in training, for the header.
+    trained, reference: languages in training, and the one that they are aligned to, for the header.
     """
 
     models: Sequence[ModelToCount]
@@ -53,6 +54,7 @@ class Recount:
     loader: ModelLoader
     folder: Path
     trained: tuple[str, ...] = ()
+    reference: str = REFERENCE
 
     def __post_init__(self) -> None:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
@@ -94,7 +96,7 @@ class Recount:
             loaded,
             find_sites(loaded, probe.site),
             probe,
-            origin=Origin(model.source, self.loader.digest(model.source), model.step, self.trained),
+            origin=Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference),
             context=self._context,
             progress=lambda tokens: console.progress(f"Counting {model.label}", tokens),
         )
@@ -138,7 +140,7 @@ class Recount:
         probe = self.probe(model, name)
         parts = [VERSION, self.loader.digest(model.source), probe.fingerprint, model.step]
         parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []
-        parts += [self.probes[name].site, self.trained]
+        parts += [self.probes[name].site, self.trained, self.reference]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
 
 

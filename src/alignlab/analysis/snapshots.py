@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.groups import REFERENCE, Group, group_languages
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.summary import kind_counts
@@ -21,6 +22,7 @@ class Snapshot:
     """A snapshot's counts with their classification.
 
     label: what people call it, such as `step 100`.
+    groups: by group of languages its members, of `group_languages`; a group without any is left out.
     result, own: classified at the thresholds of the run's first snapshot, and at its own.
     rows: counts at anchored thresholds, by which changes are meant; then at re-estimated ones; losses; thresholds.
     changes: the same, since the run's first snapshot; none where this is it.
@@ -29,13 +31,27 @@ class Snapshot:
 
     step: int
     label: str
-    trained: tuple[str, ...]
-    unseen: tuple[str, ...]
+    groups: Mapping[Group, tuple[str, ...]]
     result: Classification
     own: Classification
     rows: list[Row]
     changes: list[Row]
     shape: tuple[int, int]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Languages in training."""
+        return self.groups.get("trained", ())
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Languages that are neither in training nor the reference."""
+        return self.groups.get("unseen", ())
+
+    @property
+    def reference(self) -> tuple[str, ...]:
+        """The language that others are aligned to; empty where it was not counted."""
+        return self.groups.get("reference", ())
 
     @property
     def table(self) -> list[Row]:
@@ -55,10 +71,11 @@ def summarise(
     first: Snapshot | None,
     kinds: Convention = "paper",
     label: str = "",
+    reference: str | None = REFERENCE,
 ) -> Snapshot:
     """Classify a snapshot, at its own thresholds and at those of `first`, the run's first (None where this is it).
 
-    kinds: which neurons count as of a kind.  label: by default the step.
+    trained, reference: as for `group_languages`.  kinds: which neurons count as of a kind.  label: by default the step.
     """
     step = counts.step or 0
     label = label or f"step {step}"
@@ -68,12 +85,11 @@ def summarise(
     rows = [
         row
         for thresholds, found in at
-        for row in kind_counts(found, trained, kinds, step=counts.step, record=label, thresholds=thresholds)
+        for row in kind_counts(
+            found, trained, kinds, reference=reference, step=counts.step, record=label, thresholds=thresholds
+        )
     ]
-    groups = {
-        group: tuple(name for name in counts.languages if (name in trained) == is_trained)
-        for group, is_trained in (("trained", True), ("unseen", False))
-    }
+    groups = group_languages(counts.languages, trained, reference)
     rows += _losses(counts, label, groups)
     rows += [
         Row(analysis="thresholds", record=label, step=counts.step, thresholds=thresholds, measure=name, value=value,
@@ -85,7 +101,7 @@ def summarise(
     return Snapshot(
         step=step,
         label=label,
-        **groups,
+        groups=groups,
         result=result,
         own=own,
         rows=rows,
@@ -107,7 +123,7 @@ def _place(row: Row) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _losses(counts: ActivationCounts, label: str, groups: dict[str, tuple[str, ...]]) -> list[Row]:
+def _losses(counts: ActivationCounts, label: str, groups: Mapping[Group, tuple[str, ...]]) -> list[Row]:
     """The mean negative log-likelihood of every language's counted tokens, then its mean over each group's languages.
 
     Not a number for a language without a token, and for a group with such a language: each has one weight.
@@ -116,10 +132,8 @@ def _losses(counts: ActivationCounts, label: str, groups: dict[str, tuple[str, .
     if found is None:
         return []
     of = dict(zip(counts.languages, found.tolist(), strict=True))
-    means = {group: sum(of[name] for name in names) / len(names) for group, names in groups.items() if names}
-    values = [("language", name, loss) for name, loss in of.items()] + [
-        (group, "", mean) for group, mean in means.items()
-    ]
+    values = [("language", name, loss) for name, loss in of.items()]
+    values += [(group, "", sum(of[name] for name in names) / len(names)) for group, names in groups.items()]
     return [
         Row(analysis="losses", record=label, step=counts.step, group=group, language=language, measure=LOSS,
             value=value, unit="nats a token")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from alignlab.analysis.analyses import ANALYSES
@@ -12,7 +12,7 @@ from alignlab.analysis.noise import Noise, Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
-from alignlab.errors import Problem, refuse_any
+from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.neurons.checks import differences
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier, reading_problems, require_tau
@@ -25,8 +25,10 @@ from alignlab.neurons.uncertainty import check_pair
 class Study:
     """What is asked of the records.
 
-    trained: languages in training; None takes those that each record names.
+    trained, reference: languages in training, and the one that they are aligned to; None takes what a record says.
     neurons: (layer, neuron) pairs to look at singly.
+    classified: languages that the records were reduced to, which every row says; empty where all counted are there.
+    shown: languages of which there are rows; None for all. Numbers stay those of all.
     resampling: how the intervals of all counts and changes are made; None makes none.
     resampled: which records have intervals: the first and the last, or all.
     since_before: also ask for changes since the record before.
@@ -36,10 +38,13 @@ class Study:
     analyses: Sequence[str]
     convention: Convention = "paper"
     trained: Sequence[str] | None = None
+    reference: str | None = None
     neurons: tuple[tuple[int, int], ...] = ()
     resampling: Resampling | None = None
     resampled: Literal["ends", "all"] = "all"
     since_before: bool = True
+    classified: tuple[str, ...] = ()
+    shown: tuple[str, ...] | None = None
 
     def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[Row]]]:
         """Each record, classified and anchored to the first, with its rows.
@@ -55,11 +60,13 @@ class Study:
         before: Seen | None = None
         for record in records:
             counts = record.load()
+            self._check_shown(counts)
             if first is not None:
                 _check_comparable(record, counts, first.counts)
             trained = counts.trained_languages if self.trained is None else self.trained
+            reference = counts.reference if self.reference is None else self.reference
             anchor = first.snapshot if first else None
-            now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label)
+            now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label, reference)
             self._check_neurons(now)
             noise: Noise | None = None
             if self.resampling is not None and (self.resampled == "all" or record in (records[0], records[-1])):
@@ -70,9 +77,32 @@ class Study:
             earlier = {"since": first} | ({"since_before": before} if self.since_before else {})
             known = {column: seen for column, seen in earlier.items() if seen is not None}
             rows, numbers = asked(self.analyses, view, known, self.resampling)
-            yield view, rows
+            yield view, self._to_show(rows, counts)
             before = Seen(counts, now, noise, numbers)
             first = first or before
+
+    def _to_show(self, rows: list[Row], counts: ActivationCounts) -> list[Row]:
+        """The rows of the languages shown, each saying on which languages neurons were classified if not on all."""
+        if self.shown is not None:
+            hidden = {*counts.languages} - {*self.shown}
+            rows = [row for row in rows if row.language not in hidden and row.other not in hidden]
+        if self.classified:
+            rows = [replace(row, classified_on=" ".join(counts.languages)) for row in rows]
+        return rows
+
+    def _check_shown(self, counts: ActivationCounts) -> None:
+        refuse_any(
+            [
+                Problem(
+                    "show_languages",
+                    f"{name!r} is not among the languages classified",
+                    f"some of: {' '.join(counts.languages)}",
+                    did_you_mean(name, counts.languages),
+                )
+                for name in self.shown or ()
+                if name not in counts.languages
+            ]
+        )
 
     def _check_neurons(self, now: Snapshot) -> None:
         layers, width = now.shape

@@ -21,6 +21,7 @@ from alignlab.models.load import identity
 from alignlab.models.modules import find_model
 from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import Identifier, TernaryConfig, require_tau
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, PromptProbe, build_probe
@@ -43,7 +44,8 @@ class SnapshotTaker:
     steps: the very steps at which snapshots are taken, instead; a training that ends elsewhere takes none there.
     folder: where the folder `neurons` is made.
     overwrite: replace the snapshots that an earlier training left in the folder; by default they are refused.
-    trained: languages in training; all others of the probe are unseen.
+    trained: languages in training.
+    reference: the language that they are aligned to; all others of the probe are unseen. Empty for none.
     identifier: how neurons are classified; one with a tau, as it is kinds that are followed.
     loss: also measure the loss over the counted tokens.
     statistics: what is counted beside the firings of each neuron: `documents` with a firing; `moments`, sum and sum of
@@ -68,6 +70,7 @@ class SnapshotTaker:
         steps: Collection[int] | None = None,
         overwrite: bool = False,
         trained: Sequence[str] = (),
+        reference: str = REFERENCE,
         identifier: Identifier | None = None,
         loss: bool = True,
         statistics: Sequence[str] = ("documents",),
@@ -83,6 +86,7 @@ class SnapshotTaker:
         self.steps = steps
         self.overwrite = overwrite
         self.trained = tuple(trained)
+        self.reference = reference
         self.loss = loss
         self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model
@@ -153,7 +157,7 @@ class SnapshotTaker:
                     model,
                     self._sites,
                     self.probe,
-                    origin=Origin(name, revision, step, self.trained),
+                    origin=Origin(name, revision, step, self.trained, self.reference),
                     loss=self.loss,
                     statistics=self.statistics,
                     answers=Answers(self.files.neurons, step, main),
@@ -177,7 +181,7 @@ class SnapshotTaker:
         written again. Raises `InputError` on every rank where a snapshot is missing or damaged, or was counted on
         another probe; where the model answers the probe itself, its responses of then have to be there too.
         """
-        of_run = (self.probe, self.identifier, self.trained, self.steps or ())
+        of_run = (self.probe, self.identifier, self.trained, self.reference, self.steps or ())
         from_first(lambda: self.files.check_earlier(step, *of_run) if main else None)
         for done in sorted({0, step}):
             if self.files.counts(done).is_file():
@@ -185,7 +189,7 @@ class SnapshotTaker:
         self.recalled = True
 
     def _keep(self, counts: ActivationCounts) -> Snapshot:
-        self.last = summarise(counts, self.identifier, self.trained, self.first)
+        self.last = summarise(counts, self.identifier, self.trained, self.first, reference=self.reference)
         self.first = self.first or self.last
         return self.last
 

@@ -76,6 +76,7 @@ class TrackerFiles:
         probe: Probe | PromptProbe,
         identifier: Identifier,
         trained: Collection[str],
+        reference: str,
         due: Collection[int],
     ) -> None:
         """Check the snapshots up to a step against the run that goes on there, and write tables again that are wrong.
@@ -95,7 +96,7 @@ class TrackerFiles:
                 problems += [one for one in error.problems if one not in problems]  # responses serve all steps
                 continue
             if not problems:
-                snapshot = summarise(counts, identifier, trained, first)
+                snapshot = summarise(counts, identifier, trained, first, reference=reference)
                 first = first or snapshot
                 self._mend_table(snapshot)
         refuse_any(problems)

@@ -111,7 +111,8 @@ def one_of(path: Path, names: Iterable[str]) -> str:
 def did_you_mean_key(root: Field, key: str) -> str:
     """`Did you mean 'model.source'?`: the last part of a key counts most, then the sections it stands in.
 
-    What a key's words begin with is as near as the key: `learning_rate` is `lr`.
+    What a key's words begin with is as near as the key: `learning_rate` is `lr`. Where several keys beside it end in it
+    all are named, as neither is nearer than the other: `languages` is `show_languages` or `classify_languages`.
     """
     word = key.rpartition(".")[2]
     initials = "".join(part[:1] for part in word.split("_"))
@@ -121,6 +122,10 @@ def did_you_mean_key(root: Field, key: str) -> str:
         alike = SequenceMatcher(None, word, short).ratio()
         return [1.0 if len(short) > 1 and short == initials else alike, SequenceMatcher(None, key, candidate).ratio()]
 
+    section = key.rpartition(".")[0]
+    longer = [known for known in keys_of(root) if known.endswith(f"_{word}") and known.rpartition(".")[0] == section]
+    if len(longer) > 1:
+        return f"Did you mean {' or '.join(map(repr, longer))}?"
     candidates = [known for known in keys_of(root) if len(key) < _LONGEST and not key.startswith(f"{known}.")]
     near = max(candidates, key=nearness, default="")
     return f"Did you mean {near!r}?" if near and nearness(near)[0] >= _NEAR else ""

@@ -20,6 +20,7 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts_checks import as_array, merge_problems, problems_of
 from alignlab.neurons.counts_file import COUNTS, read_counts
 from alignlab.neurons.fields import FIELDS, TOGETHER, TensorField, smallest_dtype, table
+from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.headed_file import contents_of
 from alignlab.neurons.short_repr import in_words
 from alignlab.redaction import hide
@@ -35,6 +36,7 @@ class ActivationCounts:
     model, revision: id and revision of the model; empty where unknown.
     step: optimiser steps taken before the pass, None outside a training run.
     trained_languages: those that the run trains on; they need not be among `languages`.
+    reference: the language that they are aligned to; it need not be among `languages` either. Empty for none.
     data_fingerprint: of the texts counted.
     subtracted: the counts are the difference of two passes, as published ones can be. The passes round differently, so
         firings may exceed tokens by some, and probabilities 1; these are kept, as the published results come from them.
@@ -68,6 +70,7 @@ class ActivationCounts:
     revision: str = ""
     step: int | None = None
     trained_languages: tuple[str, ...] = ()
+    reference: str = REFERENCE
     data_fingerprint: str = ""
     loss_sum: Tensor | None = None
     loss_tokens: Tensor | None = None

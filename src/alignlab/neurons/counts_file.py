@@ -9,6 +9,7 @@ from typing import Any
 from alignlab.checksums import read_checked
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.fields import FIELDS
+from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.headed_file import HeadedFormat
 
 _NAMES = (tuple[str, ...], "a JSON list of names")
@@ -16,7 +17,7 @@ COUNTS = HeadedFormat(
     name="alignlab-counts",
     what="activation counts",
     writer="ActivationCounts.save",
-    texts=("site", "scope", "model", "revision", "data_fingerprint"),
+    texts=("site", "scope", "model", "revision", "data_fingerprint", "reference"),
     values={
         "languages": _NAMES,
         "trained_languages": _NAMES,
@@ -24,7 +25,7 @@ COUNTS = HeadedFormat(
         "subtracted": (bool, "true or false"),
     },
     tensors=tuple(name for name, field in FIELDS.items() if field.required),
-    defaults={"subtracted": False},
+    defaults={"subtracted": False, "reference": REFERENCE},  # older files lack them
 )
 
 
@@ -43,6 +44,7 @@ class CountsHeader:
     revision: str
     step: int | None
     trained_languages: tuple[str, ...]
+    reference: str
     data_fingerprint: str
     subtracted: bool
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.checks import grid_problems, require_alike
 from alignlab.neurons.classification import Classification
+from alignlab.neurons.groups import REFERENCE, Group, group_languages
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.overlaps import Overlap, overlap, share
 from alignlab.neurons.probabilities import Bools
@@ -90,23 +91,23 @@ class EnglishUniqueness:
     counts: by language, its numbers of neurons that are "specific", "related" (of that kind and above tau) and
         "selected" (selected and above tau, of whatever kind, by every convention).
     ratios: English's number over the mean of all other languages', for each of the three; NaN where that mean is 0.
-    means: the mean number of each of the three over the languages "trained", "unseen" and "unseen without " English. A
-        group without languages is left out; where English was trained, the last two are the same.
+    means: the mean number of each of the three over the languages of each group of `group_languages`, English being
+        the reference.
     """
 
     convention: Convention
     english: str
     counts: dict[str, dict[str, int]]
     ratios: dict[str, float]
-    means: dict[str, dict[str, float]]
+    means: dict[Group, dict[str, float]]
 
 
 def english_uniqueness(
-    result: Classification, trained: Collection[str], convention: Convention = "paper", english: str = "en"
+    result: Classification, trained: Collection[str], convention: Convention = "paper", english: str = REFERENCE
 ) -> EnglishUniqueness:
-    """How far English stands out, as Zhang et al. 2025 found; and the unseen languages with and without it.
+    """How far English stands out, as Zhang et al. 2025 found; and the means of the others.
 
-    trained: names of the languages in training; all others in the result are unseen.
+    trained: names of the languages in training.
     english: its name in the result. Raises InputError where the result has no such language.
     """
     names = result.languages
@@ -121,15 +122,9 @@ def english_uniqueness(
     def mean(members: Collection[str]) -> dict[str, float]:
         return {label: fmean(counts[name][label] for name in members) for label in numbers}
 
-    unseen = [name for name in names if name not in trained]
-    groups = {
-        "trained": [name for name in names if name in trained],
-        "unseen": unseen,
-        f"unseen without {english}": [name for name in unseen if name != english],
-    }
     others = mean([name for name in names if name != english])
     ratios = {label: share(counts[english][label], others[label]) for label in numbers}
-    means = {group: mean(members) for group, members in groups.items() if members}
+    means = {group: mean(members) for group, members in group_languages(names, trained, english).items()}
     return EnglishUniqueness(convention, english, counts, ratios, means)
 
 

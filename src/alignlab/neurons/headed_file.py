@@ -83,7 +83,7 @@ class HeadedFormat:
         missing = [key for key in keys if key not in metadata and key not in self.defaults]
         problems = [Problem(f"{path}", f"its header has no {key!r}") for key in missing]
         problems += [Problem(f"{path}", f"it has no tensor {name!r}") for name in self.tensors if name not in tensors]
-        header: dict[str, Any] = {key: metadata.get(key) for key in self.texts} | {**self.defaults}
+        header: dict[str, Any] = {**self.defaults} | {key: metadata[key] for key in self.texts if key in metadata}
         for key, (kind, expected) in self.values.items():
             if key not in metadata:
                 continue

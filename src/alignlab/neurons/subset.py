@@ -16,18 +16,24 @@ from alignlab.neurons.fields import FIELDS
 
 
 def subset(
-    counts: ActivationCounts, languages: Sequence[str] | None = None, shards: Sequence[int] | None = None
+    counts: ActivationCounts,
+    languages: Sequence[str] | None = None,
+    shards: Sequence[int] | None = None,
+    *,
+    where: str = "languages",
 ) -> ActivationCounts:
     """The counts of some languages, in the order given, and of some shards; None takes all.
 
     What is stored over all shards together (sums and maxima of activations, older losses) is left out of a part of the
     shards, and the fingerprint then tells the part from the whole.
 
+    where: what messages call the languages.
+
     Raises InputError for names and numbers that the record lacks, and for repeated ones.
     """
     if languages is None and shards is None:
         return counts
-    _check(counts, languages, shards)
+    _check(counts, languages, shards, where)
     names = counts.languages if languages is None else tuple(languages)
     rows = [counts.languages.index(name) for name in names]
     changed: dict[str, Any] = {"languages": names}
@@ -44,11 +50,11 @@ def subset(
     return replace(counts, **changed)
 
 
-def _check(counts: ActivationCounts, languages: Sequence[str] | None, shards: Sequence[int] | None) -> None:
+def _check(counts: ActivationCounts, languages: Sequence[str] | None, shards: Sequence[int] | None, where: str) -> None:
     have, available = ", ".join(counts.languages), counts.shape[1]
     problems = [
         Problem(
-            "languages",
+            where,
             f"{name!r} is not among the languages counted",
             f"some of: {have}",
             did_you_mean(name, counts.languages),
@@ -61,12 +67,12 @@ def _check(counts: ActivationCounts, languages: Sequence[str] | None, shards: Se
         for shard in shards or ()
         if not 0 <= shard < available
     ]
-    chosen: dict[str, Sequence[object] | None] = {"languages": languages, "shards": shards}
-    lists = {where: given for where, given in chosen.items() if given is not None}
+    chosen: dict[str, Sequence[object] | None] = {where: languages, "shards": shards}
+    lists = {name: given for name, given in chosen.items() if given is not None}
     problems += [
-        Problem(where, f"{list(given)!r}", "each once") for where, given in lists.items() if len({*given}) < len(given)
+        Problem(name, f"{list(given)!r}", "each once") for name, given in lists.items() if len({*given}) < len(given)
     ]
     problems += [
-        Problem(where, "an empty list", "one or more, or null for all") for where, given in lists.items() if not given
+        Problem(name, "an empty list", "one or more, or null for all") for name, given in lists.items() if not given
     ]
     refuse_any(problems)

@@ -31,10 +31,14 @@ class Row:
     convention: which neurons count as of a kind, `paper`, `selection` or `all`; see `alignlab.neurons.kinds.kinds_of`.
         In rows by degree `all` is over all neurons and `selection` within the selection.
 
+    classified_on: the languages on which neurons were classified, where they are not all that were counted: degrees,
+        and so kinds and overlaps, depend on which languages there are.
+
     Of whom:
 
-    group: `all` neurons, whoever owns them; a `language`; the mean over the `trained` or `unseen` languages; a `pair`
-        of languages; `within` or `between` language families.
+    group: `all` neurons, whoever owns them; a `language`; the mean over the languages in training (`trained`), the one
+        that they are aligned to (`reference`), the others (`unseen`) or `all languages`; a `pair` of languages;
+        `within` or `between` language families.
     language, other: languages by name; `other` is the second of a pair, or the one that is evaluated.
     layer: from 0; None for all together.
     kind, to_kind: `specific`, `related`, `general`, `unassigned` or `none`; `to_kind` of a neuron that changed.
@@ -75,6 +79,7 @@ class Row:
     since_before: str = ""
     thresholds: str = ""
     convention: str = ""
+    classified_on: str = ""
     group: str = "all"
     language: str = ""
     other: str = ""

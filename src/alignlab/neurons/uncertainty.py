@@ -24,12 +24,13 @@ from alignlab.neurons.checks import require_alike
 from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.fields import FIELDS
+from alignlab.neurons.groups import REFERENCE, group_languages
 from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import Weights, check_shards, draw_weights, over_resamples, resampled
 from alignlab.neurons.student_t import t_quantile
-from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts
+from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts, members_of
 from alignlab.neurons.table import Row
 
 # A neuron that keeps its kind in this share of the resamples is stable.
@@ -109,6 +110,7 @@ def bootstrap(
     trained: Collection[str] = (),
     kinds: Convention = "paper",
     *,
+    reference: str | None = REFERENCE,
     anchor: Classification | None = None,
     resamples: int = 200,
     seed: int = 0,
@@ -116,7 +118,7 @@ def bootstrap(
 ) -> Bootstrap:
     """Resample the shards of a record and classify each resample.
 
-    identifier, trained, kinds: as for `kind_counts`.
+    identifier: with a tau.  trained, kinds, reference: as for `kind_counts`.
     anchor: a classification at whose tau and lambda this one is made. Without, tau is taken anew from each resample;
         lambda is held at the record's own either way.
     parallel: the shards of all languages hold the same documents and are drawn together.
@@ -129,11 +131,12 @@ def bootstrap(
     observed = held.kinds(kinds).numpy()
     kept = np.zeros(held.shape, dtype=np.int32)
     values = []
-    work = partial(_counted, kinds=kinds, trained=np.array([name in trained for name in counts.languages]))
+    groups = group_languages(counts.languages, trained, reference)
+    work = partial(_counted, kinds=kinds, members=members_of(groups.values(), counts.languages))
     for counted, codes in _over([again], _weights(counts, resamples, seed, parallel), work):
         values.append(counted)
         kept += codes == observed
-    rows = kind_counts(held, trained, kinds, step=counts.step)
+    rows = kind_counts(held, trained, kinds, reference=reference, step=counts.step)
     return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1])
 
 
@@ -144,6 +147,7 @@ def bootstrap_difference(
     trained: Collection[str] = (),
     kinds: Convention = "paper",
     *,
+    reference: str | None = REFERENCE,
     anchored: bool = True,
     resamples: int = 200,
     seed: int = 0,
@@ -159,7 +163,17 @@ def bootstrap_difference(
     check_pair(first, second)
     before = identifier.identify(first) if anchored else None
     old, new = (
-        bootstrap(counts, identifier, trained, kinds, anchor=before, resamples=resamples, seed=seed, parallel=parallel)
+        bootstrap(
+            counts,
+            identifier,
+            trained,
+            kinds,
+            reference=reference,
+            anchor=before,
+            resamples=resamples,
+            seed=seed,
+            parallel=parallel,
+        )
         for counts in (first, second)
     )
     return Difference(old.result, new.result, new.since(old), anchored, resamples, old.shards)
@@ -236,7 +250,7 @@ def chance_level(
     """
     again = _Again.of(counts, identifier, anchor, True, draws)
     g, shards, *_ = counts.shape
-    work = partial(_counted, kinds=kinds, trained=np.zeros(g, dtype=np.bool_))
+    work = partial(_counted, kinds=kinds, members=members_of((), counts.languages))
     random = np.random.default_rng(seed)
     values: list[Floats] = []
     for language in range(g):
@@ -298,12 +312,12 @@ def _over(
 
 
 def _counted(
-    resamples: Sequence[ClassifiedResample], kinds: Convention, trained: Bools
+    resamples: Sequence[ClassifiedResample], kinds: Convention, members: Bools
 ) -> tuple[Floats, NDArray[np.int8]]:
     """The values of the rows of `kind_counts`, and the kind of every neuron, (L, N), of the resample of one record."""
     ((result, _),) = resamples
     codes = result.kinds(kinds).numpy()
-    return count_values(codes, result, trained), codes
+    return count_values(codes, result, members), codes
 
 
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:

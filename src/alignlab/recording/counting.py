@@ -13,6 +13,7 @@ from torch import nn
 
 from alignlab.models.sites import Site
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.groups import REFERENCE
 from alignlab.recording.by_document import DocumentLosses
 from alignlab.recording.passing import Progress, pass_through
 from alignlab.recording.probes import Probe, PromptProbe
@@ -28,6 +29,7 @@ class Origin:
     revision: str = ""
     step: int | None = None
     trained_languages: tuple[str, ...] = ()
+    reference: str = REFERENCE
 
 
 def count_firings(
@@ -70,6 +72,7 @@ def count_firings(
         revision=origin.revision,
         step=origin.step,
         trained_languages=origin.trained_languages,
+        reference=origin.reference,
         data_fingerprint=read.fingerprint,
         loss_sum=nats,
         loss_tokens=predicted,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from alignlab.analysis.snapshots import LOSS, Snapshot
 from alignlab.neurons.table import REESTIMATED
 
-TABLE_HEADER = ("kind", "all", "change", "trained", "change", "unseen", "change")
-TABLE_ALIGN = "lrrrrrr"
-_GROUPS = ("all", "trained", "unseen")
+_GROUPS = ("all", "trained", "reference", "unseen")
+TABLE_HEADER = ("kind", *(cell for group in _GROUPS for cell in (group, "change")))
+TABLE_ALIGN = "l" + "rr" * len(_GROUPS)
 
 
 def scalars(snapshot: Snapshot) -> dict[str, float]:
@@ -18,7 +18,7 @@ def scalars(snapshot: Snapshot) -> dict[str, float]:
         if row.analysis == "thresholds" and not at:
             values[f"neurons/{row.measure}"] = row.value
         elif row.analysis != "thresholds" and row.layer is None and row.degree is None:
-            group = f"{row.group}/" if row.group in ("trained", "unseen") else ""
+            group = "" if row.group in {"all", "language", "selection"} else f"{row.group.replace(' ', '_')}/"
             name = f"/{row.language}" if row.language else ""
             values[f"neurons/{at}{group}{row.kind or row.measure}{name}"] = row.value
     return values
@@ -32,7 +32,7 @@ def kinds_counted(snapshot: Snapshot) -> list[str]:
 def table_rows(snapshot: Snapshot) -> list[list[str]]:
     """The table that people read: a row a kind, its count and its change since the first snapshot.
 
-    Columns: kind; all neurons and change; mean of the trained languages and change; of the unseen ones and change.
+    Columns: kind; all neurons and change; mean of the trained languages and change; of the reference; of the unseen.
     Counts are those at anchored thresholds. The last row is the loss.
     """
     values = {
@@ -53,14 +53,14 @@ def table_rows(snapshot: Snapshot) -> list[list[str]]:
     return table if any(row.analysis == "losses" for row in snapshot.rows) else table[:-1]
 
 
-LINE_LOSSES = ("loss trained", "loss unseen")
+LINE_LOSSES = tuple(f"loss {group}" for group in _GROUPS[1:])
 
 
 def line_of(snapshot: Snapshot) -> list[str]:
     """A snapshot as one line among others: its label, its `kinds_counted`, then `LINE_LOSSES`."""
     of = {cells[0]: cells for cells in table_rows(snapshot)}
     loss = of.pop(LOSS, [""] * len(TABLE_HEADER))
-    return [snapshot.label, *(cells[1] for cells in of.values()), loss[3], loss[5]]
+    return [snapshot.label, *(cells[1] for cells in of.values()), *loss[3::2]]
 
 
 def table_title(snapshot: Snapshot) -> str:
@@ -75,10 +75,10 @@ def table_title(snapshot: Snapshot) -> str:
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     """How to read the table; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
-    unseen = " ".join(snapshot.unseen) or "none"
+    reference, unseen = (" ".join(names) or "none" for names in (snapshot.reference, snapshot.unseen))
     thresholds = " and ".join(snapshot.result.thresholds)
     return (
-        f"trained: mean a language of {trained}; unseen (no training prompts): of {unseen}; "
+        f"trained: mean a language of {trained}; reference: {reference}; unseen (no prompts in training): of {unseen}; "
         f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
 
