@@ -11,7 +11,8 @@ import torch
 
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.noise import Noise, Resampling
-from alignlab.analysis.snapshots import Snapshot
+from alignlab.analysis.snapshots import Snapshot, place_of
+from alignlab.analysis.verdicts import with_verdicts
 from alignlab.analysis.view import Asked, Counted, View
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.probabilities import Floats
@@ -29,18 +30,22 @@ class Numbers:
     rows: list[Row]
     drawn: Floats | None = None
 
-    def table(self, shards: int) -> list[Row]:
-        """The rows, with intervals where they were drawn."""
-        return self.rows if self.drawn is None or not self.rows else with_intervals(self.rows, self.drawn, shards)
+    def table(self, analysis: str, shards: int) -> list[Row]:
+        """The rows as that analysis', with intervals and verdicts where they were drawn."""
+        rows = [row if row.analysis else replace(row, analysis=analysis) for row in self.rows]
+        return rows if self.drawn is None or not rows else with_verdicts(with_intervals(rows, self.drawn, shards))
 
     def less(self, earlier: Numbers, **since: str) -> Numbers:
         """The change from the same numbers of an earlier record, drawn alike; of those that both have."""
-        pairs = list(zip(self.rows, earlier.rows, strict=False))
-        assert all(_whose(row) == _whose(old) for row, old in pairs)
-        rows = [row.less(old, **since) for row, old in pairs]
+        pairs = [(i, i) for i in range(min(len(self.rows), len(earlier.rows)))]
+        if any(_whose(self.rows[i]) != _whose(earlier.rows[j]) for i, j in pairs):  # such as losses that one lacks
+            place = {place_of(row): j for j, row in enumerate(earlier.rows)}
+            pairs = [(i, place[place_of(row)]) for i, row in enumerate(self.rows) if place_of(row) in place]
+        rows = [self.rows[i].less(earlier.rows[j], **since) for i, j in pairs]
         if self.drawn is None or earlier.drawn is None:
             return Numbers(rows)
-        return Numbers(rows, self.drawn[:, : len(rows)] - earlier.drawn[:, : len(rows)])
+        mine, others = ([pair[side] for pair in pairs] for side in (0, 1))
+        return Numbers(rows, self.drawn[:, mine] - earlier.drawn[:, others])
 
 
 def _whose(row: Row) -> tuple[str, ...]:
@@ -51,7 +56,7 @@ def _whose(row: Row) -> tuple[str, ...]:
 class Seen:
     """A record as later ones are compared to it.
 
-    numbers: by analysis, what it found of this record alone.
+    numbers: by analysis, what it found of this record alone; under "" what the record's snapshot has anyway.
     noise: None where it was not resampled.
     """
 
@@ -61,6 +66,8 @@ class Seen:
     numbers: Mapping[str, Numbers]
 
 
+# In place of an analysis: the rows that a snapshot has anyway.
+_SNAPSHOT = ""
 # An analysis, and the column that names the record that it compares to: `since`, `since_before`, or "" for none.
 Question = tuple[str, str]
 
@@ -83,25 +90,22 @@ def asked(
             rows[name, column] = [replace(row, **since) for row in analysis.ask(view, snapshot)]
     drawn = _drawn([question for question, found in rows.items() if found], view, earlier, resampling)
     numbers = {question: Numbers(found, drawn.get(question)) for question, found in rows.items()}
-    numbers |= {(name, ""): _counted(one, view) for name, one in analyses.items() if isinstance(one, Counted)}
+    numbers[_SNAPSHOT, ""] = Numbers(view.now.rows, None if view.noise is None else view.noise.values)
     alone = {name: found for (name, column), found in numbers.items() if not column}
     for name, found in alone.items():
         for column, seen in earlier.items():
             numbers[name, column] = found.less(seen.numbers[name], **{column: seen.snapshot.label})
-    table = [
-        replace(row, analysis=name)
-        for name, analysis in analyses.items()
-        for column in analysis.shows
-        if (name, column) in numbers
-        for row in numbers[name, column].table(view.counts.shape[1])
-    ]
+    tables = {(name, column): found.table(name, view.counts.shape[1]) for (name, column), found in numbers.items()}
+    table: list[Row] = []
+    for name, analysis in analyses.items():
+        for column in analysis.shows:
+            if isinstance(analysis, Counted):
+                # One verdict a number: it was corrected among all of its kind, whichever analysis shows it.
+                counted = filter(analysis.where, tables.get((_SNAPSHOT, column), ()))
+                table += [replace(row, analysis=name) for row in counted]
+            else:
+                table += tables.get((name, column), ())
     return table, alone
-
-
-def _counted(analysis: Counted, view: View) -> Numbers:
-    places = [place for place, row in enumerate(view.now.rows) if analysis.where(row)]
-    drawn = None if view.noise is None else view.noise.values.take(places, axis=1)
-    return Numbers([view.now.rows[place] for place in places], drawn)
 
 
 def _drawn(

@@ -112,11 +112,12 @@ def summarise(
 
 def changes_of(rows: list[Row], earlier: list[Row], **since: str) -> list[Row]:
     """The change of each row that an earlier record has too; `since` names that record."""
-    before = {_place(row): row for row in earlier}
-    return [row.less(before[place], **since) for row in rows if (place := _place(row)) in before]
+    before = {place_of(row): row for row in earlier}
+    return [row.less(before[place], **since) for row in rows if (place := place_of(row)) in before]
 
 
-def _place(row: Row) -> tuple[object, ...]:
+def place_of(row: Row) -> tuple[object, ...]:
+    """Which number it is, in whichever record."""
     return (
         row.analysis, row.thresholds, row.group, row.language, row.layer, row.kind, row.degree, row.convention,
         row.measure,

@@ -66,8 +66,9 @@ class Row:
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where
         nothing is to be expected.
     p, p_adjusted: two-sided, and corrected for the questions of its family.
-    family, correction: with which others it was asked, and how they were corrected for, `holm` or `fdr`.
-    beyond_noise: whether the interval leaves out the reference; None without either.
+    family, correction: with which others of its record, change, thresholds and convention it was asked, and how these
+        were corrected for: `holm`, or `fdr` (a false-discovery rate) where they are many.
+    beyond_noise: whether `p_adjusted` is under .05: noise of the documents that `over` names, not of training seeds.
     beyond_movement: whether a change is outside what reassigned movement brings.
     beyond_control: whether an effect exceeds that of matched controls.
     """
