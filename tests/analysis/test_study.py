@@ -349,3 +349,12 @@ def test_records_are_let_go() -> None:
     for _ in Study(IDENTIFIER, ["kinds", "transitions"]).over(many):
         most = max(most, len(alive))
     assert most <= 3
+
+
+def test_counts_of_a_model_that_had_diverged_are_refused() -> None:
+    whole = record(5)
+    assert whole.loss_sum is not None
+    losses = whole.loss_sum.clone()
+    losses[2, 0] = torch.nan
+    with pytest.raises(InputError, match="step 5: it has diverged: its numbers on sw are NaN or infinite"):
+        rows_of("kinds", record(0), replace(whole, loss_sum=losses))

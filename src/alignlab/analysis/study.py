@@ -19,6 +19,7 @@ from alignlab.neurons.identifiers import Identifier, reading_problems, require_t
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import check_pair
+from alignlab.recording.finite import refuse_diverged
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Study:
         for record in records:
             counts = record.load()
             self._check_shown(counts)
+            _check_finite(record, counts)
             if first is not None:
                 _check_comparable(record, counts, first.counts)
             trained = counts.trained_languages if self.trained is None else self.trained
@@ -112,6 +114,14 @@ class Study:
             if not (0 <= layer < layers and 0 <= neuron < width)
         ]
         refuse_any(problems)
+
+
+def _check_finite(record: StoredCounts, counts: ActivationCounts) -> None:
+    """Raises InputError for counts of a model that had diverged, as its losses tell."""
+    if counts.loss_sum is not None:
+        finite = counts.loss_sum.isfinite().all(dim=1).tolist()
+        diverged = [name for name, fine in zip(counts.languages, finite, strict=True) if not fine]
+        refuse_diverged(diverged, record.label, None)
 
 
 def _check_comparable(record: StoredCounts, counts: ActivationCounts, first: ActivationCounts) -> None:

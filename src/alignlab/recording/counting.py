@@ -15,6 +15,7 @@ from alignlab.models.sites import Site
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
 from alignlab.recording.by_document import DocumentLosses
+from alignlab.recording.finite import LastLayerFinite, refuse_diverged
 from alignlab.recording.passing import Progress, pass_through
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import Answers
@@ -48,19 +49,25 @@ def count_firings(
 
     loss: also sum the negative log-likelihood of the counted tokens.
     statistics: what is counted beside the firings, of `tallies.STATISTICS`.
-    answers, context, progress: as for `pass_through`, which also says what is raised.
+    answers, context, progress: as for `pass_through`, which also says what is raised; and InputError for a model that
+        has diverged, all of whose neurons would pass for silent.
     """
-    tallies, losses = build_tallies(statistics), DocumentLosses()
+    tallies, losses, finite = build_tallies(statistics), DocumentLosses(), LastLayerFinite()
     read = pass_through(
         model,
         probe,
-        [*tallies, losses] if loss else tallies,
+        [*tallies, losses if loss else finite],
         sites=sites,
         answers=answers,
         context=context,
         progress=progress,
     )
     nats, predicted = losses.by_shard() if loss else (None, None)
+    # Losses tell it too, and are there anyway.
+    diverged = (
+        finite.languages if nats is None else [name for name, of in losses.nats.items() if not of.isfinite().all()]
+    )
+    refuse_diverged(diverged, origin.model, origin.step)
     fields: dict[str, Any] = {name: tensor for tally in tallies for name, tensor in tally.fields.items()}
     return ActivationCounts(
         languages=read.languages,
