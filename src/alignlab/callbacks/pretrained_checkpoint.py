@@ -22,6 +22,7 @@ from alignlab.methods.base import AlignmentModule
 from alignlab.models.finite import check_finite
 from alignlab.reporting.metrics_csv import metrics_digest
 from alignlab.runs import RunFolder
+from alignlab.signals import is_end_of_worker
 
 STATE = "trainer.ckpt"
 # What the run had written beside its checkpoints by then.
@@ -90,7 +91,7 @@ class PretrainedCheckpoint(Checkpoint):
                     logged = {"metrics": metrics_digest(self.folder.metrics, trainer.global_step)}
                     (partial / LOGGED).write_text(json.dumps(logged) + "\n", encoding="utf-8")
             except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
-                if "DataLoader worker" in str(error):  # it comes wherever the process is
+                if is_end_of_worker(error):
                     raise
                 raise InputError.of(
                     str(target),
