@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from alignlab.data.encoding import Document
 from alignlab.data.records import Record
 from alignlab.data.sources import Files, ParallelText, Source, WordProblems
 from alignlab.errors import InputError
@@ -20,6 +22,7 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.uncertainty import bootstrap, bootstrap_difference, resampled_losses
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.dealing import deal
 from alignlab.recording.probes import Probe, ProbeConfig, build_probe
 
 WORDS = "the red fox runs over seven old hills while 12 birds sing and nobody counts them at night".split()  # noqa: SIM905
@@ -302,3 +305,69 @@ def test_intervals_say_what_they_are_over(tokenizer: Any, tiny_llama: Any) -> No
         again = bootstrap_difference(counts, counts, identifier, resamples=20)
         rows = [row for row in (*drawn.intervals, *again.intervals) if row.low is not None]
         assert {row.over for row in rows} == {over}
+
+
+LANGUAGES, LAYERS, NEURONS = 4, 1, 500
+TEMPLATES, PROBLEMS = 22, 120  # as in the demo
+IDENTIFIER = TernaryConfig(top_rate=0.2, bar=0.7, lambda_=0.04)
+
+
+def simulated(seed: int) -> tuple[ActivationCounts, ActivationCounts]:
+    """New problems of new templates, as counts by cluster and by document.
+
+    A neuron is more active in some templates than in others; the problems of one differ in length and by chance.
+    """
+    population, random = np.random.default_rng(0), np.random.default_rng(1000 + seed)
+    logits = population.normal(-1.5, 1.2, (1, LAYERS, NEURONS)) + population.normal(0, 1.0, (4, LAYERS, NEURONS))
+    templates = np.sort(random.integers(TEMPLATES, size=PROBLEMS))
+    effects = 0.8 * random.normal(size=(LANGUAGES, TEMPLATES, LAYERS, NEURONS))[:, templates]
+    tokens = random.integers(10, 40, (LANGUAGES, PROBLEMS))
+    firings = random.binomial(tokens[..., None, None], 1 / (1 + np.exp(-logits[:, None] - effects)))
+    empty, none = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.bool_)
+    records = []
+    for cluster in (True, False):
+        documents = [
+            Document(f"{n}", "", empty, none, none, f"template {templates[n]}" if cluster else "")
+            for n in random.permutation(PROBLEMS)
+        ]
+        number = min(20, len({document.cluster for document in documents}))
+        shards = np.zeros(PROBLEMS, dtype=np.int64)
+        shards[[int(document.id) for document in documents]] = deal(documents, number)
+        heaps = [np.flatnonzero(shards == shard) for shard in range(number)]
+        records.append(
+            ActivationCounts(
+                tuple("abcd"),
+                torch.from_numpy(np.stack([firings[:, heap].sum(axis=1) for heap in heaps], axis=1)),
+                torch.from_numpy(np.stack([tokens[:, heap].sum(axis=1) for heap in heaps], axis=1)),
+                torch.tensor([[len(heap) for heap in heaps]] * LANGUAGES),
+                "mlp.act",
+                "all",
+            )
+        )
+    return records[0], records[1]
+
+
+def coverage(runs: int) -> tuple[float, float]:
+    """How often intervals by cluster and by document hold the mean of all estimates; mean over kinds and languages."""
+    drawn = [
+        [bootstrap(one, IDENTIFIER, resamples=100, seed=run).intervals for one in simulated(run)] for run in range(runs)
+    ]
+    estimates = np.array([[row.value for row in by_cluster] for by_cluster, _ in drawn])
+    chosen = [
+        place
+        for place, row in enumerate(drawn[0][0])
+        if row.layer is None and row.kind and row.group in ("all", "language") and estimates[:, place].mean() > 3
+    ]
+    assert len(chosen) >= 8
+    hits = [
+        [[rows[place].low <= estimates[:, place].mean() <= rows[place].high for place in chosen] for rows in pair]
+        for pair in drawn
+    ]
+    by_cluster, by_document = np.mean(hits, axis=(0, 2))
+    return float(by_cluster), float(by_document)
+
+
+def test_intervals_hold_what_they_say_by_cluster_and_not_by_document() -> None:
+    by_cluster, by_document = coverage(30)
+    assert by_cluster > 0.92
+    assert by_document < by_cluster - 0.05
