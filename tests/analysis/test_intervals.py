@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,19 @@ def rows_of(
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, folder)
     stored = [StoredCounts(f"step {step}", Path(), lambda _, step=step: record(step)) for step in steps]
     return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
+
+
+def test_intervals_of_clusters_are_called_so(tmp_path: Path) -> None:
+    resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, tmp_path)
+    for clusters, over in (("templates", "clusters"), ("", "shards")):
+        stored = [
+            StoredCounts(f"step {step}", Path(), lambda _, step=step: replace(record(step), clusters=clusters))  # noqa: B023
+            for step in (0, 5)
+        ]
+        study = Study(IDENTIFIER, ["kinds", "overlap_ratio"], resampling=resampling)
+        rows = [row for _, found in study.over(stored) for row in found if row.low is not None]
+        assert {row.analysis for row in rows} == {"kinds", "overlap_ratio"}
+        assert {row.over for row in rows} == {over}
 
 
 class Slow:

@@ -75,6 +75,16 @@ def test_the_snapshots_row_names_what_is_counted(tokenizer: Any, tiny_llama: Any
     assert "responses" not in dict(plan_rows(plan))
 
 
+def test_the_plan_tells_how_clusters_are_dealt(tokenizer: Any, tiny_llama: Any) -> None:
+    assert "shards" not in dict(plan_rows(planned(tiny_llama, make_probe(tokenizer))))
+    records = [Record(str(n), code, "question", "answer", f"{n % 5}") for code in ("en", "de") for n in range(9)]
+    for shards, told in ((4, ""), (8, ", not 8, of which some would be empty")):
+        rows = dict(plan_rows(planned(tiny_llama, build_probe(records, tokenizer, shards=shards))))
+        number = min(shards, 5)
+        assert rows["shards"] == f"5 clusters (named by the records): {number} shards a language{told}"
+        assert rows["snapshots"].endswith(f"{number} shards a language)")
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

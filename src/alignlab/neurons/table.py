@@ -60,7 +60,8 @@ class Row:
     How sure it is:
 
     low, high: its 95 % interval; None where none was computed, or where some resample has no such number.
-    over: what the interval is over: `shards` of documents, `clusters`, `seeds`.
+    over: what the interval is over: `shards` of documents, or of whole `clusters` of documents that are not
+        independent, such as those of a template; `seeds`.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where

@@ -50,6 +50,7 @@ class Bootstrap:
     values: (R, rows) float64, the same counts in each resample.
     kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
     shards: S.
+    over: what intervals are over, as `Row.over` says it.
     """
 
     result: Classification
@@ -57,6 +58,7 @@ class Bootstrap:
     values: Floats
     kept: Tensor
     shards: int
+    over: str = "shards"
 
     @property
     def resamples(self) -> int:
@@ -66,7 +68,7 @@ class Bootstrap:
     @property
     def intervals(self) -> list[Row]:
         """The rows with their intervals."""
-        return with_intervals(self.rows, self.values, self.shards)
+        return with_intervals(self.rows, self.values, self.shards, self.over)
 
     @property
     def stable(self) -> Tensor:
@@ -76,7 +78,7 @@ class Bootstrap:
     def since(self, first: Bootstrap) -> list[Row]:
         """The change of each row from `first`, whose resamples are of the same draws, with its interval."""
         rows = [row.less(old, since=old.record or "the first") for row, old in zip(self.rows, first.rows, strict=True)]
-        return with_intervals(rows, self.values - first.values, self.shards)
+        return with_intervals(rows, self.values - first.values, self.shards, self.over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def bootstrap(
         values.append(counted)
         kept += codes == observed
     rows = kind_counts(held, trained, kinds, reference=reference, step=counts.step)
-    return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1])
+    return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1], counts.over)
 
 
 def bootstrap_difference(
@@ -226,10 +228,15 @@ def interval_of(values: Floats, estimates: Floats, shards: int) -> tuple[Floats,
     return estimates - half, estimates + half, sd, values.mean(axis=0) - estimates
 
 
-def with_intervals(rows: Sequence[Row], values: Floats, shards: int) -> list[Row]:
-    """The rows with their intervals, from the (R, rows) values of the resamples of S shards."""
+def with_intervals(rows: Sequence[Row], values: Floats, shards: int, over: str = "shards") -> list[Row]:
+    """The rows with their intervals, from the (R, rows) values of the resamples of S shards.
+
+    over: what the shards are of, as `Row.over` says it.
+    """
     ends = interval_of(values, np.array([row.value for row in rows], dtype=np.float64), shards)
-    return [row.within(*each) for row, *each in zip(rows, *(column.tolist() for column in ends), strict=True)]
+    return [
+        row.within(*each, over=over) for row, *each in zip(rows, *(column.tolist() for column in ends), strict=True)
+    ]
 
 
 def chance_level(

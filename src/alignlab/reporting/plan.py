@@ -43,6 +43,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("training text", _training_text(planned)),
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
+        *([("shards", probe.dealing)] if probe.dealing else []),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
         *(_responses(probe, len(planned.snapshot_steps)) if isinstance(probe, PromptProbe) else ()),
         ("snapshots", _snapshots(planned)),

@@ -25,9 +25,18 @@ class Hub(Options):
     answer: str | None = option(None, "column of the answer, likewise; null where there are none")
     id: str | None = option(None, "column of the document's id; null numbers the rows")
     language: str | None = option(None, "column of the language's code, where one subset holds several")
+    cluster: str | None = option(
+        None,
+        "column of what documents come from that are not independent, such as a template or an article; null takes "
+        "each document on its own",
+    )
     parallel: bool = option(True, "rows of the same number (or id) say the same thing in every language")
     spelled: dict[str, str] = option({}, "how the data set spells a code where it differs, such as {ja: jp}")
     limit: int | None = option(None, "first rows to take of each language; null takes all", unit="rows", ge=1)
+
+    @property
+    def clusters(self) -> str:
+        return f"column {self.cluster}" if self.cluster is not None else ""
 
     def load(self) -> list[Record]:
         return [record for code in self.languages for record in self._language(code)]
@@ -37,7 +46,7 @@ class Hub(Options):
         table = self._table(self.subset.replace("{language}", name) if self.subset else None)
         prompt = self.prompt.replace("{language}", name)
         answer = self.answer.replace("{language}", name) if self.answer else None
-        wanted = [column for column in (prompt, answer, self.id, self.language) if column is not None]
+        wanted = [column for column in (prompt, answer, self.id, self.language, self.cluster) if column is not None]
         have = table.column_names
         refuse_any([no_column(self._where, column, have) for column in wanted if column not in have])
         rows = (
@@ -48,7 +57,8 @@ class Hub(Options):
         records = []
         for number, row in islice(rows, self.limit):
             key = str(number if self.id is None else row[self.id])
-            texts = [self._text(row, column, number) if column else "" for column in (prompt, answer)]
+            columns = (prompt, answer, self.cluster)
+            texts = [self._text(row, column, number) if column else "" for column in columns]
             records.append(Record(key if self.parallel else f"{code}:{key}", code, *texts))
         if not records:
             raise InputError.of(self._where, f"no row of language {name!r}", "at least one")
