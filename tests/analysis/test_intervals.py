@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,12 +176,21 @@ def check(row: Row, values: list[float], reference: float | None) -> None:
     assert len(set(again)) > 3
     mean = sum(again) / RESAMPLES
     deviation = math.sqrt(sum((one - mean) ** 2 for one in again) / (RESAMPLES - 1))
-    half = T_OF_5 * math.sqrt(6 / 5) * deviation
-    assert (row.low, row.high) == (pytest.approx(value - half, abs=1e-6), pytest.approx(value + half, abs=1e-6))
+    # Numbers of neurons come in steps of 1, shares of so many of one over those; others are of any value.
+    step = {"neurons": 1.0, "share": 1 / row.denominator if row.denominator else 0.0}.get(row.unit, 0.0)
+    if row.analysis == "family_overlap":  # its denominator is a number of pairs
+        step = 0.0
+    half = T_OF_5 * math.sqrt(6 / 5 * deviation**2 + step**2 / 12)
+    most = {"neurons": row.denominator, "share": 1.0, "probability": 1.0}.get(row.unit) or math.inf
+    least = 0.0 if reference is None or reference == 1 else -most
+    ends = max(value - half, least), min(value + half, most)
+    assert (row.low, row.high) == (pytest.approx(ends[0], abs=1e-6), pytest.approx(ends[1], abs=1e-6))
     assert row.noise_bias == pytest.approx(mean - value, abs=1e-9)
     assert row.reference == reference
     expected = None if reference is None else not value - half <= reference <= value + half
     assert row.beyond_noise == expected
+    assert (row.p is None) == (reference is None)
+    assert expected is None or expected == (row.p < 0.05)
 
 
 OVERLAP = {"language": "de", "other": "sw", "measure": "beyond chance"}
@@ -221,7 +231,8 @@ def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_p
     for column, has in (("since", True), ("since_before", False)):
         found = [row for row in rows if getattr(row, column) and row.measure in ("beyond chance", "")]
         assert found
-        assert {row.low is not None for row in found} == {has}
+        assert {row.low is not None for row in found if row.status == "ok"} == {has}
+        assert {row.status for row in found} == ({"ok", "too few"} if has else {"ok"})
 
 
 def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resamples: list[Slow]) -> None:
@@ -255,7 +266,9 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
 
 def test_a_number_that_some_resample_lacks_has_no_interval() -> None:
     row = Row(analysis="", record="", value=1.0, reference=0.0)
-    assert row.within(math.nan, math.nan, math.nan, math.nan) == row
+    assert row.within(math.nan, math.nan, math.nan, math.nan) == replace(row, status="too few")
+    diverged = replace(row, status="diverged")
+    assert diverged.within(math.nan, math.nan, math.nan, math.nan) == diverged
     assert row.within(0.5, 1.5, 0.2, 0.1).beyond_noise
     assert row.within(-0.5, 1.5, 0.2, 0.1).beyond_noise is False
 
