@@ -239,13 +239,17 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
     rows = rows_of(tmp_path, "layer_parts")
     cuts = [row.layer for row in rows if row.unit == "layers" and not row.is_change][1:]
 
-    def best(one: Slow) -> tuple[int, ...]:
-        """The three cuts of the least squared error, of all that there are."""
+    def scaled_curves(one: Slow) -> list[np.ndarray]:
         curves = [
             [one.kinds[1][layer * WIDTH : (layer + 1) * WIDTH].count(kind) for layer in range(LAYERS)]
             for kind in ("specific", "related", "general")
         ]
-        scaled = [(np.array(curve) - np.mean(curve)) / (np.std(curve) or 1) for curve in curves]
+        logs = [np.log(1 + np.array(curve)) for curve in curves]
+        return [(curve - np.mean(curve)) / (np.std(curve) or 1) for curve in logs]
+
+    def best(one: Slow) -> tuple[int, ...]:
+        """The three cuts of the least squared error, of all that there are."""
+        scaled = scaled_curves(one)
 
         def error(at: tuple[int, ...]) -> float:
             parts = itertools.pairwise((0, *at, LAYERS))
@@ -254,6 +258,12 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
         return min(itertools.combinations(range(1, LAYERS), 3), key=lambda at: (round(error(at), 9), at))
 
     assert tuple(cuts) == best(resamples[0])
+    shown = [row for row in rows if row.measure == "curve" and not row.is_change]
+    assert {row.unit for row in shown} == {"z"}
+    for kind, curve in zip(("specific", "related", "general"), scaled_curves(resamples[0]), strict=True):
+        mine = [row for row in shown if row.kind == kind]
+        assert [row.layer for row in mine] == list(range(LAYERS))
+        assert [row.value for row in mine] == pytest.approx(curve.tolist(), abs=1e-9)
     found = [best(one) for one in resamples[1:]]
     shares = [
         row.value for row in rows if row.measure == "resamples with this cut within one layer" and not row.is_change
