@@ -255,7 +255,8 @@ def coverage(tables: Sequence[Sequence[Row]]) -> Iterator[tuple[str, str, Held]]
 
 
 def _possible(row: Row) -> bool:
-    most = {"share": 1.0, "neurons": row.denominator or float("inf")}.get(row.unit, float("inf"))
+    neurons = float("inf") if row.to_kind else row.denominator or float("inf")
+    most = {"share": 1.0, "neurons": neurons}.get(row.unit, float("inf"))
     return (row.low or 0) >= (-most if row.is_change else 0) and (row.high or 0) <= most
 
 
@@ -340,7 +341,7 @@ def section_power(runs: int, pool: ProcessPoolExecutor) -> list[str]:
 
 
 def controls_of(world: World, run: int) -> tuple[float, float, float, float]:
-    """Neurons told apart where languages are alike, by the chance level too; stable ones, and those alike in new text."""
+    """Neurons told apart where languages are alike, and by chance; stable ones, and those of one kind in new text."""
     alike = replace(world, languages=0.0)
     (counts,) = records(np.random.default_rng([9, run]), alike.logits())
     identifier = world.identifier

@@ -181,7 +181,8 @@ def check(row: Row, values: list[float], reference: float | None) -> None:
     if row.analysis == "family_overlap":  # its denominator is a number of pairs
         step = 0.0
     half = T_OF_5 * math.sqrt(6 / 5 * deviation**2 + step**2 / 12)
-    most = {"neurons": row.denominator, "share": 1.0, "probability": 1.0}.get(row.unit) or math.inf
+    neurons = math.inf if row.to_kind else row.denominator  # how many there were before is not certain either
+    most = {"neurons": neurons, "share": 1.0, "probability": 1.0}.get(row.unit) or math.inf
     least = 0.0 if reference is None or reference == 1 else -most
     ends = max(value - half, least), min(value + half, most)
     assert (row.low, row.high) == (pytest.approx(ends[0], abs=1e-6), pytest.approx(ends[1], abs=1e-6))

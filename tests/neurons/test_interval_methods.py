@@ -87,6 +87,7 @@ def rows_and_draws() -> list[tuple[Row, list[float], tuple[float, float, float] 
         (Row(value=2, denominator=40), [1, 2, 4], (1, 0, 40)),
         (Row(value=2, denominator=40, **change), [1, 2, 4], (1, -40, 40)),
         (Row(value=2.5, denominator=40), [1.5, 2, 4], (0, 0, 40)),  # a mean of counts
+        (Row(value=2, denominator=2, kind="related", to_kind="none"), [1, 2, 4], (1, 0, inf)),
         (Row(value=0, denominator=40), [0, 0, 0], None),
         (Row(value=9, denominator=40, **change), [9, 9, 9], None),
         (Row(value=10, denominator=40), [10, 10, 10], (1, 0, 40)),

@@ -249,7 +249,9 @@ def _scale(row: Row, whole: bool) -> tuple[float, float, float, bool]:
     """
     of = row.denominator
     if row.unit == "neurons":
-        step, least, most, small = float(whole), 0.0, float(of or math.inf), abs(row.value) < FEW
+        # Of a transition the denominator, how many were of that kind before, is as uncertain as the number itself.
+        most = float(of) if of and not row.to_kind else math.inf
+        step, least, small = float(whole), 0.0, abs(row.value) < FEW
     elif row.unit == "share":
         step, least, most, small = _step_of_share(row.value, of), 0.0, 1.0, of is None or of < FEW
     else:
