@@ -189,12 +189,22 @@ def check(row: Row, values: list[float], reference: float | None) -> None:
     assert len(set(again)) > 3
     mean = sum(again) / RESAMPLES
     deviation = math.sqrt(sum((one - mean) ** 2 for one in again) / (RESAMPLES - 1))
-    half = T_OF_5 * math.sqrt(6 / 5) * deviation
-    assert (row.low, row.high) == (pytest.approx(value - half, abs=1e-6), pytest.approx(value + half, abs=1e-6))
+    # Numbers of neurons come in steps of 1, shares of so many of one over those; others are of any value.
+    step = {"neurons": 1.0, "share": 1 / row.denominator if row.denominator else 0.0}.get(row.unit, 0.0)
+    if row.analysis == "family_overlap":  # its denominator is a number of pairs
+        step = 0.0
+    half = T_OF_5 * math.sqrt(6 / 5 * deviation**2 + step**2 / 12)
+    neurons = math.inf if row.to_kind else row.denominator  # how many there were before is not certain either
+    most = {"neurons": neurons, "share": 1.0, "probability": 1.0}.get(row.unit) or math.inf
+    least = 0.0 if reference is None or reference == 1 else -most
+    ends = max(value - half, least), min(value + half, most)
+    assert (row.low, row.high) == (pytest.approx(ends[0], abs=1e-6), pytest.approx(ends[1], abs=1e-6))
     assert row.noise_bias == pytest.approx(mean - value, abs=1e-9)
     assert row.reference == reference
     expected = None if reference is None else not value - half <= reference <= value + half
     assert row.beyond_noise == expected
+    assert (row.p is None) == (reference is None)
+    assert expected is None or expected == (row.p < 0.05)
 
 
 OVERLAP = {"language": "de", "other": "sw", "measure": "beyond chance"}
@@ -235,20 +245,25 @@ def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_p
     for column, has in (("since", True), ("since_before", False)):
         found = [row for row in rows if getattr(row, column) and row.measure in ("beyond chance", "")]
         assert found
-        assert {row.low is not None for row in found} == {has}
+        assert {row.low is not None for row in found if row.status == "ok"} == {has}
+        assert {row.status for row in found} == ({"ok", "too few"} if has else {"ok"})
 
 
 def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resamples: list[Slow]) -> None:
     rows = rows_of(tmp_path, "layer_parts")
     cuts = [row.layer for row in rows if row.unit == "layers" and not row.is_change][1:]
 
-    def best(one: Slow) -> tuple[int, ...]:
-        """The three cuts of the least squared error, of all that there are."""
+    def scaled_curves(one: Slow) -> list[np.ndarray]:
         curves = [
             [one.kinds[1][layer * WIDTH : (layer + 1) * WIDTH].count(kind) for layer in range(LAYERS)]
             for kind in ("specific", "related", "general")
         ]
-        scaled = [(np.array(curve) - np.mean(curve)) / (np.std(curve) or 1) for curve in curves]
+        logs = [np.log(1 + np.array(curve)) for curve in curves]
+        return [(curve - np.mean(curve)) / (np.std(curve) or 1) for curve in logs]
+
+    def best(one: Slow) -> tuple[int, ...]:
+        """The three cuts of the least squared error, of all that there are."""
+        scaled = scaled_curves(one)
 
         def error(at: tuple[int, ...]) -> float:
             parts = itertools.pairwise((0, *at, LAYERS))
@@ -257,6 +272,12 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
         return min(itertools.combinations(range(1, LAYERS), 3), key=lambda at: (round(error(at), 9), at))
 
     assert tuple(cuts) == best(resamples[0])
+    shown = [row for row in rows if row.measure == "curve" and not row.is_change]
+    assert {row.unit for row in shown} == {"z"}
+    for kind, curve in zip(("specific", "related", "general"), scaled_curves(resamples[0]), strict=True):
+        mine = [row for row in shown if row.kind == kind]
+        assert [row.layer for row in mine] == list(range(LAYERS))
+        assert [row.value for row in mine] == pytest.approx(curve.tolist(), abs=1e-9)
     found = [best(one) for one in resamples[1:]]
     shares = [
         row.value for row in rows if row.measure == "resamples with this cut within one layer" and not row.is_change
@@ -269,7 +290,9 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
 
 def test_a_number_that_some_resample_lacks_has_no_interval() -> None:
     row = Row(analysis="", record="", value=1.0, reference=0.0)
-    assert row.within(math.nan, math.nan, math.nan, math.nan) == row
+    assert row.within(math.nan, math.nan, math.nan, math.nan) == replace(row, status="too few")
+    diverged = replace(row, status="diverged")
+    assert diverged.within(math.nan, math.nan, math.nan, math.nan) == diverged
     assert row.within(0.5, 1.5, 0.2, 0.1).beyond_noise
     assert row.within(-0.5, 1.5, 0.2, 0.1).beyond_noise is False
 

@@ -18,6 +18,7 @@ from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.modules import find_model
 from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.recording.probes import build_probe
 
 README = Path(__file__).parents[2] / "README.md"
@@ -261,3 +262,13 @@ def test_a_compiled_model_is_counted_uncompiled(tiny_llama: Any) -> None:
 def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="texts without a tokenizer"):
         NeuronTracker({"en": ENGLISH}, folder=tmp_path)
+
+
+def test_a_selection_of_few_neurons_is_told_once(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = TernaryConfig(top_rate=0.3, bar=0.6)
+    track(tiny_llama, tokenizer, tmp_path / "alone", identifier=few, every_n_steps=2)
+    assert capsys.readouterr().err.count("warning: top_rate=0.3 selects 29 of 96 neurons") == 1
+    track(tiny_llama, tokenizer, tmp_path / "planned", identifier=few, planned=True)
+    assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -202,11 +203,21 @@ def part_rows(step: int) -> list[Row]:
         Row(**columns, value=start, layer=start, unit="layers", measure="first layer", label=label)
         for start, label in zip((0, 5, 18, 28), labels, strict=True)
     ]
+    curves = [
+        Row(**columns, value=math.sin(layer + place), layer=layer, kind=kind, measure="curve", unit="z")
+        for place, kind in enumerate(("specific", "related", "general"))
+        for layer in range(32)
+    ]
     costs = (96.0, 61.5, 40.1, 27.3, 23.9, 21.0)
     errors = [Row(**columns, value=cost, unit="error", measure=f"{n} parts") for n, cost in enumerate(costs, start=1)]
     within = "resamples with this cut within one layer"
     shares = zip((5, 18, 28), (0.91, 0.63, 0.985), strict=True)
-    return starts + errors + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
+    return (
+        starts
+        + curves
+        + errors
+        + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
+    )
 
 
 def number_rows(steps: Sequence[int]) -> list[Row]:

@@ -249,7 +249,7 @@ def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
 
 
 def test_figures_for_wandb_are_made_of_the_trackers_rows(run: PageRun) -> None:
-    rows = frame(row for row in run.rows if row.thresholds == "anchored")
+    rows = frame(row for row in run.rows if row.analysis == "kinds" and row.thresholds == "anchored")
     figure = layer_heatmaps(rows).plotly()
     at = random_neurons(run.steps)
     for code, trace in zip((1, 2, 3, 4), figure.data, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,13 @@ def test_a_model_that_cannot_answer_is_refused_with_the_plan(tokenizer: Any, tin
     probe = make_probe(tokenizer, responses="regenerated", max_new_tokens=3000)
     with pytest.raises(InputError, match="3000 new ones for a model of 2048 positions"):
         plan_rows(planned(tiny_llama, probe))
+
+
+def test_a_selection_of_few_neurons_is_told_with_a_rate_that_selects_more(tokenizer: Any, tiny_llama: Any) -> None:
+    probe = make_probe(tokenizer)
+    sites = [dataclasses.replace(site, width=1280) for site in find_sites(tiny_llama)]
+    few = dict(plan_rows(planned(tiny_llama, probe, sites=sites, top_rate=0.01)))["warning"]
+    assert "selects 26 of 2,560 neurons" in few
+    assert few.endswith("identifier.top_rate=0.04 selects 102")
+    for top_rate in (0.04, 0.1, None):
+        assert "warning" not in dict(plan_rows(planned(tiny_llama, probe, sites=sites, top_rate=top_rate)))

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from alignlab.analysis.layer_parts import FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
+from alignlab.analysis.layer_parts import CURVE, FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import basis, capital, lower, number
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
@@ -141,9 +141,10 @@ def _parts(runs: Sequence[PageRun]) -> Card:
             why = f"Refused: {run.parts_refused}" if run.parts_refused else run.missing("parts")
             card.missing.append(Caption(why, place))
             continue
-        counts, costs = run.counts(ANCHORED, "layer"), run.of("layer_parts", unit="error", is_change=False)
+        curves = run.of("layer_parts", measure=CURVE, is_change=False)
+        costs = run.of("layer_parts", unit="error", is_change=False)
         for step, parts in found.items():
-            draw = partial(layer_parts, counts[counts.step == step], parts, costs[costs.step == step])
+            draw = partial(layer_parts, curves[curves.step == step], parts, costs[costs.step == step])
             names = ", ".join(parts.label.replace("", "no label"))
             card.add(f"{place}|{step}", draw, f"Curves over layers in {len(parts)} parts: {names}", 2)
         card.captions.append(Caption(basis(run, ANCHORED), place))

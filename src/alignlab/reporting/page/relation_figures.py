@@ -11,7 +11,7 @@ import pandas as pd
 
 from alignlab.reporting.page.data import TRANSITION_KINDS
 from alignlab.reporting.page.figures import layer_ticks
-from alignlab.reporting.page.panels import Panels, chosen, listed, plain
+from alignlab.reporting.page.panels import Panels, listed, plain
 from alignlab.reporting.page.theme import LIGHT, faded, scale, two_sided_scale
 
 # What an overlap can be read as, with its name on the colour bar; and the measure in the table.
@@ -154,22 +154,21 @@ def transition_flow(moves: Mapping[tuple[str, str], Any], before: str, after: st
     return figure
 
 
-def layer_parts(rows: pd.DataFrame, parts: pd.DataFrame, costs: pd.DataFrame, columns: int = 2) -> Panels:
-    """The curves that were segmented (z-scores of the counts by layer) with the cuts, and the cost of other numbers.
+def layer_parts(curves: pd.DataFrame, parts: pd.DataFrame, costs: pd.DataFrame, columns: int = 2) -> Panels:
+    """The curves that were segmented with the cuts, and the cost of other numbers of parts.
 
-    rows: counts by layer at the step. parts: as the table of parts has them. costs: of 1, 2 ... parts.
+    curves: log(1 + count) of each kind, z-scored over the layers, at the step. parts: as the table of parts has them.
+    costs: of 1, 2 ... parts.
     """
     figure = Panels([f"<b>{len(parts)} parts</b>", "<b>cost by number of parts</b>"], columns, 220)
-    highest = max(chosen(rows, "specific", by_layer=True).layer, default=0)
+    highest = int(max(curves.layer, default=0))
     for kind, symbol in (("specific", "circle"), ("related", "square"), ("general", "triangle-up")):
-        curve = chosen(rows, kind, by_layer=True)
-        deviations = curve.value - curve.value.mean()
+        curve = curves[curves.kind == kind]
         figure.add(
             "scatter",
             0,
             x=curve.layer,
-            # A curve without spread is flat at 0.
-            y=(deviations / (curve.value.std(ddof=0) or 1)).round(4),
+            y=curve.value.round(4),
             name=kind,
             mode="lines+markers",
             line={"color": LIGHT[kind], "width": 2},
@@ -206,7 +205,7 @@ def layer_parts(rows: pd.DataFrame, parts: pd.DataFrame, costs: pd.DataFrame, co
         hovertemplate="%{x} parts: cost %{y:.3f}<extra></extra>",
     )
     figure.x(0, "layer", range=[-0.5, highest + 0.5], dtick=layer_ticks(highest + 1), showgrid=False)
-    figure.y(0, "z-score over the layers")
+    figure.y(0, "log(1 + count), z-score over the layers")
     figure.x(1, "number of parts", dtick=1, showgrid=False)
     figure.y(1, "squared error", rangemode="tozero")
     figure.legend()
