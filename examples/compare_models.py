@@ -2,8 +2,8 @@
 
     python examples/compare_models.py [MODEL MODEL]
 
-A model is a folder, a Hub id or `builtin:demo`; both need as many layers and neurons. Without arguments the demo model is
-compared with itself after 20 steps on German maths problems, which needs no network. From the command line, for any
+A model is a folder, a Hub id or `builtin:demo`; both need as many layers and neurons. Without arguments the demo model
+is compared with itself after 20 steps on German maths problems, which needs no network. From the command line, for any
 number of models and with a page: python -m alignlab.analyze models=[A,B].
 """
 
@@ -77,12 +77,13 @@ def compare(first: str, second: str) -> None:
 def main(models: list[str]) -> None:
     """Compare two models, or the demo model with a tuned one."""
     if len(models) == 2:
-        return compare(*models)
-    if models:
+        compare(*models)
+    elif models:
         sys.exit("expected two models, or none: python examples/compare_models.py A B")
-    with tempfile.TemporaryDirectory() as folder:
-        tune(Path(folder) / "tuned")
-        compare(DEMO, str(Path(folder) / "tuned"))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            tune(Path(folder) / "tuned")
+            compare(DEMO, str(Path(folder) / "tuned"))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 MODEL is a folder, a Hub id or `builtin:demo`, the default, which needs no network. The neurons of a language are its
 specific and related ones. They are found on 60 worked answers, set to zero at mlp.act, and judged on 30 answers to the
-same kinds of question with other numbers. Below each set stands the mean of three random controls: as many neurons in the
-same layers that belong to no language and are not general. A rise no larger than the control's shows nothing about the
-language. The values have no intervals: the text is small.
+same kinds of question with other numbers. Below each set stands the mean of three random controls: as many neurons in
+the same layers that belong to no language and are not general. A rise no larger than the control's shows nothing about
+the language. The values have no intervals: the text is small.
 """
 
 from __future__ import annotations

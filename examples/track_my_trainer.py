@@ -2,8 +2,8 @@
 
     python examples/track_my_trainer.py [FOLDER]
 
-The demo model of the package learns German maths problems for 20 steps; neurons are counted on the same problems in four
-languages. It needs no network. Put your module, your data and your texts in place of the three functions.
+The demo model of the package learns to solve German maths problems for 20 steps; neurons are counted on other problems
+in four languages. It needs no network. Put your module, your data and your texts in place of these.
 """
 
 from __future__ import annotations

@@ -311,13 +311,10 @@ def mistral_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out as the configs expect, with a few lines of text."""
     root = tmp_path_factory.mktemp("data")
-    (root / "gsm8k_questions").mkdir()
-    (root / "mgsm").mkdir()
     for code in ("de", "sw", "zh"):
-        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
-        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n", encoding="utf-8")
-    for code in ("bn", "de", "en", "sw", "te", "zh"):
-        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+        (root / f"{code}-en").mkdir()
+        (root / f"{code}-en/train.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
+        (root / f"{code}-en/train.en").write_text("one\ntwo\n", encoding="utf-8")
     return root
 
 
