@@ -108,7 +108,7 @@ def test_the_slurm_script(
 
 
 def make_texts(root: Path) -> None:
-    """A few lines of text: laid out as in the repository that the README names, and a folder with one file a language."""
+    """A few lines of text: laid out as in the repository that the README names, and a folder of one file a language."""
     pairs = root / "QAlign/data/gsmtrans/gsm8kinstruct_question"
     for code in ("de", "sw", "zh"):
         (pairs / f"{code}-en").mkdir(parents=True)
