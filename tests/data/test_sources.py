@@ -451,7 +451,6 @@ def test_a_row_without_text_is_refused(tmp_path: Path, value: object) -> None:
     ("change", "found"),
     [
         ({"path": "{folder}x"}, "Couldn't find any data file at"),
-        ({"path": "someone/something"}, "Couldn't reach 'someone/something' on the Hub"),
         ({"subset": "sw"}, "BuilderConfig 'sw' not found. Available: ['de', 'en']"),
         ({"subset": None}, "Please pick one among the available configs: ['de', 'en']"),
         ({"split": "train"}, "Unknown split \"train\". Should be one of ['test']"),
@@ -465,6 +464,24 @@ def test_a_data_set_that_cannot_be_loaded_is_refused(tmp_path: Path, change: dic
     assert "it cannot be loaded (" in problem
     assert found in problem
     assert "Check the id, the subset and the split" in problem
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_does_not_answer_is_told_and_not_asked_for_the_data_set(
+    monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("alignlab.data.sources.hub.hub_answers", lambda: False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", lambda *_, **__: pytest.fail("the Hub was asked"))
+    (problem,) = refusal(Hub(path="someone/something", subset="{language}", languages=["de"]).load)
+    assert problem == (
+        "someone/something (de): it is not here and the Hub cannot be reached; expected a data set of the Hub or a "
+        "local folder. Check the network, or download the data set elsewhere and give its folder."
+    )
+    assert datasets.config.HF_HUB_OFFLINE is offline
 
 
 def test_the_revision_is_that_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import no_column
 from alignlab.errors import InputError, refuse_any
+from alignlab.hub import hub_answers
 from alignlab.languages import check_codes
 
 
@@ -80,7 +84,15 @@ class Hub(Options):
 
         datasets.disable_progress_bars()
         try:
-            return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
+            with _from_cache_where_the_hub_is_silent(self.path):
+                return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
+        except ConnectionError as error:
+            raise InputError.of(
+                f"{self.path} ({subset})" if subset else self.path,
+                "it is not here and the Hub cannot be reached",
+                "a data set of the Hub or a local folder",
+                "Check the network, or download the data set elsewhere and give its folder.",
+            ) from error
         # RuntimeError: a data set that is a script, which nobody runs any more.
         except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
             generating = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
@@ -91,3 +103,16 @@ class Hub(Options):
                 "a data set of the Hub or a local folder",
                 "Check the id, the subset and the split; for a gated data set log in with: hf auth login.",
             ) from error
+
+
+@contextmanager
+def _from_cache_where_the_hub_is_silent(path: str) -> Iterator[None]:
+    """Within the block `datasets` asks nobody for what it cannot get: it would try again for half a minute."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not (Path(path).is_dir() or hub_answers())
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
