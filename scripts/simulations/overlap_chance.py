@@ -143,10 +143,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", type=int, nargs="*", help="their numbers, from 0; all")
     given = parser.parse_args()
-    print(
-        "| cell | languages | layers x related | spread | planted | excess | p < .05 | any | families | old | power |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    names = [
+        *("cell", "languages", "layers x related", "spread", "planted", "excess"),
+        *("p < .05", "any", "families", "independent", "power"),
+    ]
+    print(f"| {' | '.join(names)} |")
+    print("|" + "---|" * len(names))
     for number in given.cells or range(len(CELLS)):
         cell = CELLS[number]
         random = np.random.default_rng([given.seed, number])
