@@ -155,7 +155,7 @@ def _redrawn(
 
     def ask(resamples: Sequence[ClassifiedResample]) -> list[list[float]]:
         *of_earlier, of_now = resamples
-        again = replace(view, now=replace(view.now, result=of_now.result), noise=None, resampled=of_now.p)
+        again = replace(view, now=replace(view.now, result=of_now.result), noise=None, resampled=of_now.p, record=view)
         before = {
             column: replace(earlier[column].snapshot, result=one.result)
             for column, one in zip(columns, of_earlier, strict=True)

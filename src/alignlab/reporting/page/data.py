@@ -15,10 +15,10 @@ import pandas as pd
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.table import ANCHORED, Row
 
-_NUMBERS = ("step", "layer", "degree", "value", "denominator", "low", "high", "reference")
+_NUMBERS = ("step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted")
 _TEXTS = (
     "analysis", "since", "since_before", "thresholds", "convention", "group", "language", "other", "kind", "to_kind",
-    "measure", "label", "unit", "beyond_noise",
+    "measure", "label", "unit", "correction", "beyond_noise",
 )  # fmt: skip
 
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alignlab.analysis.languages import EXCESS, EXPECTED, Z
 from alignlab.reporting.page.data import TRANSITION_KINDS
 from alignlab.reporting.page.figures import layer_ticks
 from alignlab.reporting.page.panels import Panels, listed, plain
 from alignlab.reporting.page.theme import LIGHT, faded, scale, two_sided_scale
 
 # What an overlap can be read as, with its name on the colour bar; and the measure in the table.
-MEASURES = {"excess": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
-_COLUMN = {"excess": "beyond chance", "jaccard": "jaccard", "z": "z"}
+MEASURES = {"excess": "Jaccard beyond the margins", "jaccard": "Jaccard", "z": "z beyond the margins"}
+_COLUMN = {"excess": EXCESS, "jaccard": "jaccard", "z": Z}
 
 _FLOW_PADDING = 14  # pixels between kinds
 _FLOW_HEIGHT = 320
@@ -60,14 +61,14 @@ def overlap_heatmaps(
 def overlap_against_chance(
     overlaps: Sequence[tuple[str, pd.DataFrame]], families: Mapping[str, str], columns: int = 2
 ) -> Panels:
-    """Every pair of languages: what it shares against what chance would; pairs of one family stand out.
+    """Every pair of languages: what it shares against what the margins give; pairs of one family stand out.
 
     overlaps: as `overlap_heatmaps` takes them.
     """
     figure = Panels([f"<b>{plain(title)}</b>" for title, _ in overlaps], columns, 220)
-    found = [pairs[["chance", "jaccard"]].dropna().round(4) for _, pairs in overlaps]
+    found = [pairs[[EXPECTED, "jaccard"]].dropna().round(4) for _, pairs in overlaps]
     most = pd.concat(found).max().fillna(1)
-    right, top = 1.1 * most.chance, 1.06 * most.max()
+    right, top = 1.1 * most[EXPECTED], 1.06 * most.max()
     for panel, pairs in enumerate(found):
         are_kin = np.array([bool(families.get(a)) and families.get(a) == families.get(b) for a, b in pairs.index], bool)
         figure.add(
@@ -85,7 +86,7 @@ def overlap_against_chance(
             figure.add(
                 "scatter",
                 panel,
-                x=shown.chance,
+                x=shown[EXPECTED],
                 y=shown.jaccard,
                 text=[plain(f"{a} and {b}") for a, b in shown.index],
                 name="same family" if kin else "different families",
@@ -96,9 +97,9 @@ def overlap_against_chance(
                     "size": 8,
                     "color": LIGHT["more"] if kin else LIGHT["muted"],
                 },
-                hovertemplate="%{text}<br>Jaccard %{y:.3f}, by chance %{x:.3f}<extra></extra>",
+                hovertemplate="%{text}<br>Jaccard %{y:.3f}, expected %{x:.3f}<extra></extra>",
             )
-        figure.x(panel, "Jaccard expected by chance", range=[0, right], nticks=5)
+        figure.x(panel, "Jaccard expected from the margins", range=[0, right], nticks=5)
         figure.y(panel, "Jaccard found", range=[0, top], nticks=5)
     figure.legend()
     return figure
