@@ -125,11 +125,12 @@ def test_tensors_that_share_memory_are_saved(tmp_path: Path) -> None:
 
 
 def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
-    make().save(tmp_path / "a.safetensors")
+    make(reference="sw").save(tmp_path / "a.safetensors")
+    assert ActivationCounts.load(tmp_path / "a.safetensors").reference == "sw"
     header = read_header(tmp_path / "a.safetensors")
     assert dataclasses.asdict(header) == {
         "languages": ("zh", "sw", "日本"),
-        "reference": "en",
+        "reference": "sw",
         "shape": (3, 4, 2, 5),
         "site": "mlp.act",
         "scope": "response",
