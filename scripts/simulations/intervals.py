@@ -279,7 +279,7 @@ def coverage_lines(world: World, tables: Sequence[Sequence[Row]]) -> list[str]:
     lines = []
     for (sort, size), cells in groups.items():
         given, runs = (sum(getattr(cell, name) for cell in cells) for name in ("given", "runs"))
-        shares = [cell.held / cell.given for cell in cells if cell.given >= 100]
+        shares = [cell.held / cell.given for cell in cells if cell.given >= cell.runs / 5]
         if not shares:
             continue
         mean = sum(cell.held for cell in cells) / given
