@@ -1,11 +1,11 @@
 """How often intervals hold what is expected, how often nothing is taken for something, and which changes are found.
 
-    python scripts/simulations/intervals.py --runs 2000 --sections coverage null power controls
+    python scripts/simulations/intervals.py --runs 2000 --sections changes counts null power controls
 
 Texts are made up: a neuron fires on some share of a document's tokens, which differs from document to document
-(logit-normal), by language, and from one snapshot to the next; a shard is a document. Records of these go through the
-default path: ternary with the largest lambda, found anew in every run, convention `paper`, tau and lambda anchored to
-the first record in changes. What is expected is the mean over the runs. Prints Markdown tables.
+(logit-normal), by language, and from one snapshot to the next; a shard is three documents. Records of these go through
+the default path: ternary with the largest lambda, found anew in every run, convention `paper`, tau and lambda anchored
+to the first record in changes. What is expected is the mean over the runs. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ LANGUAGES = ("en", "de", "sv", "sw", "zh", "th")
 TRAINED = ("de", "sw", "zh")
 SHARDS = 20
 # How much the share of active tokens differs, in logits: between documents, and between snapshots on one document.
-BETWEEN_DOCUMENTS, BETWEEN_SNAPSHOTS = 0.35, 0.2
+BETWEEN_DOCUMENTS, BETWEEN_SNAPSHOTS = 0.6, 0.3
+DOCUMENTS = 3  # a shard
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,38 @@ class World:
         return np.asarray(common + self.languages * differs * apart)
 
 
-MANY = World("many", 12, 80, top_rate=0.1, bar=0.8)
+MANY = World("many", 12, 100, top_rate=0.1, bar=0.8)
+SOME = World("some", 12, 60, top_rate=0.05, bar=0.9)
 FEW = World("few", 12, 30, top_rate=0.05, bar=0.95)
 
 
-def records(random: np.random.Generator, *snapshots: np.ndarray) -> list[ActivationCounts]:
+def records(seed: int, *snapshots: np.ndarray) -> list[ActivationCounts]:
     """A record of each snapshot's (G, L, N) logits, on the same documents."""
-    shape = (len(LANGUAGES), SHARDS, *snapshots[0].shape[1:])
-    tokens = random.integers(60, 180, shape[:2])
+    random, of_losses = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    g, layers, width = snapshots[0].shape
+    shape = (g, SHARDS * DOCUMENTS, layers, width)
+    tokens = random.integers(20, 60, shape[:2])
     documents = BETWEEN_DOCUMENTS * random.normal(size=shape)
-    difficulty = random.normal(2, 0.3, shape[:2])
-    by_shard = torch.from_numpy(tokens)
+    difficulty = of_losses.normal(2, 0.5, shape[:2])
+
+    def by_shard(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values.reshape(g, SHARDS, DOCUMENTS, *values.shape[2:]).sum(axis=2))
+
     made = []
     for step, logits in enumerate(snapshots):
         activity = 1 / (1 + np.exp(-logits[:, None] - documents - BETWEEN_SNAPSHOTS * random.normal(size=shape)))
-        losses = (difficulty - 0.1 * step + random.normal(0, 0.1, shape[:2])) * tokens
+        losses = (difficulty - 0.1 * step + of_losses.normal(0, 0.1, shape[:2])) * tokens
         made.append(
             ActivationCounts(
                 LANGUAGES,
-                torch.from_numpy(random.binomial(tokens[:, :, None, None], activity)),
-                by_shard,
-                torch.ones_like(by_shard),
+                by_shard(random.binomial(tokens[:, :, None, None], activity)),
+                by_shard(tokens),
+                by_shard(np.ones_like(tokens)),
                 "mlp.act",
                 "all",
                 step=step,
-                loss_sum=torch.from_numpy(losses),
-                loss_tokens=by_shard,
+                loss_sum=by_shard(losses),
+                loss_tokens=by_shard(tokens),
             )
         )
     return made
@@ -105,7 +112,7 @@ def planted(world: World, part: float) -> np.ndarray:
     """The logits after `part` of the specific neurons has become as active in a second language as in its own."""
     logits = world.logits()
     p = torch.from_numpy(1 / (1 + np.exp(-logits)))
-    kinds = world.identifier.identify(records(np.random.default_rng(0), logits)[0]).kinds()
+    kinds = world.identifier.identify(records(0, logits)[0]).kinds()
     places = np.argwhere((kinds == Kind.SPECIFIC).numpy())
     random = np.random.default_rng(1)
     for layer, neuron in random.permutation(places)[: round(part * len(places))]:
@@ -117,7 +124,7 @@ def planted(world: World, part: float) -> np.ndarray:
 def drifted(world: World) -> np.ndarray:
     """The logits after every neuron has moved a little, in every language by itself."""
     logits = world.logits()
-    return np.asarray(logits + np.random.default_rng(2).normal(0.05, 0.25, logits.shape))
+    return np.asarray(logits + np.random.default_rng(5).normal(0.05, 0.25, logits.shape))
 
 
 # Numbers of two records that are no counts of kinds. Those of one run are in one order.
@@ -161,32 +168,37 @@ def moved(resamples: Sequence[ClassifiedResample]) -> list[float]:
     return [row.value for row in moves(*(one.result for one in resamples))]
 
 
-def everything(world: World, snapshots: Sequence[np.ndarray], anchor: Classification, run: int) -> list[Row]:
-    """The rows of one run with their intervals; `anchor` is that of the counts at anchored thresholds."""
-    first, second = records(np.random.default_rng([7, run]), *snapshots)
+def changed(world: World, run: int) -> list[Row]:
+    """The changes of one run at the thresholds of its first record, moves and shares, with their intervals."""
+    seed = 1000 + run
+    first, second = records(seed, world.logits(), drifted(world))
     identifier = world.identifier
-    resampling: dict[str, Any] = {"resamples": world.resamples, "seed": run}
-    own = bootstrap(first, identifier, TRAINED, **resampling).intervals
-    held = bootstrap(second, identifier, TRAINED, anchor=anchor, **resampling).intervals
+    resampling: dict[str, Any] = {"resamples": world.resamples, "seed": seed}
     changes = bootstrap_difference(first, second, identifier, TRAINED, **resampling).intervals
     before = identifier.identify(first)
     two = moves(before, identifier.identify(second, before))
     drawn = np.array(list(over_classified([first, second], identifier, moved, anchor=before, **resampling)))
+    return [*(replace(row, thresholds="change") for row in changes), *with_intervals(two, drawn, SHARDS)]
+
+
+def counted(world: World, anchor: Classification, run: int) -> list[Row]:
+    """The counts of one run, at its own thresholds and at those of `anchor`; losses and their changes."""
+    seed = 1000 + run
+    first, second = records(seed, world.logits(), drifted(world))
+    resampling: dict[str, Any] = {"resamples": world.resamples, "seed": seed}
+    own = bootstrap(first, world.identifier, TRAINED, **resampling).intervals
+    held = bootstrap(second, world.identifier, TRAINED, anchor=anchor, **resampling).intervals
     table = [
-        *(replace(row, thresholds="re-estimated") for row in own),
-        *(replace(row, thresholds="anchored") for row in held),
-        *(replace(row, thresholds="change") for row in changes),
-        *with_intervals(two, drawn, SHARDS),
+        replace(row, thresholds=name) for name, rows in (("re-estimated", own), ("anchored", held)) for row in rows
     ]
-    known, again = first.losses(), second.losses()
-    assert known is not None
-    assert again is not None
-    losses = [Row(analysis="loss", unit="nats a token", value=value) for value in known.tolist()]
-    later = [Row(analysis="loss", unit="nats a token", value=value) for value in again.tolist()]
-    drawn_losses = [resampled_losses(record, **resampling) for record in (first, second)]
-    table += with_intervals(losses, drawn_losses[0], SHARDS)
-    less = [row.less(old, since="first") for row, old in zip(later, losses, strict=True)]
-    return table + with_intervals(less, drawn_losses[1] - drawn_losses[0], SHARDS)
+    losses = [
+        [Row(analysis="loss", unit="nats a token", value=value) for value in record.losses().tolist()]
+        for record in (first, second)
+    ]
+    drawn = [resampled_losses(record, **resampling) for record in (first, second)]
+    less = [row.less(old, since="first") for old, row in zip(*losses, strict=True)]
+    table += with_intervals(losses[0], drawn[0], SHARDS)
+    return table + with_intervals(less, drawn[1] - drawn[0], SHARDS)
 
 
 def lead(rows: Iterable[Row]) -> list[Row]:
@@ -198,7 +210,7 @@ def lead(rows: Iterable[Row]) -> list[Row]:
 
 
 def lead_of(world: World, snapshots: Sequence[np.ndarray], run: int) -> list[Row]:
-    first, second = records(np.random.default_rng([8, run]), *snapshots)
+    first, second = records(100_000 + run, *snapshots)
     found = bootstrap_difference(first, second, world.identifier, TRAINED, resamples=world.resamples, seed=run)
     return lead(found.intervals)
 
@@ -267,7 +279,7 @@ def coverage_lines(world: World, tables: Sequence[Sequence[Row]]) -> list[str]:
     lines = []
     for (sort, size), cells in groups.items():
         given, runs = (sum(getattr(cell, name) for cell in cells) for name in ("given", "runs"))
-        shares = [cell.held / cell.given for cell in cells if cell.given >= 100]
+        shares = [cell.held / cell.given for cell in cells if cell.given >= cell.runs / 5]
         if not shares:
             continue
         mean = sum(cell.held for cell in cells) / given
@@ -298,14 +310,28 @@ def found_share(tables: Sequence[Sequence[Row]], kind: str) -> float:
 # Sections
 
 
-def section_coverage(runs: int, pool: ProcessPoolExecutor) -> list[str]:
-    lines = [
-        "| model | number | expected | cells | held, mean | held, least cell | too few | outside the range |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for world in (MANY, FEW):
-        anchor = world.identifier.identify(records(np.random.default_rng(5), world.logits())[0])
-        work = partial(everything, world, (world.logits(), drifted(world)), anchor)
+COVERAGE = [
+    "| model | number | expected | cells | held, mean | held, least cell | too few | outside the range |",
+    "|---|---|---|---|---|---|---|---|",
+]
+
+
+def section_changes(runs: int, pool: ProcessPoolExecutor) -> list[str]:
+    lines = list(COVERAGE)
+    for world in (MANY, SOME, FEW):
+        lines += coverage_lines(world, list(pool.map(partial(changed, world), range(runs), chunksize=10)))
+    return lines
+
+
+def anchor_of(world: World) -> Classification:
+    """Thresholds of a text of its own."""
+    return world.identifier.identify(records(999, world.logits())[0])
+
+
+def section_counts(runs: int, pool: ProcessPoolExecutor) -> list[str]:
+    lines = list(COVERAGE)
+    for world in (MANY, SOME, FEW):
+        work = partial(counted, world, anchor_of(world))
         lines += coverage_lines(world, list(pool.map(work, range(runs), chunksize=10)))
     return lines
 
@@ -343,13 +369,13 @@ def section_power(runs: int, pool: ProcessPoolExecutor) -> list[str]:
 def controls_of(world: World, run: int) -> tuple[float, float, float, float]:
     """Neurons told apart where languages are alike, and by chance; stable ones, and those of one kind in new text."""
     alike = replace(world, languages=0.0)
-    (counts,) = records(np.random.default_rng([9, run]), alike.logits())
+    (counts,) = records(200_000 + run, alike.logits())
     identifier = world.identifier
     apart = (Kind.SPECIFIC, Kind.RELATED)
     codes = identifier.identify(counts).kinds()
     real = float(sum((codes == kind).sum() for kind in apart))
     level = chance_level(counts, identifier, draws=4, seed=run)
-    first, fresh = (records(np.random.default_rng([seed, run]), world.logits())[0] for seed in (10, 11))
+    first, fresh = (records(seed + run, world.logits())[0] for seed in (300_000, 400_000))
     drawn = bootstrap(first, identifier, TRAINED, resamples=world.resamples, seed=run)
     kinds = drawn.result.kinds()
     stable = drawn.stable & torch.stack([kinds == kind for kind in COUNTED_KINDS]).any(dim=0)
@@ -371,7 +397,8 @@ def section_controls(runs: int, pool: ProcessPoolExecutor) -> list[str]:
 
 
 SECTIONS = {
-    "coverage": section_coverage,
+    "changes": section_changes,
+    "counts": section_counts,
     "null": section_null,
     "power": section_power,
     "controls": section_controls,
@@ -380,7 +407,7 @@ SECTIONS = {
 
 def main(argv: Collection[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000, help="runs a cell; power and controls take a fifth")
+    parser.add_argument("--runs", type=int, default=2000, help="runs a cell; power and controls take a fifth of them")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     asked = parser.parse_args(None if argv is None else list(argv))

@@ -41,6 +41,11 @@ def analyse(
     return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][1]
 
 
+def numbers(rows: list[Row]) -> list[float | None]:
+    """Value, ends and bias of each; sums are not of one order in arrays that lie in memory in another."""
+    return [number for row in rows for number in (row.value, row.low, row.high, row.noise_bias)]
+
+
 def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
     first, second = record(0), record(7)
     rows = analyse(tmp_path, first, second)
@@ -48,19 +53,15 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
     for thresholds, held in (("anchored", anchor), ("reestimated", None)):
         expected = bootstrap(second, IDENTIFIER, ["de"], anchor=held, resamples=40, seed=3)
         mine = [row for row in rows if row.thresholds == thresholds and not row.is_change]
-        assert [(row.value, row.low, row.high, row.noise_bias) for row in mine] == [
-            (interval.value, interval.low, interval.high, interval.noise_bias) for interval in expected.intervals
-        ]
+        assert numbers(mine) == pytest.approx(numbers(expected.intervals), abs=1e-12)
         change = bootstrap_difference(
             first, second, IDENTIFIER, ["de"], anchored=thresholds == "anchored", resamples=40, seed=3
         )
         mine = [row for row in rows if row.thresholds == thresholds and row.since == "step 0"]
-        assert [(row.value, row.low, row.high) for row in mine] == [
-            (interval.value, interval.low, interval.high) for interval in change.intervals
-        ]
+        assert numbers(mine) == pytest.approx(numbers(change.intervals), abs=1e-12)
         known = [row for row in mine if row.status == "ok"]
-        assert {row.beyond_noise for row in known} == {True, False}
-        assert all(row.beyond_noise == (row.low > 0 or row.high < 0) == (row.p < 0.05) for row in known)
+        assert {row.p < 0.05 for row in known} == {True, False}
+        assert all((row.p < 0.05) == (row.low > 0 or row.high < 0) for row in known)
         assert all((row.low, row.p, row.beyond_noise) == (None,) * 3 for row in mine if row.status == "too few")
 
 
