@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test check lint format bench docs wheel clean
+.PHONY: help install demo test check lint format bench docs fuzz wheel clean
 
 help:
 	@echo "make install   build the environment in .venv"
@@ -13,6 +13,7 @@ help:
 	@echo "make format    apply the formatter and the linter's fixes"
 	@echo "make docs      write the API pages to docs/api"
 	@echo "make bench     measure the speed, as ratios, in one run"
+	@echo "make fuzz      give it hostile input; SEED=1 MINUTES=1"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "alignlab needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -48,6 +49,9 @@ bench: install
 docs: install
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python scripts/build_api_pages.py docs/api
+
+fuzz: install
+	$(BIN)/python scripts/fuzz --seed $(or $(SEED),1) --minutes $(or $(MINUTES),1)
 
 clean:
 	rm -rf .venv build dist docs/api .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

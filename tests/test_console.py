@@ -34,6 +34,8 @@ def test_control_characters_are_made_visible(text: str, shown: str) -> None:
 
 def test_every_control_character_but_tab_and_newline_is_made_visible() -> None:
     controls = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))} - {"\t", "\n"}
+    # Separators of lines, and overrides and isolates of the direction of text.
+    controls |= {chr(code) for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
     for code in range(0x3000):
         letter = chr(code)
         assert (console.plain(letter) != letter) == (letter in controls)

@@ -103,8 +103,8 @@ CASES = {
     # the configuration
     "misspelt key": Case(["tracker.every_n_step=3"], r"command line: there is no key 'tracker.every_n_step' .*Did you mean 'tracker.every_n_steps'\?"),
     "key elsewhere": Case(["rank=3"], r"command line: there is no key 'rank' .*Did you mean 'method.lora.rank'\?"),
-    "several at once": Case(["seed=-1", "method.lora.rank=0"], r"command line: seed is -1; expected an integer, at least 0 and below 4294967296\.\ncommand line: method.lora.rank is 0; expected an integer, at least 1\."),
-    "out of range in a file": Case([], r".*user.yaml:\d+: method.lora.rank is 0; expected an integer, at least 1\.", write("user.yaml", "base: mine.yaml\nmethod:\n  lora: {rank: 0}\n")),
+    "several at once": Case(["seed=-1", "method.lora.rank=0"], r"command line: seed is -1; expected an integer, at least 0 and below 4294967296\.\ncommand line: method.lora.rank is 0; expected an integer, at least 1 and at most 65536\."),
+    "out of range in a file": Case([], r".*user.yaml:\d+: method.lora.rank is 0; expected an integer, at least 1 and at most 65536\.", write("user.yaml", "base: mine.yaml\nmethod:\n  lora: {rank: 0}\n")),
     "wrong type": Case(["tracker.every_n_steps=often"], r"command line: tracker.every_n_steps is 'often'; expected an integer, at least 1 \(optimiser steps\), or null\."),
     "no equals sign": Case(["data.root"], r"command line: .*data\.root.*data\.root=VALUE.*"),
     "dashes": Case(["--seed=3"], r"command line: .*--seed.*seed=3.*"),

@@ -45,7 +45,7 @@ def check_trainer(plan: RunPlan) -> None:
         elsewhere = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
     try:
         _trainer(plan, 1, logger=False, callbacks=[], **elsewhere)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")) from error
 
 

@@ -8,7 +8,9 @@ and are read as they are. These find damage, not forgery: whoever can write the 
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,10 @@ def save_checked(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         with whole_file(path) as partial:
             save_file(whole, partial, metadata=sealed)
     except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {error}") from error
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(
+            int(number[1]) if number else errno.EIO, f"it could not be written: {error}", str(path)
+        ) from error
 
 
 def check_header(path: Path, file: Any) -> None:

@@ -50,6 +50,8 @@ _THE_MACHINES = frozenset(
         errno.EROFS,
     )
 )
+# What writing to a file that is open raises, without its name.
+_THE_DISKS = frozenset((errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS))
 
 
 def run_command(
@@ -87,10 +89,11 @@ def run_command(
         return 2
     except OSError as error:
         path = error.filename2 or error.filename  # of a renaming, where it was to go
-        if error.errno not in _THE_MACHINES or path is None:
+        if error.errno not in (_THE_MACHINES if path is not None else _THE_DISKS):
             raise
         found = f"{error.strerror.lower() if error.strerror else error}"
-        console.complain(f"\n{Problem(str(path), found, 'a disk and permissions that allow it')}")
+        where = "a file that was being written" if path is None else str(path)
+        console.complain(f"\n{Problem(where, found, 'a disk and permissions that allow it')}")
         _leave()
         return 2
     except (Stopped, KeyboardInterrupt) as error:  # the latter where Python's own handler stands, as in a thread

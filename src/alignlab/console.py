@@ -26,7 +26,11 @@ from alignlab.redaction import hide
 BACKGROUND = "alignlab background"
 
 # Surrogates too: they stand for bytes of file names that are not UTF-8, and no terminal takes them.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+    # What makes text look like other text: overrides of its direction, and separators of lines.
+    r"\u202a-\u202e\u2066-\u2069\u2028\u2029]"
+)
 _SECONDS_BETWEEN_LINES = 10.0
 _WIDEST = 4000
 _console = Console(highlight=False, soft_wrap=True)
@@ -35,6 +39,11 @@ _console = Console(highlight=False, soft_wrap=True)
 def plain(text: str) -> str:
     """The text with secrets hidden and control characters made visible."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], hide(text))
+
+
+def has_controls(text: str) -> bool:
+    """Whether there are characters in a text that a terminal would obey instead of showing them."""
+    return _CONTROL.search(text) is not None or "\n" in text or "\t" in text
 
 
 def say(text: str = "") -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from alignlab.errors import InputError, Problem
+from alignlab.regular_files import read_regular
 
 PACKAGES = ("alignlab", "torch", "lightning", "transformers", "peft", "datasets", "tokenizers", "safetensors", "wandb")
 
@@ -34,7 +35,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     """What a run wrote down about what it was made with and from. Raises InputError where that cannot be read."""
     fix = "Restore it, set run.folder to another folder, or overwrite=true to begin again."
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(path))
     except FileNotFoundError:
         found = "it is missing, so that nobody can tell whether data and model are still the same"
         raise InputError(Problem(str(path), found, "what the run was made from", fix)) from None

@@ -10,9 +10,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from alignlab.redaction import hide
+
+MOST = 20  # problems that are told; of the others only their number
+_LONGEST = 2000  # characters of a part of a message: names in files may have millions
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,11 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.found}"
+        text = f"{_cut(self.where)}: {_cut(self.found)}"
         if self.expected:
-            text += f"; expected {self.expected}"
+            text += f"; expected {_cut(self.expected)}"
         text += "" if text.endswith((".", "?", "!")) else "."
-        return hide(f"{text} {self.fix}" if self.fix else text)
+        return hide(f"{text} {_cut(self.fix)}" if self.fix else text)
 
 
 class InputError(Exception):
@@ -63,9 +67,14 @@ class InputError(Exception):
 
 
 def refuse_any(problems: Collection[Problem], kind: type[InputError] = InputError) -> None:
-    """Raises InputError, or one of that kind, with all the problems, if there are any."""
+    """Raises InputError, or one of that kind, with all the problems, if there are any; of very many with the first."""
     if problems:
-        raise kind(*problems)
+        more = [Problem("...", f"and {len(problems) - MOST:,} more")] if len(problems) > MOST else []
+        raise kind(*islice(problems, MOST), *more)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 class UnsupportedModelError(InputError):

@@ -14,6 +14,7 @@ from typing import Any
 import xxhash
 
 from alignlab.errors import InputError, Problem
+from alignlab.regular_files import read_regular
 
 NAME = "manifest.json"
 _CHUNK = 1 << 22
@@ -166,7 +167,7 @@ def _remove_empty(folder: Path) -> None:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        manifest = json.loads(read_regular(folder / NAME))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):

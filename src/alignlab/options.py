@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from alignlab.analysis.options import USUAL, AnalysisName, CountsFormat
 from alignlab.config import Options, option, section
+from alignlab.console import has_controls
 from alignlab.data.options import DataConfig
 from alignlab.errors import InputError, Problem
 from alignlab.methods.options import MethodOptions, QuestionTranslationOptions
@@ -22,14 +23,20 @@ _LONGEST = 255  # bytes of a name, on every usual file system
 
 
 def check_name(name: str) -> str | None:
-    """What the name of a run has to be, if this is none."""
-    return None if 0 < len(name.encode()) <= _LONGEST else f"a name of 1 to {_LONGEST} bytes"
+    """What the name of a run has to be, if this is none: the run's folder is called so."""
+    if not 0 < len(name.encode(errors="surrogateescape")) <= _LONGEST:
+        return f"a name of 1 to {_LONGEST} bytes"
+    if "/" in name or name in {".", ".."} or has_controls(name):
+        return "a name without / and control characters (folders go into run.folder)"
+    return None
 
 
 def check_folder(folder: str) -> str | None:
     """What a folder has to be called, if this one cannot be made."""
     parts = folder.split("/")
-    return None if all(len(part.encode()) <= _LONGEST for part in parts) else f"names of at most {_LONGEST} bytes"
+    if any(len(part.encode(errors="surrogateescape")) > _LONGEST for part in parts):
+        return f"names of at most {_LONGEST} bytes"
+    return "a path without control characters" if has_controls(folder) else None
 
 
 class RunConfig(Options):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alignlab.data.batching import StepPlan, steps_of_epochs
-from alignlab.data.encoding import Encoded, check_vocabulary, fingerprint
+from alignlab.data.encoding import Encoded, check_padding, check_vocabulary, fingerprint
 from alignlab.errors import InputError, Problem
 from alignlab.methods.registry import method_of
 from alignlab.models.distributed import world_size
@@ -21,6 +21,10 @@ from alignlab.options import TrainConfig
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.reporting.estimates import Planned
 from alignlab.runs import RunFolder
+from alignlab.trainer_options import MOST_STEPS
+
+# More snapshots or checkpoints than any disk holds.
+_MOST_WRITTEN = 1_000_000
 
 
 @dataclass
@@ -67,6 +71,7 @@ class RunPlan:
         model = self.model.build_meta()
         documents = [*self.training.documents, *(d for ds in self.probe.documents.values() for d in ds)]
         check_vocabulary(documents, embedding_rows(model))
+        check_padding(self.tokenizer.pad_token_id, embedding_rows(model))
         with torch.device("meta"):
             prepared: nn.Module = self.method.prepare(model)
         return prepared
@@ -89,7 +94,11 @@ class RunPlan:
         if isinstance(max_steps, int) and max_steps > 0:
             return max_steps
         if max_steps in (None, -1) and isinstance(max_epochs, int | float) and max_epochs > 0:
-            return steps_of_epochs(documents, examples, max_epochs)
+            steps = steps_of_epochs(documents, examples, max_epochs)
+            if steps > MOST_STEPS:
+                found = f"{max_epochs} are {steps:.3g} steps"
+                raise InputError(Problem("trainer.max_epochs", found, f"at most {MOST_STEPS:,} steps"))
+            return steps
         found = f"max_steps is {max_steps!r} and max_epochs {max_epochs!r}"
         raise InputError(Problem("trainer", found, "a number over 0 in one of them, so that the run has an end"))
 
@@ -112,14 +121,20 @@ class RunPlan:
 
     def snapshot_steps(self) -> list[int]:
         """The steps at which neurons are counted."""
-        return [0, *self._every(self.config.tracker.every_n_steps)]
+        return [0, *self._every("tracker", self.config.tracker.every_n_steps)]
 
     def checkpoint_steps(self) -> list[int]:
         """The steps at which weights are saved."""
-        return self._every(self.config.checkpoints.every_n_steps or self.config.tracker.every_n_steps)
+        if (interval := self.config.checkpoints.every_n_steps) is not None:
+            return self._every("checkpoints", interval)
+        return self._every("tracker", self.config.tracker.every_n_steps)
 
-    def _every(self, interval: int | None) -> list[int]:
-        """Every so many steps, and the last."""
+    def _every(self, section: str, interval: int | None) -> list[int]:
+        """Every so many steps, and the last. section: of the config, in which the interval stands."""
+        number = self.total_steps // (interval or self.total_steps)
+        if number > _MOST_WRITTEN:
+            found = f"{interval} of {self.total_steps:,} steps, so {number:,} times"
+            raise InputError(Problem(f"{section}.every_n_steps", found, f"at most {_MOST_WRITTEN:,} times"))
         return [*(range(interval, self.total_steps, interval) if interval else ()), self.total_steps]
 
     def checkpoints_kept(self) -> int:

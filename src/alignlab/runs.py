@@ -22,13 +22,15 @@ from alignlab.errors import InputError, Problem
 from alignlab.manifest import NAME, checksum_of, remove_listed, stranger_problem, strangers, verify
 from alignlab.marks import is_ours
 from alignlab.redaction import comparable
+from alignlab.regular_files import read_regular
 
 # What may differ between a run and its continuation: it changes no number. Where a run lies is no part of what it is.
 IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time")
 Start = Literal["new", "continue", "finished"]
 
 _LOCK = ".lock"
-_STEP = r"step-([0-9]{6}|[1-9][0-9]{6,})"
+_MOST_STEPS = 1_000_000  # of a run, that are looked for
+_STEP = r"step-([0-9]{6}|[1-9][0-9]{6,9})"
 _SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|responses\.jsonl)|responses\.jsonl")
 _CHECKPOINT = re.compile(_STEP)
 # What W&B, and what alignlab for it, puts into the folder `wandb`.
@@ -245,14 +247,14 @@ class RunFolder:
         if self._mark.is_file():
             return self._state() is not None
         try:
-            made_with = json.loads(self.environment.read_text(encoding="utf-8"))
+            made_with = json.loads(read_regular(self.environment))
         except (OSError, ValueError, RecursionError):
             return False
         return self.config.is_file() and isinstance(made_with, dict) and "data_fingerprint" in made_with
 
     def _state(self) -> str | None:
         try:
-            mark = json.loads(self._mark.read_text(encoding="utf-8"))
+            mark = json.loads(read_regular(self._mark))
         except (OSError, ValueError, RecursionError):
             return None
         return mark.get("state") if isinstance(mark, dict) and mark.get("kind") == "run" else None
@@ -268,7 +270,7 @@ class RunFolder:
             found = "it is not as it was written, or damaged"
             raise InputError(Problem(str(self.config), found, "the config of this run", fix))
         try:
-            old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            old = yaml.safe_load(read_regular(self.config).decode("utf-8"))
         except FileNotFoundError:
             raise InputError(Problem(str(self.config), "it is missing", "the config of this run", fix)) from None
         except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
@@ -285,7 +287,8 @@ class RunFolder:
         except InputError:  # tracked in somebody's own script
             tracker = None
         every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
-        return sorted({0, last, *(range(0, last + 1, every) if isinstance(every, int) and every > 0 else ())})
+        regular = range(0, last + 1, every) if isinstance(every, int) and every > 0 else range(0)
+        return sorted({0, last, *regular[:_MOST_STEPS]})
 
     def _check_clearable(self) -> None:
         """Refuse to remove what somebody has put among the run's files, under names that the run would give."""

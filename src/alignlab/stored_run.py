@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier, identifier_of
 from alignlab.neurons.sets import NeuronSets
+from alignlab.neurons.table import unguarded
 from alignlab.options import AnalyzeOptions
+from alignlab.regular_files import read_regular
 from alignlab.runs import RunFolder, step_of
 
 
@@ -141,8 +144,10 @@ def _frame(path: Path) -> pd.DataFrame:
         raise InputError(Problem(str(path), "there is no such file", "a table that the run has written"))
     try:
         # Only empty cells are missing: `na` is a language.
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except ValueError as error:  # of bytes that are no UTF-8, and of rows that do not fit
+        table = pd.read_csv(BytesIO(read_regular(path)), keep_default_na=False, na_values=[""])
+        texts = table.select_dtypes(include=["object", "string"])
+        return table.assign(**{name: texts[name].map(unguarded, na_action="ignore") for name in texts})
+    except (ValueError, OSError) as error:  # of bytes that are no UTF-8, and of rows that do not fit
         raise InputError(
             Problem(str(path), f"it cannot be read ({error})", "a table that the run has written")
         ) from error

@@ -34,17 +34,20 @@ _PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
     "use_distributed_sampler": (None, False),
     "barebones": (None, False),
 }
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+MOST_STEPS = 1_000_000_000
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Batches = Count | Share | None
 Precision = Literal[
     "32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed",
     "transformer-engine", "transformer-engine-float16", "64", "32", "16", "bf16", 64, 32, 16,
 ]  # fmt: skip
-Days = Annotated[str, Field(pattern=r"^\d+:\d\d:\d\d:\d\d$", examples=["00:12:00:00"])]
+Days = Annotated[str, Field(pattern=r"^[0-9]{1,6}:[0-9]{2}:[0-9]{2}:[0-9]{2}$", examples=["00:12:00:00"])]
+Unit = Literal["weeks", "days", "hours", "minutes", "seconds"]
+Durations = dict[Unit, Annotated[int, Field(ge=0, le=1_000_000)]]
 
-Numbers = Annotated[str, Field(pattern=r"^\d+(,\d*)*$", examples=["0,1"])]
+Numbers = Annotated[str, Field(pattern=r"^[0-9]{1,6}(,[0-9]{0,6})*$", examples=["0,1"])]
 
 
 def Meant(meaning: str, **bounds: Any) -> Any:  # noqa: N802 - reads as the Field that it is
@@ -56,22 +59,24 @@ class TrainerOptions(TypedDict, total=False):
     """Arguments of `lightning.Trainer`."""
 
     max_epochs: Annotated[
-        Annotated[int, Field(ge=-1)] | Annotated[float, Field(gt=0)] | None, Meant("passes over the training data")
+        Annotated[int, Field(ge=-1, le=MOST_STEPS)] | Annotated[float, Field(gt=0, le=MOST_STEPS)] | None,
+        Meant("passes over the training data"),
     ]
     max_steps: Annotated[
-        Annotated[int, Field(ge=-1)] | None, Meant("optimiser steps, instead of max_epochs; -1: no limit")
+        Annotated[int, Field(ge=-1, le=MOST_STEPS)] | None,
+        Meant("optimiser steps, instead of max_epochs; -1: no limit"),
     ]
     min_epochs: Annotated[Count | None, Meant("passes before an end is considered")]
     min_steps: Annotated[Count | None, Meant("optimiser steps before an end is considered")]
-    max_time: Annotated[Days | dict[str, Count] | None, Meant("end after this time, such as 00:12:00:00 (days first)")]
+    max_time: Annotated[Days | Durations | None, Meant("end after this time, such as 00:12:00:00 (days first)")]
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Meant("on what is trained")]
     strategy: Annotated[str, Meant("how ranks share the work", pattern=r"^[a-z]\w*$", examples=["ddp"])]
     devices: Annotated[
         Literal["auto", -1] | Positive | list[Count] | Numbers, Meant("of a node: how many, which, or auto; -1: all")
     ]
-    num_nodes: Annotated[int, Meant("machines", ge=1)]
+    num_nodes: Annotated[int, Meant("machines", ge=1, le=100_000)]
     precision: Annotated[Precision | None, Meant("of weights and computation")]
-    accumulate_grad_batches: Annotated[int, Meant("micro-batches of an optimiser step", ge=1)]
+    accumulate_grad_batches: Annotated[int, Meant("micro-batches of an optimiser step", ge=1, le=2**31 - 1)]
     gradient_clip_val: Annotated[Annotated[float, Field(ge=0)] | None, Meant("gradients are clipped to this")]
     gradient_clip_algorithm: Annotated[Literal["norm", "value"] | None, Meant("whether norm or values are clipped")]
     log_every_n_steps: Annotated[Positive | None, Meant("a row of numbers this often, in optimiser steps")]
@@ -90,9 +95,11 @@ class TrainerOptions(TypedDict, total=False):
     limit_test_batches: Annotated[Batches, Meant("of the test: how many batches, or which share")]
     limit_predict_batches: Annotated[Batches, Meant("of the prediction: how many batches, or which share")]
     overfit_batches: Annotated[Count | Share, Meant("train and validate on these only")]
-    val_check_interval: Annotated[Batches | Days | dict[str, Count], Meant("validate this often in an epoch")]
+    val_check_interval: Annotated[Batches | Days | Durations, Meant("validate this often in an epoch")]
     check_val_every_n_epoch: Annotated[Positive | None, Meant("validate every this many epochs")]
-    num_sanity_val_steps: Annotated[Annotated[int, Field(ge=-1)] | None, Meant("batches of validation at the start")]
+    num_sanity_val_steps: Annotated[
+        Annotated[int, Field(ge=-1, le=2**31 - 1)] | None, Meant("batches of validation at the start")
+    ]
     reload_dataloaders_every_n_epochs: Annotated[int, Meant("build the loaders anew this often; 0: never", ge=0)]
     model_registry: Annotated[str | None, Meant("name in Lightning's model registry")]
 

@@ -48,6 +48,11 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
         fix = "Give the folder of a run that alignlab.train or a tracker wrote."
         raise InputError(Problem(f"run ({folder})", "the folder holds no snapshot", expected, fix))
     problems: list[Problem] = []
+    for path in paths:
+        try:
+            check_step(path, step_of(path))
+        except InputError as error:
+            problems += error.problems
     missing = sorted(set(run.snapshot_steps_expected()) - {step_of(path) for path in paths})
     if 0 in missing:
         found, expected = "there is no such file", "the snapshot of step 0, to which all others are compared"
@@ -60,11 +65,6 @@ def snapshots_of(folder: Path) -> list[StoredCounts]:
             run.stored_config()
     except InputError as error:
         problems += error.problems
-    for path in paths:
-        try:
-            check_step(path, step_of(path))
-        except InputError as error:
-            problems += error.problems
     refuse_any(problems)
     return [StoredCounts(f"step {step_of(path)}", path) for path in paths]
 

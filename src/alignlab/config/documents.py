@@ -156,6 +156,11 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise _error(key, "a key is a list or a mapping; expected text as a key")
             name, where = key.value, self.read(key, line, depth).where
+            if name == "<<" and not key.style:
+                found = "a merge key (<<), which would copy the keys of another mapping to here"
+                fix = "Write the keys themselves, or put them into a file of their own and name it in 'base:'."
+                self.problems.append(Problem(where, found, "plain keys", fix))
+                continue
             if name in children:
                 fix = f"Keep one of the two; the first is at {children[name].where}."
                 self.problems.append(Problem(where, f"the key {show(name)} is set a second time", fix=fix))

@@ -93,6 +93,6 @@ def _unreadable(text: str) -> str:
     call = _CALL.search(text)
     try:
         OmegaConf.create({"text": text})
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, RecursionError):
         return "its ${...} cannot be read"
     return f"{call[0] + '...}'!r} is not allowed" if call else ""

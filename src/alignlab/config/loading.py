@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from alignlab.errors import Problem, refuse_any
+from alignlab.errors import refuse_any
 
 from .declare import EXPECTED, NAME, Options
 from .documents import Node, merged
 from .files import Sources
 from .interpolation import interpolate, refuse_unresolved
 from .schema import Field, Path, did_you_mean_value, dotted, one_of, schema_of, show
-from .settings import MOST, Settings, complete
+from .settings import Settings, complete
 
 T = TypeVar("T", bound=Options)
 
@@ -60,7 +60,7 @@ def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: 
     for fault in faults:
         _refuse(settings, values, fault)
     refuse_unresolved(settings, unresolved)
-    _raise(settings.problems)
+    refuse_any(settings.problems)
     assert config is not None
     return config, {dotted(path): settings.at(path).where for path in _keys(values)}
 
@@ -68,7 +68,7 @@ def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: 
 def _read(argv: Sequence[str]) -> list[list[Node]]:
     sources = Sources()
     sources.read_arguments(argv)
-    _raise(sources.problems)
+    refuse_any(sources.problems)
     return sources.layers
 
 
@@ -127,8 +127,3 @@ def _keys(value: Any) -> Iterator[Path]:
     for key, child in value.items() if isinstance(value, dict) else ():
         yield (key,)
         yield from ((key, *below) for below in _keys(child))
-
-
-def _raise(problems: Sequence[Problem]) -> None:
-    more = [Problem("...", f"and {len(problems) - MOST:,} more")] if len(problems) > MOST else []
-    refuse_any([*problems[:MOST], *more])

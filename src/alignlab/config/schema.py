@@ -169,6 +169,8 @@ def _describe(kind: dict[str, Any]) -> str:
     if choices and not holds:
         return "one of " * (len(_choices(item)) > 1) + choices
     words = _WORDS.get(item.get("type", ""), _WORDS[""])[number]
+    if "enum" in kind.get("propertyNames", {}):
+        words = words.replace("names", f"some of {', '.join(kind['propertyNames']['enum'])}")
     words += f" such as {item['examples'][0]}" if "examples" in item else ""
     limits = " and ".join(f"{word} {item[key]}" for key, word in _LIMITS.items() if key in item)
     return ", ".join(filter(None, [words, f"each one of {choices}" if choices else limits]))

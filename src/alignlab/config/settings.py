@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
-from alignlab.errors import Problem
+from alignlab.errors import MOST, Problem
 
 from .declare import NAME
 from .documents import Node, merged
 from .schema import ABSENT, Field, Path, did_you_mean_key, dotted, one_of, show
-
-MOST = 20  # problems that are told; of the others only their number
 
 
 @dataclass

@@ -143,6 +143,17 @@ def check_vocabulary(documents: Iterable[Document], embeddings: int) -> None:
         )
 
 
+def check_padding(pad_id: int | None, embeddings: int) -> None:
+    """Refuse a token of padding for which the model has no embedding: batches are filled up with it."""
+    if pad_id is not None and not 0 <= pad_id < embeddings:
+        raise InputError.of(
+            "model.source",
+            f"the tokenizer pads with token id {pad_id}, the model has {embeddings} embeddings",
+            f"a pad token below {embeddings}",
+            "Name a token that the model knows as pad_token in tokenizer_config.json, such as its EOS.",
+        )
+
+
 def fingerprint(documents: Iterable[Document]) -> str:
     """Sixteen hexadecimal digits that change with any id, language, token or mask, or with their order."""
     digest = hashlib.sha256()

@@ -18,10 +18,10 @@ class DataConfig(Options):
     train: Source = section(WordProblems, "where the training records come from")
     prompts: Prompts = section(Prompts, "how a record becomes text")
     examples_per_step: int = option(
-        32, "examples of an optimiser step, over ranks and accumulation", unit="examples", ge=1
+        32, "examples of an optimiser step, over ranks and accumulation", unit="examples", ge=1, le=1_000_000
     )
-    max_length: int = option(512, "tokens at which an example is cut", unit="tokens", ge=2)
-    workers: int = option(0, "processes that prepare batches", ge=0)
+    max_length: int = option(512, "tokens at which an example is cut", unit="tokens", ge=2, le=10_000_000)
+    workers: int = option(0, "processes that prepare batches", ge=0, le=1024)
 
     def encode(self, tokenizer: Any) -> Encoded:
         """Load and tokenise the training records; refuses where none is left."""

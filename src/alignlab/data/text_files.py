@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignlab.errors import InputError, Problem, did_you_mean
+from alignlab.errors import InputError, Problem, did_you_mean, some_of
+from alignlab.regular_files import read_regular
 
 Column = str | int
 SUFFIXES = (".txt", ".tsv", ".jsonl")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_LONGEST = 1_000_000  # characters of a document: tokenizers take minutes for more, of which max_length cuts nearly all
+_MOST_NAMES = 100
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,10 @@ class TextRow:
         value = self.values[column]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise InputError.of(self.where, f"column {column!r} holds {type(value).__name__}", "text or a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError.of(self.where, f"column {column!r} holds {value}", "text or a number")
         text = str(value).strip()
-        if _HALF_CHARACTER.search(text):  # JSON can write one (\\ud83d), no tokenizer reads it
-            found = f"column {column!r} holds half of a character that takes two (a lone surrogate)"
-            raise InputError.of(self.where, found, "whole characters")
+        check_text(self.where, f"column {column!r}", text)
         return text
 
 
@@ -48,17 +52,48 @@ def line_block(line: int, lines: int) -> str:
     return f"lines {first}-{first + lines - 1}"
 
 
+def check_text(where: str, column: str, text: str) -> None:
+    """Refuse text of which no document can be made: no tokenizer reads half a character, and no text has a NUL."""
+    if _HALF_CHARACTER.search(text):  # JSON can write one (\\ud83d)
+        found = f"{column} holds half of a character that takes two (a lone surrogate)"
+        raise InputError.of(where, found, "whole characters")
+    if "\0" in text:
+        raise InputError.of(where, f"{column} holds a NUL character", "text without it", "Remove it from the text.")
+    if len(text) > _LONGEST:
+        found, expected = f"{column} holds {len(text):,} characters", f"a document of at most {_LONGEST:,}"
+        raise InputError.of(where, found, expected, "Split it into documents.")
+
+
+class Ids:
+    """The ids of documents by language, each of which may be there once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], str] = {}
+
+    def add(self, language: str, name: str, where: str) -> None:
+        """Take one. Raises InputError for an empty one and for one that was there before."""
+        if not name:
+            raise InputError.of(where, "the document's id is empty", "one", "Leave id out to number the documents.")
+        first = self._seen.setdefault((language, name), where)
+        if first != where:
+            found = f"the id {name!r} is that of another document in {language!r}, at {first}"
+            fix = (
+                "Documents that share an id say the same in different languages. Leave id out to number the documents."
+            )
+            raise InputError.of(where, found, "an id of its own", fix)
+
+
 def no_column(where: str, column: Column, columns: Iterable[Column]) -> Problem:
     """The problem that there is no such column."""
     names = [str(name) for name in columns]
-    fix = did_you_mean(str(column), names)
-    return Problem(where, f"there is no column {column!r}", f"one of: {', '.join(names)}", fix)
+    fix = did_you_mean(str(column), names[:_MOST_NAMES])
+    return Problem(where, f"there is no column {column!r}", f"one of: {some_of(names, _MOST_NAMES)}", fix)
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file; a last empty one is left out."""
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path)
     except FileNotFoundError:
         raise InputError.of(str(path), "there is no such file", "a text file", nearest(path)) from None
     except OSError as error:
@@ -74,6 +109,7 @@ def read_lines(path: Path) -> list[str]:
             "UTF-8 text",
             "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in.",
         ) from None
+    _check_lines(path, text)
     # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if lines[-1] == "":
@@ -83,6 +119,18 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def _check_lines(path: Path, text: str) -> None:
+    """Refuse text that is UTF-8 but was meant otherwise: as UTF-16, or with lines that old Macs end by CR."""
+    if (at := text.find("\0")) >= 0:
+        fix = "Is it UTF-16? Convert it: iconv -f UTF-16LE -t UTF-8. Else remove the character."
+        line = text.count("\n", 0, at) + 1
+        raise InputError.of(f"{path}:{line}", "a NUL character", "text without it", fix)
+    body = text.removesuffix("\n").removesuffix("\r")
+    if body.count("\r") - body.count("\r\n") > body.count("\n"):
+        fix = r"Convert the file: tr '\r' '\n'."
+        raise InputError.of(str(path), "its lines end with CR alone", "lines that end with LF, or CR LF", fix)
+
+
 def read_rows(path: Path) -> Iterator[TextRow]:
     """The rows of a .txt (one column, 0), .tsv (columns 0, 1, ...; no header, no quoting) or .jsonl file (its keys)."""
     suffix = path.suffix
@@ -90,6 +138,7 @@ def read_rows(path: Path) -> Iterator[TextRow]:
         raise InputError.of(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}")
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
+            check_text(f"{path}:{number}", "the line", line)
             yield TextRow(path, number, _columns(f"{path}:{number}", suffix, line))
 
 
@@ -101,6 +150,10 @@ def _columns(where: str, suffix: str, line: str) -> dict[Column, Any]:
     except json.JSONDecodeError as error:
         found = f"not JSON ({error.msg} at column {error.colno})"
         raise InputError.of(where, found, "one JSON object a line") from None
+    except ValueError:  # Python reads no longer integers
+        raise InputError.of(where, "a number of thousands of digits", "one JSON object a line") from None
+    except RecursionError:
+        raise InputError.of(where, "lists or objects nested too deep", "one JSON object a line") from None
     if not isinstance(value, dict):
         raise InputError.of(where, f"a JSON {type(value).__name__}", "one JSON object a line")
     return value

@@ -24,7 +24,7 @@ class OptimizerOptions(Options):
 class Lora(Options):
     """Low-rank adaptation (Hu et al. 2021), as PEFT does it."""
 
-    rank: int = option(16, "rank of the adapters", ge=1)
+    rank: int = option(16, "rank of the adapters", ge=1, le=65_536)
     alpha: float = option(32, "scale of the adapters, divided by the rank", gt=0)
     dropout: float = option(0.0, "dropout on the adapters' input while training", ge=0, lt=1)
     targets: list[str] = option(

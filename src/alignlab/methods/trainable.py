@@ -7,7 +7,7 @@ from typing import Any, Literal
 import peft
 from torch import nn
 
-from alignlab.errors import Problem, did_you_mean, refuse_any
+from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.methods.options import Lora
 
 
@@ -30,6 +30,9 @@ def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: L
 
 
 def _check_targets(model: nn.Module, targets: list[str]) -> None:
+    if not targets:
+        fix = "To train all weights without an adapter set method.trainable=full."
+        raise InputError.of("method.lora.targets", "no module", "one or more, or [all-linear]", fix)
     names = [name for name, module in model.named_modules() if getattr(module, "weight", None) is not None]
     endings = sorted({name.rpartition(".")[2] for name in names})
     refuse_any(
@@ -40,7 +43,7 @@ def _check_targets(model: nn.Module, targets: list[str]) -> None:
                 f"some of: all-linear, {', '.join(endings)}",
                 did_you_mean(target, endings),
             )
-            for target in targets
+            for target in dict.fromkeys(targets)
             if not any(f".{name}".endswith(f".{target}") for name in names)
         ]
     )

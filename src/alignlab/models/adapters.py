@@ -10,7 +10,6 @@ from typing import Any
 
 import peft
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -45,7 +44,11 @@ class ModelLoader:
             return self.base.model_copy(update={"source": source})
         if self.base_given:
             return self.base
-        named = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        try:
+            content = json.loads(adapter.read_bytes())
+        except (ValueError, RecursionError):
+            content = None
+        named = content.get("base_model_name_or_path") if isinstance(content, dict) else None
         if not isinstance(named, str) or not named:
             raise InputError.of(str(adapter), "it names no base model", "one", "Set model.source.")
         return self.base.model_copy(update={"source": named})
@@ -100,7 +103,7 @@ def _with_adapter(model: nn.Module, source: str) -> nn.Module:
         return peft.PeftModel.from_pretrained(  # type: ignore[no-any-return]
             model, str(Path(source).expanduser()), use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # as in models.load: whatever its configuration leads to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         found = f"the adapter {source} cannot be loaded ({reason})"
         raise InputError.of("models", found, "an adapter of the base model") from error

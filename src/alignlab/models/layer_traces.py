@@ -107,7 +107,11 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
             for name, module in (*_linear_maps(trace.layer), activation):
                 hooks.enter_context(module.register_forward_hook(_note(name, trace.ran)))
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        try:
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            found = f"{type(model).__name__} cannot read {TOKENS} tokens ({str(error).strip().partition(chr(10))[0]})"
+            raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from error
     return traces
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import transformers
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import nn
+from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
@@ -22,6 +24,7 @@ from alignlab.models.options import DEMO, ModelOptions
 
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo_model"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_MOST_LAYERS = 10_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -50,6 +53,8 @@ class ModelConfig(ModelOptions):
         self._check_folder()
         with _refusing(self.source):
             config = transformers.AutoConfig.from_pretrained(str(self._path), **self._from)
+            _check_layers(config, self.source)
+            _check_quantiser(config)
             dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
             with torch.device("meta"):
                 # Eager attention: the others look at the values of the mask, which the meta device has not.
@@ -62,7 +67,9 @@ class ModelConfig(ModelOptions):
         self._check_folder()
         _check_tokenizer_file(self._path / "tokenizer.json")
         with _refusing(self.source):
-            return transformers.AutoTokenizer.from_pretrained(str(self._path), **self._from)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(self._path), **self._from)
+            tokenizer("a 1 一")  # some settings are only looked at here
+            return tokenizer
 
     @property
     def folder(self) -> Path | None:
@@ -96,6 +103,9 @@ class ModelConfig(ModelOptions):
                 "weights as safetensors",
                 "Pickles can execute code and are not loaded; convert them with save_pretrained." if others else "",
             )
+        index = self._path / _WEIGHTS[1]
+        if index.is_file() and not (self._path / _WEIGHTS[0]).is_file():
+            _check_index(index)
 
     @property
     def _path(self) -> Path:
@@ -154,13 +164,58 @@ def _check_tokenizer_file(path: Path) -> None:
         raise InputError.of("model.source", found, "a tokenizer", "Download or copy it again.") from error
 
 
+def _check_index(path: Path) -> None:
+    """Refuse an index of weights that names anything else than safetensors files in its folder."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    files = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
+        expected = "a JSON object with the file of each weight in weight_map"
+        raise InputError.of(str(path), "it is no index of weights", expected, "Download or copy it again.")
+    refuse_any(
+        [
+            Problem(str(path), f"it names {name!r}", "safetensors files in the model's folder")
+            for name in sorted(set(files.values()))
+            if Path(name).is_absolute() or ".." in Path(name).parts or not name.endswith(".safetensors")
+        ]
+    )
+
+
+def _check_layers(config: Any, source: str) -> None:
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
+    if not 1 <= layers <= _MOST_LAYERS:
+        raise InputError.of("model.source", f"{source} has {layers:,} layers", f"1 to {_MOST_LAYERS:,}")
+
+
+def _check_quantiser(config: Any) -> None:
+    """Refuse quantised weights of which the library is missing that reads them. Raises ImportError for that."""
+    given = getattr(config, "quantization_config", None)
+    if given is None:
+        return
+    try:
+        quantiser = AutoHfQuantizer.from_config(given, pre_quantized=True)
+        quantiser.validate_environment(dtype=None, device_map=None, weights_only=True)
+    except RuntimeError:  # there is no GPU, which a plan does without
+        return
+
+
 @contextmanager
 def _refusing(source: str) -> Iterator[None]:
-    """Turn what transformers and the Hub raise for a bad source into one message."""
+    """Turn what transformers and the Hub raise for a bad source into one message.
+
+    What a folder says is looked at where it is used, all over transformers and torch: any exception may come of it.
+    """
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
-        lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    except InputError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        if not isinstance(error, OSError | ValueError | SafetensorError | ImportError):
+            lines = [": ".join([type(error).__name__, *lines[:2]])]
+        lines = lines or [type(error).__name__]
         text = " ".join(lines).lower()
         if "trust_remote_code" in text or "custom code" in text:
             own = f"{source} needs code of its own, which alignlab does not run"

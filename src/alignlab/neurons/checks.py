@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from alignlab.console import has_controls
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 
 
@@ -62,6 +63,8 @@ def name_problems(where: str, names: Sequence[str]) -> list[Problem]:
     problems = [Problem(where, f"{name!r} is there more than once", "every name once") for name in repeated]
     if not names or not all(names):
         problems.append(Problem(where, f"{list(names)!r}", "one or more names, none of them empty"))
+    expected = "names without control characters"
+    problems += [Problem(where, f"{name!r}", expected) for name in names if has_controls(name)]
     return problems
 
 

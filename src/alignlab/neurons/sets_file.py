@@ -10,6 +10,7 @@ from torch import Tensor
 from alignlab.checksums import read_checked
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.headed_file import HeadedFormat
+from alignlab.regular_files import open_regular
 
 _NUMBERS = (dict[str, int | float], "a JSON object of numbers")
 SETS = HeadedFormat(
@@ -27,7 +28,7 @@ def is_safetensors(path: Path) -> bool:
     if path.suffix == ".safetensors":
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
     except OSError:
         return False

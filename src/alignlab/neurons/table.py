@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -137,10 +138,23 @@ class Row:
         return Row(**values | {"value": self.value - earlier.value, "reference": 0.0} | since)
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def guarded(text: str) -> str:
+    """A text that is none of a spreadsheet's formulas: with an apostrophe before it where it begins as one does."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text that `guarded` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
 COLUMNS = tuple(field.name for field in fields(Row))
 _HEADER = ",".join(COLUMNS)
 _READ: dict[str, Callable[[str], Any]] = {
-    "str": str,
+    "str": unguarded,
     "Status": str,
     "float": float,
     "float | None": float,
@@ -151,8 +165,11 @@ _COLUMNS = [(field.name, _READ[str(field.type)], "str" in str(field.type).lower(
 
 
 def cells(row: Row) -> list[Any]:
-    """The row's values in the order of `COLUMNS`; whole numbers of neurons without a fraction."""
-    found = [getattr(row, name) for name in COLUMNS]
+    """The row's values in the order of `COLUMNS`; whole numbers of neurons without a fraction.
+
+    Texts that a spreadsheet would run as a formula have an apostrophe before them; see `guarded`.
+    """
+    found = [guarded(cell) if type(cell) is str else cell for cell in (getattr(row, name) for name in COLUMNS)]
     if row.unit == "neurons" and float(row.value).is_integer():
         found[_VALUE] = int(row.value)
     return found

@@ -12,7 +12,7 @@ import xxhash
 from lightning.pytorch.loggers import Logger
 
 from alignlab.atomic import whole_file
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.distributed import rank
 
 COLUMNS = ("step", "key", "value")
@@ -80,16 +80,15 @@ def read_metrics(path: Path, last_step: int) -> list[tuple[int, str, float]]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(Problem(f"{path}", f"it is no text in UTF-8 ({error})", "the log of this run", _FIX)) from None
-    for number, cells in enumerate(csv.reader(lines[1:-1]), start=2):
-        row = _parsed(cells)
+    for number, line in enumerate(lines[1:-1], start=2):  # no cell has a line break in it
+        row = _parsed(line)
         if row is None:
-            problems.append(Problem(f"{path}:{number}", f"it is {','.join(cells)!r}", "step,key,value", _FIX))
+            problems.append(Problem(f"{path}:{number}", f"it is {line!r:.100}", "step,key,value", _FIX))
         elif row[0] <= last_step:
             rows.append(row)
     if lines[0] != ",".join(COLUMNS):
         problems.insert(0, Problem(f"{path}:1", f"it is {lines[0]!r}", ",".join(COLUMNS), _FIX))
-    if problems:
-        raise InputError(*problems)
+    refuse_any(problems)
     return rows
 
 
@@ -105,10 +104,10 @@ def metrics_digest(path: Path, step: int) -> str:
     return digest.hexdigest()
 
 
-def _parsed(cells: list[str]) -> tuple[int, str, float] | None:
-    if len(cells) != len(COLUMNS) or not cells[0].isdecimal():
-        return None
+def _parsed(line: str) -> tuple[int, str, float] | None:
     try:
-        return int(cells[0]), cells[1], float(cells[2])
-    except ValueError:
+        (cells,) = csv.reader([line], strict=True)
+        step, key, value = cells
+        return (int(step), key, float(value)) if step.isdecimal() else None
+    except (ValueError, csv.Error):
         return None

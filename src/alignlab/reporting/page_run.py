@@ -11,6 +11,7 @@ from typing import Any
 
 from alignlab import languages
 from alignlab.analysis.view import View
+from alignlab.console import plain
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.table import Row
@@ -69,10 +70,10 @@ class PageOf:
         config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
-            name=hide(self.name),
-            folder=hide(str(self.folder)),
-            model=hide(counts.model),
-            revision=hide(counts.revision),
+            name=plain(self.name),
+            folder=plain(str(self.folder)),
+            model=plain(counts.model),
+            revision=plain(counts.revision),
             site=counts.site,
             scope=counts.scope,
             shape=last.now.shape,
@@ -100,13 +101,13 @@ def _environment(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = hide_all(json.loads(path.read_text(encoding="utf-8")))
+        json.dumps(found, ensure_ascii=False).encode()  # as the page shows it: no halves of characters
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise InputError(Problem(str(path), "it is damaged", "what the run was made with", "Restore it, or remove it."))
-    hidden: dict[str, Any] = hide_all(found)
-    return hidden
+    return found
 
 
 def _languages(view: View) -> list[PageLanguage]:

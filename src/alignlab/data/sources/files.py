@@ -8,7 +8,7 @@ from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import SUFFIXES, TextRow, line_block, nearest, read_rows
+from alignlab.data.text_files import SUFFIXES, Ids, TextRow, line_block, nearest, read_rows
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes, is_code
 
@@ -49,7 +49,7 @@ class Files(Options):
         if self.cluster is not None and self.cluster_lines is not None:
             found = f"{self.cluster_lines}, beside cluster {self.cluster!r}"
             raise InputError.of(f"cluster_lines of path {self.path}", found, "one of the two")
-        records = []
+        records, ids = [], Ids()
         for language, path in self._files():
             taken: dict[str, int] = {}
             for row in read_rows(path):
@@ -58,7 +58,7 @@ class Files(Options):
                     continue
                 taken[code] = taken.get(code, 0) + 1
                 if self.limit is None or taken[code] <= self.limit:
-                    records.append(self._record(row, code))
+                    records.append(self._record(row, code, ids))
             missing = [code for code in self.languages or () if language is None and code not in taken]
             if missing:
                 expected = f"some of: {', '.join(taken) or 'none of them'}"
@@ -126,11 +126,12 @@ class Files(Options):
             raise InputError.of(row.where, f"{name!r} is no language code", "an ISO 639 code")
         return code
 
-    def _record(self, row: TextRow, language: str) -> Record:
+    def _record(self, row: TextRow, language: str, ids: Ids) -> Record:
         prompt = row.text(self.prompt)
         if not prompt:
             raise InputError.of(row.where, f"column {self.prompt!r} is empty", "a prompt")
         name = str(row.line) if self.id is None else row.text(self.id)
+        ids.add(language, name, row.where)
         return Record(
             id=name if self.parallel else f"{language}:{name}",
             language=language,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import no_column
+from alignlab.data.text_files import Ids, check_text, no_column
 from alignlab.errors import InputError, refuse_any
 from alignlab.hub import hub_answers
 from alignlab.languages import check_codes
@@ -58,9 +58,10 @@ class Hub(Options):
             for number, row in enumerate(table.select_columns(wanted))
             if self.language is None or row[self.language] == name
         )
-        records = []
+        records, ids = [], Ids()
         for number, row in islice(rows, self.limit):
-            key = str(number if self.id is None else row[self.id])
+            key = str(number) if self.id is None else self._text(row, self.id, number)
+            ids.add(code, key, f"{self._where}, row {number}")
             columns = (prompt, answer, self.cluster)
             texts = [self._text(row, column, number) if column else "" for column in columns]
             records.append(Record(key if self.parallel else f"{code}:{key}", code, *texts))
@@ -77,7 +78,9 @@ class Hub(Options):
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
             found = f"column {column!r} holds {value!r:.40}"
             raise InputError.of(f"{self._where}, row {number}", found, "text or a number")
-        return str(value).strip()
+        text = str(value).strip()
+        check_text(f"{self._where}, row {number}", f"column {column!r}", text)
+        return text
 
     def _table(self, subset: str | None) -> Any:
         import datasets  # a second to import: only for those who load from it
@@ -93,8 +96,8 @@ class Hub(Options):
                 "a data set of the Hub or a local folder",
                 "Check the network, or download the data set elsewhere and give its folder.",
             ) from error
-        # RuntimeError: a data set that is a script, which nobody runs any more.
-        except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        # It raises whatever its readers of all formats stumble over, RuntimeError for a data set that is a script.
+        except Exception as error:
             generating = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
             lines = str(generating or error).split("\n")
             raise InputError.of(

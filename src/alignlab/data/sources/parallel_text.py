@@ -7,7 +7,7 @@ from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import line_block, read_lines
+from alignlab.data.text_files import check_text, line_block, read_lines
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes
 
@@ -47,6 +47,8 @@ class ParallelText(Options):
         target = Path(self.target.replace("{language}", name)).expanduser()
         prompts, answers = read_lines(source), read_lines(target)
         for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=False), start=1):
+            check_text(f"{source}:{number}", "the line", prompt)
+            check_text(f"{target}:{number}", "the line", answer)
             if bool(prompt.strip()) != bool(answer.strip()):
                 empty, full = (source, target) if answer.strip() else (target, source)
                 expected = f"the counterpart of {full}:{number}"

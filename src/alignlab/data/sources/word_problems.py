@@ -19,7 +19,7 @@ class WordProblems(Options):
     task: Literal["solve", "translate"] = option(
         "solve", "solve: the answer is the worked answer; translate: it is the English question"
     )
-    count: int = option(1000, "problems of each language", unit="problems", ge=1)
+    count: int = option(1000, "problems of each language", unit="problems", ge=1, le=1_000_000)
     seed: int = option(0, "which problems are drawn", ge=0)
 
     @property

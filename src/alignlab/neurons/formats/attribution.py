@@ -42,7 +42,7 @@ def read_attribution(path: Path, site: str, num_neurons: int, num_layers: int) -
         name = record.get("module_name") if isinstance(record, dict) else None
         known = [known for known in MODULES.values() if isinstance(name, str) and f".{name}".endswith(f".{known}")]
         if not known:
-            problems.append(Problem(where, f"module_name {name!r}", f"one of {', '.join(MODULES.values())}"))
+            problems.append(Problem(where, f"module_name {name!r:.100}", f"one of {', '.join(MODULES.values())}"))
         elif known[0] != module:
             elsewhere.add(known[0])
         else:

@@ -20,12 +20,10 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_checks import MOST
-from alignlab.neurons.formats.files import load_torch, save_torch
+from alignlab.neurons.formats.files import load_torch, save_torch, unfit
 
 TWIN = "prefix."
 EXPECTED = "a torch file of counts"
-# Floats are whole numbers up to here; beyond, a float32 counter may have stalled.
-FLOAT32_EXACT = 1 << 24
 
 
 def load_lape_counts(folder: Path | str, languages: Sequence[str], tag: str | None = None) -> ActivationCounts:
@@ -42,11 +40,15 @@ def load_arithmetic_counts(folder: Path | str, languages: Sequence[str], tag: st
     for path, file in zip(paths, read, strict=True):
         for key in ("average_activations", "activation_counts"):
             tensor = file.content.get(key)
-            if not isinstance(tensor, Tensor) or tensor.shape != file.firings.shape:
-                found = "missing" if tensor is None else f"shape {tuple(getattr(tensor, 'shape', ()))}"
+            found = unfit(tensor, 2, integers=True, floats=True)
+            if tensor is None:
+                found = "missing"
+            elif not found and tensor.shape != file.firings.shape:
+                found = f"shape {tuple(tensor.shape)}"
+            if found:
                 raise InputError(Problem(f"{path}, {key}", found, f"a tensor of {tuple(file.firings.shape)}"))
         # A mean over no token is NaN in the file; the sum over none is 0.
-        times = file.content["activation_counts"].double()
+        times = _whole(f"{path}, activation_counts", file.content["activation_counts"], file.tokens).double()
         sums.append(torch.where(times > 0, file.content["average_activations"].double() * times, 0.0))
     return replace(_record(read, languages, "all", tag), activation_sum=torch.stack(sums))
 
@@ -188,27 +190,38 @@ def _read(path: Path) -> _File:
     if not isinstance(content, dict):
         raise InputError(Problem(f"{path}", f"it holds a {type(content).__name__}", f"a dict, {EXPECTED}"))
     tokens = content.get("total_tokens", content.get("n"))
-    if isinstance(tokens, Tensor) and tokens.numel() == 1:
-        tokens = tokens.item()
+    if isinstance(tokens, Tensor) and not unfit(tokens, tokens.ndim, integers=True, floats=True):
+        tokens = tokens.item() if tokens.numel() == 1 else tokens
     if not isinstance(tokens, int | float) or isinstance(tokens, bool) or tokens % 1 != 0 or not 0 <= tokens <= MOST:
-        raise InputError(Problem(f"{path}, total_tokens or n", f"{tokens!r}", "the number of tokens, from 0 to 2^53"))
-    return _File(path, int(tokens), _firings(path, content.get("over_zero")), content)
+        found = repr(tokens)[:60]
+        raise InputError(Problem(f"{path}, total_tokens or n", found, "the number of tokens, from 0 to 2^53"))
+    return _File(path, int(tokens), _whole(f"{path}, over_zero", content.get("over_zero"), int(tokens)), content)
 
 
-def _firings(path: Path, firings: Any) -> Tensor:
-    where = f"{path}, over_zero"
-    if not isinstance(firings, Tensor) or firings.ndim != 2 or 0 in firings.shape:
-        found = f"shape {tuple(firings.shape)}" if isinstance(firings, Tensor) else repr(firings)[:60]
-        raise InputError(Problem(where, found, "a tensor of (layers, neurons)"))
-    whole = firings.long()
-    if firings.is_floating_point() and not bool((whole == firings).all()):
+def _whole(where: str, counts: Any, tokens: int) -> Tensor:
+    """Numbers of tokens, (L, N), as int64; refuses those that their type cannot have counted."""
+    found = unfit(counts, 2, integers=True, floats=True)
+    if found or 0 in counts.shape:
+        found = found or f"shape {tuple(counts.shape)}"
+        raise InputError(Problem(where, found, "a dense tensor of (layers, neurons), of integers"))
+    whole: Tensor = counts.long()
+    name = str(counts.dtype).removeprefix("torch.")
+    if not counts.is_floating_point() and tokens > (most := torch.iinfo(counts.dtype).max):
+        found = f"{name}, which cannot count the {tokens:,} tokens: beyond {most:,} it begins again"
+        raise InputError(Problem(where, found, "a larger integer type", "Count again with one."))
+    if counts.is_floating_point() and not bool((whole == counts).all()):
         raise InputError(Problem(where, "values that are no whole numbers", "numbers of tokens"))
-    if firings.dtype == torch.float32 and int(whole.max()) >= FLOAT32_EXACT:
-        found = f"{int(whole.max())} in float32, which cannot count beyond {FLOAT32_EXACT}"
-        raise InputError(Problem(where, found, "an integer type"))
+    if counts.is_floating_point() and int(whole.max()) >= (most := _exact(counts.dtype)):
+        found = f"{int(whole.max())} in {name}, which cannot count beyond {most}"
+        raise InputError(Problem(where, found, "an integer type", "Count again with one."))
     if int(whole.min()) < 0:
         raise InputError(Problem(where, f"{int(whole.min())}", "no negative count"))
     return whole
+
+
+def _exact(dtype: torch.dtype) -> int:
+    """Where adding 1 to a float begins to change nothing: 2^8 for bfloat16, 2^11 for float16, 2^24 for float32."""
+    return round(2 / torch.finfo(dtype).eps)
 
 
 def _require_same_shape(first: _File, *others: _File) -> None:

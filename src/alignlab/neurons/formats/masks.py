@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.checks import index_problems
-from alignlab.neurons.formats.files import save_torch
+from alignlab.neurons.formats.files import save_torch, unfit
 
 
 def index_lists(path: Path, content: Any, languages: Sequence[str], num_neurons: int) -> dict[str, Tensor]:
@@ -44,8 +44,8 @@ def index_lists(path: Path, content: Any, languages: Sequence[str], num_neurons:
 
 
 def _index_problems(where: str, indices: Any, num_neurons: int) -> list[Problem]:
-    if not isinstance(indices, Tensor) or indices.ndim != 1:
-        found = f"shape {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices).__name__
+    if found := unfit(indices, 1, integers=True, floats=True, masks=True):
+        found = found if isinstance(indices, Tensor) else type(indices).__name__
         return [Problem(where, found, "a tensor of indices")]
     if len(indices) and (indices.is_floating_point() or indices.dtype == torch.bool):  # torch.tensor([]) is of floats
         return [Problem(where, str(indices.dtype), "a tensor of indices")]
@@ -60,8 +60,7 @@ def save_index_lists(path: Path, sets: Mapping[str, Tensor]) -> None:
 
 def layer_masks(path: Path, content: Any, num_neurons: int | None) -> Tensor:
     """The one set of a culture file's content, (L, N) bool."""
-    tensors = isinstance(content, list | tuple) and all(isinstance(layer, Tensor) for layer in content)
-    if not tensors or not len(content) or any(t.dtype != torch.bool or t.ndim != 1 for t in content):
+    if not isinstance(content, list | tuple) or not len(content) or any(unfit(t, 1, masks=True) for t in content):
         raise InputError(Problem(f"{path}", "it holds something else", "a list of layers of bool tensors"))
     widths = sorted({len(layer) for layer in content})
     if len(widths) > 1 or num_neurons not in (None, widths[0]):

@@ -41,7 +41,7 @@ def read_plnd(path: Path, site: str, num_neurons: int, num_layers: int | None) -
     layers = _parsed(where, lines[READ_AT[site]])
     depth = num_layers if num_layers is not None else len(layers)
     problems = []
-    if not depth or not set(layers) <= set(range(depth)):
+    if not depth or not all(0 <= layer < depth for layer in layers):
         problems.append(Problem(where, f"layers {_spans(layers)}", f"layers 0 to {depth - 1}"))
     for layer, indices in layers.items():
         problems += index_problems(f"{where}, layer {layer}", indices, num_neurons)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.checks import name_problems, require_one_of
 from alignlab.neurons.formats.attribution import read_attribution, save_attribution
 from alignlab.neurons.formats.files import load_torch
@@ -32,6 +32,9 @@ SIZES: dict[str, tuple[str, ...]] = {
     "plnd": ("num_neurons",),
     "attribution": ("num_neurons", "num_layers"),
 }
+
+# More than any model has; a mask of both takes 10 GB.
+MOST_SIZES = {"num_neurons": 10_000_000, "num_layers": 1000}
 
 
 def load_sets(
@@ -66,6 +69,13 @@ def load_sets(
     if missing:
         found = f"{' and '.join(missing)} not given"
         raise InputError(Problem(f"{path}", found, "the sizes of the model: indices alone do not tell them"))
+    refuse_any(
+        [
+            Problem(name, f"{size!r}", f"a number from 1 to {MOST_SIZES[name]:,}")
+            for name, size in sizes.items()
+            if size is not None and not (type(size) is int and 1 <= size <= MOST_SIZES[name])
+        ]
+    )
     site = site or DEFAULT_SITE[known]
     neurons, layers = num_neurons or 0, num_layers or 0  # where they are needed they are there
     if known == "lape":
