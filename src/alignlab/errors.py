@@ -41,7 +41,7 @@ class Problem:
         if self.expected:
             text += f"; expected {_cut(self.expected)}"
         text += "" if text.endswith((".", "?", "!")) else "."
-        return hide(f"{text} {_cut(self.fix)}" if self.fix else text)
+        return f"{text} {_cut(self.fix)}" if self.fix else text
 
 
 class InputError(Exception):
@@ -74,6 +74,9 @@ def refuse_any(problems: Collection[Problem], kind: type[InputError] = InputErro
 
 
 def _cut(text: str) -> str:
+    # Hidden before it is cut: of a secret that the cut went through nothing would be known. And cut before it is hidden,
+    # as a text may have megabytes.
+    text = hide(text[: 2 * _LONGEST])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
