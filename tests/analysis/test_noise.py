@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,9 +56,9 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
             first, second, IDENTIFIER, ["de"], anchored=thresholds == "anchored", resamples=40, seed=3
         )
         mine = [row for row in rows if row.thresholds == thresholds and row.since == "step 0"]
-        assert [(row.value, row.low, row.high) for row in mine] == [
-            (interval.value, interval.low, interval.high) for interval in change.intervals
-        ]
+        ends = np.array([(row.value, row.low, row.high) for row in mine], dtype=float)
+        expected_ends = np.array([(one.value, one.low, one.high) for one in change.intervals], dtype=float)
+        assert np.allclose(ends, expected_ends, rtol=0, atol=1e-9, equal_nan=True)
         known = [row for row in mine if row.status == "ok"]
         assert {row.beyond_noise for row in known} == {True, False}
         assert all(row.beyond_noise == (row.low > 0 or row.high < 0) == (row.p < 0.05) for row in known)
