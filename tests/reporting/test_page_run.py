@@ -72,7 +72,8 @@ def test_rows_and_changes(tmp_path: Path) -> None:
     assert np.allclose(ends, expected_ends, rtol=0, atol=1e-9, equal_nan=True)
     # Of the ends alone there are intervals.
     assert {row.low is None for row in rows_of(shown, "kinds", step=10)} == {True}
-    assert {row.low is None for row in rows_of(shown, "kinds") if row.step != 10} == {False}
+    varying = [row for row in rows_of(shown, "kinds") if row.kind != "selected"]  # re-estimated, as many are selected
+    assert {row.low is None for row in varying if row.step != 10} == {False}
     assert {row.since for row in shown.rows if row.step == 0} == {""}
     assert {row.since_before for row in shown.rows} == {""}
 
