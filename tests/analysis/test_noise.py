@@ -62,7 +62,8 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
         assert np.allclose(ends, expected_ends, rtol=0, atol=1e-9, equal_nan=True)
         known = [row for row in mine if row.status == "ok"]
         verdicts |= {row.beyond_noise for row in known}
-        assert all(row.beyond_noise == (row.low > 0 or row.high < 0) == (row.p < 0.05) for row in known)
+        assert all((row.low > 0 or row.high < 0) == (row.p < 0.05) for row in known)
+        assert all(row.beyond_noise == (row.p_adjusted < 0.05) for row in known)
         assert all((row.low, row.p, row.beyond_noise) == (None,) * 3 for row in mine if row.status == "too few")
     assert False in verdicts
 
