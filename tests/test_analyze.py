@@ -98,7 +98,7 @@ def test_another_identifier_and_the_same_folder_for_the_same_question(command: C
         p.append(firings / counts.tokens[some][:, [0, 2]].sum(1).double()[:, None, None])
     names = ("sw", "en", "de")
     anchor = lape(p[0], 0.1, languages=names)
-    result = lape(p[1], 0.1, languages=names, threshold=anchor.threshold)
+    result = lape(p[1], 0.1, languages=names, threshold=anchor.threshold, cut=anchor.cut)
     sets = NeuronSets.load(folder / "sets.safetensors")
     assert sets.names == names
     assert all(torch.equal(sets[name], result.sets[name]) for name in names)
@@ -161,6 +161,7 @@ def test_published_counts_need_no_model_and_no_run(command: Command, run: Path, 
         "related": int((chosen & (result.degree > 1) & (result.degree < 4)).sum()),
         "general": int((result.degree == 4).sum()),
         "unassigned": int((chosen & (result.degree == 0)).sum()),
+        "selected": int(chosen.sum()),
     }
     assert f"Neurons at published: 4 x 640 = 2560, 128 selected, tau {result.threshold:.4f}" in printed
     sets = NeuronSets.load(tmp_path / "out/sets.safetensors")

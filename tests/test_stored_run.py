@@ -58,6 +58,7 @@ def test_the_config_and_the_sets_are_those_of_the_run(run: StoredRun) -> None:
         top_rate=run.config["identifier"]["top_rate"],
         lambda_=first.lambda_,
         threshold=first.threshold,
+        cut=first.cut,
     )
     for language, neurons in run.sets().items():
         assert torch.equal(neurons, last.sets[language])

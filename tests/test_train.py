@@ -81,7 +81,7 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
     assert last.trained_languages == ("zh", "de")
     anchor = ternary(first, top_rate=0.1)
     results = {
-        "anchored": ternary(last, top_rate=0.1, lambda_=anchor.lambda_, threshold=anchor.threshold),
+        "anchored": ternary(last, top_rate=0.1, lambda_=anchor.lambda_, threshold=anchor.threshold, cut=anchor.cut),
         "reestimated": ternary(last, top_rate=0.1),
     }
     table = [row for row in rows(folder / "neurons.csv") if row["step"] == "6"]
@@ -110,7 +110,7 @@ def test_another_identifier_by_name(command: Command, tmp_path: Path) -> None:
         ActivationCounts.load(tmp_path / f"runs/demo/neurons/step-{step:06d}.safetensors") for step in (0, 6)
     )
     anchor = lape(first, top_rate=0.1)
-    result = lape(last, top_rate=0.1, threshold=anchor.threshold)
+    result = lape(last, top_rate=0.1, threshold=anchor.threshold, cut=anchor.cut)
     assert f"{int(result.selected.sum())} selected, tau {anchor.threshold:.4f}\n" in printed
     assert "since step 0, at its tau;" in printed
     found = [

@@ -27,6 +27,7 @@ from alignlab.models.precision import precision_name
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
+from alignlab.neurons.reassigned import DRAWS
 from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
@@ -235,10 +236,11 @@ class AnalyzeConfig(AnalyzeOptions):
             fix = "Set intervals=none, or count with probe.shards=20, and documents of two clusters or more."
             found = f"{self.intervals}, but the counts have one shard"
             raise InputError(Problem("intervals", found, "two shards or more to resample", fix))
+        moved = f" and {DRAWS:,} draws of reassigned movement" if number > 1 else ""
         seconds = seconds_of_intervals(identifier_of(self.identifier), shape, self.resamples, number)
         return (
-            f"{self.resamples} resamples of {number} record{'s' * (number > 1)}, about {console.duration(seconds)}; "
-            "what was drawn before is kept"
+            f"{self.resamples} resamples of {number} record{'s' * (number > 1)}{moved}, about "
+            f"{console.duration(seconds)}; what was drawn before is kept"
         )
 
     def show_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> None:

@@ -69,7 +69,7 @@ class StoredRun:
         >>> run.classification(20).threshold
         0.945
         >>> run.sets()
-        <NeuronSets: 2 x 100 neurons at mlp.act, tau 0.945, lambda 0.2
+        <NeuronSets: 2 x 100 neurons at mlp.act, tau 0.945, lambda 0.2, score -0.2653
          2 sets: en 1, de 1>
     """
 

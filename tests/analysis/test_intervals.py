@@ -15,7 +15,7 @@ from alignlab.analysis import intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
-from alignlab.neurons import ActivationCounts, LanguageOverlaps, language_overlaps, ternary
+from alignlab.neurons import ActivationCounts, Classification, LanguageOverlaps, language_overlaps, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import Row
 
@@ -73,8 +73,11 @@ def test_intervals_of_clusters_are_called_so(tmp_path: Path) -> None:
 class Slow:
     """What a user would count by hand in two classifications, kind by kind and neuron by neuron."""
 
-    def __init__(self, first: ActivationCounts, second: ActivationCounts, tau: float, lambda_: float) -> None:
-        results = [ternary(counts, 0.4, 0.6, lambda_, threshold=tau) for counts in (first, second)]
+    def __init__(self, first: ActivationCounts, second: ActivationCounts, held: Classification) -> None:
+        results = [
+            ternary(counts, 0.4, 0.6, held.lambda_, threshold=held.threshold, cut=held.cut)
+            for counts in (first, second)
+        ]
         places = list(itertools.product(range(LAYERS), range(WIDTH)))
         self.losses = [
             [
@@ -186,7 +189,7 @@ def slow(step: int) -> list[Slow]:
     random = np.random.default_rng(SEED)
     draws = random.multinomial(SHARDS, np.full(SHARDS, 1 / SHARDS), size=(RESAMPLES, 1))[:, 0]
     chosen = [list(range(SHARDS)), *([s for s in range(SHARDS) for _ in range(draw[s])] for draw in draws)]
-    found = [Slow(drawn(first, one), drawn(second, one), held.threshold, held.lambda_) for one in chosen]
+    found = [Slow(drawn(first, one), drawn(second, one), held) for one in chosen]
     for one in found:
         one.original = found[0]
     return found

@@ -160,7 +160,9 @@ def test_a_model_on_two_probes(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert len({counts.data_fingerprint for counts in records}) == len(records) == 2
     table = (tmp_path / "out/table.csv").read_text()
     assert 'overlap_ratio,"builtin:demo, against"' in table
-    assert "change: since builtin:demo, probe, at its tau and lambda" in " ".join(capsys.readouterr().out.split())
+    assert "change: since builtin:demo, probe, at its tau, lambda and score" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run", "runs"]  # nothing beside them
 
 

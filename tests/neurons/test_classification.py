@@ -86,7 +86,8 @@ def test_a_classification_shows_itself_in_two_lines() -> None:
     result = ternary(P, 0.5, lambda_=0.025, threshold=0.5, languages=NAMES)
     sizes = ", ".join(f"{name} {int(mask.sum())}" for name, mask in result.sets.items())
     assert repr(result) == (
-        "<Classification by ternary: 2 x 3 neurons, 3 selected, tau 0.5, lambda 0.025\n"
+        "<Classification by ternary: 2 x 3 neurons, 3 selected, tau 0.5, lambda 0.025, "
+        f"score {result.cut.score:.4g}\n"
         f" sets of 3 languages: {sizes}; 1 in every language>"
     )
     expected = (

@@ -41,7 +41,9 @@ def pair(request: pytest.FixtureRequest) -> tuple[Classification, Classification
     second = 0.7 * first + 0.3 * probabilities(request.param + 100)
     order = [3, 0, 4, 2, 1]
     names = [LANGUAGES[i] for i in order]
-    return before, ternary(second[order], 0.3, 0.7, before.lambda_, threshold=before.threshold, languages=names)
+    return before, ternary(
+        second[order], 0.3, 0.7, before.lambda_, threshold=before.threshold, cut=before.cut, languages=names
+    )
 
 
 def same(found: float, part: int, whole: int) -> bool:

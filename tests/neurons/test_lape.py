@@ -218,7 +218,7 @@ def test_the_config_identifies_and_anchors() -> None:
     config = IDENTIFIERS["lape"](top_rate=0.2, bar=0.8)
     anchor = config.identify(first)
     assert same(anchor, lape(first, 0.2, 0.8))
-    assert same(config.identify(second, anchor), lape(second, 0.2, threshold=anchor.threshold))
+    assert same(config.identify(second, anchor), lape(second, threshold=anchor.threshold, cut=anchor.cut))
     assert LapeConfig() == LapeConfig(top_rate=0.01, bar=0.95)
     with pytest.raises(InputError, match="the same identifier"):
         TernaryConfig(top_rate=0.2).identify(second, anchor)
@@ -231,8 +231,14 @@ def test_the_selection_of_a_resample_is_that_of_identifying_it(config: TernaryCo
         held = config.identify(counts)
         p = resample.probabilities().flatten(1).numpy()
         anchored = config.identify(resample, held)
-        selected = config.select(p, anchored.degree.flatten().numpy(), held)
+        selected = config.select(p, anchored.degree.flatten().numpy(), held, held.cut)
         assert selected.tolist() == anchored.selected.flatten().tolist()
+        if isinstance(config, LapeConfig):
+            as_many: Classification = lape(resample, 0.2, threshold=held.threshold)
+        else:
+            as_many = ternary(resample, 0.2, lambda_=held.lambda_, threshold=held.threshold)
+        selected = config.select(p, anchored.degree.flatten().numpy(), held)
+        assert selected.tolist() == as_many.selected.flatten().tolist()
 
 
 def test_the_selection_of_a_resample_puts_full_degrees_last_among_equal_scores() -> None:
@@ -249,9 +255,9 @@ def test_the_table_serves_both_identifiers() -> None:
     result: Classification = lape(counts, 0.2, 0.8)
     rows = kind_counts(result, ["language-0"], "selection")
     totals = {row.kind: row.value for row in rows if row.group == "all" and row.layer is None and row.kind}
-    assert sum(totals.values()) == round(0.2 * LAYERS * NEURONS)
+    assert totals.pop("selected") == sum(totals.values()) == round(0.2 * LAYERS * NEURONS)
     assert totals["unassigned"] == 0
-    assert result.thresholds == {"tau": result.threshold}
+    assert result.thresholds == {"tau": result.threshold, "score": float(result.scores["score"][result.selected].max())}
     other = kind_counts(ternary(counts, 0.2, 0.8), ["language-0"], "selection")
     assert [(row.group, row.language, row.layer, row.kind, row.degree) for row in rows] == [
         (row.group, row.language, row.layer, row.kind, row.degree) for row in other

@@ -72,6 +72,7 @@ def slow_rows(result: Classification, convention: str) -> Iterator[Row]:
         within = sum(degree[layer][n] == d and selected[layer][n] for layer, n in cells)
         yield counted("all", "", None, "", d, "all", count, size)
         yield counted("all", "", None, "", d, "selection", within, round(0.3 * size))
+    yield counted("all", "", None, "selected", None, convention, sum(map(sum, selected)), size)
 
 
 @pytest.mark.parametrize("convention", ["paper", "selection", "all"])

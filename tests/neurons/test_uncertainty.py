@@ -125,12 +125,12 @@ def test_intervals_are_those_of_classifying_every_resample_anew(
     held = config.identify(counts, anchor)
     observed, values, codes = table(held, kinds), [], []
     for weights in draw_weights(np.random.default_rng(5), 11, 4, SHARDS, parallel):
-        tau = anchor.threshold if anchor is not None else None
+        tau, cut = (anchor.threshold, anchor.cut) if anchor is not None else (None, None)
         resample = picked(counts, weights)
         if isinstance(config, LapeConfig):
-            result: Classification = lape(resample, 0.2, 0.7, threshold=tau)
+            result: Classification = lape(resample, 0.2, 0.7, threshold=tau, cut=cut)
         else:
-            result = ternary(resample, 0.2, 0.7, lambda_=held.lambda_, threshold=tau)
+            result = ternary(resample, 0.2, 0.7, lambda_=held.lambda_, threshold=tau, cut=cut)
         values.append(table(result, kinds))
         codes.append(result.kinds(kinds))
     assert [one.value for one in found.intervals] == observed
@@ -221,11 +221,11 @@ def test_differences_are_taken_pair_by_pair_with_the_same_draws(config: Any, anc
     for weights in draw_weights(np.random.default_rng(6), 9, 4, SHARDS, parallel=True):
         pair = []
         for counts, result in zip((first, second), held, strict=True):
-            tau = held[0].threshold if anchored else None
+            tau, cut = (held[0].threshold, held[0].cut) if anchored else (None, None)
             if isinstance(config, LapeConfig):
-                again: Classification = lape(picked(counts, weights), 0.2, 0.7, threshold=tau)
+                again: Classification = lape(picked(counts, weights), 0.2, 0.7, threshold=tau, cut=cut)
             else:
-                again = ternary(picked(counts, weights), 0.2, 0.7, lambda_=result.lambda_, threshold=tau)
+                again = ternary(picked(counts, weights), 0.2, 0.7, lambda_=result.lambda_, threshold=tau, cut=cut)
             pair.append(table(again, "all"))
         values.append([after - before for before, after in zip(*pair, strict=True)])
     for one, before, after, column in zip(found.intervals, *observed, zip(*values, strict=True), strict=True):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import timeit
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.reassigned import DRAWS, movement
 from alignlab.neurons.uncertainty import CHANCE_DRAWS, bootstrap
 
 # A piece of a model that is quickly timed and large enough to stand for the rest; more resamples less few leave out
@@ -22,20 +25,26 @@ _FIRST, _SECOND, _LATER = 3.25, 4.25, 5.25
 def seconds_of_intervals(
     identifier: Identifier, shape: tuple[int, int, int, int], resamples: int, records: int
 ) -> float:
-    """About how long the intervals of some records of this shape, (G, S, L, N), take, the first one among them."""
+    """About how long the intervals of some records of this shape, (G, S, L, N), take, the first one among them.
+
+    And what reassigned movement brings since the first one.
+    """
     g, shards, layers, width = shape
     neurons = min(layers * width, _NEURONS)
     counts = _counts(g, shards, neurons)
-    few, more = (_seconds(counts, identifier, number) for number in (_FEW, _MORE))
-    one = max(0.0, more - few) / (_MORE - _FEW) * layers * width / neurons
+    times = layers * width / neurons
+    one = times * _seconds(lambda number: bootstrap(counts, identifier, resamples=number))
+    anchor = identifier.identify(counts)
+    moved = times * _seconds(lambda number: movement(counts, counts, identifier, anchor, draws=number))
     each = (_FIRST, _SECOND)[:records]
     passes = (sum(each) + _LATER * (records - len(each))) * resamples + CHANCE_DRAWS * g * records
-    return one * passes
+    return one * passes + moved * DRAWS * (records - 1)
 
 
-def _seconds(counts: ActivationCounts, identifier: Identifier, resamples: int) -> float:
-    """The less of two, as something else may run beside."""
-    return min(timeit.repeat(lambda: bootstrap(counts, identifier, resamples=resamples), repeat=2, number=1))
+def _seconds(work: Callable[[int], Any]) -> float:
+    """What one more takes; of two times the less, as something else may run beside."""
+    few, more = (min(timeit.repeat(lambda n=n: work(n), repeat=2, number=1)) for n in (_FEW, _MORE))  # type: ignore[misc]
+    return max(0.0, more - few) / (_MORE - _FEW)
 
 
 def _counts(g: int, shards: int, neurons: int) -> ActivationCounts:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.noise import Noise, Resampling
+from alignlab.analysis.noise import Movement, Noise, Resampling
 from alignlab.analysis.snapshots import Snapshot, place_of
 from alignlab.analysis.verdicts import with_verdicts
 from alignlab.analysis.view import Asked, Counted, View
@@ -25,14 +25,18 @@ class Numbers:
     """Rows without intervals.
 
     drawn: (R, rows), their values in each resample; None where there are none.
+    movement: of changes, what reassigned movement brings beside them.
     """
 
     rows: list[Row]
     drawn: Floats | None = None
+    movement: Movement = field(default_factory=dict)
 
     def table(self, analysis: str, counts: ActivationCounts) -> list[Row]:
         """The rows as that analysis', with intervals and verdicts where they were drawn from the shards of `counts`."""
         rows = [row if row.analysis else replace(row, analysis=analysis) for row in self.rows]
+        if self.movement:
+            rows = [row.beside(*ends) if (ends := self.movement.get(place_of(row))) else row for row in rows]
         if self.drawn is None or not rows:
             return rows
         return with_verdicts(with_intervals(rows, self.drawn, counts.shape[1], counts.over))
@@ -97,6 +101,8 @@ def asked(
     for name, found in alone.items():
         for column, seen in earlier.items():
             numbers[name, column] = found.less(seen.numbers[name], **{column: seen.snapshot.label})
+    if view.movement:
+        numbers[_SNAPSHOT, "since"] = replace(numbers[_SNAPSHOT, "since"], movement=view.movement)
     tables = {(name, column): found.table(name, view.counts) for (name, column), found in numbers.items()}
     table: list[Row] = []
     for name, analysis in analyses.items():

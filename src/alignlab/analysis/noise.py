@@ -18,7 +18,7 @@ from torch import Tensor
 import alignlab.analysis
 import alignlab.neurons
 from alignlab import console
-from alignlab.analysis.snapshots import Snapshot
+from alignlab.analysis.snapshots import Snapshot, place_of
 from alignlab.checksums import read_checked, save_checked
 from alignlab.errors import InputError
 from alignlab.neurons.classification import Classification
@@ -27,6 +27,7 @@ from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Floats
+from alignlab.neurons.reassigned import DRAWS, movement
 from alignlab.neurons.summary import members_of
 from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
 
@@ -39,6 +40,11 @@ def _code() -> str:
         for file in sorted(Path(package.__path__[0]).glob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+# By `place_of` a count, the change that reassigned movement brings: its mean, and the ends between which 95 % of the
+# draws lie.
+Movement = Mapping[tuple[object, ...], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Resampling:
         return Kept(self.cache / f"{digest[:24]}.safetensors")
 
     def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
-        """Resample a record: anchored with tau and lambda held, re-estimated with tau taken anew each time."""
+        """Resample a record: anchored with tau, lambda and cut held, re-estimated with tau and cut taken anew."""
         content = _content(counts)
         anchored = self._resamples(counts, content, now, anchor)
         own = self._resamples(counts, content, now, None)
@@ -118,7 +124,7 @@ class Resampling:
     def _resamples(
         self, counts: ActivationCounts, content: str, now: Snapshot, anchor: Classification | None
     ) -> dict[str, Tensor]:
-        held = anchor.thresholds if anchor else None
+        held = _held(anchor) if anchor else None
         groups = {group: sorted(members) for group, members in now.groups.items()}
         kept = self.kept({"counts of": content, "groups": groups, "thresholds": held})
         stored = kept.read()
@@ -137,14 +143,39 @@ class Resampling:
             kept.write(stored)
         return stored
 
+    def movement_of(
+        self, counts: ActivationCounts, noise: Noise, now: Snapshot, first: ActivationCounts, first_noise: Noise
+    ) -> Movement:
+        """What reassigned movement since the first record brings to each anchored count of a record."""
+        groups = {group: sorted(members) for group, members in now.groups.items()}
+        contents = [first_noise.content, noise.content]
+        kept = self.kept({"movement of": contents, "groups": groups, "thresholds": _held(now.result), "draws": DRAWS})
+        stored = kept.read()
+        if stored is None:
+            reference = next(iter(now.reference), None)
+            changes = movement(
+                first, counts, self.identifier, now.result, now.trained, self.convention, reference=reference,
+                seed=self.seed,
+            )  # fmt: skip
+            ends = np.quantile(changes, (0.025, 0.975), axis=0)
+            stored = {"movement": torch.from_numpy(np.vstack([changes.mean(axis=0), ends]))}
+            kept.write(stored)
+        mean, low, high = stored["movement"].tolist()
+        return dict(zip(map(place_of, now.anchored), zip(mean, low, high, strict=True), strict=True))
+
     def _chance(self, counts: ActivationCounts, content: str, anchor: Classification) -> dict[Kind, float]:
-        kept = self.kept({"chance of": content, "thresholds": anchor.thresholds})
+        kept = self.kept({"chance of": content, "thresholds": _held(anchor)})
         stored = kept.read()
         if stored is None:
             found = chance_level(counts, self.identifier, self.convention, anchor=anchor, seed=self.seed)
             stored = {kind.label: torch.tensor(number, dtype=torch.float64) for kind, number in found.items()}
             kept.write(stored)
         return {kind: float(stored[kind.label]) for kind in Kind if kind.label in stored}
+
+
+def _held(anchor: Classification) -> dict[str, Any]:
+    """All that classifying at its thresholds depends on."""
+    return {**anchor.thresholds, "cut": anchor.cut}
 
 
 def _content(counts: ActivationCounts) -> str:

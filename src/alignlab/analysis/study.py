@@ -8,7 +8,7 @@ from typing import Literal
 
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.intervals import Seen, asked
-from alignlab.analysis.noise import Noise, Resampling
+from alignlab.analysis.noise import Movement, Noise, Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.analysis.view import View
@@ -30,7 +30,8 @@ class Study:
     neurons: (layer, neuron) pairs to look at singly.
     classified: languages that the records were reduced to, which every row says; empty where all counted are there.
     shown: languages of which there are rows; None for all. Numbers stay those of all.
-    resampling: how the intervals of all counts and changes are made; None makes none.
+    resampling: how the intervals of all counts and changes are made, and what reassigned movement brings beside changes
+        since the first record; None makes none.
     resampled: which records have intervals: the first and the last, or all.
     since_before: also ask for changes since the record before.
     """
@@ -71,11 +72,14 @@ class Study:
             now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label, reference)
             self._check_neurons(now)
             noise: Noise | None = None
+            movement: Movement = {}
             if self.resampling is not None and (self.resampled == "all" or record in (records[0], records[-1])):
                 if first is not None:
                     check_pair(first.counts, counts)
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
-            view = View(counts, now, self.convention, self.neurons, noise)
+                if first is not None and first.noise is not None and now.result.cut is not None:
+                    movement = self.resampling.movement_of(counts, noise, now, first.counts, first.noise)
+            view = View(counts, now, self.convention, self.neurons, noise, movement)
             earlier = {"since": first} | ({"since_before": before} if self.since_before else {})
             known = {column: seen for column, seen in earlier.items() if seen is not None}
             rows, numbers = asked(self.analyses, view, known, self.resampling)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from alignlab.analysis.noise import Noise
+from alignlab.analysis.noise import Movement, Noise
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.kinds import Convention, Kind
@@ -26,6 +26,7 @@ class View:
     convention: which neurons count as of a kind.
     neurons: (layer, neuron) pairs to look at singly.
     noise: its resamples; None where they were not asked.
+    movement: what reassigned movement since the first record brings to its anchored counts; empty where not asked.
     resampled: (G, L, N) probabilities of the resample that stands in for the record, if one does.
     record: the view of that record then.
     """
@@ -35,6 +36,7 @@ class View:
     convention: Convention
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
+    movement: Movement = field(default_factory=dict)
     resampled: Floats | None = None
     record: View | None = None
 

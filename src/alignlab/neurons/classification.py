@@ -12,6 +12,7 @@ from torch import Tensor
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.kinds import Convention, kinds_of
 from alignlab.neurons.probabilities import Bools, Floats, degree_of
+from alignlab.neurons.selection import Cut
 from alignlab.neurons.short_repr import in_words
 
 
@@ -24,10 +25,12 @@ class Classification:
     sets: by language, (L, N) bool, what was found: with a tau, selected and above it. Empty ones are there too.
     selected: (L, N) bool, what the languages share out among themselves; without a tau, the neurons of any set.
     owned: (G, L, N) bool, above tau, selected or not: a language owns these neurons. None without a tau.
-    thresholds: by name, in the order in which people read them, such as `tau` and `lambda`: what another classification
-        can be anchored to. Where tau is the highest probability there is, no neuron lies above it.
+    thresholds: by name, in the order in which people read them, such as `tau`, `lambda` and `score`, the highest score
+        that is selected: what another classification can be anchored to. Where tau is the highest probability there is,
+        no neuron lies above it.
     scores: by name, (L, N) float64, what the selection was made by.
     reason: why it is not quite what was asked for, in plain text; else empty.
+    cut: where the selection ends, the `score` of the thresholds and which of equal ones; None where it has no such end.
     capped: lambda* was asked for and is the largest that is looked for.
 
     What follows from tau (`above`, `degree`, `general`, `threshold`, `kinds`) raises InputError where there is none.
@@ -41,6 +44,7 @@ class Classification:
     thresholds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
     reason: str = ""
+    cut: Cut | None = None
     capped: bool = False
 
     @property
@@ -120,11 +124,12 @@ def by_tau(
     thresholds: dict[str, float],
     scores: dict[str, Floats] | None = None,
     reason: str = "",
+    cut: Cut | None = None,
     capped: bool = False,
 ) -> Classification:
     """The classification whose sets are the selected neurons above tau.
 
-    above: (G, L * N). selected and scores: (L * N,). shape: L, N.
+    above: (G, L * N). selected and scores: (L * N,). shape: L, N. cut: its score joins the thresholds.
     """
 
     def grid(values: Bools | Floats) -> Tensor:
@@ -136,8 +141,9 @@ def by_tau(
         sets=dict(zip(languages, grid(above & selected), strict=True)),
         selected=grid(selected),
         owned=grid(above),
-        thresholds=thresholds,
+        thresholds=thresholds if cut is None else {**thresholds, "score": cut.score},
         scores={name: grid(score) for name, score in (scores or {}).items()},
         reason=reason,
+        cut=cut,
         capped=capped,
     )

@@ -1,8 +1,9 @@
 """How neurons move between two classifications of one model's neurons, and how English stands to others in one.
 
 Two snapshots of a model in training are compared neuron by neuron (Zhang et al. 2025). The second should be classified
-at the tau and lambda of the first (`anchor` of `alignlab.neurons.identifiers`): where tau is taken anew, more general
-neurons force fewer others, and moves are compositional.
+at the tau, lambda and last score of the first (`anchor` of `alignlab.neurons.identifiers`): where tau is taken anew,
+more general neurons force fewer others, where as many are selected, more of one kind force fewer of another, and moves
+are compositional.
 """
 
 from __future__ import annotations

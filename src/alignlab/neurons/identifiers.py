@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkabl
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.classification import Classification, lacking
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.lape_identifier import lape, lowest_finite
+from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
-from alignlab.neurons.probabilities import Bools, Floats, Integers, entropy_of
-from alignlab.neurons.selection import lowest, selection_size
+from alignlab.neurons.probabilities import Bools, Floats, Integers
+from alignlab.neurons.selection import Cut, lowest, selection_size, up_to
 from alignlab.neurons.ternary_identifier import score_terms, ternary
 
 RecordName = Literal["counts", "means", "importance"]
@@ -37,11 +37,12 @@ class TauIdentifier(Identifier, Protocol):
 
     bar: float
 
-    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
-        """The selection alone, (n,) bool, with everything but tau as in the classification `held`.
+    def select(self, p: Floats, degree: Integers, held: Classification, cut: Cut | None = None) -> Bools:
+        """The selection alone, (n,) bool, with everything but tau and where it ends as in the classification `held`.
 
-        p: (G, n) probabilities. degree: (n,), in how many languages each neuron lies above tau. Nothing is checked:
-        this is for resamples of counts that have been identified.
+        p: (G, n) probabilities. degree: (n,), in how many languages each neuron lies above tau. cut: where the
+        selection ends; None where it has its usual size. Nothing is checked: this is for resamples of counts that have
+        been identified.
         """
 
 
@@ -51,18 +52,21 @@ class TernaryConfig(TernaryOptions):
     reads: ClassVar[RecordName] = "counts"
 
     def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
-        """Classify; with `anchor`, at the threshold and lambda of that classification."""
+        """Classify; with `anchor`, at the threshold, lambda and cut of that classification."""
         if anchor is None:
             return ternary(counts, self.top_rate, self.bar, self.lambda_)
         if "lambda" not in anchor.thresholds:
             raise InputError(Problem("anchor", f"by {anchor.identifier}", "a classification by the same identifier"))
-        return ternary(counts, self.top_rate, self.bar, anchor.lambda_, threshold=anchor.threshold)
+        return ternary(counts, self.top_rate, self.bar, anchor.lambda_, threshold=anchor.threshold, cut=anchor.cut)
 
-    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
+    def select(self, p: Floats, degree: Integers, held: Classification, cut: Cut | None = None) -> Bools:
         """See `TauIdentifier.select`."""
         g, n = p.shape
         entropy, peak = score_terms(p)
-        return lowest(entropy - held.lambda_ * peak, selection_size(self.top_rate, n), later=degree == g)
+        score = entropy - held.lambda_ * peak
+        if cut is not None:
+            return up_to(cut, score, later=degree == g)
+        return lowest(score, selection_size(self.top_rate, n), later=degree == g)[0]
 
 
 class LapeConfig(LapeOptions):
@@ -71,14 +75,17 @@ class LapeConfig(LapeOptions):
     reads: ClassVar[RecordName] = "counts"
 
     def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
-        """Select; with `anchor`, at the threshold of that selection."""
-        return lape(counts, self.top_rate, self.bar, threshold=anchor.threshold if anchor is not None else None)
+        """Select; with `anchor`, at the threshold and cut of that selection."""
+        if anchor is None:
+            return lape(counts, self.top_rate, self.bar)
+        return lape(counts, self.top_rate, self.bar, threshold=anchor.threshold, cut=anchor.cut)
 
-    def select(self, p: Floats, degree: Integers, held: Classification) -> Bools:
+    def select(self, p: Floats, degree: Integers, held: Classification, cut: Cut | None = None) -> Bools:
         """See `TauIdentifier.select`."""
-        score = entropy_of(p)
-        score[degree == 0] = float("inf")
-        return lowest_finite(score, degree, selection_size(self.top_rate, p.shape[1]))
+        score = score_of(p, degree)
+        if cut is not None:
+            return up_to(cut, score)
+        return lowest_finite(score, selection_size(self.top_rate, p.shape[1]), len(p))[0]
 
 
 IDENTIFIERS: dict[str, Any] = {"ternary": TernaryConfig, "lape": LapeConfig}  # classes of options that identify

@@ -1,13 +1,29 @@
-"""Taking the neurons of lowest score: how many, and which of equal ones."""
+"""Taking the neurons of lowest score: how many, or up to where, and which of equal ones.
+
+Neurons have one order: by score; of equal ones those in `later` come last; then by flat index. So where a selection of
+K ends can be held (a `Cut`), and the same scores cut there give the same selection, ties included.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from alignlab.errors import InputError, Problem
-from alignlab.neurons.probabilities import Bools, Floats
+from alignlab.neurons.probabilities import Bools, Floats, Integers
+
+
+class Cut(NamedTuple):
+    """Where a selection ends: at its last neuron.
+
+    score: the K-th lowest. place: of equal scores, where that neuron stands: its flat index, plus n if it comes later.
+    """
+
+    score: float
+    place: int
+
 
 # With fewer, most languages have a handful in most layers.
 FEWEST_SELECTED = 100
@@ -38,15 +54,28 @@ def small_selection(top_rate: float, n: int) -> str:
     return f"{few}: identifier.top_rate={rate:.2g} selects {round(float(f'{rate:.2g}') * n):,}"
 
 
-def lowest(score: Floats, k: int, later: Bools | None = None) -> Bools:
-    """The `k` lowest scores, (n,) bool; of equal ones those in `later` come last, then those of higher index."""
+def lowest(score: Floats, k: int, later: Bools | None = None) -> tuple[Bools, Cut]:
+    """The `k` first neurons, (n,) bool, and where they end."""
     last = np.partition(score, k - 1)[k - 1]
     selected: Bools = score < last
-    tied = np.flatnonzero(score == last)
-    if later is not None:
-        tied = np.concatenate((tied[~later[tied]], tied[later[tied]]))
-    selected[tied[: k - int(selected.sum())]] = True
+    tied = _in_order(score == last, later)
+    chosen = tied[: k - int(selected.sum())]
+    selected[chosen % len(score)] = True
+    return selected, Cut(float(last), int(chosen[-1]))
+
+
+def up_to(cut: Cut, score: Floats, later: Bools | None = None) -> Bools:
+    """The neurons up to the cut, its own place included, (n,) bool, as many as they are."""
+    selected: Bools = score < cut.score
+    tied = _in_order(score == cut.score, later)
+    selected[tied[tied <= cut.place] % len(score)] = True
     return selected
+
+
+def _in_order(tied: Bools, later: Bools | None) -> Integers:
+    """The places of neurons of equal score, rising."""
+    places = np.flatnonzero(tied)
+    return places if later is None else np.sort(places + len(tied) * later[places])
 
 
 def threshold_problems(threshold: float | None) -> list[Problem]:

@@ -19,7 +19,8 @@ COUNTED_KINDS = (Kind.SPECIFIC, Kind.RELATED, Kind.GENERAL, Kind.UNASSIGNED)
 # General neurons belong to every language and unassigned ones to none: both are counted once, for all together.
 KINDS_OF_A_LANGUAGE = (Kind.SPECIFIC, Kind.RELATED)
 
-# What stands in place of the kinds where an identifier has no tau: the neurons of the sets.
+# The neurons that were selected, of whatever kind: anchored, the selection may grow or shrink. Where an identifier has
+# no tau, the neurons of the sets stand in place of the kinds under this name.
 SELECTED = "selected"
 
 
@@ -41,7 +42,8 @@ def kind_counts(
 
     Rows: each kind in all layers, then in each layer; specific and related by language (a language counts the neurons
     of that kind which it owns, p > tau), then their mean over the languages of each group; neurons by degree, over
-    all and within the selection. Without a tau the sets stand in place of the kinds, and no row is by degree.
+    all and within the selection; the selection itself. Without a tau the sets stand in place of the kinds, and no row
+    is by degree.
     """
     groups = group_languages(result.languages, trained, reference)
     members = members_of(groups.values(), result.languages)
@@ -83,7 +85,7 @@ def kind_counts(
         return table
     for among, denominator in (("all", layers * width), ("selection", int(result.selected.sum()))):
         table += [row(denominator, among, degree=degree) for degree in range(len(result.languages) + 1)]
-    return table
+    return [*table, row(layers * width, kind=SELECTED)]
 
 
 def members_of(groups: Collection[Sequence[str]], languages: Sequence[str]) -> Bools:
@@ -106,7 +108,7 @@ def count_values(codes: NDArray[np.int8], result: Classification, members: Bools
         [np.count_nonzero(flat & (codes == kind).ravel(), axis=1) for kind in KINDS_OF_A_LANGUAGE], axis=1
     )
     degrees = [np.bincount(values, minlength=g + 1) for values in (degree.ravel(), degree[selected])]
-    return _in_order(by_layer, by_language, members, *degrees)
+    return _in_order(by_layer, by_language, members, *degrees, degrees[1].sum(keepdims=True))
 
 
 def _set_values(result: Classification, members: Bools) -> Floats:

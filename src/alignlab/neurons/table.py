@@ -28,7 +28,8 @@ class Row:
     record: what the number is of, such as `step 100`.  step: its optimiser steps.
     since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
     thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
-        are compositional: tau is a quantile of all probabilities, so more neurons of one degree leave fewer of others).
+        are compositional: tau is a quantile of all probabilities, so more neurons of one degree leave fewer of others,
+        and as many are selected). Anchored, a neuron is selected up to the last score selected in the first record.
     convention: which neurons count as of a kind, `paper`, `selection` or `all`; see `alignlab.neurons.kinds.kinds_of`.
         In rows by degree `all` is over all neurons and `selection` within the selection.
 
@@ -43,7 +44,7 @@ class Row:
     language, other: languages by name; `other` is the second of a pair, or the one that is evaluated.
     layer: from 0; None for all together.
     kind, to_kind: `specific`, `related`, `general`, `unassigned` or `none`; `to_kind` of a neuron that changed.
-        `selected`, the neurons of the sets, where the identifier has no tau and so no kinds.
+        `selected`, all that were selected; the neurons of the sets, where the identifier has no tau and so no kinds.
     degree: number of languages above tau, 0 to G.
     set, operation, strength, control, seed: of an intervention, the set of neurons, what was done to them and how
         strongly, and which control with which seed stood in for them.
@@ -72,7 +73,9 @@ class Row:
     family, correction: with which others of its record, change, thresholds and convention it was asked, and how these
         were corrected for: `holm`, or `fdr` (a false-discovery rate) where they are many.
     beyond_noise: whether `p_adjusted` is under .05: noise of the documents that `over` names, not of training seeds.
-    beyond_movement: whether a change is outside what reassigned movement brings.
+    movement, movement_low, movement_high: of a change of counts at anchored thresholds, the change that reassigned
+        movement brings (`alignlab.neurons.reassigned`), its mean and the range of 95 % of its draws.
+    beyond_movement: whether a change is outside that range.
     beyond_control: whether an effect exceeds that of matched controls.
     """
 
@@ -114,6 +117,9 @@ class Row:
     family: str = ""
     correction: str = ""
     beyond_noise: bool | None = None
+    movement: float | None = None
+    movement_low: float | None = None
+    movement_high: float | None = None
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
 
@@ -131,6 +137,11 @@ class Row:
         beyond = None if self.reference is None else not low <= self.reference <= high
         known = None if p is None or p != p else p
         return replace(self, low=low, high=high, over=over, sd=sd, noise_bias=noise_bias, p=known, beyond_noise=beyond)
+
+    def beside(self, mean: float, low: float, high: float) -> Row:
+        """The change beside what reassigned movement brings."""
+        beyond = not low <= self.value <= high
+        return replace(self, movement=mean, movement_low=low, movement_high=high, beyond_movement=beyond)
 
     def less(self, earlier: Row, **since: str) -> Row:
         """The change from the same number of an earlier record, without an interval; `since` names that record."""

@@ -19,7 +19,7 @@ from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.lambda_star import LambdaStar, lambda_star
 from alignlab.neurons.probabilities import Floats, degree_of, entropy_of, named_probabilities, threshold_of
-from alignlab.neurons.selection import lowest, selection_size, threshold_problems
+from alignlab.neurons.selection import Cut, lowest, selection_size, threshold_problems, up_to
 
 NAME = "ternary"
 
@@ -31,6 +31,7 @@ def ternary(
     lambda_: Literal["largest"] | float = "largest",
     *,
     threshold: float | None = None,
+    cut: Cut | None = None,
     languages: Sequence[str] | None = None,
 ) -> Classification:
     """Classify every neuron.
@@ -39,15 +40,17 @@ def ternary(
     top_rate: share of all neurons that are selected, K = round(top_rate * L * N).
     bar: tau is the probability of rank round(bar * G * L * N) of all; above it means strictly greater.
     lambda_: weight of the peak; "largest" takes the largest in [0, 0.2] at which no selected neuron has degree G.
-    threshold: tau itself, in place of `bar`; with the lambda of another classification this anchors one to the other.
+    threshold: tau itself, in place of `bar`.
+    cut: where the selection ends, in place of `top_rate`: neurons are selected where their score is at or under it, as
+        many as they are. With tau, lambda and cut of another classification this is anchored to that one.
 
-    The thresholds of the result are `tau` and `lambda`; its scores `score`, the K lowest of which are selected,
-    `entropy` and `peak`, both normalised: the first is the second minus lambda times the third. Its reason says why no
-    lambda in [0, 0.2] qualifies; lambda is 0 then, and the selection holds neurons of degree G.
+    The thresholds of the result are `tau`, `lambda` and `score`, the cut's; its scores `score`, the K lowest of which
+    are selected, `entropy` and `peak`, both normalised: the first is the second minus lambda times the third. Its
+    reason says why no lambda in [0, 0.2] qualifies; lambda is 0 then, and the selection holds neurons of degree G.
 
-    Equal scores go first to degrees under G, then by position. The order of the languages changes nothing else than the
-    order of the result. Raises InputError for parameters out of range, fewer than two languages, and counters that
-    carry no information.
+    Equal scores go first to degrees under G, then by position; those at the cut too, so that what was cut there is
+    selected again. The order of the languages changes nothing else than the order of the result. Raises InputError for
+    parameters out of range, fewer than two languages, and counters that carry no information.
 
         >>> import torch
         >>> from alignlab import ternary
@@ -63,8 +66,8 @@ def ternary(
     """
     names, probabilities = named_probabilities(counts, languages)
     g, layers, neurons = probabilities.shape
-    k = selection_size(top_rate, layers * neurons)
-    _check(lambda_, threshold)
+    k = selection_size(top_rate, layers * neurons) if cut is None else 0
+    _check(lambda_, threshold, cut)
     p = probabilities.numpy().reshape(g, layers * neurons)
 
     tau = threshold_of(p, bar) if threshold is None else float(threshold)
@@ -74,15 +77,17 @@ def ternary(
 
     found = lambda_star(entropy, peak, full, k) if lambda_ == "largest" else LambdaStar(float(lambda_), False, "")
     score = entropy - found.value * peak
+    selected, end = lowest(score, k, later=full) if cut is None else (up_to(cut, score, later=full), cut)
     return by_tau(
         NAME,
         names,
         above,
-        lowest(score, k, later=full),
+        selected,
         (layers, neurons),
         thresholds={"tau": tau, "lambda": found.value},
         scores={"score": score, "entropy": entropy, "peak": peak},
         reason=found.reason,
+        cut=end,
         capped=found.capped,
     )
 
@@ -108,9 +113,14 @@ def harmonic_share(g: int) -> float:
     return sum(1 / i for i in range(1, g + 1)) / g
 
 
-def _check(lambda_: str | float, threshold: float | None) -> None:
+def _check(lambda_: str | float, threshold: float | None, cut: Cut | None) -> None:
     problems = threshold_problems(threshold)
     number = isinstance(lambda_, int | float) and not isinstance(lambda_, bool)
     if lambda_ != "largest" and not (number and 0 <= float(lambda_) < math.inf):
         problems.insert(0, Problem("lambda_", f"{lambda_!r}", '"largest" or a finite number, 0 or more'))
+    if lambda_ == "largest" and cut is not None:
+        fix = "Give the lambda that the cut was made with."
+        problems.append(
+            Problem("cut", "given, but lambda_ is to be found", "one lambda, since scores differ by it", fix)
+        )
     refuse_any(problems)

@@ -30,6 +30,7 @@ from alignlab.neurons.interval_methods import FEW, intervals
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import Weights, check_shards, draw_weights, over_resamples, resampled
+from alignlab.neurons.selection import Cut
 from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts, members_of
 from alignlab.neurons.table import Row
 
@@ -87,8 +88,8 @@ class Difference:
 
     first, second: the classifications.
     intervals: of each row of `kind_counts` the second's count less the first's, with its interval.
-    anchored: the second was classified at the tau and lambda of the first. Else each at its own: such differences are
-        compositional, since tau is a quantile of all probabilities.
+    anchored: the second was classified at the tau, lambda and cut of the first. Else each at its own: such differences
+        are compositional, since tau is a quantile of all probabilities.
     """
 
     first: Classification
@@ -121,8 +122,8 @@ def bootstrap(
     """Resample the shards of a record and classify each resample.
 
     identifier: with a tau.  trained, kinds, reference: as for `kind_counts`.
-    anchor: a classification at whose tau and lambda this one is made. Without, tau is taken anew from each resample;
-        lambda is held at the record's own either way.
+    anchor: a classification at whose tau, lambda and cut this one is made. Without, tau and cut are taken anew from
+        each resample; lambda is held at the record's own either way.
     parallel: the shards of all languages hold the same documents and are drawn together.
 
     Records of the same documents, resampled with the same seed, are of the same draws. Raises InputError for counts
@@ -157,8 +158,8 @@ def bootstrap_difference(
 ) -> Difference:
     """Resample the shards of two records of the same documents with the same draws, and compare each pair.
 
-    anchored: classify both at the tau and lambda of the first as it is; else each at its own lambda and with its own
-        tau, taken anew from each resample.
+    anchored: classify both at the tau, lambda and cut of the first as it is; else each at its own lambda and with its
+        own tau and cut, taken anew from each resample.
 
     The rest is as for `bootstrap`. Raises InputError also where the records differ in languages, shards or documents.
     """
@@ -192,8 +193,8 @@ def over_classified(
 ) -> Iterator[Found]:
     """`work` on each resample of records of the same documents, drawn alike: what it says of them, in order.
 
-    anchor: every record is classified at its tau and lambda. `work` may run on several threads; it may not keep the
-        probabilities of a resample, whose memory is used again.
+    anchor: every record is classified at its tau, lambda and cut. `work` may run on several threads; it may not keep
+        the probabilities of a resample, whose memory is used again.
 
     Raises InputError as `bootstrap` does, and for records of other documents.
     """
@@ -285,7 +286,8 @@ def chance_level(
     """How many neurons of each kind would be counted if all languages were one, and only their texts differed.
 
     For each language G independent resamples of its own shards stand in for G languages; their neurons are counted at
-    the tau and lambda of the record, or of `anchor`. Mean over `draws` times G languages.
+    the tau and lambda of the record, or of `anchor`, with a selection of the usual size. Mean over `draws` times G
+    languages.
 
     Raises InputError as `bootstrap` does.
     """
@@ -295,7 +297,7 @@ def chance_level(
     random = np.random.default_rng(seed)
     values: list[Floats] = []
     for language in range(g):
-        one = replace(again, counts=_repeated(counts, language))
+        one = replace(again, counts=_repeated(counts, language), cut=None)
         weights = draw_weights(random, draws, g, shards, parallel=False)
         values += [counted for counted, _ in _over([one], weights, work)]
     mean = np.stack(values).mean(axis=0)[: len(COUNTED_KINDS)]
@@ -304,12 +306,16 @@ def chance_level(
 
 @dataclass(frozen=True)
 class _Again:
-    """Classifies resamples of `counts` as these were: `held`; at its tau, or at their own."""
+    """Classifies resamples of `counts` as these were: `held`; at its tau, or at their own.
+
+    cut: where their selections end; None where they have their usual size.
+    """
 
     counts: ActivationCounts
     identifier: TauIdentifier
     held: Classification
     tau_held: bool
+    cut: Cut | None
 
     @classmethod
     def of(
@@ -323,16 +329,18 @@ class _Again:
         if resamples < 2:
             raise InputError(Problem("resamples", f"{resamples}", "2 or more; 200 is usual"))
         check_shards(counts)
-        return cls(counts, require_tau(identifier, "intervals"), identifier.identify(counts, anchor), tau_held)
+        tau_identifier, held = require_tau(identifier, "intervals"), identifier.identify(counts, anchor)
+        return cls(counts, tau_identifier, held, tau_held, held.cut if anchor is not None else None)
 
     def classified(self, p: Floats) -> ClassifiedResample:
         """The classification of (G, n) probabilities."""
         held = self.held
         tau = held.threshold if self.tau_held else threshold_near(p, self.identifier.bar, held.threshold)
         above = p > tau
-        selected = self.identifier.select(p, degree_of(above), held)
-        thresholds = {**held.thresholds, "tau": tau}
-        result = by_tau(held.identifier, held.languages, above, selected, held.shape, thresholds)
+        selected = self.identifier.select(p, degree_of(above), held, self.cut)
+        others = {name: value for name, value in held.thresholds.items() if name not in ("tau", "score")}
+        thresholds = {"tau": tau, **others}
+        result = by_tau(held.identifier, held.languages, above, selected, held.shape, thresholds, cut=self.cut)
         return ClassifiedResample(result, p.reshape(len(p), *held.shape))
 
 

@@ -78,7 +78,8 @@ def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     """How to read the table, in a line or two; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
     reference, unseen = (" ".join(names) or "none" for names in (snapshot.reference, snapshot.unseen))
-    thresholds = " and ".join(snapshot.result.thresholds)
+    *others, last = snapshot.result.thresholds or [""]
+    thresholds = " and ".join(filter(None, [", ".join(others), last]))
     note = (
         f"trained: mean a language of {trained}; reference: {reference}; unseen (no prompts in training): of {unseen}; "
         f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"

@@ -18,6 +18,8 @@ _LEADS = {
     VERDICTS[False]: "not told from noise",
     VERDICTS[None]: "not tested against noise",
 }
+# The second verdict, beside the first: whether movement of this size brings the change wherever it falls.
+_MOVEMENT = {True: ", beyond reassigned movement", False: ", within reassigned movement", None: ""}
 
 
 def lead(run: PageRun) -> str:
@@ -25,12 +27,12 @@ def lead(run: PageRun) -> str:
     if len(run.steps) == 1:
         return "One snapshot: there is nothing yet to compare it with."
     of = {said: [move for move in run.moved() if move.verdict == verdict] for verdict, said in _LEADS.items()}
-    parts = [
-        f"{said}: {_joined([f'{move.kind} ({signed(move.change)})' for move in found])}"
-        for said, found in of.items()
-        if found
-    ]
+    parts = [f"{said}: {_joined([_change(move) for move in found])}" for said, found in of.items() if found]
     return f"{capital('; '.join(parts))}." if parts else "No counts over all layers are given."
+
+
+def _change(move: Any) -> str:
+    return f"{move.kind} ({signed(move.change)}{_MOVEMENT[move.beyond_movement]})"
 
 
 def sentences(run: PageRun) -> list[str]:
@@ -105,11 +107,11 @@ def _losses(run: PageRun) -> str:
 
 
 def _course(move: Any) -> str:
-    """For example "rose from 60 to 70 (+10; beyond noise)"."""
+    """For example "rose from 60 to 70 (+10; beyond noise, within reassigned movement)"."""
     places = digits(move.group)
     before, after, change = number(move.before, places), number(move.after, places), signed(move.change, places)
     course = f"{_way(move.change)} from {before} to {after}" if change.strip("+0.") else f"stayed at {after}"
-    return f"{course} ({change}; {move.verdict})"
+    return f"{course} ({change}; {move.verdict}{_MOVEMENT[move.beyond_movement]})"
 
 
 def _way(change: float) -> str:

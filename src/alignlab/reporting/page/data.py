@@ -18,7 +18,7 @@ from alignlab.neurons.table import ANCHORED, Row
 _NUMBERS = ("step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted")
 _TEXTS = (
     "analysis", "since", "since_before", "thresholds", "convention", "group", "language", "other", "kind", "to_kind",
-    "measure", "label", "unit", "correction", "beyond_noise",
+    "measure", "label", "unit", "correction", "beyond_noise", "beyond_movement",
 )  # fmt: skip
 
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
@@ -142,7 +142,7 @@ class PageRun:
     @cached_property
     def moves(self) -> pd.DataFrame:
         """Of each count its kind, group, language, layer and thresholds, `before` at the first step and `after` at the
-        last, and its `change` with interval (`low`, `high`) and `verdict`; none of one snapshot.
+        last, and its `change` with interval (`low`, `high`), `verdict` and `beyond_movement`; none of one snapshot.
 
         Kinds are in their order, and layers within them.
         """
@@ -151,7 +151,9 @@ class PageRun:
         rows = rows.assign(order=order).dropna(subset="order").sort_values(["order", "layer"])
         counts, changes = rows[~rows.is_change], rows[rows.is_change & (rows.step == max(self.steps))]
         whose = ["thresholds", "kind", "group", "language", "layer"]
-        found = changes[[*whose, "value", "low", "high", "verdict"]].rename(columns={"value": "change"})
+        found = changes[[*whose, "value", "low", "high", "verdict", "beyond_movement"]].rename(
+            columns={"value": "change"}
+        )
         for name, step in (("before", min(self.steps)), ("after", max(self.steps))):
             values = counts[counts.step == step][[*whose, "value"]].rename(columns={"value": name})
             found = found.merge(values, on=whose)
