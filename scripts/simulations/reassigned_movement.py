@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from alignlab.neurons import ActivationCounts, Row, kind_counts
+from alignlab.neurons.corrections import ALPHA, adjusted, correction_for
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.neurons.reassigned import movement
+from alignlab.neurons.reassigned import DRAWS, movement, rank_p
 
 Floats = NDArray[np.float64]
 # From the logits before to those after.
@@ -135,29 +136,33 @@ def name_of(row: Row) -> str:
 
 
 def run(move: Move, seed: list[int], draws: int) -> dict[str, Floats]:
-    """By row of the lead its count before, its change, the mean of reassigned movement and whether it is beyond it."""
+    """By row of the lead its count before, its change, the mean of reassigned movement and whether it is beyond it,
+    corrected for the lead's questions by Holm, and uncorrected.
+    """
     random = np.random.default_rng(seed)
     logit = population(random)
     first, second = counted(logit, random), counted(move(logit, random), random)
     anchor = IDENTIFIER.identify(first)
     before, after = (kind_counts(IDENTIFIER.identify(one, anchor), TRAINED) for one in (first, second))
     drawn = movement(first, second, IDENTIFIER, anchor, TRAINED, draws=draws, seed=seed[-1])
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     change = np.array([row.value - old.value for row, old in zip(after, before, strict=True)])
-    beyond = (change < low) | (change > high)
-    columns = np.stack([[row.value for row in before], change, drawn.mean(axis=0), beyond], axis=1)
-    return {name: values for row, values in zip(before, columns, strict=True) if (name := name_of(row))}
+    lead = [place for place, row in enumerate(before) if name_of(row)]
+    p = rank_p(drawn, change)[lead]
+    verdicts = adjusted(p, correction_for(len(lead))) < ALPHA
+    count, change, brought = np.array([row.value for row in before])[lead], change[lead], drawn.mean(axis=0)[lead]
+    columns = np.stack([count, change, brought, verdicts, p < ALPHA], axis=1)
+    return dict(zip([name_of(before[place]) for place in lead], columns, strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="of each cell")
-    parser.add_argument("--draws", type=int, default=200, help="of reassigned movement in each run")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of reassigned movement in each run")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"| movement | {' | '.join(SHOWN)} | any of the lead |")
-    print("|---|" + "---|" * (len(SHOWN) + 1))
+    print(f"| movement | {' | '.join(SHOWN)} | any of the lead | any, uncorrected |")
+    print("|---|" + "---|" * (len(SHOWN) + 2))
     for place, (cell, move) in enumerate(CELLS.items()):
         runs = [run(move, [given.seed, place, number], given.draws) for number in range(given.runs)]
         found = {name: np.array([one[name] for one in runs]) for name in runs[0]}
@@ -165,8 +170,8 @@ def main() -> None:
             f"{found[name][:, 3].mean():.3f} ({found[name][:, 1].mean():+.1f}; {found[name][:, 2].mean():+.1f})"
             for name in SHOWN
         ]
-        some = np.mean(np.any([values[:, 3] for values in found.values()], axis=0))
-        print(f"| {cell} | {' | '.join(told)} | {some:.3f} |", flush=True)
+        some, plain = (np.mean(np.any([values[:, at] for values in found.values()], axis=0)) for at in (3, 4))
+        print(f"| {cell} | {' | '.join(told)} | {some:.3f} | {plain:.3f} |", flush=True)
         if not place:
             counts = ", ".join(f"{name} {found[name][:, 0].mean():.1f}" for name in SHOWN)
     print(f"\nCounts before, on average: {counts}.")

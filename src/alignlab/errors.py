@@ -74,8 +74,8 @@ def refuse_any(problems: Collection[Problem], kind: type[InputError] = InputErro
 
 
 def _cut(text: str) -> str:
-    # Hidden before it is cut: of a secret that the cut went through nothing would be known. And cut before it is hidden,
-    # as a text may have megabytes.
+    # Hidden before it is cut, since a secret that the cut goes through would not be known; and cut before it is hidden
+    # too, as a text may have megabytes.
     text = hide(text[: 2 * _LONGEST])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 

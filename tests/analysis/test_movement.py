@@ -50,17 +50,27 @@ def test_anchored_changes_of_counts_since_the_first_stand_beside_movement(tmp_pa
     drawn = movement(first, second, IDENTIFIER, anchor, ["de"], seed=3)
     names = [place(row) for row in kind_counts(anchor, ["de"])]
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    expected = dict(zip(names, zip(drawn.mean(axis=0), low, high, strict=True), strict=True))
+    counted = (kind_counts(IDENTIFIER.identify(one, anchor), ["de"]) for one in (first, second))
+    change = [now.value - then.value for then, now in zip(*counted, strict=True)]
+    p = [
+        min(1, 2 * min(sum(one <= found for one in column), sum(one >= found for one in column)) / (len(column) + 1)
+            + 2 / (len(column) + 1))
+        for column, found in zip(drawn.T.tolist(), change, strict=True)
+    ]  # fmt: skip
+    expected = dict(zip(names, zip(drawn.mean(axis=0), low, high, p, strict=True), strict=True))
     verdicts = set()
     for row in rows:
         if row.since and row.unit == "neurons" and row.thresholds == "anchored" and row.analysis != "transitions":
-            assert (row.movement, row.movement_low, row.movement_high) == pytest.approx(expected[place(row)])
-            assert row.beyond_movement == (row.value < row.movement_low or row.value > row.movement_high)
+            told = (row.movement, row.movement_low, row.movement_high, row.movement_p)
+            assert told == pytest.approx(expected[place(row)])
+            if row.movement_p < 0.04:  # the range, by quantiles, and the rank agree but for the very edge
+                assert not row.movement_low < row.value < row.movement_high
+            assert row.movement_p < 0.05 or not row.beyond_movement  # corrected: see test_verdicts
             verdicts.add((row.analysis, row.beyond_movement))
         else:
             assert (row.movement, row.movement_low, row.movement_high, row.beyond_movement) == (None,) * 4
     assert {name for name, _ in verdicts} == {"kinds", "layer_delta", "trained_vs_unseen", "sharing_histogram"}
-    assert {("kinds", True), ("kinds", False)} <= verdicts
+    assert ("kinds", False) in verdicts
     selected = next(row for row in rows if (row.kind, row.since, row.thresholds) == ("selected", "step 0", "anchored"))
     sizes = [int(IDENTIFIER.identify(one, anchor).selected.sum()) for one in (first, second)]
     assert selected.value == sizes[1] - sizes[0] != 0

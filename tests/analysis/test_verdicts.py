@@ -57,3 +57,14 @@ def test_families_are_named_in_words() -> None:
     assert family_of(row(0.1, measure="beyond chance", analysis="family_overlap")) == (
         "family_overlap (beyond chance), in all"
     )
+
+
+def test_the_verdict_of_movement_is_corrected_in_the_same_family_by_itself() -> None:
+    lead = [row(0.001, kind="specific", movement_p=0.01), row(None, kind="related", movement_p=0.02),
+            row(0.04, kind="general", movement_p=0.03), row(0.2, kind="unassigned")]  # fmt: skip
+    told = with_verdicts([*lead, row(0.5, layer=1, movement_p=0.04)])
+    # Three questions of noise, .001 x 3, .04 x 2, .2; three of movement, .01 x 3, .02 x 2 and .03 x 1.
+    assert [one.beyond_noise for one in told] == [True, None, False, False, False]
+    assert [one.beyond_movement for one in told] == [True, True, True, None, True]
+    stricter = with_verdicts([*lead, row(None, group="unseen", movement_p=0.9)])
+    assert [one.beyond_movement for one in stricter] == [True, False, False, None, False]

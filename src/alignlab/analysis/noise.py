@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,8 +27,9 @@ from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.identifiers import Identifier
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Floats
-from alignlab.neurons.reassigned import DRAWS, movement
+from alignlab.neurons.reassigned import DRAWS, movement, rank_p
 from alignlab.neurons.summary import members_of
+from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
 
 
@@ -42,9 +43,9 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-# By `place_of` a count, the change that reassigned movement brings: its mean, and the ends between which 95 % of the
-# draws lie.
-Movement = Mapping[tuple[object, ...], tuple[float, float, float]]
+# By `place_of` a count, the change that reassigned movement brings: its mean, the ends between which 95 % of the draws
+# lie, and the p of the change that was found among them.
+Movement = Mapping[tuple[object, ...], tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,18 @@ class Resampling:
         return stored
 
     def movement_of(
-        self, counts: ActivationCounts, noise: Noise, now: Snapshot, first: ActivationCounts, first_noise: Noise
+        self,
+        counts: ActivationCounts,
+        noise: Noise,
+        now: Snapshot,
+        first: ActivationCounts,
+        first_noise: Noise,
+        before: Sequence[Row],
     ) -> Movement:
-        """What reassigned movement since the first record brings to each anchored count of a record."""
+        """What reassigned movement since the first record brings to each anchored count of a record.
+
+        before: those counts of the first record.
+        """
         groups = {group: sorted(members) for group, members in now.groups.items()}
         contents = [first_noise.content, noise.content]
         kept = self.kept({"movement of": contents, "groups": groups, "thresholds": _held(now.result), "draws": DRAWS})
@@ -158,10 +168,12 @@ class Resampling:
                 seed=self.seed,
             )  # fmt: skip
             ends = np.quantile(changes, (0.025, 0.975), axis=0)
-            stored = {"movement": torch.from_numpy(np.vstack([changes.mean(axis=0), ends]))}
+            found = np.array([row.value - old.value for row, old in zip(now.anchored, before, strict=True)])
+            numbers = np.vstack([changes.mean(axis=0), ends, rank_p(changes, found)])
+            stored = {"movement": torch.from_numpy(numbers)}
             kept.write(stored)
-        mean, low, high = stored["movement"].tolist()
-        return dict(zip(map(place_of, now.anchored), zip(mean, low, high, strict=True), strict=True))
+        mean, low, high, p = stored["movement"].tolist()
+        return dict(zip(map(place_of, now.anchored), zip(mean, low, high, p, strict=True), strict=True))
 
     def _chance(self, counts: ActivationCounts, content: str, anchor: Classification) -> dict[Kind, float]:
         kept = self.kept({"chance of": content, "thresholds": _held(anchor)})

@@ -78,7 +78,9 @@ class Study:
                     check_pair(first.counts, counts)
                 noise = self.resampling.noise_of(counts, now, anchor.result if anchor else now.result)
                 if first is not None and first.noise is not None and now.result.cut is not None:
-                    movement = self.resampling.movement_of(counts, noise, now, first.counts, first.noise)
+                    movement = self.resampling.movement_of(
+                        counts, noise, now, first.counts, first.noise, first.snapshot.anchored
+                    )
             view = View(counts, now, self.convention, self.neurons, noise, movement)
             earlier = {"since": first} | ({"since_before": before} if self.since_before else {})
             known = {column: seen for column, seen in earlier.items() if seen is not None}

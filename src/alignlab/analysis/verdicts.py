@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alignlab.neurons.corrections import ALPHA, adjusted, correction_for
+from alignlab.neurons.corrections import ALPHA, Correction, adjusted, correction_for
 from alignlab.neurons.table import Row
 
 
 def with_verdicts(rows: Sequence[Row]) -> list[Row]:
-    """The rows, those with a `p` corrected within their family; whether they are beyond noise follows from that.
+    """The rows with both verdicts, from their `p` and `movement_p` corrected within a family.
 
     A family is what a reader looks over for something that stands out: numbers of one analysis and measure, of one
     record or change, at one kind of threshold and by one convention; those in all layers by kind and group of languages
@@ -19,19 +20,32 @@ def with_verdicts(rows: Sequence[Row]) -> list[Row]:
     """
     families: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        if row.p is not None and not row.family:
+        if not row.family:
             key = (row.record, row.since, row.since_before, row.thresholds, row.convention, family_of(row))
             families.setdefault(key, []).append(place)
     told = list(rows)
     for places in families.values():
-        correction = correction_for(len(places))
-        corrected = adjusted([rows[place].p or 0.0 for place in places], correction)
-        for place, p in zip(places, corrected.tolist(), strict=True):
-            row = rows[place]
-            told[place] = replace(
-                row, p_adjusted=p, family=family_of(row), correction=correction, beyond_noise=p < ALPHA
-            )
+        members = [rows[place] for place in places]
+        of_noise, correction = _corrected([row.p for row in members])
+        of_movement, _ = _corrected([row.movement_p for row in members])
+        for place, row, p, moved in zip(places, members, of_noise, of_movement, strict=True):
+            if p is not None or moved is not None:
+                told[place] = replace(
+                    row,
+                    p_adjusted=p,
+                    family=family_of(row),
+                    correction=correction,
+                    beyond_noise=None if p is None else p < ALPHA,
+                    beyond_movement=None if moved is None else moved < ALPHA,
+                )
     return told
+
+
+def _corrected(found: Sequence[float | None]) -> tuple[list[float | None], Correction]:
+    """Each p corrected for how many there are, None where there is none; and by what."""
+    correction = correction_for(sum(p is not None for p in found))
+    corrected = adjusted([math.nan if p is None else p for p in found], correction).tolist()
+    return [None if p is None else one for p, one in zip(found, corrected, strict=True)], correction
 
 
 def family_of(row: Row) -> str:

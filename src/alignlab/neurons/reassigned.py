@@ -94,6 +94,16 @@ def movement(
     return np.stack(list(over_resamples(draw, iter(range(draws))))) - before
 
 
+def rank_p(drawn: Floats, change: Floats) -> Floats:
+    """How far out each change lies among its draws: two-sided p by rank, (rows,).
+
+    drawn: (draws, rows), of `movement`. change: (rows,). Draws that are equal to the change count on either side.
+    """
+    under, over = ((side(drawn, change)).sum(axis=0) + 1 for side in (np.less_equal, np.greater_equal))
+    p: Floats = np.minimum(2 * np.minimum(under, over) / (len(drawn) + 1), 1.0)
+    return p
+
+
 def odds_of(counts: ActivationCounts) -> Floats:
     """p / (1 - p) of every neuron in every language with p = (k + .5) / (n + 1), (G, L * N)."""
     tokens = counts.language_tokens().numpy()[:, None]

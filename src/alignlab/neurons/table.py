@@ -75,7 +75,8 @@ class Row:
     beyond_noise: whether `p_adjusted` is under .05: noise of the documents that `over` names, not of training seeds.
     movement, movement_low, movement_high: of a change of counts at anchored thresholds, the change that reassigned
         movement brings (`alignlab.neurons.reassigned`), its mean and the range of 95 % of its draws.
-    beyond_movement: whether a change is outside that range.
+    movement_p: two-sided, how far out among these draws the change lies, by rank; not corrected.
+    beyond_movement: whether it is under .05 when corrected within the family, as `p` is.
     beyond_control: whether an effect exceeds that of matched controls.
     """
 
@@ -120,6 +121,7 @@ class Row:
     movement: float | None = None
     movement_low: float | None = None
     movement_high: float | None = None
+    movement_p: float | None = None
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
 
@@ -138,10 +140,9 @@ class Row:
         known = None if p is None or p != p else p
         return replace(self, low=low, high=high, over=over, sd=sd, noise_bias=noise_bias, p=known, beyond_noise=beyond)
 
-    def beside(self, mean: float, low: float, high: float) -> Row:
-        """The change beside what reassigned movement brings."""
-        beyond = not low <= self.value <= high
-        return replace(self, movement=mean, movement_low=low, movement_high=high, beyond_movement=beyond)
+    def beside(self, mean: float, low: float, high: float, p: float) -> Row:
+        """The change beside what reassigned movement brings, and its p among the draws of that."""
+        return replace(self, movement=mean, movement_low=low, movement_high=high, movement_p=p)
 
     def less(self, earlier: Row, **since: str) -> Row:
         """The change from the same number of an earlier record, without an interval; `since` names that record."""
