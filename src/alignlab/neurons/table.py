@@ -69,6 +69,7 @@ class Row:
     family, correction: with which others of its record, change, thresholds and convention it was asked, and how these
         were corrected for: `holm`, or `fdr` (a false-discovery rate) where they are many.
     beyond_noise: whether `p_adjusted` is under .05: noise of the documents that `over` names, not of training seeds.
+    movement, movement_low, movement_high: the change that reassigned movement brings, its mean and 95 % range.
     beyond_movement: whether a change is outside what reassigned movement brings.
     beyond_control: whether an effect exceeds that of matched controls.
     """
@@ -111,6 +112,9 @@ class Row:
     family: str = ""
     correction: str = ""
     beyond_noise: bool | None = None
+    movement: float | None = None
+    movement_low: float | None = None
+    movement_high: float | None = None
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
 

@@ -109,6 +109,12 @@ def _environment(path: Path) -> dict[str, Any] | None:
     return hidden
 
 
+def _group(view: View, code: str) -> str:
+    if code in getattr(view.now, "reference", ()):
+        return "reference"
+    return "trained" if code in view.now.trained else "unseen"
+
+
 def _languages(view: View) -> list[PageLanguage]:
     counts = view.counts
     numbers = zip(counts.language_tokens().tolist(), counts.documents.sum(dim=1).tolist(), strict=True)
@@ -116,6 +122,6 @@ def _languages(view: View) -> list[PageLanguage]:
     for code, (tokens, documents) in zip(counts.languages, numbers, strict=True):
         known = languages.LANGUAGES.get(code)
         about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
-        name, trained = code if known is None else known.name, code in view.now.trained
-        found.append(PageLanguage(code, name, **about, trained=trained, tokens=tokens, documents=documents))
+        name = code if known is None else known.name
+        found.append(PageLanguage(code, name, **about, group=_group(view, code), tokens=tokens, documents=documents))
     return found

@@ -3,7 +3,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const NARROW = 640; // pixels of a figure, under which its panels stand in fewer columns
+const PAPER = 680; // pixels of a figure on paper: A4 and Letter have room for it
 const MOST_ROWS = 1000; // rows of a table on the page; its file has all
 const root = document.documentElement;
 const slider = document.getElementById("step");
@@ -86,7 +86,10 @@ function keyOf(figure) {
   return figure.by.map((name) => state[name]).join("|");
 }
 
-const sideOf = (card) => (card.clientWidth < NARROW ? 1 : 0);
+// On paper all figures are as wide as the sheet.
+let printing = false;
+const widthOf = (card) => (printing ? PAPER : card.clientWidth);
+const sideOf = (card) => (widthOf(card) < data.figures[card.dataset.figure].narrowBelow ? 1 : 0);
 
 function specOf(card) {
   const name = card.dataset.figure;
@@ -136,10 +139,27 @@ function draw(card) {
   if (spec) {
     plot.setAttribute("aria-label", spec.label);
     plot.removeAttribute("aria-labelledby");
-    Plotly.react(plot, spec.data, spec.layout, { displayModeBar: false, responsive: true, showTips: false });
+    const size = printing ? { width: PAPER } : {};
+    Plotly.react(plot, spec.data, { ...spec.layout, ...size }, { displayModeBar: false, responsive: true, showTips: false });
   }
-  const details = card.querySelector("details");
+  const details = card.querySelector("details.data");
   if (details.open) fillTable(card);
+}
+
+// Paper cannot be unfolded: tables are open on it, and figures as wide as it is.
+let folded = [];
+function toPaper() {
+  turn++;
+  printing = true;
+  folded = all("details.fold:not([open])");
+  for (const details of folded) details.open = true;
+  for (const card of all("[data-figure]")) draw(card);
+}
+
+function fromPaper() {
+  printing = false;
+  for (const details of folded) details.open = false;
+  drawAll();
 }
 
 // --- the step slider ------------------------------------------------------------------------------------------------
@@ -231,7 +251,7 @@ function shownCell(value, column) {
 }
 
 function fillTable(card) {
-  const box = card.querySelector("details .scroll");
+  const box = card.querySelector("details.data .scroll");
   const { columns, rows } = tableOf(data.figures[card.dataset.figure]);
   const used = columns.map((_, place) => rows.some((row) => row[place] !== null && row[place] !== ""));
   const table = document.createElement("table");
@@ -303,7 +323,7 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 
 function setTheme(dark) {
   root.dataset.theme = dark ? "dark" : "light";
-  button.setAttribute("aria-pressed", String(dark));
+  button.textContent = `Switch to the ${dark ? "light" : "dark"} theme`;
 }
 
 // --- start ----------------------------------------------------------------------------------------------------------
@@ -320,10 +340,13 @@ slider.addEventListener("input", () => {
   sayStep();
 });
 for (const card of all("[data-figure]")) {
-  card.querySelector("details").addEventListener("toggle", (event) => { if (event.target.open) fillTable(card); });
+  card.querySelector("details.data").addEventListener("toggle", (event) => { if (event.target.open) fillTable(card); });
   for (const saver of all("[data-save]", card)) saver.addEventListener("click", () => saveFigure(card, saver.dataset.save));
 }
-let narrow = innerWidth < NARROW;
+addEventListener("beforeprint", toPaper);
+addEventListener("afterprint", fromPaper);
+const sides = () => all("[data-figure]").map(sideOf).join("");
+let laidOut = sides();
 addEventListener("resize", () => {
-  if (narrow !== (narrow = innerWidth < NARROW)) drawAll();
+  if (!printing && laidOut !== (laidOut = sides())) drawAll();
 });
