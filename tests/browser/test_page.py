@@ -46,7 +46,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def runs() -> list[PageRun]:
-    languages = [replace(language, group="trained" if language.code in ("sw", "th") else "unseen") for language in LANGUAGES]
+    languages = [
+        replace(language, group="trained" if language.code in ("sw", "th") else "unseen") for language in LANGUAGES
+    ]
     return [page_run(), page_run("sw-th", seed=1, steps=(0, 100, 300), languages=languages)]
 
 

@@ -211,7 +211,12 @@ def part_rows(step: int) -> list[Row]:
         for kind in KINDS[1:4]
         for layer in range(32)
     ]
-    return curves + starts + errors + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
+    return (
+        curves
+        + starts
+        + errors
+        + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
+    )
 
 
 def number_rows(steps: Sequence[int]) -> list[Row]:

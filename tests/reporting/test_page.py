@@ -130,7 +130,9 @@ def test_the_answer_has_the_counts_of_the_neurons(page: Page, run: PageRun) -> N
             owned = [np.mean([(n.owned[g] & (n.codes == code)).sum() for g in members]) for n in (first, last)]
             assert f"its {KINDS[code]} neurons rose from {owned[0]:.1f} to {owned[1]:.1f} (+{owned[1] - owned[0]:.1f};"
             assert f"{KINDS[code]} neurons rose from {owned[0]:.1f} to {owned[1]:.1f}" in sentence
-    assert page.all("p", **{"class": "lead"})[0].startswith("Changed beyond noise (reassigned movement not computed): specific (+")
+    assert page.all("p", **{"class": "lead"})[0].startswith(
+        "Changed beyond noise (reassigned movement not computed): specific (+"
+    )
 
 
 def test_the_tables_have_the_counts_of_the_neurons(page: Page, run: PageRun) -> None:
@@ -179,7 +181,10 @@ def test_tables_of_numbers(page: Page) -> None:
     assert row("Jaccard less chance, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
     assert row("related, all: of 40") == "0.825 0.750 to 0.875"
     (said,) = (text for text in page.all("li") if text.startswith("The loss"))
-    assert re.search(r"on trained languages \(beyond noise\) and rose .* on unseen languages \(within noise\)\.", said)
+    assert re.search(
+        r"on trained languages \(beyond noise\), rose .* on the reference .* on unseen languages \(within noise\)\.",
+        said,
+    )
     assert row("unseen, mean", change=True) == "+0.240 −0.125 to +0.625 within noise"
     captions = " ".join(page.all("caption"))
     assert "Against noise: whether the interval at step 200 leaves out 1." in captions
@@ -202,7 +207,7 @@ def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
                 rows.append(replace(row, since="step 0", beyond_noise=end > 0.15))
         rows.append(row)
     page = Page(render([replace(run, rows=rows)]))
-    assert page.all("small", **{"class": "interval"})[0] == "1.2 to 9.5"
+    assert "1.2 to 9.5" in page.all("small", **{"class": "interval"})
     assert "small: 95 % intervals" in " ".join(page.all("caption"))
     said = [text for text in page.all("p") if "Step 200: beyond noise" in text]
     assert "Step 200: beyond noise, 2 of 44 pairs share more than chance and 1 less." in said[0]

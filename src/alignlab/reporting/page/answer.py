@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alignlab.neurons.table import ANCHORED, REESTIMATED
-from alignlab.reporting.page.data import DIVERGED, MEANS, MOVEMENT_VERDICTS, TOO_FEW, VERDICTS, PageRun
+from alignlab.reporting.page.data import DIVERGED, GROUPS, MEANS, MOVEMENT_VERDICTS, TOO_FEW, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.wording import capital, digits, joined, lower, number, signed
 
@@ -58,7 +58,8 @@ def glossary(run: PageRun) -> list[tuple[str, str]]:
     )
     over = joined([_RESAMPLED.get(name, name) for name in dict.fromkeys(rows.over) if name])
     noise = f"what other {over or 'documents'} would have changed, in 95 % of resamples; not another training seed. "
-    asked = dict.fromkeys(zip(*(rows[rows.correction != ""][name] for name in ("family", "correction")), strict=True))
+    whole = rows[(rows.correction != "") & rows["group"].isin(GROUPS) & rows.layer.isna() & rows.degree.isna()]
+    asked = dict.fromkeys(zip(whole.family, whole.correction, strict=True))
     families = [f"{family}: {_CORRECTIONS.get(correction, correction)}" for family, correction in asked]
     if families:
         noise += f"Verdicts are corrected for the questions asked together ({'; '.join(families)}). "

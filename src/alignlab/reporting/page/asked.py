@@ -30,10 +30,10 @@ def asked_tables(first: Sequence[Row], last: Sequence[Row], shows: Mapping[str, 
 
 
 def _table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> Asked:
-    before, after, changes = (
-        {_key(row): row for row in rows if bool(row.since or row.since_before) == is_change}
-        for rows, is_change in ((first, False), (last, False), (last, True))
-    )
+    before, after = ({_key(row): row for row in rows if not row.is_change} for rows in (first, last))
+    # Since the first record; since the one before only where nothing else is asked.
+    since = [row for row in last if row.since] or [row for row in last if row.since_before]
+    changes = {_key(row): row for row in since}
     records = [rows[0].record for rows in (first, last) if rows]
     keys = [*dict.fromkeys([*after, *changes])]
     varying = [place for place in range(len(_WHOSE)) if len({key[place] for key in keys}) > 1]

@@ -109,8 +109,9 @@ def overlap_heatmaps(
             hovertemplate=f"%{{y}} and %{{x}}<br>{MEASURES[measure]} %{{z:.3f}}<extra></extra>",
         )
         figure.x(panel, type="category", showgrid=False, dtick=1, tickangle=0 if len(order) <= 14 else -90)
-        ticks = {"tickvals": list(range(len(order)))} | ({} if panel % figure.columns else {"ticktext": names})
-        figure.y(panel, type="category", showgrid=False, autorange="reversed", **ticks)
+        figure.y(panel, type="category", showgrid=False, dtick=1, autorange="reversed")
+        if panel % figure.columns == 0:
+            figure.y(panel, tickvals=list(range(len(order))), ticktext=names)
         figure.separate(panel, [place for place in range(1, len(order)) if of[place] != of[place - 1]])
     return figure
 
