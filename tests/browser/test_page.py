@@ -166,8 +166,11 @@ def test_filters_choose_thresholds_run_and_step(open_page: Open, files: dict[str
 
     page.get_by_label("From the first snapshot to").locator("visible=true").select_option(label="step 100")
     moved = int(((other[0].codes == 1) & (other[100].codes == 2)).sum())
-    (table,) = page.locator("[data-until]:visible").all()
+    (table,) = page.locator("table.transitions:visible").all()
     assert table.locator("tbody tr").first.locator("td").nth(1).inner_text() == f"{moved:,}"
+    ends = table.locator("tbody tr").last.locator("td").all_inner_texts()
+    assert ends == [f"{int((other[100].codes == code).sum()):,}" for code in (1, 2, 3, 4, 0)] + ["12,800"]
+    assert "step 100 (columns)" in table.locator("caption").inner_text()
     before = drawn(page, "overlap")[0]["z"]
     page.get_by_label("Show").select_option(label="Jaccard")
     assert drawn(page, "overlap")[0]["z"] != before

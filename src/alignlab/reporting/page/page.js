@@ -12,7 +12,7 @@ const state = { all: "" };
 // --- choices --------------------------------------------------------------------------------------------------------
 
 // What belongs to one run, to one choice of thresholds or to one step shows with it only.
-const BELONGS = ["run", "thresholds", "until", "partsAt"];
+const BELONGS = ["run", "thresholds", "partsAt"];
 
 function showWhatBelongs() {
   const selector = BELONGS.map((name) => `[data-${name.replace("A", "-a")}]`).join(",");
@@ -39,6 +39,7 @@ function update() {
   readChoices();
   if (state.run !== run) setSlider();
   sayStep();
+  fillTransitions();
   drawAll();
 }
 
@@ -238,6 +239,34 @@ function sayStep() {
   });
   slider.setAttribute("aria-valuetext", stepName(step));
   said.textContent = `${stepName(step)}: ${words.join(", ")}`;
+}
+
+// --- the table of transitions ---------------------------------------------------------------------------------------
+
+// The page has it for the last step; for the step that is chosen its cells are filled from the figure's rows.
+function fillTransitions() {
+  const shown = all("table.transitions").find((table) => !table.closest("[hidden]"));
+  if (!shown || state.until === undefined) return;
+  const run = data.runs[state.run];
+  const step = Number(state.until);
+  const digit = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  const end = (value) => value.toLocaleString("en-US", digit).replace("-", "−");
+  for (const [, thresholds, at, before, after, value, low, high] of data.figures.transitions.tables[state.run].rows) {
+    if (thresholds !== state.thresholds || at !== step) continue;
+    const cell = shown.querySelector(`[data-move="${before} ${after}"]`);
+    cell.textContent = count(value);
+    if (low === null || high === null) continue;
+    const ends = document.createElement("small");
+    ends.className = "interval";
+    ends.textContent = `${end(low)} to ${end(high)}`;
+    cell.append(ends);
+  }
+  const totals = rowsOf(state.run, state.thresholds, ["total"]).filter((row) => row.step === step);
+  const none = run.neurons - totals.reduce((sum, row) => sum + row.value, 0);
+  for (const { kind, value } of [...totals, { kind: "none", value: none }]) {
+    shown.querySelector(`[data-total="${kind}"]`).textContent = count(value);
+  }
+  shown.querySelector(".until").textContent = stepName(step);
 }
 
 // --- tables and files -----------------------------------------------------------------------------------------------

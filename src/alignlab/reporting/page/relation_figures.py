@@ -260,27 +260,13 @@ def layer_parts(at: Parts, columns: int = 2) -> Panels:
             "scatter",
             0,
             x=[layer for layer, _ in curve],
-            y=[round(z, 4) for _, z in curve],
+            y=[round(z, 3) for _, z in curve],
             name=kind,
             mode="lines+markers",
             line={"color": LIGHT[kind], "width": 2},
             marker={"symbol": symbol, "size": 5},
             hovertemplate=f"{kind}<br>layer %{{x}}: z %{{y:.2f}}<extra></extra>",
         )
-    for part in parts:
-        figure.annotate(
-            text=str(part.part), x=(part.first_layer + part.last_layer) / 2, y=1, xref="x", yref="y domain",
-            yanchor="bottom",
-            font={"size": 12, "color": LIGHT["muted"]},
-        )  # fmt: skip
-    figure.layout["annotations"][0]["yshift"] = 22
-    figure.layout["shapes"] = [
-        {
-            "type": "line", "x0": cut - 0.5, "x1": cut - 0.5, "y0": 0, "y1": 1, "xref": "x", "yref": "y domain",
-            "line": {"color": LIGHT["text"], "width": 1, "dash": "dot"},
-        }
-        for cut in (part.first_layer for part in parts[1:])
-    ]  # fmt: skip
     numbers = range(1, len(at.costs) + 1)
     figure.add(
         "scatter",
@@ -296,13 +282,37 @@ def layer_parts(at: Parts, columns: int = 2) -> Panels:
         },
         hovertemplate="%{x} parts: cost %{y:.3f}<extra></extra>",
     )
+    # Traces, not parts of the layout: what layouts share is stored once, and there can be hundreds of steps.
+    heights = [z for curve in at.curves.values() for _, z in curve] or [0, 1]
+    cuts = [part.first_layer - 0.5 for part in parts[1:]]
+    figure.add(
+        "scatter",
+        0,
+        x=[end for cut in cuts for end in (cut, cut, None)],
+        y=[end for _ in cuts for end in (min(heights), max(heights), None)],
+        mode="lines",
+        showlegend=False,
+        line={"color": LIGHT["text"], "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    figure.add(
+        "scatter",
+        0,
+        x=[(part.first_layer + part.last_layer) / 2 for part in parts],
+        y=[max(heights)] * len(parts),
+        text=[str(part.part) for part in parts],
+        mode="text",
+        textposition="top center",
+        textfont={"size": 12, "color": LIGHT["muted"]},
+        cliponaxis=False,
+        showlegend=False,
+        hoverinfo="skip",
+    )
     figure.x(0, "layer", range=[-0.5, at.layers - 0.5], dtick=layer_ticks(at.layers), showgrid=False)
     figure.y(0, "z-score over the layers")
     figure.x(1, "number of parts", dtick=1, showgrid=False)
     figure.y(1, "squared error", rangemode="tozero")
     figure.legend()
-    figure.layout["margin"]["t"] += 16
-    figure.layout["height"] += 16
     return figure
 
 

@@ -105,7 +105,10 @@ def _render(runs: Sequence[PageRun]) -> str:
     plotly = _inside_script(get_plotlyjs())
     drawn = {
         "figures": {name: card.encoded() for name, card in made.items()},
-        "runs": [{"name": run.name, "stepNames": run.step_names, "rows": encoded_rows(run)} for run in runs],
+        "runs": [
+            {"name": run.name, "stepNames": run.step_names, "neurons": run.neurons, "rows": encoded_rows(run)}
+            for run in runs
+        ],
         "kinds": KINDS,
         "keys": KEYS,
         "values": VALUES,
