@@ -173,13 +173,8 @@ class WandbRun(WandbLogger):
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
         self._finished = False
-        for axis, keys in ((STEP, "train/*"), (SNAPSHOT_STEP, "neurons/*")):
-            self._rows.do(partial(run.define_metric, axis, hidden=True))
-            # Each would be a chart: a hundred of them hide the ten that are looked at. All are there to be charted.
-            self._rows.do(partial(run.define_metric, keys, step_metric=axis, hidden=True))
-            for key in CHARTS:
-                if key.startswith(keys[:-1]):
-                    self._rows.do(partial(run.define_metric, key, step_metric=axis))
+        self._rows.do(partial(define_charts, run, "train/"))
+        self._rows.do(partial(define_charts, run, "neurons/"))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """The run has the whole config already."""
@@ -274,6 +269,19 @@ class WandbRun(WandbLogger):
         self.experiment.log_artifact(artifact, aliases=aliases)
         if not self.experiment.offline:
             self._arrivals.do(artifact.wait)  # raises what the upload failed of
+
+
+def define_charts(run: Any, prefix: str) -> None:
+    """Give the keys that begin so, `train/` or `neurons/`, their x-axis, and hide all but `CHARTS` in the default view.
+
+    Each would be a chart: a hundred of them would hide the ten that are looked at.
+    """
+    axis = {"train/": STEP, "neurons/": SNAPSHOT_STEP}[prefix]
+    run.define_metric(axis, hidden=True)
+    run.define_metric(f"{prefix}*", step_metric=axis, hidden=True)
+    for key in CHARTS:
+        if key.startswith(prefix):
+            run.define_metric(key, step_metric=axis)
 
 
 class _Worker:
