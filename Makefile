@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test check lint format bench wheel clean
+.PHONY: help install demo test check lint format bench docs wheel clean
 
 help:
 	@echo "make install   build the environment in .venv"
@@ -11,6 +11,7 @@ help:
 	@echo "make test      run the tests (CI=true adds the slow ones)"
 	@echo "make check     formatter, linter, type checker, import rules, tests"
 	@echo "make format    apply the formatter and the linter's fixes"
+	@echo "make docs      write the API pages to docs/api"
 	@echo "make bench     measure the speed, as ratios, in one run"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -44,5 +45,9 @@ bench: install
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python scripts/bench.py
 
+docs: install
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python scripts/build_api_pages.py docs/api
+
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist docs/api .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

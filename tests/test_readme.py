@@ -1,4 +1,5 @@
-"""Every command of the README, run; those of `make` are run by CI, the Python examples by tests/callbacks."""
+"""Every command of the README, run; those of `make` are run by CI, the Python examples by
+tests/callbacks and the scripts by test_examples.py."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 
 import alignlab.train
+from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.formats import save_ternary_counts
+from alignlab.neurons.summary import COUNTED_KINDS
+from alignlab.reporting.counts_table import TABLE_HEADER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +38,8 @@ def starting(with_: str) -> list[str]:
 
 
 def test_no_command_is_forgotten() -> None:
-    known = [c for start in ("make ", "python -m alignlab.", "torchrun ", "sbatch ") for c in starting(start)]
+    starts = ("make ", "python -m alignlab.", "python examples/", "torchrun ", "sbatch ", "git clone ")
+    known = [command for start in starts for command in starting(start)]
     assert sorted(known) == sorted(COMMANDS)
     assert len(starting("python -m alignlab.")) >= 4
 
@@ -60,11 +65,14 @@ def test_the_command_runs(
         assert "Written" in capsys.readouterr().out
         return
     assert module == "alignlab.train"
-    if "data.root=../shared/data" in arguments:
-        make_texts(tmp_path / "data")
-        arguments = [*arguments, f"data.root={tmp_path / 'data'}", "trainer.max_steps=1", "wandb.mode=disabled"]
-    elif "--help" not in arguments:
-        arguments += SMALL
+    if "config=configs/local_files.yaml" in arguments:
+        make_texts(tmp_path)
+        named = {"FOLDER": "QAlign/data/gsmtrans/gsm8kinstruct_question", "TEXTS": "texts"}
+        for placeholder, path in named.items():
+            arguments = [argument.replace(f"={placeholder}", f"={path}") for argument in arguments]
+        arguments += ["trainer.max_steps=1", "wandb.mode=disabled", "probe.max_texts=2"]
+    elif arguments and "--help" not in arguments:
+        arguments = [argument.replace("=MODEL", f"={DEMO_FOLDER}") for argument in arguments] + SMALL
     if "trainer.strategy=ddp" in arguments:  # with two real processes: tests/distributed
         arguments.append("dry_run=true")
     assert alignlab.train.main(arguments) == 0
@@ -100,14 +108,29 @@ def test_the_slurm_script(
 
 
 def make_texts(root: Path) -> None:
-    """A few lines of text, laid out as ../shared/data is."""
-    (root / "gsm8k_questions").mkdir(parents=True)
-    (root / "mgsm").mkdir()
+    """A few lines of text: laid out as in the repository that the README names, and a folder of one file a language."""
+    pairs = root / "QAlign/data/gsmtrans/gsm8kinstruct_question"
     for code in ("de", "sw", "zh"):
-        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n" * 20, encoding="utf-8")
-        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n" * 20, encoding="utf-8")
-    for code in ("de", "en", "sw", "te"):
-        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+        (pairs / f"{code}-en").mkdir(parents=True)
+        (pairs / f"{code}-en/train.{code}").write_text(f"{code} eins\n{code} zwei\n" * 20, encoding="utf-8")
+        (pairs / f"{code}-en/train.en").write_text("one\ntwo\n" * 20, encoding="utf-8")
+    (root / "texts").mkdir()
+    for code in ("de", "en", "sw", "th"):
+        (root / f"texts/{code}.txt").write_text(f"Text in {code}.\nUnd noch einer.\n", encoding="utf-8")
+
+
+def test_the_layout_that_is_shown_is_the_one_that_is_read(tmp_path: Path) -> None:
+    make_texts(tmp_path)
+    shown = re.findall(r"data\.root/(\S+)", README)
+    root = tmp_path / "QAlign/data/gsmtrans/gsm8kinstruct_question"
+    assert sorted(shown) == sorted(path.relative_to(root).as_posix() for path in root.rglob("train.*"))
+
+
+def test_every_word_of_the_tracker_s_table_is_explained() -> None:
+    for kind in COUNTED_KINDS:
+        assert f"**{kind.label}**" in README
+    for column in {name for name in TABLE_HEADER if name and name not in ("kind", "change")} - {""}:
+        assert f"*{column}*" in README, column
 
 
 def make_run(folder: Path) -> None:

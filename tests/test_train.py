@@ -16,8 +16,10 @@ import transformers
 
 import alignlab.train
 from alignlab.config import shipped_configs
+from alignlab.manifest import verify
 from alignlab.methods.base import AlignmentModule
-from alignlab.models.load import DEMO_FOLDER
+from alignlab.models.adapters import ModelLoader
+from alignlab.models.load import DEMO_FOLDER, ModelConfig
 from alignlab.neurons import ActivationCounts, lape, ternary
 
 SMALL = (
@@ -140,6 +142,21 @@ def test_a_checkpoint_reloads_through_peft_to_identical_logits(
     state = torch.load(tmp_path / "runs/demo/checkpoints/step-000006/trainer.ckpt", weights_only=True)
     assert state["state_dict"]
     assert all("lora_" in name for name in state["state_dict"])
+
+
+@pytest.mark.parametrize("trainable", ["lora", "full"])
+def test_the_demo_model_is_named_and_not_where_it_lies(command: Command, tmp_path: Path, trainable: str) -> None:
+    assert command(*SMALL, f"method.trainable={trainable}")[0] == 0
+    checkpoint = tmp_path / "runs/demo/checkpoints/step-000006"
+    places = [str(DEMO_FOLDER).encode(), str(DEMO_FOLDER.parents[3]).encode() + b"/"]  # in the checkout, and that
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in written if any(place in path.read_bytes() for place in places)] == []
+    assert ActivationCounts.load(tmp_path / "runs/demo/neurons/step-000006.safetensors").model == "builtin:demo"
+    assert verify(checkpoint) == []
+    if trainable == "lora":
+        loader = ModelLoader(ModelConfig(), base_given=False)
+        assert loader.below(str(checkpoint)).folder == DEMO_FOLDER
+        loader.load(str(checkpoint))
 
 
 def test_full_fine_tuning_saves_a_model_that_transformers_loads(command: Command, tmp_path: Path) -> None:
@@ -294,13 +311,10 @@ def mistral_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out as the configs expect, with a few lines of text."""
     root = tmp_path_factory.mktemp("data")
-    (root / "gsm8k_questions").mkdir()
-    (root / "mgsm").mkdir()
     for code in ("de", "sw", "zh"):
-        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
-        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n", encoding="utf-8")
-    for code in ("bn", "de", "en", "sw", "te", "zh"):
-        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+        (root / f"{code}-en").mkdir()
+        (root / f"{code}-en/train.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
+        (root / f"{code}-en/train.en").write_text("one\ntwo\n", encoding="utf-8")
     return root
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alignlab.neurons.ternary_identifier import ternary
     from alignlab.stored_run import StoredRun, load_run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "ActivationCounts": "alignlab.neurons",

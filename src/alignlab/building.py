@@ -81,6 +81,7 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         folder=plan.folder.path,
         steps=plan.snapshot_steps(),
         overwrite=True,  # what the run folder holds has been decided on before
+        planned=True,
         abandonable=stopping.abandonable,
         trained=plan.trained_languages,
         reference=config.reference or "",

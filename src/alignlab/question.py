@@ -232,7 +232,7 @@ class AnalyzeConfig(AnalyzeOptions):
         number = len(records) if self.intervals == "all" else min(len(records), 2)
         shape = records[0].load().shape if recount is None else recount.shape()
         if shape[1] < 2:
-            fix = "Set intervals=none, or count with probe.shards=20."
+            fix = "Set intervals=none, or count with probe.shards=20, and documents of two clusters or more."
             found = f"{self.intervals}, but the counts have one shard"
             raise InputError(Problem("intervals", found, "two shards or more to resample", fix))
         seconds = seconds_of_intervals(identifier_of(self.identifier), shape, self.resamples, number)
@@ -276,6 +276,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
     return [
         ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
         ("probe", f"{' '.join(probes[0].languages)}; scope {probes[0].scope}"),
+        *(("shards", probe.dealing) for probe in probes if probe.dealing),
         (
             "counting",
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",

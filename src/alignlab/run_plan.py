@@ -161,4 +161,5 @@ class RunPlan:
             gradient_checkpointing=self.config.model.gradient_checkpointing,
             weights_at_hand=self.model.weights_at_hand(),
             statistics=tuple(self.config.tracker.statistics),
+            top_rate=self.config.identifier.top_rate,
         )

@@ -264,7 +264,7 @@ class RunFolder:
     def stored_config(self) -> dict[str, Any]:
         """The config that the run began with. Raises InputError where it is missing, or not as it was written."""
         fix = "Restore it from a copy, or set run.folder to another folder."
-        if self.config.is_file() and self._mark.is_file() and self.config.name in "".join(verify(self.path)):
+        if self.config.is_file() and verify(self.path):
             found = "it is not as it was written, or damaged"
             raise InputError(Problem(str(self.config), found, "the config of this run", fix))
         try:

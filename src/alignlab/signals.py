@@ -87,6 +87,11 @@ def start_worker(_number: int) -> None:
         threading.Thread(target=_end_by_parent, args=(os.getppid(),), daemon=True).start()
 
 
+def is_end_of_worker(error: BaseException) -> bool:
+    """Whether torch says that a loader's process has ended: it is raised wherever its parent happens to be."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
 def _end_by_parent(parent: int) -> None:
     """End when the parent asks for it; what others send has gone to the parent too."""
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:

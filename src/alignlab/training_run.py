@@ -29,7 +29,7 @@ from alignlab.run_checks import check_continued, faults_of_finished
 from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
-from alignlab.signals import Stopped, asked_to_stop
+from alignlab.signals import Stopped, asked_to_stop, is_end_of_worker
 
 # They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
 NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags")
@@ -128,9 +128,7 @@ def train(plan: RunPlan, start: Start, document: str) -> None:
         if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
             trainer.strategy.launcher.kill(signal.SIGKILL)
         asked = asked_to_stop() or _stopping(trainer).signal
-        if asked is not None and "DataLoader worker" in str(
-            error
-        ):  # one that has just begun is ended by the signal too
+        if asked is not None and is_end_of_worker(error):  # one that has just begun is ended by the signal too
             raise Stopped(asked) from error
         raise
     end_run(plan, trainer)

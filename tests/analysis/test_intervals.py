@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from alignlab.analysis import intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
-from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons import ActivationCounts, LanguageOverlaps, language_overlaps, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import Row
 
@@ -56,6 +57,19 @@ def rows_of(
     return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
 
 
+def test_intervals_of_clusters_are_called_so(tmp_path: Path) -> None:
+    resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, tmp_path)
+    for clusters, over in (("templates", "clusters"), ("", "shards")):
+        stored = [
+            StoredCounts(f"step {step}", Path(), lambda _, step=step: replace(record(step), clusters=clusters))  # noqa: B023
+            for step in (0, 5)
+        ]
+        study = Study(IDENTIFIER, ["kinds", "overlap_ratio"], resampling=resampling)
+        rows = [row for _, found in study.over(stored) for row in found if row.low is not None]
+        assert {row.analysis for row in rows} == {"kinds", "overlap_ratio"}
+        assert {row.over for row in rows} == {over}
+
+
 class Slow:
     """What a user would count by hand in two classifications, kind by kind and neuron by neuron."""
 
@@ -81,6 +95,8 @@ class Slow:
             for one, owned in zip(results, self.owned, strict=True)
         ]  # fmt: skip
         self.selected = [[bool(one.selected[place]) for place in places] for one in results]
+        self.original = self
+        self._drawn: dict[int, LanguageOverlaps] = {}
 
     def moved(self, old: str, new: str) -> float:
         return sum(pair == (old, new) for pair in zip(*self.kinds, strict=True))
@@ -98,25 +114,52 @@ class Slow:
         ]
         return related[0] / (sum(related[1:]) / 3)
 
-    def beyond_chance(self, a: int, b: int, at: int = 1) -> float:
-        mine = [[k == "related" and o[g] for k, o in zip(self.kinds[at], self.owned[at], strict=True)] for g in (a, b)]
-        both = sum(x and y for x, y in zip(*mine, strict=True))
-        sizes = [sum(one) for one in mine]
-        expected = 0.0
+    def shared(self, at: int) -> list[list[bool]]:
+        """By language, which neurons are related and its own."""
+        return [
+            [k == "related" and o[g] for k, o in zip(self.kinds[at], self.owned[at], strict=True)] for g in range(4)
+        ]
+
+    def common(self, a: int, b: int, at: int) -> tuple[int, int]:
+        """What two share, and the sum of their sizes."""
+        mine = self.shared(at)
+        return sum(x and y for x, y in zip(mine[a], mine[b], strict=True)), sum(mine[a]) + sum(mine[b])
+
+    def form(self, a: int, b: int, at: int) -> float:
+        """What the margins of memberships give two, by a closed form."""
+        found = 0.0
         for layer in range(LAYERS):
-            part = slice(layer * WIDTH, (layer + 1) * WIDTH)
-            pool = sum(self.selected[at][part])
-            expected += sum(mine[0][part]) * sum(mine[1][part]) / pool if pool else 0
-        return both / (sum(sizes) - both) - expected / (sum(sizes) - expected)
+            part = [one[layer * WIDTH : (layer + 1) * WIDTH] for one in self.shared(at)]
+            degrees = [sum(owners) for owners in zip(*part, strict=True)]
+            ways = sum(d * (d - 1) for d in degrees)
+            found += sum(part[a]) * sum(part[b]) * ways / sum(degrees) ** 2 if ways else 0
+        return found
+
+    def beyond_margins(self, a: int, b: int, at: int = 1) -> float:
+        """Of the record as it is by the draws, which have tests of their own; of a resample from there by the form."""
+        held = self.original.drawn(at).pairs[NAMES[min(a, b)], NAMES[max(a, b)]]
+        before, sizes_before = self.original.common(a, b, at)
+        assert held.common == before
+        expected = held.expected * self.form(a, b, at) / self.original.form(a, b, at)
+        common, sizes = self.common(a, b, at)
+        off = held.expected_jaccard - held.expected / (sizes_before - held.expected)
+        return common / (sizes - common) - (expected / (sizes - expected) + off)
+
+    def drawn(self, at: int) -> LanguageOverlaps:
+        if at not in self._drawn:
+            masks = torch.tensor(self.shared(at)).view(4, LAYERS, WIDTH)
+            self._drawn[at] = language_overlaps(dict(zip(NAMES, masks, strict=True)))
+        return self._drawn[at]
 
     def more_within(self, at: int = 1) -> float:
         """English, German and Swedish are Germanic; Swahili is not."""
-        within = [self.beyond_chance(a, b, at) for a, b in ((0, 1), (0, 3), (1, 3))]
-        between = [self.beyond_chance(a, 2, at) for a in (0, 1, 3)]
+        within = [self.beyond_margins(a, b, at) for a, b in ((0, 1), (0, 3), (1, 3))]
+        between = [self.beyond_margins(a, 2, at) for a in (0, 1, 3)]
         return sum(within) / 3 - sum(between) / 3
 
 
 LOSS = {"measure": "loss"}
+FAMILIES = {"group": "within less between", "measure": "jaccard beyond the margins"}
 QUESTIONS = [
     ("losses", {**LOSS, "language": "sw", "since": ""}, lambda one: one.losses[1][2], None),
     ("losses", {**LOSS, "language": "sw", "since": "step 0"}, lambda one: one.losses[1][2] - one.losses[0][2], 0.0),
@@ -128,10 +171,10 @@ QUESTIONS = [
     ("overlap_ratio", {"language": "sw"}, lambda one: one.still(2), None),
     ("english_uniqueness", {"kind": "related", "measure": "over the others"}, lambda one: one.english(), 1.0),
     (
-        "language_overlap", {"language": "de", "other": "sw", "measure": "beyond chance"},
-        lambda one: one.beyond_chance(1, 2), 0.0,
+        "language_overlap", {"language": "de", "other": "sw", "measure": "jaccard beyond the margins"},
+        lambda one: one.beyond_margins(1, 2), 0.0,
     ),
-    ("family_overlap", {"group": "within less between"}, lambda one: one.more_within(), 0.0),
+    ("family_overlap", FAMILIES, lambda one: one.more_within(), 0.0),
     ("single_neuron_profile", {"language": "en", "label": "7.3"}, lambda one: float(one.p[0, 7, 3]), None),
 ]  # fmt: skip
 
@@ -143,7 +186,10 @@ def slow(step: int) -> list[Slow]:
     random = np.random.default_rng(SEED)
     draws = random.multinomial(SHARDS, np.full(SHARDS, 1 / SHARDS), size=(RESAMPLES, 1))[:, 0]
     chosen = [list(range(SHARDS)), *([s for s in range(SHARDS) for _ in range(draw[s])] for draw in draws)]
-    return [Slow(drawn(first, one), drawn(second, one), held.threshold, held.lambda_) for one in chosen]
+    found = [Slow(drawn(first, one), drawn(second, one), held.threshold, held.lambda_) for one in chosen]
+    for one in found:
+        one.original = found[0]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -175,18 +221,28 @@ def check(row: Row, values: list[float], reference: float | None) -> None:
     assert len(set(again)) > 3
     mean = sum(again) / RESAMPLES
     deviation = math.sqrt(sum((one - mean) ** 2 for one in again) / (RESAMPLES - 1))
-    half = T_OF_5 * math.sqrt(6 / 5) * deviation
-    assert (row.low, row.high) == (pytest.approx(value - half, abs=1e-6), pytest.approx(value + half, abs=1e-6))
+    # Numbers of neurons come in steps of 1, shares of so many of one over those; others are of any value.
+    step = {"neurons": 1.0, "share": 1 / row.denominator if row.denominator else 0.0}.get(row.unit, 0.0)
+    if row.analysis == "family_overlap":  # its denominator is a number of pairs
+        step = 0.0
+    half = T_OF_5 * math.sqrt(6 / 5 * deviation**2 + step**2 / 12)
+    neurons = math.inf if row.to_kind else row.denominator  # how many there were before is not certain either
+    most = {"neurons": neurons, "share": 1.0, "probability": 1.0}.get(row.unit) or math.inf
+    least = 0.0 if reference is None or reference == 1 else -most
+    ends = max(value - half, least), min(value + half, most)
+    assert (row.low, row.high) == (pytest.approx(ends[0], abs=1e-6), pytest.approx(ends[1], abs=1e-6))
     assert row.noise_bias == pytest.approx(mean - value, abs=1e-9)
     assert row.reference == reference
     expected = None if reference is None else not value - half <= reference <= value + half
     assert row.beyond_noise == expected
+    assert (row.p is None) == (reference is None)
+    assert expected is None or expected == (row.p < 0.05)
 
 
-OVERLAP = {"language": "de", "other": "sw", "measure": "beyond chance"}
+OVERLAP = {"language": "de", "other": "sw", "measure": "jaccard beyond the margins"}
 CHANGES = [
-    ("language_overlap", OVERLAP, lambda one, at: one.beyond_chance(1, 2, at)),
-    ("family_overlap", {"group": "within less between"}, lambda one, at: one.more_within(at)),
+    ("language_overlap", OVERLAP, lambda one, at: one.beyond_margins(1, 2, at)),
+    ("family_overlap", FAMILIES, lambda one, at: one.more_within(at)),
     ("english_uniqueness", {"kind": "related", "measure": "over the others"}, lambda one, at: one.english(at)),
     ("losses", {"measure": "loss", "language": "sw"}, lambda one, at: one.losses[at][2]),
     (
@@ -219,22 +275,27 @@ def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_p
     study = Study(IDENTIFIER, ["language_overlap", "transitions"], resampling=resampling, resampled="ends")
     rows = list(study.over(stored))[-1][1]
     for column, has in (("since", True), ("since_before", False)):
-        found = [row for row in rows if getattr(row, column) and row.measure in ("beyond chance", "")]
+        found = [row for row in rows if getattr(row, column) and row.measure in ("jaccard beyond the margins", "")]
         assert found
-        assert {row.low is not None for row in found} == {has}
+        assert {row.low is not None for row in found if row.status == "ok"} == {has}
+        assert {row.status for row in found} == ({"ok", "too few"} if has else {"ok"})
 
 
 def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resamples: list[Slow]) -> None:
     rows = rows_of(tmp_path, "layer_parts")
     cuts = [row.layer for row in rows if row.unit == "layers" and not row.is_change][1:]
 
-    def best(one: Slow) -> tuple[int, ...]:
-        """The three cuts of the least squared error, of all that there are."""
+    def scaled_curves(one: Slow) -> list[np.ndarray]:
         curves = [
             [one.kinds[1][layer * WIDTH : (layer + 1) * WIDTH].count(kind) for layer in range(LAYERS)]
             for kind in ("specific", "related", "general")
         ]
-        scaled = [(np.array(curve) - np.mean(curve)) / (np.std(curve) or 1) for curve in curves]
+        logs = [np.log(1 + np.array(curve)) for curve in curves]
+        return [(curve - np.mean(curve)) / (np.std(curve) or 1) for curve in logs]
+
+    def best(one: Slow) -> tuple[int, ...]:
+        """The three cuts of the least squared error, of all that there are."""
+        scaled = scaled_curves(one)
 
         def error(at: tuple[int, ...]) -> float:
             parts = itertools.pairwise((0, *at, LAYERS))
@@ -243,6 +304,12 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
         return min(itertools.combinations(range(1, LAYERS), 3), key=lambda at: (round(error(at), 9), at))
 
     assert tuple(cuts) == best(resamples[0])
+    shown = [row for row in rows if row.measure == "curve" and not row.is_change]
+    assert {row.unit for row in shown} == {"z"}
+    for kind, curve in zip(("specific", "related", "general"), scaled_curves(resamples[0]), strict=True):
+        mine = [row for row in shown if row.kind == kind]
+        assert [row.layer for row in mine] == list(range(LAYERS))
+        assert [row.value for row in mine] == pytest.approx(curve.tolist(), abs=1e-9)
     found = [best(one) for one in resamples[1:]]
     shares = [
         row.value for row in rows if row.measure == "resamples with this cut within one layer" and not row.is_change
@@ -255,7 +322,9 @@ def test_cuts_of_the_layers_are_as_sure_as_resamples_agree(tmp_path: Path, resam
 
 def test_a_number_that_some_resample_lacks_has_no_interval() -> None:
     row = Row(analysis="", record="", value=1.0, reference=0.0)
-    assert row.within(math.nan, math.nan, math.nan, math.nan) == row
+    assert row.within(math.nan, math.nan, math.nan, math.nan) == replace(row, status="too few")
+    diverged = replace(row, status="diverged")
+    assert diverged.within(math.nan, math.nan, math.nan, math.nan) == diverged
     assert row.within(0.5, 1.5, 0.2, 0.1).beyond_noise
     assert row.within(-0.5, 1.5, 0.2, 0.1).beyond_noise is False
 

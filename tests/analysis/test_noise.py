@@ -58,8 +58,10 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path: Path) -> None:
         assert [(row.value, row.low, row.high) for row in mine] == [
             (interval.value, interval.low, interval.high) for interval in change.intervals
         ]
-        assert {row.beyond_noise for row in mine} == {True, False}
-        assert all(row.beyond_noise == (row.low > 0 or row.high < 0) for row in mine)
+        known = [row for row in mine if row.status == "ok"]
+        assert {row.beyond_noise for row in known} == {True, False}
+        assert all(row.beyond_noise == (row.low > 0 or row.high < 0) == (row.p < 0.05) for row in known)
+        assert all((row.low, row.p, row.beyond_noise) == (None,) * 3 for row in mine if row.status == "too few")
 
 
 def test_stable_neurons_and_chance(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import transformers
 from alignlab.analysis import recount
 from alignlab.analyze import base_of, main
 from alignlab.config import load
+from alignlab.data.wordproblems import generate
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
 from alignlab.question import AnalyzeConfig
@@ -66,6 +67,21 @@ def test_a_run_counted_again_gives_the_trackers_counts(run: Path) -> None:
     recount_ = config.recounting()
     assert recount_ is not None
     assert recount_.shape() == again[0].shape
+
+
+def test_the_plan_tells_how_clusters_are_dealt(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    templates = len({record.cluster for record in generate(["en"], 40, split="probe")})
+    probe = ["probe.source.count=40", "probe.max_texts=40", "probe.source.languages=[en,sw]"]
+    for shards, told in ((3, ""), (50, ", not 50, of which some would be empty")):
+        argv = ["run=run", "recount=true", *probe, f"probe.shards={shards}", "dry_run=true"]
+        assert main(argv) == 0
+        number = min(shards, templates)
+        line = f"shards {templates} clusters (templates): {number} shards a language{told}"
+        assert line in " ".join(capsys.readouterr().out.split())
+        config, _ = load(AnalyzeConfig, argv, base_of)
+        recount_ = config.recounting()
+        assert recount_ is not None
+        assert recount_.shape()[1] == number
 
 
 def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons import ActivationCounts, language_overlaps, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import Row, csv_text
 
@@ -243,17 +243,19 @@ def test_pairs_of_languages() -> None:
     a, b = ((second.sets[name] & shared).flatten().tolist() for name in ("de", "bn"))
     both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(x or y for x, y in zip(a, b, strict=True))
     assert pick(rows, language="de", other="bn", measure="jaccard").value == pytest.approx(both / either)
-    assert [sum(bool(row.since) for row in rows), sum(not row.is_change for row in rows)] == [7 * 6] * 2
-    beyond, chance = (
-        pick(rows, language="de", other="bn", measure=label).value for label in ("beyond chance", "chance")
-    )
-    assert beyond == pytest.approx(both / either - chance)
-    pool = [int(line.sum()) for line in second.selected]
-    for label, of in (("chance", pool), ("chance among all neurons", [WIDTH] * LAYERS)):
-        width = [slice(layer * WIDTH, (layer + 1) * WIDTH) for layer in range(LAYERS)]
-        expected = sum(sum(a[one]) * sum(b[one]) / n for one, n in zip(width, of, strict=True))
-        found = pick(rows, language="de", other="bn", measure=label).value
-        assert found == pytest.approx(expected / (sum(a) + sum(b) - expected))
+    assert [sum(bool(row.since) for row in rows), sum(not row.is_change for row in rows)] == [6 * 6] * 2
+    chance = language_overlaps({name: second.above[name] & shared & second.selected for name in NAMES})
+    of = {"language": "de", "other": "bn"}
+    expected = chance.pairs["de", "bn"]
+    assert pick(rows, **of, measure="jaccard expected from the margins").value == expected.expected_jaccard
+    excess = pick(rows, **of, measure="jaccard beyond the margins")
+    assert (excess.value, excess.reference) == (pytest.approx(both / either - expected.expected_jaccard), 0)
+    assert pick(rows, **of, measure="common").value == both
+    assert pick(rows, **of, measure="common expected from the margins").value == expected.expected
+    z = pick(rows, **of, measure="z beyond the margins")
+    assert (z.value, z.p, z.p_adjusted) == (expected.z, expected.p, expected.p_adjusted)
+    assert (z.family, z.correction) == ("pairs of languages", "holm")
+    assert [row for row in rows if row.p is not None and row.measure != z.measure] == []
     ratio = pick(rows_of("overlap_ratio", record(0), record(5)), language="de")
     old, a = first.sets["de"].flatten().tolist(), second.sets["de"].flatten().tolist()
     expected = sum(x and y for x, y in zip(old, a, strict=True)) / sum(old)
@@ -263,6 +265,9 @@ def test_pairs_of_languages() -> None:
     assert pick(family, group="within", measure="jaccard").value == pytest.approx(jaccard["en", "de"])
     others = [value for key, value in jaccard.items() if key != ("en", "de")]
     assert pick(family, group="between", measure="jaccard").value == pytest.approx(sum(others) / 5)
+    z = pick(family, group="within less between", measure="z beyond the margins")
+    assert 0 < z.p == z.p_adjusted <= 1
+    assert (z.family, z.correction) == ("within less between language families", "holm")
 
 
 def test_a_neuron_by_itself() -> None:

@@ -113,7 +113,9 @@ def test_a_run_of_ten_steps_leaves_snapshots_that_the_functions_read(
         assert result.selected.sum() == round(0.3 * 2 * 48)
         assert result.sets["de"].shape == (2, 48)
     assert {row.step for row in read_csv(folder / "neurons.csv")} == {0, 4, 8, 10}
-    assert "Neurons at step 10" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "Neurons at step 10" in printed.out
+    assert printed.err.count("warning: top_rate=0.01 selects 1 of 96 neurons") == 1
     logged = [entry for entry in trainer.state.log_history if "neurons/step" in entry]
     assert [(entry["step"], entry["neurons/step"]) for entry in logged] == [(0, 0), (4, 4), (8, 8), (10, 10)]
     assert len({entry["neurons/loss/de"] for entry in logged}) == 4

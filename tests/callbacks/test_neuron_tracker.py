@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from alignlab.callbacks import NeuronTracker
 from alignlab.data.records import Record
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.modules import find_model
-from alignlab.neurons import ActivationCounts, ternary
+from alignlab.neurons import ActivationCounts, Kind, ternary
+from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.recording.probes import build_probe
 
 README = Path(__file__).parents[2] / "README.md"
@@ -59,8 +61,14 @@ def trainer_options() -> dict[str, Any]:
             "enable_checkpointing": False}  # fmt: skip
 
 
+@pytest.mark.parametrize("option", ["", ", identifier=TernaryConfig(top_rate=0.2)"])
 def test_the_readmes_three_lines_and_what_follows_them(
-    tokenizer: Any, tiny_llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tokenizer: Any,
+    tiny_llama: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {
@@ -68,23 +76,30 @@ def test_the_readmes_three_lines_and_what_follows_them(
         "german": GERMAN,
         "tokenizer": tokenizer,
         "Trainer": lambda **given: Trainer(**trainer_options(), **given),
+        "TernaryConfig": TernaryConfig,
     }
     script = blocks()["script"]
     assert len([line for line in script.splitlines() if line.strip()]) == 3
-    exec(script, names)  # noqa: S102
+    exec(script.replace(', trained=["de"]', f', trained=["de"]{option}'), names)  # noqa: S102
     names["trainer"].fit(SomebodysModule(tiny_llama))
     assert sorted(path.name for path in Path("runs/mine/neurons").glob("*.safetensors")) == [
         f"step-{step:06d}.safetensors" for step in (0, 100, 200, 300)
     ]
     printed = capsys.readouterr().out
-    assert "Neurons at step 300" in printed
-    assert "trained: mean a language of de; reference: en; unseen (no prompts in training): of none" in printed
-    exec(blocks()["after"].replace("top_rate=0.01", "top_rate=0.2"), names)  # noqa: S102
-    counts = names["counts"]
-    assert counts.step == 300
-    assert counts.languages == ("en", "de")
-    assert counts.scope == "all"
-    assert capsys.readouterr().out.strip()
+    last_table = printed.partition("Neurons at step 300")[2]
+    assert "trained: mean a language of de; reference: en" in last_table
+    exec(blocks()["after"], names)  # noqa: S102
+    shown = capsys.readouterr().out
+    with Path("runs/mine/neurons.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["step"] == "300" and row["analysis"] == "kinds"]
+    for kind in ("specific", "related", "general", "unassigned"):
+        mine = {"kind": kind, "group": "all", "layer": "", "since": "", "thresholds": "anchored"}
+        (row,) = [row for row in rows if mine.items() <= row.items()]
+        assert re.findall(rf"^{kind} +(\S+)$", shown, re.MULTILINE) == [f"{float(row['value'])}"]
+        assert re.findall(rf"^{kind} +(\d+)", last_table, re.MULTILINE) == [row["value"]]
+        if not option:  # a folder without a config is classified by the default identifier
+            found = names["run"].classification(300).kinds() == Kind[kind.upper()]
+            assert int(found.sum()) == int(row["value"])
 
 
 class Listener(L.pytorch.loggers.Logger):
@@ -261,3 +276,13 @@ def test_a_compiled_model_is_counted_uncompiled(tiny_llama: Any) -> None:
 def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="texts without a tokenizer"):
         NeuronTracker({"en": ENGLISH}, folder=tmp_path)
+
+
+def test_a_selection_of_few_neurons_is_told_once(
+    tokenizer: Any, tiny_llama: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = TernaryConfig(top_rate=0.3, bar=0.6)
+    track(tiny_llama, tokenizer, tmp_path / "alone", identifier=few, every_n_steps=2)
+    assert capsys.readouterr().err.count("warning: top_rate=0.3 selects 29 of 96 neurons") == 1
+    track(tiny_llama, tokenizer, tmp_path / "planned", identifier=few, planned=True)
+    assert capsys.readouterr().err == ""

@@ -12,6 +12,7 @@ import pytest
 
 from alignlab.data.records import Record
 from alignlab.data.sources import Files, Hub, ParallelText, WordProblems, word_problems
+from alignlab.data.wordproblems.languages.en import LANGUAGE as ENGLISH
 from alignlab.errors import InputError
 
 
@@ -160,6 +161,114 @@ def test_an_empty_prompt_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "en.tsv", "one\t1", " \t2")
     (problem,) = refusal(Files(path=str(tmp_path)).load)
     assert problem == f"{path}:2: column 0 is empty; expected a prompt."
+
+
+# Clusters
+
+
+def test_a_column_names_the_clusters(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "en.jsonl", [{"q": "a", "from": "news 1"}, {"q": "b", "from": 7}, {"q": "c", "from": "news 1"}]
+    )
+    source = Files(path=str(tmp_path), prompt="q", cluster="from")
+    assert [record.cluster for record in source.load()] == ["news 1", "7", "news 1"]
+    assert source.clusters == "column from"
+    source.parallel = False  # documents of their own, and of the same articles
+    assert [(record.id, record.cluster) for record in source.load()] == [
+        ("en:1", "news 1"),
+        ("en:2", "7"),
+        ("en:3", "news 1"),
+    ]
+    table = write(tmp_path / "de.tsv", "x\tt1", "y\tt2")
+    assert [r.cluster for r in Files(path=str(table), languages=["de"], cluster=1).load()] == ["t1", "t2"]
+
+
+def test_documents_are_their_own_clusters_where_nothing_names_one(tmp_path: Path) -> None:
+    write(tmp_path / "en.txt", "one", "", "two")
+    for parallel in (True, False):
+        source = Files(path=str(tmp_path), parallel=parallel)
+        assert source.clusters == ""
+        assert all(record.cluster == record.id for record in source.load())
+
+
+def test_blocks_of_lines_are_clusters(tmp_path: Path) -> None:
+    for code in ("de", "en"):
+        write(tmp_path / f"{code}.txt", *("" if n == 4 else f"{code} {n}" for n in range(1, 9)))
+    source = Files(path=str(tmp_path), cluster_lines=3)
+    expected = {n: ("lines 1-3", "lines 4-6", "lines 7-9")[(n - 1) // 3] for n in (1, 2, 3, 5, 6, 7, 8)}
+    assert [(int(r.id), r.cluster) for r in source.load()] == 2 * list(expected.items())
+    assert source.clusters == "blocks of 3 lines"
+    source.parallel = False
+    assert {record.cluster for record in source.load()} == {
+        f"{code}:{block}" for code in ("de", "en") for block in expected.values()
+    }
+
+
+def test_a_cluster_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    good = {"q": "a", "template": "t"}
+    for bad, found in (
+        ({"q": "b", "template": "  "}, "column 'template' is empty; expected the name of a cluster."),
+        ({"q": "b", "template": ["t"]}, "column 'template' holds list; expected text or a number."),
+        ({"q": "b"}, "there is no column 'template'; expected one of: q."),
+        (
+            {"q": "b", "tmplate": "t"},
+            "there is no column 'template'; expected one of: q, tmplate. Did you mean 'tmplate'?",
+        ),
+    ):
+        write_json(path, [good, bad])
+        assert refusal(Files(path=str(path), languages=["en"], prompt="q", cluster="template").load) == [
+            f"{path}:2: {found}"
+        ]
+
+
+def test_a_column_of_clusters_beside_blocks_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "en.txt", "one")
+    (problem,) = refusal(Files(path=str(tmp_path), cluster=0, cluster_lines=10).load)
+    assert problem == f"cluster_lines of path {tmp_path}: 10, beside cluster 0; expected one of the two."
+
+
+def test_pairs_come_in_blocks_of_lines(tmp_path: Path) -> None:
+    source = pair(tmp_path, ["eins", "", "drei", "vier", "fünf"], ["one", "", "three", "four", "five"])
+    assert [record.cluster for record in source.load()] == ["de:1", "de:3", "de:4", "de:5"]
+    source.cluster_lines = 2
+    assert [record.cluster for record in source.load()] == ["de:lines 1-2", *["de:lines 3-4"] * 2, "de:lines 5-6"]
+    source.parallel, source.limit = True, 2
+    assert [record.cluster for record in source.load()] == ["lines 1-2", "lines 3-4"]
+    assert source.clusters == "blocks of 2 lines"
+
+
+def test_a_data_set_has_a_column_of_clusters(tmp_path: Path) -> None:
+    rows = [{"question": f"q {n}", "url": url} for n, url in enumerate(("a", 3, "a"))]
+    path = data_set(tmp_path / "flores", {"de": rows[::2], "en": rows[::2]}, "parquet")
+    source = Hub(path=str(path), subset="{language}", split="test", languages=["de", "en"], cluster="url")
+    assert [(r.language, r.id, r.cluster) for r in source.load()] == [
+        (code, number, "a") for code in ("de", "en") for number in ("0", "1")
+    ]
+    assert source.clusters == "column url"
+    source.cluster = "ulr"
+    assert refusal(source.load)[0].endswith(
+        "there is no column 'ulr'; expected one of: question, url. Did you mean 'url'?"
+    )
+    empty = data_set(tmp_path / "empty", {"de": [{"question": "q", "url": "a"}, {"question": "q", "url": " "}]})
+    (problem,) = refusal(Hub(path=str(empty), subset="de", split="test", languages=["de"], cluster="url").load)
+    assert problem == f"{empty} (test), row 1: column 'url' holds ' '; expected text or a number."
+
+
+def test_word_problems_of_a_template_are_a_cluster() -> None:
+    """Told from the text alone: without numbers, names and things the English questions of a template are alike."""
+    source = WordProblems(split="probe", count=200, languages=["en", "sw"])
+    skeletons: dict[str, set[str]] = {}
+    words = {form for text in ENGLISH.things for form in text.split("|")} | {*ENGLISH.women, *ENGLISH.men}
+    for record in source.load():
+        if record.language == "en":
+            kept = [re.sub(r"\d+", "0", word.strip(".,?")) for word in record.prompt.split()]
+            skeletons.setdefault(record.cluster, set()).add(" ".join(word for word in kept if word not in words))
+    assert all(len(found) == 1 for found in skeletons.values())
+    assert len({*map(min, skeletons.values())}) == len(skeletons) == 22
+    by_id = {record.id: record.cluster for record in source.load()[:200]}
+    assert all(by_id[record.id] == record.cluster for record in source.load())
+    assert source.clusters == "templates"
 
 
 # Parallel text
@@ -342,7 +451,6 @@ def test_a_row_without_text_is_refused(tmp_path: Path, value: object) -> None:
     ("change", "found"),
     [
         ({"path": "{folder}x"}, "Couldn't find any data file at"),
-        ({"path": "someone/something"}, "Couldn't reach 'someone/something' on the Hub"),
         ({"subset": "sw"}, "BuilderConfig 'sw' not found. Available: ['de', 'en']"),
         ({"subset": None}, "Please pick one among the available configs: ['de', 'en']"),
         ({"split": "train"}, "Unknown split \"train\". Should be one of ['test']"),
@@ -356,6 +464,24 @@ def test_a_data_set_that_cannot_be_loaded_is_refused(tmp_path: Path, change: dic
     assert "it cannot be loaded (" in problem
     assert found in problem
     assert "Check the id, the subset and the split" in problem
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_does_not_answer_is_told_and_not_asked_for_the_data_set(
+    monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("alignlab.data.sources.hub.hub_answers", lambda: False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", lambda *_, **__: pytest.fail("the Hub was asked"))
+    (problem,) = refusal(Hub(path="someone/something", subset="{language}", languages=["de"]).load)
+    assert problem == (
+        "someone/something (de): it is not here and the Hub cannot be reached; expected a data set of the Hub or a "
+        "local folder. Check the network, or download the data set elsewhere and give its folder."
+    )
+    assert datasets.config.HF_HUB_OFFLINE is offline
 
 
 def test_the_revision_is_that_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,7 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
         "trained_languages": ("zh", "te"),
         "data_fingerprint": "f00d",
         "subtracted": False,
+        "clusters": "",
     }
 
 
@@ -432,6 +433,22 @@ def test_differences_of_two_passes_may_exceed_the_tokens_and_survive_the_file(tm
     # A file from before there were such counts holds none.
     counts.save(tmp_path / "old.safetensors")
     assert not read_header(rewritten(tmp_path / "old.safetensors", subtracted=None)).subtracted
+
+
+def test_what_shards_are_dealt_by_survives_the_file(tmp_path: Path) -> None:
+    counts = make(clusters="templates")
+    assert (counts.over, make().over) == ("clusters", "shards")
+    assert "4 shards, clusters: templates, step 20" in repr(counts)
+    assert "cluster" not in repr(make())
+    path = tmp_path / "a.safetensors"
+    counts.save(path)
+    assert read_header(path).clusters == ActivationCounts.load(path).clusters == "templates"
+    assert counts.merge(make(clusters="templates", data_fingerprint="beef")).clusters == "templates"
+    with pytest.raises(InputError, match="clusters ''; expected clusters 'templates'"):
+        counts.merge(make(data_fingerprint="beef"))
+    # Files from before there were clusters know of none.
+    assert read_header(rewritten(path, clusters=None)).clusters == ""
+    assert ActivationCounts.load(path).clusters == ""
 
 
 def test_merged_counts_are_the_sums_of_every_shard_by_name() -> None:

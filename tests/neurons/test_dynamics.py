@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from alignlab.errors import InputError
-from alignlab.neurons import Classification, Kind, Overlap, lape, overlap, ternary
+from alignlab.neurons import Classification, Kind, lape, overlap, ternary
 from alignlab.neurons.dynamics import (
     english_uniqueness,
-    family_overlap,
     overlap_ratios,
     survival,
     survival_by_language,
@@ -244,71 +243,3 @@ def test_without_english_there_is_nothing_to_compare() -> None:
     assert english_uniqueness(result, (), english="eng").english == "eng"
     with pytest.raises(InputError, match="kinds: 'papers'"):
         english_uniqueness(result, (), "papers", english="eng")  # type: ignore[arg-type]
-
-
-# Families
-
-FAMILIES = {"de": "Germanic", "nl": "Germanic", "sv": "Germanic", "ru": "Slavic", "uk": "Slavic", "eu": "Basque"}
-
-
-def draws(share: float, seed: int) -> dict[str, torch.Tensor]:
-    """A set for each language: some neurons of its family, and some of its own."""
-    random = torch.Generator().manual_seed(seed)
-    kin = {family: torch.rand(6, 500, generator=random) < 0.2 for family in FAMILIES.values()}
-    own = {name: torch.rand(6, 500, generator=random) < 0.2 for name in FAMILIES}
-    mine = {name: torch.rand(6, 500, generator=random) < share for name in FAMILIES}
-    return {name: torch.where(mine[name], kin[family], own[name]) for name, family in FAMILIES.items()}
-
-
-def pairs_of(sets: dict[str, torch.Tensor]) -> dict[tuple[str, str], Overlap]:
-    return {(a, b): overlap(sets[a], sets[b]) for a, b in itertools.combinations(sets, 2)}
-
-
-def test_pairs_are_those_of_one_family_and_of_two() -> None:
-    pairs = pairs_of(draws(0.8, 0))
-    kindred = [("de", "nl"), ("de", "sv"), ("nl", "sv"), ("ru", "uk")]
-    found = family_overlap(pairs, FAMILIES)
-    for group, members in ((found.within, kindred), (found.between, [pair for pair in pairs if pair not in kindred])):
-        assert group.pairs == len(members)
-        jaccards = [pairs[pair].jaccard for pair in members]
-        chances = [pairs[pair].chance for pair in members]
-        assert group.jaccard == pytest.approx(sum(jaccards) / len(members), rel=1e-14)
-        assert group.beyond_chance == pytest.approx((sum(jaccards) - sum(chances)) / len(members), rel=1e-12)
-    assert (found.within.pairs, found.between.pairs) == (4, 11)
-    turned = {(b, a): shared for (a, b), shared in pairs.items()}
-    assert family_overlap(turned, FAMILIES) == found
-
-
-def test_sets_drawn_at_random_overlap_as_chance_says_and_kindred_ones_more() -> None:
-    alike = family_overlap(pairs_of(draws(0.8, 1)), FAMILIES)
-    # Of two sets of 0.2 of all neurons, 0.64 are drawn from the same 0.2: Jaccard q / (0.4 - q).
-    common = 0.64 * 0.2 + 0.36 * 0.04
-    assert alike.within.jaccard == pytest.approx(common / (0.4 - common), abs=0.03)
-    assert alike.between.jaccard == pytest.approx(0.04 / 0.36, abs=0.02)
-    assert alike.between.beyond_chance == pytest.approx(0, abs=0.01)
-    apart = family_overlap(pairs_of(draws(0.0, 1)), FAMILIES)
-    assert apart.within.beyond_chance == pytest.approx(0, abs=0.02)
-
-
-def test_pairs_that_say_nothing_are_left_out() -> None:
-    sets = draws(0.8, 0) | dict.fromkeys(("ru", "uk"), torch.zeros(6, 500, dtype=torch.bool))
-    found = family_overlap(pairs_of(sets), FAMILIES)
-    # An empty set and one that is not share nothing, which counts.
-    assert (found.within.pairs, found.between.pairs) == (3, 11)
-    assert not math.isnan(found.within.jaccard)
-    alone = family_overlap({("ru", "uk"): overlap(sets["ru"], sets["uk"])}, FAMILIES)
-    assert alone.within.pairs == alone.between.pairs == 0
-    assert math.isnan(alone.within.jaccard)
-    assert math.isnan(alone.between.beyond_chance)
-
-
-def test_pairs_that_cannot_be_placed_are_all_refused() -> None:
-    pairs = pairs_of(draws(0.8, 0))
-    shared = pairs["de", "nl"]
-    with pytest.raises(InputError) as caught:
-        family_overlap(pairs | {("nl", "de"): shared, ("eu", "eu"): shared, ("de", "xx"): shared}, FAMILIES)
-    assert [str(problem) for problem in caught.value.problems] == [
-        "family of 'xx': none; expected one.",
-        "pair 'de', 'nl': there twice, in both orders; expected each pair once.",
-        "pair 'eu', 'eu': a language and itself; expected two languages.",
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,12 @@ def records(languages: tuple[str, ...], count: int, seed: int = 0) -> list[Recor
     ]
 
 
-def make_probe(tokenizer: Any, **changes: Any) -> Probe:
+def make_probe(tokenizer: Any, clusters: int | None = None, **changes: Any) -> Probe:
     options: dict[str, Any] = {"scope": "response", "shards": 3, "max_tokens_per_batch": 64}
-    return build_probe(records(("en", "de", "sw"), 13), tokenizer, **(options | changes))
+    texts = records(("en", "de", "sw"), 13)
+    if clusters is not None:
+        texts = [replace(record, cluster=f"cluster {int(record.id) ** 2 % clusters}") for record in texts]
+    return build_probe(texts, tokenizer, **(options | changes))
 
 
 def slow_counts(
@@ -49,6 +53,9 @@ def slow_counts(
     seen: list[Tensor] = []
     handles = [layer.mlp.act_fn.register_forward_hook(lambda _m, _i, out: seen.append(out)) for layer in layers]
     for g, language in enumerate(probe.languages):
+        met: list[str] = []  # the clusters, in the order of the documents
+        for document in probe.documents[language]:
+            met += [document.cluster] if document.cluster not in met else []
         for numbers in batches[language]:
             documents = [probe.documents[language][number] for number in numbers]
             longest = max(len(document) for document in documents)
@@ -61,8 +68,8 @@ def slow_counts(
             seen.clear()
             with torch.no_grad():
                 logits = model(input_ids=ids, attention_mask=mask).logits
-            for row, (number, document) in enumerate(zip(numbers, documents, strict=True)):
-                shard = number % probe.shards
+            for row, document in enumerate(documents):
+                shard = met.index(document.cluster) % probe.shards
                 for position, token in enumerate(document.tokens):
                     wanted = probe.scope == "all" or document.answer[position]
                     if not wanted or (document.special[position] and not probe.count_special_tokens):
@@ -93,6 +100,21 @@ def test_counts_equal_a_slow_hook_loop_on_the_same_batches(
     assert counts.loss_tokens is not None
     assert np.allclose(counts.loss_sum.numpy(), losses, rtol=1e-5)
     assert np.array_equal(counts.loss_tokens.numpy(), predicted)
+
+
+def test_clusters_are_counted_whole(tokenizer: Any, tiny_llama: Any) -> None:
+    probe = make_probe(tokenizer, clusters=7)
+    assert probe.shards_of("en").tolist() != [number % 3 for number in range(13)]
+    counts = count_firings(tiny_llama, find_sites(tiny_llama), probe, origin=Origin())
+    batches = {language: probe.batches(language) for language in probe.languages}
+    firings, losses, predicted = slow_counts(tiny_llama.eval(), probe, batches)
+    assert np.array_equal(counts.firings.numpy().astype(np.int64), firings)
+    assert counts.loss_sum is not None
+    assert counts.loss_tokens is not None
+    assert np.allclose(counts.loss_sum.numpy(), losses, rtol=1e-5)
+    assert np.array_equal(counts.loss_tokens.numpy(), predicted)
+    alone = count_firings(tiny_llama, find_sites(tiny_llama), make_probe(tokenizer), origin=Origin())
+    assert counts.totals().equal(alone.totals())  # only the shards differ
 
 
 def test_counts_do_not_depend_on_the_batches_in_double_precision(tokenizer: Any, tiny_llama: Any) -> None:

@@ -66,11 +66,13 @@ def test_the_fingerprint_changes_with_the_text_and_with_what_is_counted(tokenize
         fingerprint(),
         fingerprint(records=other_text),
         fingerprint(scope="all"),
-        fingerprint(shards=5),
+        fingerprint(shards=3),
         fingerprint(count_special_tokens=True),
         fingerprint(prompts=Prompts(template="Q: {prompt}\n")),
     ]
     assert len(set(prints)) == len(prints)
     assert fingerprint() == prints[0]
+    # Five documents fill five shards, whatever is asked for.
+    assert fingerprint(shards=5) == prints[0]
     # How documents are batched changes no count.
     assert fingerprint(max_tokens_per_batch=7) == prints[0]

@@ -292,6 +292,24 @@ def test_the_fingerprint_of_prompts_tells_how_they_are_answered(tokenizer: Any) 
     assert make_probe(tokenizer, "reference", max_new_tokens=3).fingerprint == prints[4]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_answered_prompts_stay_in_their_shards(kind: str, tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    clustered = [Record(one.id, one.language, one.prompt, one.answer, f"c{int(one.id) % 4}") for one in records()]
+    probe = make_probe(tokenizer, kind, records=clustered)
+    answered = respond(probe, model, folder=tmp_path, step=0)
+    assert answered.clusters == probe.clusters != ""
+    for language in LANGUAGES:
+        assert answered.shards_of(language).tolist() == probe.shards_of(language).tolist()
+        shard_of = {
+            document.cluster: shard
+            for document, shard in zip(answered.documents[language], answered.shards_of(language), strict=True)
+        }
+        assert [shard_of[f"c{int(document.id) % 4}"] for document in probe.documents[language]] == probe.shards_of(
+            language
+        ).tolist()
+    assert recall(probe, tmp_path, 0).fingerprint == answered.fingerprint
+
+
 def test_what_may_be_counted_at_most(tokenizer: Any, model: Any, tmp_path: Path) -> None:
     probe = make_probe(tokenizer, count_special_tokens=True)
     assert probe.tokens("en").tolist() == [0, 0, 0]

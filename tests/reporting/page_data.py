@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alignlab.analysis.languages import EXCESS, EXPECTED, PAIRS, Z
 from alignlab.neurons.table import Row
 from alignlab.reporting.page.data import MEANS, PageLanguage, PageRun
 
@@ -202,18 +204,18 @@ def part_rows(step: int) -> list[Row]:
         Row(**columns, value=start, layer=start, unit="layers", measure="first layer", label=label)
         for start, label in zip((0, 5, 18, 28), labels, strict=True)
     ]
+    curves = [
+        Row(**columns, value=math.sin(layer + place), layer=layer, kind=kind, measure="curve", unit="z")
+        for place, kind in enumerate(("specific", "related", "general"))
+        for layer in range(32)
+    ]
     costs = (96.0, 61.5, 40.1, 27.3, 23.9, 21.0)
     errors = [Row(**columns, value=cost, unit="error", measure=f"{n} parts") for n, cost in enumerate(costs, start=1)]
     within = "resamples with this cut within one layer"
     shares = zip((5, 18, 28), (0.91, 0.63, 0.985), strict=True)
-    curves = [
-        Row(**columns, value=round(0.1 * layer - 1.5, 3), layer=layer, kind=kind, unit="z", measure="curve")
-        for kind in KINDS[1:4]
-        for layer in range(32)
-    ]
     return (
-        curves
-        + starts
+        starts
+        + curves
         + errors
         + [Row(**columns, value=v, layer=cut, unit="share", measure=within) for cut, v in shares]
     )
@@ -236,8 +238,10 @@ def number_rows(steps: Sequence[int]) -> list[Row]:
         add(float("nan"), None, kind="selected", **ratio)
         add(
             shift - 0.125, (-0.25, 0.5), analysis="family_overlap", step=step, group="within", unit="share",
-            measure="beyond chance", denominator=1, reference=0.0,
+            measure=EXCESS, denominator=1, reference=0.0,
         )  # fmt: skip
+        family: dict[str, Any] = {"analysis": "family_overlap", "step": step, "group": "within less between"}
+        add(3.25, None, **family, measure=Z, unit="z", p=0.004, p_adjusted=0.004, family="families", correction="holm")
     last: dict[str, Any] = {"step": steps[-1]}
     since: dict[str, Any] = last | {"since": f"step {steps[0]}"}
     share: dict[str, Any] = since | {"unit": "share"}
@@ -264,27 +268,39 @@ def transition_rows(before: Neurons, after: Neurons, step: int, thresholds: str)
 
 
 def overlap_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage]) -> list[Row]:
-    """Of related neurons, against chance over the selection as a whole."""
+    """Of related neurons, beside some chance; every third pair is told to be beyond it."""
     related = neurons.owned & (neurons.codes == 2)
     pool = neurons.selected.sum()
     found = []
-    for a, b in combinations(range(len(languages)), 2):
+    for place, (a, b) in enumerate(combinations(range(len(languages)), 2)):
         sizes = related[a].sum() + related[b].sum()
         common, expected = (related[a] & related[b]).sum(), related[a].sum() * related[b].sum() / pool
         jaccard, chance = common / (sizes - common), expected / (sizes - expected)
         z = (common - expected) / np.sqrt(max(expected, 1))
+        whose: dict[str, Any] = {
+            "analysis": "language_overlap",
+            "step": step,
+            "thresholds": "anchored",
+            "convention": "paper",
+            "group": "pair",
+            "language": languages[a].code,
+            "other": languages[b].code,
+        }
         found += [
+            Row(**whose, measure="jaccard", value=float(jaccard), unit="share"),
+            Row(**whose, measure=EXPECTED, value=float(chance), unit="share"),
+            Row(**whose, measure=EXCESS, value=float(jaccard - chance), unit="share", reference=0.0),
             Row(
-                analysis="language_overlap", step=step, thresholds="anchored", convention="paper", group="pair",
-                language=languages[a].code, other=languages[b].code, measure=measure, value=float(value), unit=unit,
-                reference=0.0 if measure == "beyond chance" else None,
-            )
-            for measure, value, unit in (
-                ("jaccard", jaccard, "share"), ("chance", chance, "share"),
-("beyond chance", jaccard - chance, "share"),
-                ("z", z, "z"),
-            )
-        ]  # fmt: skip
+                **whose,
+                measure=Z,
+                value=float(z) * (-1) ** place,
+                unit="z",
+                p=0.3 if place % 3 else 1e-4,
+                p_adjusted=0.5 if place % 3 else 1e-3,
+                family=PAIRS,
+                correction="fdr",
+            ),
+        ]
     return found
 
 

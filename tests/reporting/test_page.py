@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from alignlab.analysis.languages import EXCESS
 from alignlab.errors import InputError
 from alignlab.neurons.table import Row
 from alignlab.reporting import page as page_package
@@ -179,7 +181,7 @@ def test_tables_of_numbers(page: Page) -> None:
     assert row("English over the mean of the others: related", change=True) == "−0.25 −0.50 to −0.12 beyond noise"
     missing = row("English over the mean of the others: selected")
     assert missing == "not defined not defined no interval no interval computed"
-    assert row("Jaccard less chance, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
+    assert row("Jaccard beyond the margins, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
     assert row("related, all: of 40") == "0.825 0.750 to 0.875"
     (said,) = (text for text in page.all("li") if text.startswith("The loss"))
     assert re.search(
@@ -200,7 +202,7 @@ def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
         end = ends.get((row.language, row.other), 0.0)
         if row.analysis == "transitions":
             row = row.within(1.25, 9.5, 1, 0)
-        elif row.measure == "beyond chance" and row.group == "pair" and (row.language, row.other) != ("en", "de"):
+        elif row.measure == EXCESS and row.group == "pair" and (row.language, row.other) != ("en", "de"):
             # One pair has no interval. The value is as large as it is, but for its sign.
             row = replace(row, value=end or row.value).within(end, end, 0, 0)
             if row.step == 200:
@@ -211,10 +213,17 @@ def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
     assert "1.2 to 9.5" in page.all("small", **{"class": "interval"})
     assert "small: 95 % intervals" in " ".join(page.all("caption"))
     said = [text for text in page.all("p") if "Step 200: beyond noise" in text]
-    assert "Step 200: beyond noise, 2 of 44 pairs share more than chance and 1 less." in said[0]
-    assert "Step 200: beyond noise, 1 of 44 pairs share more beyond chance than at step 0 and 0 less." in said[0]
+    verdicts = [row for row in run.rows if row.p_adjusted == 1e-3 and row.step == 200]
+    more = sum(row.value > 0 for row in verdicts)
+    assert 0 < more < len(verdicts) == 15
+    assert (
+        f"Step 200: given the margins, {more} of 45 pairs share more than others and {15 - more} less "
+        "(false-discovery rate 5 %)."
+    ) in said[0]
+    assert "Step 200: of pairs within a language family, less others: z +3.2, p 0.004." in said[0]
+    assert "Step 200: beyond noise, 1 of 44 pairs share more beyond the margins than at step 0 and 0 less." in said[0]
     table = data_of(page)["figures"]["chance"]["tables"]["0"]
-    place = [table["columns"].index(name) for name in ("a", "b", "beyond_chance_low")]
+    place = [table["columns"].index(name) for name in ("a", "b", "excess_low")]
     ends = {(row[place[0]], row[place[1]]): row[place[2]] for row in table["rows"] if row[1] == 200}
     assert (ends["en", "zh"], ends["bn", "ar"], ends["en", "de"]) == (0.1, -0.1, None)
 
@@ -256,7 +265,7 @@ def test_every_figure_is_one_that_plotly_knows(run: PageRun) -> None:
 
 
 def test_figures_for_wandb_are_made_of_the_trackers_rows(run: PageRun) -> None:
-    rows = frame(row for row in run.rows if row.thresholds == "anchored")
+    rows = frame(row for row in run.rows if row.analysis == "kinds" and row.thresholds == "anchored")
     figure = layer_heatmaps(rows).plotly()
     at = random_neurons(run.steps)
     for code, trace in zip((1, 2, 3, 4), figure.data, strict=True):
@@ -427,9 +436,9 @@ def test_parts_are_those_of_the_table(page: Page) -> None:
     figure = data_of(page)["figures"]["parts"]
     traces = [{**shared, **own} for shared, own in zip(figure["traces"], figure["own"]["0|200"]["traces"], strict=True)]
     assert [trace.get("name") for trace in traces[:3]] == ["specific", "related", "general"]
-    for trace in traces[:3]:
+    for place, trace in enumerate(traces[:3]):
         assert trace["x"] == list(range(32))
-        assert trace["y"] == pytest.approx([0.1 * layer - 1.5 for layer in range(32)])
+        assert trace["y"] == pytest.approx([math.sin(layer + place) for layer in range(32)], abs=6e-4)
     assert traces[3]["y"] == [96, 61.5, 40.1, 27.3, 23.9, 21]
     assert "1 0 to 4 understanding" in page.all("tr")
     assert "4 28 to 31 no label: no signature holds 98%" in page.all("tr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_the_snapshots_row_names_what_is_counted(tokenizer: Any, tiny_llama: Any
     assert "responses" not in dict(plan_rows(plan))
 
 
+def test_the_plan_tells_how_clusters_are_dealt(tokenizer: Any, tiny_llama: Any) -> None:
+    assert "shards" not in dict(plan_rows(planned(tiny_llama, make_probe(tokenizer))))
+    records = [Record(str(n), code, "question", "answer", f"{n % 5}") for code in ("en", "de") for n in range(9)]
+    for shards, told in ((4, ""), (8, ", not 8, of which some would be empty")):
+        rows = dict(plan_rows(planned(tiny_llama, build_probe(records, tokenizer, shards=shards))))
+        number = min(shards, 5)
+        assert rows["shards"] == f"5 clusters (named by the records): {number} shards a language{told}"
+        assert rows["snapshots"].endswith(f"{number} shards a language)")
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
@@ -98,3 +109,13 @@ def test_a_model_that_cannot_answer_is_refused_with_the_plan(tokenizer: Any, tin
     probe = make_probe(tokenizer, responses="regenerated", max_new_tokens=3000)
     with pytest.raises(InputError, match="3000 new ones for a model of 2048 positions"):
         plan_rows(planned(tiny_llama, probe))
+
+
+def test_a_selection_of_few_neurons_is_told_with_a_rate_that_selects_more(tokenizer: Any, tiny_llama: Any) -> None:
+    probe = make_probe(tokenizer)
+    sites = [dataclasses.replace(site, width=1280) for site in find_sites(tiny_llama)]
+    few = dict(plan_rows(planned(tiny_llama, probe, sites=sites, top_rate=0.01)))["warning"]
+    assert "selects 26 of 2,560 neurons" in few
+    assert few.endswith("identifier.top_rate=0.04 selects 102")
+    for top_rate in (0.04, 0.1, None):
+        assert "warning" not in dict(plan_rows(planned(tiny_llama, probe, sites=sites, top_rate=top_rate)))

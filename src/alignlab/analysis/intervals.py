@@ -30,10 +30,12 @@ class Numbers:
     rows: list[Row]
     drawn: Floats | None = None
 
-    def table(self, analysis: str, shards: int) -> list[Row]:
-        """The rows as that analysis', with intervals and verdicts where they were drawn."""
+    def table(self, analysis: str, counts: ActivationCounts) -> list[Row]:
+        """The rows as that analysis', with intervals and verdicts where they were drawn from the shards of `counts`."""
         rows = [row if row.analysis else replace(row, analysis=analysis) for row in self.rows]
-        return rows if self.drawn is None or not rows else with_verdicts(with_intervals(rows, self.drawn, shards))
+        if self.drawn is None or not rows:
+            return rows
+        return with_verdicts(with_intervals(rows, self.drawn, counts.shape[1], counts.over))
 
     def less(self, earlier: Numbers, **since: str) -> Numbers:
         """The change from the same numbers of an earlier record, drawn alike; of those that both have."""
@@ -95,7 +97,7 @@ def asked(
     for name, found in alone.items():
         for column, seen in earlier.items():
             numbers[name, column] = found.less(seen.numbers[name], **{column: seen.snapshot.label})
-    tables = {(name, column): found.table(name, view.counts.shape[1]) for (name, column), found in numbers.items()}
+    tables = {(name, column): found.table(name, view.counts) for (name, column), found in numbers.items()}
     table: list[Row] = []
     for name, analysis in analyses.items():
         for column in analysis.shows:
@@ -153,7 +155,7 @@ def _redrawn(
 
     def ask(resamples: Sequence[ClassifiedResample]) -> list[list[float]]:
         *of_earlier, of_now = resamples
-        again = replace(view, now=replace(view.now, result=of_now.result), noise=None, resampled=of_now.p)
+        again = replace(view, now=replace(view.now, result=of_now.result), noise=None, resampled=of_now.p, record=view)
         before = {
             column: replace(earlier[column].snapshot, result=one.result)
             for column, one in zip(columns, of_earlier, strict=True)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import View
 from alignlab.languages import LANGUAGES
-from alignlab.neurons.dynamics import english_uniqueness, family_overlap, overlap_ratios
+from alignlab.neurons.corrections import Correction
+from alignlab.neurons.dynamics import english_uniqueness, overlap_ratios
+from alignlab.neurons.family_overlap import family_overlap
 from alignlab.neurons.table import Row
+
+# What pairs of languages share, beside chance that keeps every neuron's degree and every language's number.
+EXPECTED, EXPECTED_COMMON = "jaccard expected from the margins", "common expected from the margins"
+EXCESS, Z = "jaccard beyond the margins", "z beyond the margins"
+PAIRS, FAMILIES = "pairs of languages", "within less between language families"
 
 
 def uniqueness(view: View) -> list[Row]:
@@ -39,33 +49,30 @@ def ratios(view: View, earlier: Snapshot) -> list[Row]:
 
 
 def language_overlap(view: View) -> list[Row]:
-    """What each pair of languages shares of its related neurons, beside chance in the pool and among all neurons."""
-    return [
-        view.row(
-            value,
-            group="pair",
-            language=a,
-            other=b,
-            convention=view.convention,
-            measure=measure,
-            unit=unit,
-            reference=reference,
-        )
-        for (a, b), shared in view.overlaps.items()
-        for measure, value, unit, reference in (
-            ("jaccard", shared.jaccard, "share", None),
-            ("chance", shared.chance, "share", None),
-            ("beyond chance", shared.jaccard - shared.chance, "share", 0.0),
-            ("z", shared.z, "z", None),
-            ("chance among all neurons", view.overlaps_among_all[a, b].chance, "share", None),
-            ("z among all neurons", view.overlaps_among_all[a, b].z, "z", None),
-            ("common", shared.common, "neurons", None),
-        )
-    ]
+    """What each pair of languages shares of its related neurons, beside chance that keeps the margins.
+
+    The margins fix the sum over all pairs: what is beyond them says which pairs share more than others.
+    """
+    found = view.overlaps
+    rows = []
+    for (a, b), shared in found.pairs.items():
+        whose = {"group": "pair", "language": a, "other": b, "convention": view.convention}
+        rows += [
+            view.row(value, **whose, measure=measure, unit=unit, reference=reference)
+            for measure, value, unit, reference in (
+                ("jaccard", shared.jaccard, "share", None),
+                (EXPECTED, shared.expected_jaccard, "share", None),
+                (EXCESS, shared.excess, "share", 0.0),
+                ("common", shared.common, "neurons", None),
+                (EXPECTED_COMMON, shared.expected, "neurons", None),
+            )
+        ]
+        rows.append(_verdict(view, shared.z, shared.p, shared.p_adjusted, PAIRS, found.correction, **whose))
+    return rows
 
 
 def families(view: View) -> list[Row]:
-    """Whether languages of one family have more in common than others: mean Jaccard, and what is beyond chance."""
+    """Whether languages of one family share more than others: mean Jaccard, and what is beyond the margins."""
     names = view.now.result.languages
     if not all(name in LANGUAGES for name in names):
         return []
@@ -73,7 +80,17 @@ def families(view: View) -> list[Row]:
     rows = [
         view.row(value, group=group, measure=measure, unit="share", denominator=mean.pairs, reference=reference)
         for group, mean in (("within", found.within), ("between", found.between))
-        for measure, value, reference in (("jaccard", mean.jaccard, None), ("beyond chance", mean.beyond_chance, 0.0))
+        for measure, value, reference in (("jaccard", mean.jaccard, None), (EXCESS, mean.excess, 0.0))
     ]
-    more = found.within.beyond_chance - found.between.beyond_chance
-    return [*rows, view.row(more, group="within less between", measure="beyond chance", unit="share", reference=0.0)]
+    group = "within less between"
+    rows.append(view.row(found.more, group=group, measure=EXCESS, unit="share", reference=0.0))
+    # One question, so nothing to correct for.
+    return [*rows, _verdict(view, found.z, found.p, found.p, FAMILIES, "holm", group=group)]
+
+
+def _verdict(
+    view: View, z: float, p: float, p_adjusted: float, family: str, correction: Correction, **whose: str
+) -> Row:
+    """z with its p, against chance that keeps the margins; without p where chance leaves no freedom."""
+    row = view.row(z, **whose, measure=Z, unit="z")
+    return row if math.isnan(p) else replace(row, p=p, p_adjusted=p_adjusted, family=family, correction=correction)

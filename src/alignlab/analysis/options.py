@@ -72,9 +72,13 @@ MEANINGS: dict[AnalysisName, Meaning] = {
     "stability": Meaning("neurons that keep their kind in 95 % of the resamples, and chance (with intervals)", ""),
     "losses": Meaning("loss of each language, mean of each group of languages, change", ""),
     "language_overlap": Meaning(
-        "what each pair of languages shares of its related neurons (or its sets, without kinds), beside chance", ""
+        "which pairs of languages share more of their related neurons (or sets, without kinds) than others: beside "
+        "chance that keeps the number of every language and the degree of every neuron",
+        "",
     ),
-    "family_overlap": Meaning("pairs within a language family against others, beyond chance", ""),
+    "family_overlap": Meaning(
+        "whether pairs within a language family share more than others, beyond the same chance", ""
+    ),
     "thresholds": Meaning("tau and whatever else neurons were classified with", ""),
 }
 # Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.

@@ -76,7 +76,8 @@ class Recount:
         first = self.models[0]
         name = next(iter(self.probes))
         sites = find_sites(self.loader.below(first.source).build_meta(), self.probes[name].site)
-        return len(self.probe(first, name).languages), self.probes[name].shards, len(sites), sites[0].width
+        probe = self.probe(first, name)
+        return len(probe.languages), probe.shards, len(sites), sites[0].width
 
     def count(self) -> None:
         """Count what is missing; every rank has to call it."""

@@ -13,7 +13,7 @@ from alignlab.analysis.noise import Noise
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.overlaps import Overlap, overlaps
+from alignlab.neurons.overlap_chance import LanguageOverlaps, language_overlaps
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.table import ANCHORED, Row
 
@@ -27,6 +27,7 @@ class View:
     neurons: (layer, neuron) pairs to look at singly.
     noise: its resamples; None where they were not asked.
     resampled: (G, L, N) probabilities of the resample that stands in for the record, if one does.
+    record: the view of that record then.
     """
 
     counts: ActivationCounts
@@ -35,6 +36,7 @@ class View:
     neurons: tuple[tuple[int, int], ...] = ()
     noise: Noise | None = None
     resampled: Floats | None = None
+    record: View | None = None
 
     def row(self, value: float, **columns: Any) -> Row:
         """A row of this record at anchored thresholds, but for what `columns` say; whose row it is the study knows."""
@@ -58,26 +60,13 @@ class View:
         related = result.kinds(self.convention) == Kind.RELATED
         return {name: above & related for name, above in result.above.items()}
 
-    @property
-    def pool(self) -> Tensor | None:
-        """From which neurons those of a language are: the selection, or those above tau where all have a kind.
+    @cached_property
+    def overlaps(self) -> LanguageOverlaps:
+        """Of each pair of languages, what they share of these; specific ones are disjoint anyway.
 
-        None, for all neurons, where there are no kinds: sets are not taken from a selection then.
+        Chance is drawn for the record alone; for a resample it follows the margins from there.
         """
-        result = self.now.result
-        if not result.has_degree:
-            return None
-        return result.degree > 0 if self.convention == "all" else result.selected
-
-    @cached_property
-    def overlaps(self) -> dict[tuple[str, str], Overlap]:
-        """Of each pair of languages, what they share of these; specific ones are disjoint anyway."""
-        return overlaps(self.shared, self.pool)
-
-    @cached_property
-    def overlaps_among_all(self) -> dict[tuple[str, str], Overlap]:
-        """The same, beside chance among all neurons."""
-        return overlaps(self.shared)
+        return language_overlaps(self.shared) if self.record is None else self.record.overlaps.at(self.shared)
 
 
 @dataclass(frozen=True)

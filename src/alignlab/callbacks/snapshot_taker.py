@@ -23,6 +23,7 @@ from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import Identifier, TernaryConfig, require_tau
+from alignlab.neurons.selection import small_selection
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, PromptProbe, build_probe
 from alignlab.recording.responses import Answers, check_can_answer
@@ -52,6 +53,7 @@ class SnapshotTaker:
         squares of its activations; their `maximum`.
     model: gives the Hugging Face model of a module that holds several; by default the one it holds.
     show: print a table at every snapshot.
+    planned: the plan of a run has been shown, with its warnings; else the tracker warns of a selection of few neurons.
     abandonable: entered around the counting; gives whether to count, and may end it by swallowing what is raised.
 
     Raises `InputError` for texts without a tokenizer, a language without a token to count, another statistic, or an
@@ -76,6 +78,7 @@ class SnapshotTaker:
         statistics: Sequence[str] = ("documents",),
         model: Callable[[Any], nn.Module] | None = None,
         show: bool = True,
+        planned: bool = False,
         abandonable: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
         self.identifier: Identifier = require_tau(identifier or TernaryConfig())
@@ -91,6 +94,7 @@ class SnapshotTaker:
         self.statistics = check_statistics(statistics)
         self.find_model: Callable[[Any], nn.Module] = model or self._find_model
         self.show = show
+        self.planned = planned
         self.abandonable = abandonable
         self.recalled = False  # whether the last snapshot is that of an earlier process
         self.first: Snapshot | None = None
@@ -116,6 +120,8 @@ class SnapshotTaker:
         second snapshot has left is replaced.
         """
         self.prepare(model)
+        if main and not self.planned:
+            self._warn()
         if step:
             self.pick_up(step, main=main)
         else:
@@ -192,6 +198,13 @@ class SnapshotTaker:
         self.last = summarise(counts, self.identifier, self.trained, self.first, reference=self.reference)
         self.first = self.first or self.last
         return self.last
+
+    def _warn(self) -> None:
+        """Say it where few neurons will be selected; identifiers need no `top_rate`."""
+        top_rate = getattr(self.identifier, "top_rate", None)
+        few = small_selection(top_rate, len(self._sites) * self._sites[0].width) if top_rate is not None else ""
+        if few:
+            console.complain(f"warning: {few}")
 
     def _find_model(self, module: nn.Module) -> nn.Module:
         return find_model(module, f"{type(self).__name__}(..., model=lambda module: {self.example})")

@@ -28,6 +28,7 @@ class Document:
     tokens: (T,) int32 token ids.
     answer: (T,) bool, the token belongs to the answer (the final EOS included).
     special: (T,) bool, the token is one of the tokenizer's special tokens.
+    cluster: that of the record; by default its id.
     """
 
     id: str
@@ -35,6 +36,11 @@ class Document:
     tokens: npt.NDArray[np.int32]
     answer: npt.NDArray[np.bool_]
     special: npt.NDArray[np.bool_]
+    cluster: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.id)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -95,7 +101,8 @@ def encode(
             tokens, answer = _with_answer(text, ids, offsets, added, tokenizer.eos_token_id if append_eos else None)
             truncated += len(tokens) > max_length
             tokens, answer = tokens[:max_length], answer[:max_length]
-            documents.append(Document(record.id, record.language, tokens, answer, np.isin(tokens, special_ids)))
+            special = np.isin(tokens, special_ids)
+            documents.append(Document(record.id, record.language, tokens, answer, special, record.cluster))
     kept = [document for document in documents if document.answer.any() or not needs_answer]
     return Encoded(kept, truncated, dropped=len(documents) - len(kept))
 

@@ -13,9 +13,16 @@ class Record:
     language: ISO 639 code of the prompt.
     prompt: the text that is given, e.g. a question.
     answer: the text that is to follow it; empty where there is only a text.
+    cluster: what it shares with documents that are not independent of it, such as the template or the article that they
+        come from; by default its id, so that it is on its own. Parallel documents are in the same cluster.
     """
 
     id: str
     language: str
     prompt: str
     answer: str = ""
+    cluster: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.id)

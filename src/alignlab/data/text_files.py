@@ -42,6 +42,12 @@ class TextRow:
         return text
 
 
+def line_block(line: int, lines: int) -> str:
+    """The name of the block of so many `lines` that a line, numbered from 1, is in."""
+    first = line - (line - 1) % lines
+    return f"lines {first}-{first + lines - 1}"
+
+
 def no_column(where: str, column: Column, columns: Iterable[Column]) -> Problem:
     """The problem that there is no such column."""
     names = [str(name) for name in columns]

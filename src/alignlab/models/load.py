@@ -17,6 +17,7 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any, some_of
+from alignlab.hub import hub_answers
 from alignlab.models.options import DEMO, ModelOptions
 
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo_model"
@@ -71,7 +72,9 @@ class ModelConfig(ModelOptions):
     def commit(self) -> str:
         """The commit of a Hub id."""
         with _refusing(self.source):
-            file = cached_file(self.source, "config.json", revision=self._from["revision"])
+            read = self._from
+            only = read["local_files_only"]
+            file = cached_file(self.source, "config.json", revision=read["revision"], local_files_only=only)
             return str(extract_commit_hash(file, None))
 
     def fingerprint(self) -> str:
@@ -100,8 +103,9 @@ class ModelConfig(ModelOptions):
 
     @property
     def _from(self) -> dict[str, Any]:
-        """How transformers is to read whatever it reads."""
-        return {"revision": self.revision or "main", "trust_remote_code": False}
+        """How transformers is to read whatever it reads: from its cache alone where the Hub does not answer."""
+        cached_only = self.folder is None and not hub_answers()
+        return {"revision": self.revision or "main", "trust_remote_code": False, "local_files_only": cached_only}
 
     def _check_folder(self) -> None:
         """Say in our words what is missing, before transformers does in many."""

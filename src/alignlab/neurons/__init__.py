@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alignlab.neurons.kinds import Kind
     from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.options import Convention
+    from alignlab.neurons.overlap_chance import LanguageOverlaps, language_overlaps
     from alignlab.neurons.overlaps import Overlap, overlap
     from alignlab.neurons.sets import NeuronSets
     from alignlab.neurons.summary import kind_counts
@@ -35,6 +36,7 @@ _PLACES = {
     "kinds": "Kind",
     "lape_identifier": "lape",
     "options": "Convention",
+    "overlap_chance": "LanguageOverlaps language_overlaps",
     "overlaps": "Overlap overlap",
     "sets": "NeuronSets",
     "summary": "kind_counts",
@@ -60,6 +62,7 @@ __all__ = [
     "Difference",
     "Identifier",
     "Kind",
+    "LanguageOverlaps",
     "NeuronSets",
     "Overlap",
     "Row",
@@ -67,6 +70,7 @@ __all__ = [
     "bootstrap_difference",
     "chance_level",
     "kind_counts",
+    "language_overlaps",
     "lape",
     "merge",
     "overlap",

@@ -38,6 +38,8 @@ class ActivationCounts:
     trained_languages: those that the run trains on; they need not be among `languages`.
     reference: the language that they are aligned to; it need not be among `languages` either. Empty for none.
     data_fingerprint: of the texts counted.
+    clusters: what is dealt to shards whole, such as `templates`; empty where each document is dealt on its own, as in
+        older records.
     subtracted: the counts are the difference of two passes, as published ones can be. The passes round differently, so
         firings may exceed tokens by some, and probabilities 1; these are kept, as the published results come from them.
 
@@ -79,6 +81,7 @@ class ActivationCounts:
     activation_squares: Tensor | None = None
     maximum: Tensor | None = None
     subtracted: bool = False
+    clusters: str = ""
 
     def __post_init__(self) -> None:
         refuse_any(problems_of(self))
@@ -87,6 +90,7 @@ class ActivationCounts:
         _, shards, layers, neurons = self.shape
         names = {"step": self.step, "model": hide(self.model), "trained": in_words(self.trained_languages)}
         facts = [f"{layers} x {neurons} neurons at {self.site}", f"{shards} shards"]
+        facts += [f"clusters: {hide(self.clusters)}"] if self.clusters else []
         facts += [f"{name} {value}" for name, value in names.items() if value not in ("", None)]
         pairs = zip(self.languages, self.language_tokens().tolist(), strict=True)
         tokens = in_words([f"{language} {number}" for language, number in pairs])
@@ -98,6 +102,11 @@ class ActivationCounts:
         """G, S, L, N."""
         g, s, layers, neurons = self.firings.shape
         return g, s, layers, neurons
+
+    @property
+    def over(self) -> str:
+        """What intervals made of these shards are over, as `Row.over` says it."""
+        return "clusters" if self.clusters else "shards"
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of `neurons.fields` that were counted, by name."""

@@ -23,7 +23,7 @@ MOST = 1 << 53
 # What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
 ROUNDING = 1e-3
 # What records that are merged have in common, beside languages and sizes.
-SOURCE = ("site", "scope", "model", "revision", "step", "trained_languages", "reference")
+SOURCE = ("site", "scope", "model", "revision", "step", "trained_languages", "reference", "clusters")
 
 
 def as_array(tensor: Tensor) -> NDArray[np.generic]:

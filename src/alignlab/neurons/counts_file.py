@@ -17,7 +17,7 @@ COUNTS = HeadedFormat(
     name="alignlab-counts",
     what="activation counts",
     writer="ActivationCounts.save",
-    texts=("site", "scope", "model", "revision", "data_fingerprint", "reference"),
+    texts=("site", "scope", "model", "revision", "data_fingerprint", "reference", "clusters"),
     values={
         "languages": _NAMES,
         "trained_languages": _NAMES,
@@ -25,7 +25,7 @@ COUNTS = HeadedFormat(
         "subtracted": (bool, "true or false"),
     },
     tensors=tuple(name for name, field in FIELDS.items() if field.required),
-    defaults={"subtracted": False, "reference": REFERENCE},  # older files lack them
+    defaults={"subtracted": False, "reference": REFERENCE, "clusters": ""},  # older files lack them
 )
 
 
@@ -47,6 +47,7 @@ class CountsHeader:
     reference: str
     data_fingerprint: str
     subtracted: bool
+    clusters: str
 
 
 def read_header(path: Path | str) -> CountsHeader:

@@ -1,4 +1,4 @@
-"""How neurons move between two classifications of one model's neurons, and how languages stand to each other in one.
+"""How neurons move between two classifications of one model's neurons, and how English stands to others in one.
 
 Two snapshots of a model in training are compared neuron by neuron (Zhang et al. 2025). The second should be classified
 at the tau and lambda of the first (`anchor` of `alignlab.neurons.identifiers`): where tau is taken anew, more general
@@ -7,8 +7,7 @@ neurons force fewer others, and moves are compositional.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -21,7 +20,7 @@ from alignlab.neurons.checks import grid_problems, require_alike
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.groups import REFERENCE, Group, group_languages
 from alignlab.neurons.kinds import Convention, Kind
-from alignlab.neurons.overlaps import Overlap, overlap, share
+from alignlab.neurons.overlaps import overlap, share
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.summary import KINDS_OF_A_LANGUAGE
 
@@ -128,50 +127,6 @@ def english_uniqueness(
     return EnglishUniqueness(convention, english, counts, ratios, means)
 
 
-@dataclass(frozen=True)
-class PairMean:
-    """Means over pairs of languages; NaN without pairs.
-
-    pairs: how many. Pairs of two empty sets share nothing and lack nothing: they are left out.
-    jaccard: mean of `Overlap.jaccard`.
-    beyond_chance: mean of `Overlap.jaccard` less `Overlap.chance`, so 0 for sets drawn at random.
-    """
-
-    pairs: int
-    jaccard: float
-    beyond_chance: float
-
-
-@dataclass(frozen=True)
-class FamilyOverlap:
-    """Pairs `within` a family of languages, and pairs `between` two."""
-
-    within: PairMean
-    between: PairMean
-
-
-def family_overlap(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> FamilyOverlap:
-    """Whether kindred languages share more neurons than others.
-
-    overlaps: by pair of languages, each pair once in either order, what `alignlab.neurons.overlap` says of their sets.
-        Not of kind specific: those are disjoint by definition.
-    family_of: the family of each language.
-
-    Raises InputError for a language without a family, of itself paired with itself, and for a pair that is there twice.
-    """
-    _check_families(overlaps, family_of)
-    groups: dict[bool, list[Overlap]] = {True: [], False: []}
-    for (a, b), shared in overlaps.items():
-        if not math.isnan(shared.jaccard):
-            groups[family_of[a] == family_of[b]].append(shared)
-    return FamilyOverlap(*(_pair_mean(groups[within]) for within in (True, False)))
-
-
-def _pair_mean(shared: list[Overlap]) -> PairMean:
-    jaccards, differences = [one.jaccard for one in shared], [one.jaccard - one.chance for one in shared]
-    return PairMean(len(shared), *(fmean(values) if values else math.nan for values in (jaccards, differences)))
-
-
 def _owned(result: Classification, names: Collection[str], convention: Convention) -> dict[Kind, Bools]:
     """By kind that languages own, the neurons that each owns, (G, L, N) in the order of `names`."""
     codes = result.kinds(convention).numpy()
@@ -195,15 +150,3 @@ def _check_kinds(before: Tensor, after: Tensor) -> None:
 
 def _check_pair(before: Classification, after: Classification) -> None:
     require_alike("classification", (before.languages, after.languages), (before.shape, after.shape))
-
-
-def _check_families(overlaps: Mapping[tuple[str, str], Overlap], family_of: Mapping[str, str]) -> None:
-    names = dict.fromkeys(name for pair in overlaps for name in pair)
-    problems = [Problem(f"family of {name!r}", "none", "one") for name in names if name not in family_of]
-    problems += [
-        Problem(f"pair {b!r}, {a!r}", "there twice, in both orders", "each pair once")
-        for a, b in overlaps
-        if a > b and (b, a) in overlaps
-    ]
-    problems += [Problem(f"pair {a!r}, {b!r}", "a language and itself", "two languages") for a, b in overlaps if a == b]
-    refuse_any(problems)

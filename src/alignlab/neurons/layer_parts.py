@@ -1,7 +1,8 @@
 """The four parts of a model's layers that Zhang et al. 2025 see in the counts of neurons by layer, by a fixed rule.
 
-They divide the layers by eye. Here the layers are cut where the z-scored curves of the specific, related and general
-neurons are best told by one mean a segment, by least squares; a part has a name only where its signature is there.
+They divide the layers by eye. Here the layers are cut where the curves of the specific, related and general neurons,
+log(1 + count) z-scored over the layers, are best told by one mean a segment, by least squares; without the logarithm
+the few layers with most neurons would decide. A part has a name only where its signature is there.
 Sums of floats are off by far less than `EQUAL`: what differs by less counts as equal, so that ties are ties however
 they were rounded.
 """
@@ -52,11 +53,11 @@ class LayerParts:
 def layer_parts(curves: Floats | Integers | Tensor, segments: int = SEGMENTS) -> LayerParts:
     """Cut the layers into `segments` of one layer or more.
 
-    curves: (3, L), numbers of specific, related and general neurons by layer.
+    curves: (3, L), numbers of specific, related and general neurons by layer, 0 or more.
     segments: 1 to 6.
 
-    Each curve is z-scored over the layers (mean 0, population variance 1; a constant one becomes zeros), and the cuts
-    have the least squared error around the segments' means. Of equally good ones, to 1e-9, the earliest cuts are taken.
+    The curves are cut as `scaled` gives them; the cuts have the least squared error around the segments' means. Of
+    equally good ones, to 1e-9, the earliest cuts are taken.
 
     The labels, with S, R, G the mean z-score of each curve in a segment, all strict (by more than 1e-9):
 
@@ -68,7 +69,8 @@ def layer_parts(curves: Floats | Integers | Tensor, segments: int = SEGMENTS) ->
 
     These are the signatures of four parts: with another number of segments all labels are None.
 
-    Raises InputError for fewer than 12 layers, other shapes, values that are not finite, and other numbers of segments.
+    Raises InputError for fewer than 12 layers, other shapes, values that are negative or not finite, and other numbers
+    of segments.
     """
     values = np.asarray(curves, dtype=np.float64)
     _check(values, 2, segments)
@@ -77,6 +79,16 @@ def layer_parts(curves: Floats | Integers | Tensor, segments: int = SEGMENTS) ->
     layers = values.shape[1]
     labels = _labels(z, _ranges(cuts, layers)) if segments == len(PARTS) else (None,) * segments
     return LayerParts(layers, cuts, labels, costs)
+
+
+def scaled(curves: Floats | Integers | Tensor) -> Floats:
+    """The (3, L) float64 values that are cut: log(1 + count), each curve z-scored over the layers.
+
+    Mean 0, population variance 1; a constant curve becomes zeros. Raises InputError as `layer_parts` does.
+    """
+    values = np.asarray(curves, dtype=np.float64)
+    _check(values, 2, SEGMENTS)
+    return _z_scores(values).astype(np.float64)
 
 
 def stability(curves_of_resamples: Floats | Integers | Tensor, parts: LayerParts) -> tuple[float, ...]:
@@ -107,11 +119,11 @@ def _ranges(cuts: tuple[int, ...], layers: int) -> tuple[range, ...]:
 
 
 def _z_scores(curves: Floats) -> Floats:
-    """Each of (3, L) curves with mean 0 and population variance 1; a constant one becomes zeros.
+    """log(1 + count) of each of (3, L) curves with mean 0 and population variance 1; a constant one becomes zeros.
 
     In long double, with which sums come out right to the last digit of float64 (where the machine has a longer one).
     """
-    z: Floats = curves.astype(np.longdouble)
+    z: Floats = np.log1p(curves.astype(np.longdouble))
     z -= z.mean(axis=1, keepdims=True)
     varies = np.ptp(curves, axis=1) > 0
     z[varies] /= z[varies].std(axis=1, keepdims=True)
@@ -167,8 +179,9 @@ def _check(values: Floats, axes: int, segments: int, layers: int | None = None) 
     if len(shape) != axes or shape[-2] != 3 or shape[0] == 0 or layers not in (None, shape[-1]):
         problems.append(Problem("curves", f"shape {shape}", f"{form}: specific, related, general"))
     else:
-        if not np.isfinite(values).all():
-            problems.append(Problem("curves", "values that are not finite", "numbers of neurons"))
+        if not (np.isfinite(values) & (values >= 0)).all():
+            found = "values that are negative or not finite"
+            problems.append(Problem("curves", found, "numbers of neurons, 0 or more"))
         problems += too_few(shape[-1])
     if not 1 <= segments <= MOST_SEGMENTS:
         problems.append(Problem("segments", f"{segments}", f"1 to {MOST_SEGMENTS}"))

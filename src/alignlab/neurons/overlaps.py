@@ -1,11 +1,10 @@
-"""How much two sets of neurons have in common, beside what chance would give them."""
+"""How much two sets of neurons that were made independently have in common, beside what chance would give them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.checks import grid_problems
-from alignlab.neurons.probabilities import Integers
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,17 @@ def overlap(a: Tensor, b: Tensor, pool: Tensor | None = None) -> Overlap:
 
     pool: (L, N) bool, the neurons from which both sets were taken, such as those selected; None for all.
 
-    For sets of the kind specific it says nothing: they are disjoint by definition. Raises InputError for other shapes
-    and types, and for neurons outside the pool.
+    For two sets that were made independently of each other, such as by two methods or in two models. The sets of the
+    languages of one classification are not: a related neuron is in two of them by definition, so that nearly all pairs
+    would seem to share more than chance; `alignlab.neurons.language_overlaps` is for these.
+
+    Raises InputError for other shapes and types, and for neurons outside the pool.
     """
-    return overlaps({"a": a, "b": b}, pool)["a", "b"]
-
-
-def overlaps(sets: Mapping[str, Tensor], pool: Tensor | None = None) -> dict[tuple[str, str], Overlap]:
-    """Compare every pair of some sets, each pair once in the order of the sets; see `overlap`."""
-    _check(sets, pool)
-    names = list(sets)
-    masks = np.stack([mask.numpy() for mask in sets.values()])
-    of = masks.sum(axis=2)
-    n = np.full(masks.shape[1], masks.shape[2]) if pool is None else pool.numpy().sum(axis=1)
-    # Neurons in no set have nothing in common: a product of matrices over the others counts all pairs, exactly.
-    members = masks[:, masks.any(axis=0)].astype(np.float64)
-    common = (members @ members.T).astype(np.int64).tolist()
-    sizes = of.sum(axis=1).tolist()
-    pairs = combinations(range(len(names)), 2)
-    return {(names[a], names[b]): _overlap(of[a], of[b], n, sizes[a], sizes[b], common[a][b]) for a, b in pairs}
-
-
-def _overlap(of_a: Integers, of_b: Integers, n: Integers, size_a: int, size_b: int, common: int) -> Overlap:
-    """From the numbers in every layer, (L,), and over all layers."""
+    _check({"a": a, "b": b}, pool)
+    first, second = a.numpy(), b.numpy()
+    of_a, of_b = first.sum(axis=1), second.sum(axis=1)
+    n = np.full(len(first), first.shape[1]) if pool is None else pool.numpy().sum(axis=1)
+    size_a, size_b, common = int(of_a.sum()), int(of_b.sum()), int(np.count_nonzero(first & second))
     # An empty layer has nothing in common; a layer of one neuron leaves no freedom.
     n, several = np.maximum(n, 1), np.maximum(n - 1, 1)
     expected = float((of_a * of_b / n).sum())

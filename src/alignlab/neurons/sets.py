@@ -181,7 +181,11 @@ class NeuronSets(Mapping[str, Tensor]):
         return {name: mask.sum(dim=1) for name, mask in self.sets.items()}
 
     def overlap(self, a: str, b: str, pool: Tensor | None = None) -> Overlap:
-        """How much two sets have in common, beside chance; see `alignlab.neurons.overlaps.overlap`."""
+        """How much two sets have in common, beside chance; see `alignlab.neurons.overlap`.
+
+        That is chance for sets made independently. For the languages of one classification, all pairs together are
+        compared by `alignlab.neurons.language_overlaps`.
+        """
         return overlap(self._known(a), self._known(b), pool)
 
     def random(self, seed: int = 0, outside: Tensor | None = None) -> NeuronSets:

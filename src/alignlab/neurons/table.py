@@ -55,12 +55,14 @@ class Row:
     value, unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
     denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; the pairs
         of a mean. None for what is no count.
-    status: `ok`; `too few` to tell; `diverged`, where the model's numbers were no longer finite.
+    status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers
+        were no longer finite.
 
     How sure it is:
 
-    low, high: its 95 % interval; None where none was computed, or where some resample has no such number.
-    over: what the interval is over: `shards` of documents, `clusters`, `seeds`.
+    low, high: its 95 % interval; None where none was computed, and of `too few`.
+    over: what the interval is over: `shards` of documents, or of whole `clusters` of documents that are not
+        independent, such as those of a template; `seeds`.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where
@@ -123,12 +125,15 @@ class Row:
         """Whether it is a change from another record."""
         return bool(self.since or self.since_before)
 
-    def within(self, low: float, high: float, sd: float, noise_bias: float, over: str = "shards") -> Row:
-        """The row with its interval; with none where an end is not a number."""
+    def within(
+        self, low: float, high: float, sd: float, noise_bias: float, p: float | None = None, over: str = "shards"
+    ) -> Row:
+        """The row with its interval and the p of its reference; `too few` to tell where an end is not a number."""
         if low != low or high != high:
-            return self
+            return replace(self, status="too few") if self.status == "ok" else self
         beyond = None if self.reference is None else not low <= self.reference <= high
-        return replace(self, low=low, high=high, over=over, sd=sd, noise_bias=noise_bias, beyond_noise=beyond)
+        known = None if p is None or p != p else p
+        return replace(self, low=low, high=high, over=over, sd=sd, noise_bias=noise_bias, p=known, beyond_noise=beyond)
 
     def less(self, earlier: Row, **since: str) -> Row:
         """The change from the same number of an earlier record, without an interval; `since` names that record."""

@@ -1,9 +1,9 @@
 """How certain counts of neurons are, given the documents that were counted; and what chance alone would count.
 
-The shards of documents are resampled with replacement and classified again. An interval is the estimate with
-t(S - 1, .975) * sqrt(S / (S - 1)) standard deviations of the resampled counts on either side. It covers the count that
-is expected at *this amount of text*: with more text neurons are counted with less noise, and counts change. How far
-noise moves them shows in `Row.noise_bias`. So counts are compared at equal numbers of documents only.
+The shards of documents are resampled with replacement and classified again; `alignlab.neurons.interval_methods` makes
+intervals of what the resamples give. An interval covers the count that is expected at *this amount of text*: with more
+text neurons are counted with less noise, and counts change. How far noise moves them shows in `Row.noise_bias`. So
+counts are compared at equal numbers of documents only.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.fields import FIELDS
 from alignlab.neurons.groups import REFERENCE, group_languages
 from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
+from alignlab.neurons.interval_methods import FEW, intervals
 from alignlab.neurons.kinds import Convention, Kind
 from alignlab.neurons.probabilities import Bools, Floats, degree_of, threshold_near
 from alignlab.neurons.resampling import Weights, check_shards, draw_weights, over_resamples, resampled
-from alignlab.neurons.student_t import t_quantile
 from alignlab.neurons.summary import COUNTED_KINDS, count_values, kind_counts, members_of
 from alignlab.neurons.table import Row
 
@@ -50,6 +50,7 @@ class Bootstrap:
     values: (R, rows) float64, the same counts in each resample.
     kept: (L, N) float64, share of the resamples in which a neuron is of the same kind.
     shards: S.
+    over: what intervals are over, as `Row.over` says it.
     """
 
     result: Classification
@@ -57,6 +58,7 @@ class Bootstrap:
     values: Floats
     kept: Tensor
     shards: int
+    over: str = "shards"
 
     @property
     def resamples(self) -> int:
@@ -66,7 +68,7 @@ class Bootstrap:
     @property
     def intervals(self) -> list[Row]:
         """The rows with their intervals."""
-        return with_intervals(self.rows, self.values, self.shards)
+        return with_intervals(self.rows, self.values, self.shards, self.over)
 
     @property
     def stable(self) -> Tensor:
@@ -76,7 +78,7 @@ class Bootstrap:
     def since(self, first: Bootstrap) -> list[Row]:
         """The change of each row from `first`, whose resamples are of the same draws, with its interval."""
         rows = [row.less(old, since=old.record or "the first") for row, old in zip(self.rows, first.rows, strict=True)]
-        return with_intervals(rows, self.values - first.values, self.shards)
+        return with_intervals(rows, self.values - first.values, self.shards, self.over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def bootstrap(
         values.append(counted)
         kept += codes == observed
     rows = kind_counts(held, trained, kinds, reference=reference, step=counts.step)
-    return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1])
+    return Bootstrap(held, rows, np.stack(values), torch.from_numpy(kept / resamples), counts.shape[1], counts.over)
 
 
 def bootstrap_difference(
@@ -215,21 +217,60 @@ def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int =
     return np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
 
 
-def interval_of(values: Floats, estimates: Floats, shards: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Low and high end, standard deviation and noise bias, each (n,), from the (R, n) values of the resamples.
+def with_intervals(rows: Sequence[Row], drawn: Floats, shards: int, over: str = "shards") -> list[Row]:
+    """The rows with their intervals, from the (R, rows) values of the resamples of S shards, NaN where one has none.
 
-    Not a number where the estimate or the value of any resample is none.
+    over: what the shards are of, as `Row.over` says it.
+
+    How they are made: `alignlab.neurons.interval_methods`. Where resampling cannot tell, the row's status is `too few`.
+    A number that was not resampled, such as a threshold, is as it was: all its values are NaN.
     """
-    sd = values.std(axis=0, ddof=1)
-    # A resample of S shards varies by (S - 1) / S of what S new shards would; t, as S shards are few.
-    half = t_quantile(0.975, shards - 1) * math.sqrt(shards / (shards - 1)) * sd
-    return estimates - half, estimates + half, sd, values.mean(axis=0) - estimates
+    whole = np.all(drawn == np.rint(drawn), axis=0)
+    scales = np.array([_scale(*each) for each in zip(rows, whole.tolist(), strict=True)], dtype=np.float64)
+    step, least, most, small = scales.reshape(-1, 4).T
+    found = intervals(
+        np.array([row.value for row in rows], dtype=np.float64),
+        drawn,
+        shards,
+        references=np.array([math.nan if row.reference is None else row.reference for row in rows], dtype=np.float64),
+        steps=step,
+        least=least,
+        most=most,
+        small=small > 0,
+    )
+    columns = (found.low, found.high, found.sd, found.noise_bias, found.p)
+    asked = np.any(~np.isnan(drawn), axis=0)
+    return [
+        row.within(*each, over=over) if there or math.isnan(row.value) else row
+        for row, there, *each in zip(rows, asked.tolist(), *(column.tolist() for column in columns), strict=True)
+    ]
 
 
-def with_intervals(rows: Sequence[Row], values: Floats, shards: int) -> list[Row]:
-    """The rows with their intervals, from the (R, rows) values of the resamples of S shards."""
-    ends = interval_of(values, np.array([row.value for row in rows], dtype=np.float64), shards)
-    return [row.within(*each) for row, *each in zip(rows, *(column.tolist() for column in ends), strict=True)]
+def _scale(row: Row, whole: bool) -> tuple[float, float, float, bool]:
+    """The step in which a number comes, the ends of its range, and whether it is of few neurons, or unknown how many.
+
+    whole: all its values in resamples are whole numbers, as those of counts are, and those of means of counts are not.
+    """
+    of = row.denominator
+    if row.unit == "neurons":
+        # Of a transition the denominator, how many were of that kind before, is as uncertain as the number itself.
+        most = float(of) if of and not row.to_kind else math.inf
+        step, least, small = float(whole), 0.0, abs(row.value) < FEW
+    elif row.unit == "share":
+        step, least, most, small = _step_of_share(row.value, of), 0.0, 1.0, of is None or of < FEW
+    else:
+        step, small = 0.0, True
+        least, most = _RANGES.get(row.unit, (-math.inf, math.inf))
+    # A change, or a number that is set against 0, may be negative.
+    return step, -most if row.is_change or row.reference == 0 else least, most, small
+
+
+_RANGES = {"probability": (0.0, 1.0), "ratio": (0.0, math.inf), "nats a token": (0.0, math.inf)}
+
+
+def _step_of_share(value: float, of: int | None) -> float:
+    """1 / d of a share of d neurons; 0 of others, such as means over d pairs."""
+    return 1 / of if of and abs(value * of - round(value * of, 0)) < 1e-9 else 0.0
 
 
 def chance_level(

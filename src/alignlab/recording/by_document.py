@@ -49,12 +49,18 @@ class DocumentLosses(Observer):
 
     def by_shard(self) -> tuple[Tensor, Tensor]:
         """Nats and tokens of each language's shards: (G, S) float64 and (G, S) int64."""
-        shards = self.probe.shards
 
-        def added(documents: Tensor) -> Tensor:
-            return documents.new_zeros(shards).index_add_(0, torch.arange(len(documents)) % shards, documents)
+        def added(documents: Mapping[str, Tensor]) -> Tensor:
+            return torch.stack(
+                [
+                    values.new_zeros(self.probe.shards).index_add_(
+                        0, torch.from_numpy(self.probe.shards_of(language)), values
+                    )
+                    for language, values in documents.items()
+                ]
+            )
 
-        return torch.stack([*map(added, self.nats.values())]), torch.stack([*map(added, self.tokens.values())])
+        return added(self.nats), added(self.tokens)
 
 
 class DocumentMeans(Observer):

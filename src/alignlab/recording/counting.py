@@ -81,6 +81,7 @@ def count_firings(
         trained_languages=origin.trained_languages,
         reference=origin.reference,
         data_fingerprint=read.fingerprint,
+        clusters=read.clusters,
         loss_sum=nats,
         loss_tokens=predicted,
         **fields,

@@ -35,7 +35,11 @@ class ProbeOptions(Options):
     max_length: int = option(1024, "tokens at which a document is cut", unit="tokens", ge=2)
     max_tokens_per_batch: int = option(2048, "size of a batch, padding included", unit="tokens", ge=1)
     shards: int = option(
-        20, "groups of documents whose counts are kept apart, for intervals; 1 saves space", ge=1, le=1000
+        20,
+        "groups of documents whose counts are kept apart, for intervals; 1 saves space; at most as many as there are "
+        "clusters of documents (templates, articles; else documents), which are never divided",
+        ge=1,
+        le=1000,
     )
     seed: int = option(0, "which documents are taken and how they are dealt to shards", ge=0)
     count_special_tokens: bool = option(False, "count BOS, EOS and template tokens too, as published systems do")

@@ -47,11 +47,11 @@ def make_batch(probe: Probe, language: str, numbers: Sequence[int], device: torc
     """The documents of these numbers; with none, one token that is not counted, for a forward all the same."""
     documents = [probe.documents[language][number] for number in numbers]
     padded = pad(documents or [_NOBODY], pad_id=0)
-    of = torch.tensor(numbers, dtype=torch.int64, device=device)
+    of = torch.tensor(numbers, dtype=torch.int64)
     return ProbeBatch(
         language,
-        of,
-        of % probe.shards,
+        of.to(device),
+        torch.from_numpy(probe.shards_of(language))[of].to(device),
         padded.input_ids.to(device),
         padded.attention_mask.to(device),
         side_by_side([probe.counted(document) for document in documents] or [_NOBODY.answer]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from alignlab.data.encoding import Document, encode, fingerprint
 from alignlab.data.records import Record
 from alignlab.errors import Problem, refuse_any
 from alignlab.models.options import SiteName
+from alignlab.recording.dealing import cluster_count, cluster_problems, deal, dealing_text, in_order
 from alignlab.recording.options import ProbeOptions, Scope
 
 OwnResponses = Literal["generated_once", "regenerated"]
@@ -25,10 +27,12 @@ class ProbeTexts:
     """Documents by language, in the seeded order by which they are dealt to shards: what probes of both kinds share.
 
     scope: which tokens are counted; `response`: those of the answer, `all`: every one.
-    shards: S; document i of a language is in shard i mod S.
+    shards: S; the i-th cluster of a language, in the order of its documents, is in shard i mod S.
     count_special_tokens: count BOS, EOS and the special tokens of templates too.
     truncated: documents that lost tokens at the end.
     site: where the neurons are read, of `models.sites.SiteName`.
+    clusters: what the clusters of documents are, such as `templates`; empty where each document is one.
+    shards_asked: shards asked for, where some language has fewer clusters; else None.
     """
 
     documents: Mapping[str, Sequence[Document]]
@@ -38,6 +42,8 @@ class ProbeTexts:
     count_special_tokens: bool = False
     truncated: int = 0
     site: SiteName = "mlp.act"
+    clusters: str = ""
+    shards_asked: int | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -45,7 +51,7 @@ class ProbeTexts:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any token, mask, scope or language."""
+        """Changes with any token, mask, scope or language, and with what is in which shard."""
         texts = "".join(fingerprint(documents) for documents in self.documents.values())
         return hashlib.sha256(f"{self._settings()} {texts}".encode()).hexdigest()[:16]
 
@@ -56,7 +62,7 @@ class ProbeTexts:
 
     def tokens(self, language: str) -> npt.NDArray[np.int64]:
         """Counted tokens by shard: (S,) int64."""
-        return self._by_shard([self.counted(document).sum() for document in self.documents[language]])
+        return self._by_shard(language, [self.counted(document).sum() for document in self.documents[language]])
 
     def most_tokens(self, language: str) -> npt.NDArray[np.int64]:
         """The counted tokens by shard if all responses that are still to come were as long as they may: (S,) int64."""
@@ -64,18 +70,36 @@ class ProbeTexts:
 
     def shard_documents(self, language: str) -> npt.NDArray[np.int64]:
         """Documents by shard: (S,) int64."""
-        return self._by_shard([1] * len(self.documents[language]))
+        return self._by_shard(language, [1] * len(self.documents[language]))
+
+    def shards_of(self, language: str) -> npt.NDArray[np.int64]:
+        """The shard of each document: (D,) int64."""
+        return self._dealt[language]
+
+    @property
+    def dealing(self) -> str:
+        """How the documents were dealt, in words; empty where each is its own cluster and no shard was saved."""
+        return dealing_text(self.documents, self.shards, self.clusters, self.shards_asked)
 
     def check(self) -> None:
         """Refuse a probe in which a language has nothing to count, or an empty prompt that a model is to answer."""
         refuse_any(self._problems())
 
-    def _by_shard(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
+    @cached_property
+    def _dealt(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {language: deal(documents, self.shards) for language, documents in self.documents.items()}
+
+    def _by_shard(self, language: str, values: Sequence[int]) -> npt.NDArray[np.int64]:
         """Values of a language's documents, added up: (S,) int64."""
-        return np.bincount(np.arange(len(values)) % self.shards, values, self.shards).astype(np.int64)
+        return np.bincount(self.shards_of(language), values, self.shards).astype(np.int64)
 
     def _settings(self) -> str:
-        return f"{self.scope} {self.shards} {self.count_special_tokens}"
+        settings = f"{self.scope} {self.shards} {self.count_special_tokens}"
+        # Without clusters the order of the documents tells all.
+        if any(cluster_count(documents) < len(documents) for documents in self.documents.values()):
+            dealt = b"".join(shards.tobytes() for shards in self._dealt.values())
+            settings += f" clusters {hashlib.sha256(dealt).hexdigest()}"
+        return settings
 
     def _problems(self) -> list[Problem]:
         named = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
@@ -138,10 +162,13 @@ class ProbeConfig(ProbeOptions):
 
     def build(self, tokenizer: Any) -> Probe | PromptProbe:
         """Load, choose and tokenise the documents."""
-        return self.build_from(self.source.load(), tokenizer)
+        return self.build_from(self.source.load(), tokenizer, self.source.clusters or "documents of one id")
 
-    def build_from(self, records: Sequence[Record], tokenizer: Any) -> Probe | PromptProbe:
-        """The probe of these records: see `build_probe`."""
+    def build_from(
+        self, records: Sequence[Record], tokenizer: Any, clusters: str = "named by the records"
+    ) -> Probe | PromptProbe:
+        """The probe of these records: see `build_probe`. clusters: what their clusters are."""
+        refuse_any(cluster_problems(records))
         asked = self.responses != "reference"
         closing = tokenizer.eos_token_id if asked else None
         by_language: dict[str, list[Record]] = {}
@@ -150,13 +177,18 @@ class ProbeConfig(ProbeOptions):
         documents: dict[str, list[Document]] = {}
         truncated = 0
         for language, all_records in by_language.items():
-            chosen = sorted(all_records, key=lambda record: _order(self.seed, record.id))[: self.max_texts]
+            chosen = in_order(self.seed, all_records, self.max_texts)
             encoded = encode(
                 chosen, tokenizer, self.prompts, max_length=self.max_length, append_eos=False, needs_answer=False
             )
             documents[language] = [_without_last(document, closing) for document in encoded.documents]
             truncated += encoded.truncated
         settings = self.model_dump(include={one.name for one in fields(ProbeTexts)})
+        numbers = {language: cluster_count(texts) for language, texts in documents.items()}
+        if any(numbers[language] < len(texts) for language, texts in documents.items()):
+            settings["clusters"] = clusters
+        if (fewest := min(numbers.values(), default=self.shards)) < self.shards:
+            settings |= {"shards": fewest, "shards_asked": self.shards}
         probe: Probe | PromptProbe = Probe(documents, truncated=truncated, **settings)
         if asked:
             own: Any = {"responses": self.responses, "max_new_tokens": self.max_new_tokens, "tokenizer": tokenizer}
@@ -168,11 +200,13 @@ class ProbeConfig(ProbeOptions):
 def build_probe(records: Sequence[Record], tokenizer: Any, **options: Any) -> Probe | PromptProbe:
     """The probe of the records' languages, in the order in which the records first name them.
 
-    Documents are taken, and dealt to shards, in the order of a seeded hash of their id: parallel documents, which share
-    an id, are taken or left together and are in the same shard in every language.
+    Documents are taken in the order of a seeded hash of their id, and dealt to shards by their cluster, in the order of
+    a seeded hash of its name: parallel documents, which share id and cluster, are taken or left together and, where
+    every language has them all, are in the same shard in every language. There are no more shards than the language
+    with the fewest clusters has clusters.
     options: those of `recording.options.ProbeOptions`. With other than `reference` responses the answers of the records
         are left out, for the model to give its own, and the probe is one of prompts.
-    Raises `InputError` where a language has no token to count.
+    Raises `InputError` where a language has no token to count, or parallel documents are in different clusters.
     """
     return ProbeConfig(**options).build_from(records, tokenizer)
 
@@ -183,7 +217,3 @@ def _without_last(document: Document, token: int | None) -> Document:
         return document
     tokens, answer, special = document.tokens[:-1], document.answer[:-1], document.special[:-1]
     return replace(document, tokens=tokens, answer=answer, special=special)
-
-
-def _order(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from alignlab.analysis.snapshots import LOSS, Snapshot
+from alignlab.neurons.kinds import Kind
 from alignlab.neurons.table import REESTIMATED
 
 _GROUPS = ("all", "trained", "reference", "unseen")
 TABLE_HEADER = ("kind", *(cell for group in _GROUPS for cell in (group, "change")))
 TABLE_ALIGN = "l" + "rr" * len(_GROUPS)
+UNASSIGNED = Kind.UNASSIGNED.label
 
 
 def scalars(snapshot: Snapshot) -> dict[str, float]:
@@ -73,14 +75,17 @@ def table_title(snapshot: Snapshot) -> str:
 
 
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
-    """How to read the table; its changes are `since` that snapshot."""
+    """How to read the table, in a line or two; its changes are `since` that snapshot."""
     trained = " ".join(snapshot.trained) or "none"
     reference, unseen = (" ".join(names) or "none" for names in (snapshot.reference, snapshot.unseen))
     thresholds = " and ".join(snapshot.result.thresholds)
-    return (
+    note = (
         f"trained: mean a language of {trained}; reference: {reference}; unseen (no prompts in training): of {unseen}; "
         f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
+    if any(row.kind == UNASSIGNED and row.value for row in snapshot.anchored):
+        note += f"\n{UNASSIGNED}: selected, but above tau in no language, so in no language's set"
+    return note
 
 
 def _text(value: float | None, form: str) -> str:

@@ -26,7 +26,7 @@ _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and
 
 @dataclass(frozen=True)
 class Planned:
-    """What the plan is made from. `model` may be on the meta device."""
+    """What the plan is made from. `model` may be on the meta device; `top_rate` is the identifier's, if it has one."""
 
     model: nn.Module
     sites: Sequence[Site]
@@ -41,6 +41,7 @@ class Planned:
     gradient_checkpointing: bool
     weights_at_hand: bool
     statistics: Sequence[str] = ("documents",)
+    top_rate: float | None = None
 
 
 @dataclass(frozen=True)

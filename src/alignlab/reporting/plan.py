@@ -10,6 +10,7 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.languages import get
+from alignlab.neurons.selection import small_selection
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import check_can_answer
 from alignlab.reporting.estimates import (
@@ -43,6 +44,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("training text", _training_text(planned)),
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
+        *([("shards", probe.dealing)] if probe.dealing else []),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
         *(_responses(probe, len(planned.snapshot_steps)) if isinstance(probe, PromptProbe) else ()),
         ("snapshots", _snapshots(planned)),
@@ -52,6 +54,9 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ),
         ("memory", _memory(planned)),
     ]
+    few = small_selection(planned.top_rate, len(planned.sites) * widths) if planned.top_rate is not None else ""
+    if few:
+        rows.append(("warning", few))
     if not planned.weights_at_hand:
         rows.append(("weights", "unknown (there is no model.safetensors in the folder); the run itself needs them"))
     return rows

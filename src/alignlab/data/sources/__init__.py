@@ -1,7 +1,8 @@
 """Where records come from: one small file a source, whose options have a `name`; `Source` is any of them.
 
 A source has `load() -> list[Record]`: the records of all its languages, in the order of the source; parallel documents
-share an id. It refuses what it cannot read with an `InputError`.
+share an id and a cluster. It refuses what it cannot read with an `InputError`. `clusters` says what its clusters are,
+such as `templates` or the name of a column; empty where every document is on its own.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import SUFFIXES, TextRow, nearest, read_rows
+from alignlab.data.text_files import SUFFIXES, TextRow, line_block, nearest, read_rows
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes, is_code
 
@@ -27,11 +27,28 @@ class Files(Options):
     answer: str | int | None = option(None, "column of the answer; null where there are none")
     id: str | int | None = option(None, "column of the document's id; null numbers the lines")
     language: str | int | None = option(None, "column of the language's code, for one file with several languages")
+    cluster: str | int | None = option(
+        None,
+        "column of what documents come from that are not independent, such as a template or an article; null takes "
+        "each document on its own",
+    )
+    cluster_lines: int | None = option(
+        None, "lines of a block that is taken as one article, where no column names it", unit="lines", ge=1
+    )
     parallel: bool = option(True, "lines of the same number (or id) say the same thing in every language")
     spelled: dict[str, str] = option({}, "how file names or the column spell a code otherwise, such as {ja: jp}")
     limit: int | None = option(None, "first documents to take of each language; null takes all", unit="documents", ge=1)
 
+    @property
+    def clusters(self) -> str:
+        if self.cluster_lines is not None:
+            return f"blocks of {self.cluster_lines} lines"
+        return f"column {self.cluster}" if self.cluster is not None else ""
+
     def load(self) -> list[Record]:
+        if self.cluster is not None and self.cluster_lines is not None:
+            found = f"{self.cluster_lines}, beside cluster {self.cluster!r}"
+            raise InputError.of(f"cluster_lines of path {self.path}", found, "one of the two")
         records = []
         for language, path in self._files():
             taken: dict[str, int] = {}
@@ -119,4 +136,16 @@ class Files(Options):
             language=language,
             prompt=prompt,
             answer="" if self.answer is None else row.text(self.answer),
+            cluster=self._cluster(row, language),
         )
+
+    def _cluster(self, row: TextRow, language: str) -> str:
+        """The cluster of a row; empty where each document is on its own."""
+        if self.cluster_lines is not None:
+            block = line_block(row.line, self.cluster_lines)
+            return block if self.parallel else f"{language}:{block}"
+        if self.cluster is None:
+            return ""
+        if not (name := row.text(self.cluster)):
+            raise InputError.of(row.where, f"column {self.cluster!r} is empty", "the name of a cluster")
+        return name

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
 from alignlab.data.text_files import no_column
 from alignlab.errors import InputError, refuse_any
+from alignlab.hub import hub_answers
 from alignlab.languages import check_codes
 
 
@@ -25,9 +29,18 @@ class Hub(Options):
     answer: str | None = option(None, "column of the answer, likewise; null where there are none")
     id: str | None = option(None, "column of the document's id; null numbers the rows")
     language: str | None = option(None, "column of the language's code, where one subset holds several")
+    cluster: str | None = option(
+        None,
+        "column of what documents come from that are not independent, such as a template or an article; null takes "
+        "each document on its own",
+    )
     parallel: bool = option(True, "rows of the same number (or id) say the same thing in every language")
     spelled: dict[str, str] = option({}, "how the data set spells a code where it differs, such as {ja: jp}")
     limit: int | None = option(None, "first rows to take of each language; null takes all", unit="rows", ge=1)
+
+    @property
+    def clusters(self) -> str:
+        return f"column {self.cluster}" if self.cluster is not None else ""
 
     def load(self) -> list[Record]:
         return [record for code in self.languages for record in self._language(code)]
@@ -37,7 +50,7 @@ class Hub(Options):
         table = self._table(self.subset.replace("{language}", name) if self.subset else None)
         prompt = self.prompt.replace("{language}", name)
         answer = self.answer.replace("{language}", name) if self.answer else None
-        wanted = [column for column in (prompt, answer, self.id, self.language) if column is not None]
+        wanted = [column for column in (prompt, answer, self.id, self.language, self.cluster) if column is not None]
         have = table.column_names
         refuse_any([no_column(self._where, column, have) for column in wanted if column not in have])
         rows = (
@@ -48,7 +61,8 @@ class Hub(Options):
         records = []
         for number, row in islice(rows, self.limit):
             key = str(number if self.id is None else row[self.id])
-            texts = [self._text(row, column, number) if column else "" for column in (prompt, answer)]
+            columns = (prompt, answer, self.cluster)
+            texts = [self._text(row, column, number) if column else "" for column in columns]
             records.append(Record(key if self.parallel else f"{code}:{key}", code, *texts))
         if not records:
             raise InputError.of(self._where, f"no row of language {name!r}", "at least one")
@@ -70,7 +84,15 @@ class Hub(Options):
 
         datasets.disable_progress_bars()
         try:
-            return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
+            with _from_cache_where_the_hub_is_silent(self.path):
+                return datasets.load_dataset(self.path, subset, split=self.split, revision=self.revision)
+        except ConnectionError as error:
+            raise InputError.of(
+                f"{self.path} ({subset})" if subset else self.path,
+                "it is not here and the Hub cannot be reached",
+                "a data set of the Hub or a local folder",
+                "Check the network, or download the data set elsewhere and give its folder.",
+            ) from error
         # RuntimeError: a data set that is a script, which nobody runs any more.
         except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
             generating = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
@@ -81,3 +103,16 @@ class Hub(Options):
                 "a data set of the Hub or a local folder",
                 "Check the id, the subset and the split; for a gated data set log in with: hf auth login.",
             ) from error
+
+
+@contextmanager
+def _from_cache_where_the_hub_is_silent(path: str) -> Iterator[None]:
+    """Within the block `datasets` asks nobody for what it cannot get: it would try again for half a minute."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not (Path(path).is_dir() or hub_answers())
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before

@@ -22,5 +22,9 @@ class WordProblems(Options):
     count: int = option(1000, "problems of each language", unit="problems", ge=1)
     seed: int = option(0, "which problems are drawn", ge=0)
 
+    @property
+    def clusters(self) -> str:
+        return "templates"
+
     def load(self) -> list[Record]:
         return generate(self.languages, self.count, split=self.split, seed=self.seed, task=self.task)

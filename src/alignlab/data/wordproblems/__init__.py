@@ -25,7 +25,8 @@ def generate(
     """The first `count` problems of a split in each of `languages`, language by language.
 
     languages: codes from `LANGUAGES`.
-    count: problems per language; records that say the same thing in two languages have the same id.
+    count: problems per language; records that say the same thing in two languages have the same id. Those of one
+        template, in all languages and splits, are a cluster.
     split: `train`, `probe` or `test`; no template has the same numbers in two of them.
     seed: another seed draws other problems from the same split.
     task: `solve` answers with the worked answer in the language of the question, `translate` with the question in
@@ -34,7 +35,7 @@ def generate(
     refuse_unknown(languages, count, split, task)
     problems = [problem_at(split, seed, index) for index in range(count)]
     return [
-        Record(f"{split}-{seed}-{index:06d}", code, *texts(problem, code, task))
+        Record(f"{split}-{seed}-{index:06d}", code, *texts(problem, code, task), cluster=problem.shape)
         for code in languages
         for index, problem in enumerate(problems)
     ]

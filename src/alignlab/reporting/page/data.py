@@ -16,7 +16,7 @@ from alignlab.neurons.kinds import Kind
 from alignlab.neurons.table import ANCHORED, Row
 
 _NUMBERS = (
-    "step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p_adjusted", "movement",
+    "step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted", "movement",
     "movement_low", "movement_high",
 )  # fmt: skip
 _TEXTS = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from alignlab.analysis.languages import EXCESS
 from alignlab.reporting.page.data import STATUS_WORDS, PageRun
 from alignlab.reporting.page.wording import form, interval, number
 
@@ -27,7 +28,7 @@ def _survival(row: Any) -> str:
 def _family(row: Any) -> str:
     pairs = "" if pd.isna(row.denominator) else f", {row.denominator:.0f} pairs"
     words = {"within": "within a family", "between": "between families"}
-    return f"Jaccard less chance, {words.get(row.group, row.group)}{pairs}" if row.measure == "beyond chance" else ""
+    return f"Jaccard beyond the margins, {words.get(row.group, row.group)}{pairs}" if row.measure == EXCESS else ""
 
 
 def _loss(row: Any) -> str:
@@ -76,10 +77,12 @@ TABLES = (
     ),
     _Kind("loss", "Mean loss of the counted tokens, nats a token", "losses", _loss),
     _Kind("loss", "Change of the loss since the first snapshot, nats a token", "losses", _loss, changes=True),
-    _Kind("overlap", "Overlap beyond chance, within language families and between them", "family_overlap", _family),
+    _Kind(
+        "overlap", "Overlap beyond the margins, within language families and between them", "family_overlap", _family
+    ),
     _Kind(
         "overlap",
-        "Overlap beyond chance within and between families: change since the first snapshot",
+        "Overlap beyond the margins within and between families: change since the first snapshot",
         "family_overlap",
         _family,
         changes=True,

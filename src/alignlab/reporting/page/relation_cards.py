@@ -7,7 +7,9 @@ from functools import partial
 
 import pandas as pd
 
-from alignlab.analysis.layer_parts import FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
+from alignlab.analysis.languages import EXCESS, EXPECTED, Z
+from alignlab.analysis.layer_parts import CURVE, FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
+from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import basis
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
@@ -26,7 +28,7 @@ from alignlab.reporting.page.relation_figures import (
 from alignlab.reporting.page.wording import capital, lower, number
 
 _PAIR = ["language", "other"]
-CURVE = "curve"  # what the layers were segmented by: of a kind at a layer
+_CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
 
 
 def cards(runs: Sequence[PageRun]) -> list[Card]:
@@ -54,15 +56,19 @@ def _changes(run: PageRun) -> tuple[str, pd.DataFrame] | None:
     if rows.empty:
         return None
     found = _by_measure(rows, _PAIR)
-    beyond = rows[rows.measure == "beyond chance"].set_index(_PAIR).beyond_noise
+    beyond = rows[rows.measure == EXCESS].set_index(_PAIR).beyond_noise
     return f"Change since {run.step_name(min(run.steps))}", found.assign(beyond_noise=beyond.eq(True))
 
 
 def _chance(runs: Sequence[PageRun]) -> Card:
-    note = "Every point is a pair of languages; on the dotted line it shares what two random sets of those sizes would."
+    note = (
+        "Every point is a pair of languages. On the dotted line it shares what chance gives where every neuron has as "
+        "many languages, and every language as many neurons, as here (the margins). These fix the sum over all pairs: "
+        "a point above the line shares more than other pairs do."
+    )
     card = Card("chance", "Overlap against chance", note, ("run",))
     for place, overlaps, families in _overlapping(runs, card):
-        label = "Points of the Jaccard index of every pair of languages against chance"
+        label = "Points of the Jaccard index of every pair of languages against what the margins give"
         card.add(str(place), partial(overlap_against_chance, overlaps, families), label, 2)
     return card
 
@@ -83,8 +89,9 @@ def _overlapping(
             f"Site {run.site}, scope {run.scope}; related neurons, among {among}; thresholds anchored to "
             f"{run.step_name(min(run.steps))}."
         )
-        said = [sentence for step in run.ends for sentence in _against_noise(run, step)]
-        texts = (text, " ".join(said) or f"Intervals: {lower(run.missing('intervals'))}")
+        said = [sentence for step in run.ends for sentence in (*_beyond_margins(run, step), *_against_noise(run, step))]
+        intervals = () if rows.low.notna().any() else (f"Intervals: {lower(run.missing('intervals'))}",)
+        texts = (text, " ".join(said), *intervals)
         card.captions += [Caption(text, place) for text in texts]
         card.tables[str(place)] = _pairs_table(run, rows)
         at = {step: rows[rows.step == step] for step in run.ends if step in set(rows.step)}
@@ -94,7 +101,7 @@ def _overlapping(
 
 def _with_ends(rows: pd.DataFrame) -> pd.DataFrame:
     """A column a measure, and the interval of what is beyond chance."""
-    beyond = rows[rows.measure == "beyond chance"].set_index(_PAIR)
+    beyond = rows[rows.measure == EXCESS].set_index(_PAIR)
     return _by_measure(rows, _PAIR).join(beyond[["low", "high"]])
 
 
@@ -105,28 +112,48 @@ def _by_measure(rows: pd.DataFrame, whose: list[str]) -> pd.DataFrame:
     )
 
 
+def _beyond_margins(run: PageRun, step: int) -> Iterator[str]:
+    """How many pairs share more than others, given the margins, and whether families do."""
+    name = capital(run.step_name(step))
+    pairs = run.of("language_overlap", step=step, measure=Z, is_change=False).dropna(subset="p_adjusted")
+    if len(pairs):
+        found = pairs[pairs.p_adjusted < ALPHA]
+        more, words = (found.value > 0).sum(), _CORRECTIONS[pairs.correction.iloc[0]]
+        yield (
+            f"{name}: given the margins, {more} of {len(pairs)} pairs share more than others and {len(found) - more} "
+            f"less ({words})."
+        )
+    for row in run.of("family_overlap", step=step, measure=Z, is_change=False).dropna(subset="p").itertuples():
+        yield f"{name}: of pairs within a language family, less others: z {number(row.value, 1, '+')}, p {row.p:.2g}."
+
+
 def _against_noise(run: PageRun, step: int) -> Iterator[str]:
-    """How many pairs share more than chance, and how many share more than at the first step."""
+    """How many pairs share more beyond the margins than at the first step."""
     name, first = capital(run.step_name(step)), run.step_name(min(run.steps))
-    for is_change, than in ((False, "than chance"), (True, f"beyond chance than at {first}")):
-        found = run.of("language_overlap", step=step, measure="beyond chance", is_change=is_change).dropna(subset="low")
-        if len(found):
-            beyond = found.beyond_noise.fillna(False).astype(bool)
-            more, fewer = (beyond & (found.value > 0)).sum(), (beyond & ~(found.value > 0)).sum()
-            yield f"{name}: beyond noise, {more} of {len(found)} pairs share more {than} and {fewer} less."
+    found = run.of("language_overlap", step=step, measure=EXCESS, is_change=True).dropna(subset="low")
+    if len(found):
+        beyond = found.beyond_noise.fillna(False).astype(bool)
+        more, fewer = (beyond & (found.value > 0)).sum(), (beyond & ~(found.value > 0)).sum()
+        yield (
+            f"{name}: beyond noise, {more} of {len(found)} pairs share more beyond the margins than at {first} and "
+            f"{fewer} less."
+        )
 
 
 def _pairs_table(run: PageRun, rows: pd.DataFrame) -> Table:
     """Every pair of languages at both steps, what it shares and by how much that has changed."""
     whose = ["step", *_PAIR]
     found = _by_measure(rows[rows.step.isin(run.ends)], whose).reset_index()
-    for prefix, is_change in (("beyond_chance_", False), ("change_", True)):
-        beyond = run.of("language_overlap", measure="beyond chance", is_change=is_change)
+    for prefix, is_change in (("excess_", False), ("change_", True)):
+        beyond = run.of("language_overlap", measure=EXCESS, is_change=is_change)
         found = found.merge(beyond[[*whose, "value", "low", "high"]], how="left", on=whose)
         found = found.rename(columns={end: prefix + end for end in ("value", "low", "high")})
-    ends = ["beyond_chance_low", "beyond_chance_high", "change", "change_low", "change_high"]
-    found = found.rename(columns={"language": "a", "other": "b", "change_value": "change"})
-    return _table(run, found, ["step", "a", "b", "jaccard", "chance", "z", *ends])
+    verdicts = run.of("language_overlap", measure=Z, is_change=False)
+    found = found.merge(verdicts[[*whose, "p_adjusted"]], how="left", on=whose)
+    ends = ["excess_low", "excess_high", "change", "change_low", "change_high"]
+    names = {"language": "a", "other": "b", "change_value": "change", EXPECTED: "expected", Z: "z"}
+    columns = ["step", "a", "b", "jaccard", "expected", "z", "p_adjusted", *ends]
+    return _table(run, found.rename(columns=names), columns)
 
 
 def _table(run: PageRun, rows: pd.DataFrame, columns: list[str]) -> Table:

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from alignlab.analysis.languages import EXCESS, EXPECTED, Z
 from alignlab.reporting.page.data import TRANSITION_KINDS
 from alignlab.reporting.page.figures import layer_ticks
 from alignlab.reporting.page.panels import Panels, interval_errors, listed, plain
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, faded, scale, two_sided_scale
 
 # What an overlap can be read as, with its name on the colour bar; and the measure in the table.
-MEASURES = {"excess": "Jaccard − chance", "jaccard": "Jaccard", "z": "z against chance"}
-_COLUMN = {"excess": "beyond chance", "jaccard": "jaccard", "z": "z"}
+MEASURES = {"excess": "Jaccard beyond the margins", "jaccard": "Jaccard", "z": "z beyond the margins"}
+_COLUMN = {"excess": EXCESS, "jaccard": "jaccard", "z": Z}
 
 _MOST_WRITTEN = 14  # languages, up to which cells have numbers
 _FLOW_PADDING = 14  # pixels between kinds
@@ -149,14 +150,14 @@ def _family_names(order: Sequence[str], families: Mapping[str, str]) -> list[str
 def overlap_against_chance(
     overlaps: Sequence[tuple[str, pd.DataFrame]], families: Mapping[str, str], columns: int = 2
 ) -> Panels:
-    """Every pair of languages: what it shares against what chance would; pairs of one family stand out.
+    """Every pair of languages: what it shares against what the margins give; pairs of one family stand out.
 
     overlaps: as `overlap_heatmaps` takes them.
     """
     figure = Panels([f"<b>{plain(title)}</b>" for title, _ in overlaps], columns, 220)
-    found = [_with_ends(pairs).dropna(subset=["chance", "jaccard"]).round(4) for _, pairs in overlaps]
-    most = pd.concat(found)[["chance", "jaccard", "high"]].max().fillna(0)
-    right, top = 1.1 * most.chance or 1, 1.06 * most.max() or 1
+    found = [_with_ends(pairs).dropna(subset=[EXPECTED, "jaccard"]).round(4) for _, pairs in overlaps]
+    most = pd.concat(found)[[EXPECTED, "jaccard", "high"]].max().fillna(0)
+    right, top = 1.1 * most[EXPECTED] or 1, 1.06 * most.max() or 1
     for panel, pairs in enumerate(found):
         are_kin = np.array([bool(families.get(a)) and families.get(a) == families.get(b) for a, b in pairs.index], bool)
         figure.add(
@@ -174,7 +175,7 @@ def overlap_against_chance(
             figure.add(
                 "scatter",
                 panel,
-                x=shown.chance,
+                x=shown[EXPECTED],
                 y=shown.jaccard,
                 text=[plain(f"{a} and {b}") for a, b in shown.index],
                 name="same family" if kin else "different families",
@@ -186,9 +187,9 @@ def overlap_against_chance(
                     "size": 8,
                     "color": LIGHT["more"] if kin else LIGHT["muted"],
                 },
-                hovertemplate="%{text}<br>Jaccard %{y:.3f}, by chance %{x:.3f}<extra></extra>",
+                hovertemplate="%{text}<br>Jaccard %{y:.3f}, expected %{x:.3f}<extra></extra>",
             )
-        figure.x(panel, "Jaccard expected by chance", range=[0, right], nticks=5)
+        figure.x(panel, "Jaccard expected from the margins", range=[0, right], nticks=5)
         figure.y(panel, "Jaccard found", range=[0, top], nticks=5)
     figure.legend()
     return figure
@@ -196,8 +197,8 @@ def overlap_against_chance(
 
 def _with_ends(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs with the ends of the interval of what they share beyond chance, put where the Jaccard index is."""
-    ends = {end: pairs[end] + pairs.chance if end in pairs else np.nan for end in ("low", "high")}
-    return pairs[["chance", "jaccard"]].assign(**ends)
+    ends = {end: pairs[end] + pairs[EXPECTED] if end in pairs else np.nan for end in ("low", "high")}
+    return pairs[[EXPECTED, "jaccard"]].assign(**ends)
 
 
 def transition_flow(moves: Mapping[tuple[str, str], Any], before: str, after: str) -> Panels:
@@ -309,7 +310,7 @@ def layer_parts(at: Parts, columns: int = 2) -> Panels:
         hoverinfo="skip",
     )
     figure.x(0, "layer", range=[-0.5, at.layers - 0.5], dtick=layer_ticks(at.layers), showgrid=False)
-    figure.y(0, "z-score over the layers")
+    figure.y(0, "log(1 + count), z-score over the layers")
     figure.x(1, "number of parts", dtick=1, showgrid=False)
     figure.y(1, "squared error", rangemode="tozero")
     figure.legend()

@@ -1,0 +1,33 @@
+"""What is said under the table of counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from alignlab.analysis.snapshots import Snapshot, summarise
+from alignlab.neurons import ActivationCounts
+from alignlab.neurons.identifiers import TernaryConfig
+from alignlab.reporting.counts_table import table_note
+
+TOKENS = 100
+# Firings of four neurons in two languages; the last one is the most uneven, but seldom active in either.
+FIRINGS = [[90, 80, 70, 9], [90, 85, 10, 0]]
+
+
+def snapshot(top_rate: float, bar: float) -> Snapshot:
+    firings = torch.tensor(FIRINGS)[:, None, None]
+    tokens = torch.full((2, 1), TOKENS)
+    counts = ActivationCounts(("en", "de"), firings, tokens, tokens, "mlp.act", "all", step=0)
+    return summarise(counts, TernaryConfig(top_rate=top_rate, bar=bar, lambda_=0.0), ["de"], None)
+
+
+@pytest.mark.parametrize(("bar", "unassigned"), [(0.5, 1), (0.1, 0)])
+def test_unassigned_neurons_are_explained_where_there_are_some(bar: float, unassigned: int) -> None:
+    shown = snapshot(0.25, bar)
+    (row,) = [row for row in shown.anchored if row.kind == "unassigned" and row.layer is None]
+    assert row.value == unassigned
+    note = table_note(shown)
+    assert note.startswith("trained: mean a language of de")
+    explained = "\nunassigned: selected, but above tau in no language" in note
+    assert explained == bool(unassigned)
