@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from alignlab.reporting.page import PageRun, write_page
-from alignlab.reporting.page.data import Asked
+from alignlab.reporting.page.data import MEANS, Asked
 
 from ..installed_browser import installed_browser
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
@@ -368,7 +368,7 @@ def test_the_csv_holds_the_rows(open_page: Open, files: dict[str, Path], runs: l
     page = open_page(files["one"])
     figures: dict[str, Callable[[dict[str, Any]], bool]] = {
         "kinds": lambda row: bool(row["kind"]) and row["group"] == "all" and row["layer"] is None,
-        "groups": lambda row: row["group"] in ("trained", "unseen"),
+        "groups": lambda row: row["group"] in MEANS,
         "heatmaps": lambda row: row["layer"] is not None,
         "languages": lambda row: row["group"] == "language",
         "degrees": lambda row: row["degree"] is not None,
