@@ -81,6 +81,23 @@ def test_with_its_own_settings_a_run_gives_the_trackers_numbers(command: Command
         assert text in printed, text
 
 
+def test_what_is_asked_by_name_is_answered_first(command: Command, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "asked"
+    status, out, _ = command(f"run={run}", "analyses=[sharing_histogram]", f"folder={folder}")
+    assert status == 0
+    first, second = out.index("Sharing histogram: neurons by the number of languages"), out.index("Neurons at ")
+    said = [line.split() for line in out[first:second].splitlines()]
+    last = rows(folder / "table.csv", record="step 4", since="", since_before="")
+    assert len(last) == 10  # degrees 0 to 4, in the selection and over all neurons
+    for row in last:
+        (line,) = [cells for cells in said if cells[:3] == [row["convention"], "degree", row["degree"]]]
+        assert float(line[4].replace(",", "")) == float(row["value"])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.index("What was asked") < page.index("Sharing histogram: neurons") < page.index("What changed</h2>")
+    status, out, _ = command(f"run={run}", f"folder={tmp_path / 'usual'}")
+    assert "What was asked" not in (tmp_path / "usual" / "report.html").read_text(encoding="utf-8")
+
+
 def test_another_identifier_and_the_same_folder_for_the_same_question(command: Command, run: Path) -> None:
     for _ in range(2):
         assert command(f"run={run}", "identifier.name=lape", "classify_languages=[sw,en,de]", "shards=[0,2]")[0] == 0

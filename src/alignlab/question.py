@@ -125,7 +125,7 @@ class AnalyzeConfig(AnalyzeOptions):
     def _secrets(self) -> list[Problem]:
         """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
         plain = to_plain(self)
-        names = ["folder", *(["wandb.project", "wandb.entity", "wandb.tags"] if self.log else [])]
+        names = ["folder", *(["wandb.project", "wandb.entity", "wandb.group", "wandb.tags"] if self.log else [])]
         used = ["models", "model", "probe", "against"] if self.recount or self.models else []
         used += ["wandb"] if self.log else []
         return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})

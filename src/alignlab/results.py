@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alignlab import console
+from alignlab.analysis.options import MEANINGS, USUAL
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
 from alignlab.manifest import check_replaceable
 from alignlab.neurons.sets import NeuronSets
-from alignlab.neurons.table import csv_text
+from alignlab.neurons.table import Row, csv_text
 from alignlab.question import AnalyzeConfig
 from alignlab.reporting.counts_table import (
     LINE_LOSSES,
@@ -28,6 +29,9 @@ from alignlab.reporting.counts_table import (
     table_title,
 )
 from alignlab.reporting.page import write_page
+from alignlab.reporting.page.asked import asked_tables
+from alignlab.reporting.page.data import Asked
+from alignlab.reporting.page.wording import capital
 from alignlab.reporting.page_run import SHOWN, PageOf
 from alignlab.reporting.wandb_media import SnapshotsInWandb
 from alignlab.reporting.wandb_run import WandbRun
@@ -35,6 +39,7 @@ from alignlab.runs import check_writable
 
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
+_MOST_LINES = 40  # of an analysis on the terminal
 _FILES = ("table.csv", "sets.safetensors", "report.html", "config.yaml")
 
 
@@ -43,6 +48,7 @@ class Results:
     """folder: where they are.  first, last: the first and the last record; the same where there is one.
 
     lines: for each record the cells of a table.
+    asked: the numbers of the analyses that were asked by name.
     wandb: where the W&B run is; None without one.
     """
 
@@ -50,6 +56,7 @@ class Results:
     first: Snapshot
     last: Snapshot
     lines: list[list[str]]
+    asked: list[Asked]
     wandb: str | None = None
 
 
@@ -69,20 +76,24 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
-            first, last, lines = _ask(config, records, partial, logged)
+            first, last, lines, asked = _ask(config, records, partial, logged)
         if logged is not None:
             logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
-    return Results(folder, first, last, lines, logged.place if logged is not None else None)
+    return Results(folder, first, last, lines, asked, logged.place if logged is not None else None)
 
 
 def _ask(
     config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbRun | None
-) -> tuple[Snapshot, Snapshot, list[list[str]]]:
-    """Ask one record after the other and write what `write_results` says; the first, the last and a line of each."""
+) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked]]:
+    """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, and the
+    numbers of what was asked by name.
+    """
     first: Snapshot | None = None
     lines = []
+    of_first: list[Row] = []
+    of_last: list[Row] = []
     page = page_of(config)
     shown = None if logged is None else SnapshotsInWandb(logged)
     with (
@@ -90,8 +101,9 @@ def _ask(
         console.progress("Analysing", len(records)) as advance,
     ):
         for number, (view, rows) in enumerate(config.study(SHOWN).over(records)):
-            asked = (row for row in rows if row.analysis in config.analyses)
-            table.write(csv_text(asked, header=first is None))
+            of_last = [row for row in rows if row.analysis in config.analyses]
+            of_first = of_first if first else of_last
+            table.write(csv_text(of_last, header=first is None))
             first, last, last_counts = first or view.now, view.now, view.counts
             lines.append(line_of(view.now))
             if view.now.result.has_degree:
@@ -102,9 +114,11 @@ def _ask(
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None
     NeuronSets.of(last.result, counts=last_counts).save(folder / "sets.safetensors")
+    named = {} if config.analyses == USUAL else {str(name): MEANINGS[name].shows for name in config.analyses}
+    asked_by_name = asked_tables(of_first, of_last, named)
     if last.result.has_degree:
-        write_page([page.page()], folder / "report.html")
-    return first, last, lines
+        write_page([replace(page.page(), asked=asked_by_name)], folder / "report.html")
+    return first, last, lines, asked_by_name
 
 
 def page_of(config: AnalyzeConfig) -> PageOf:
@@ -122,9 +136,24 @@ def _short(source: str) -> str:
     return Path(source).name
 
 
+def _show_asked(results: Results) -> None:
+    """The numbers of the analyses that were asked by name, so many as can be read on a terminal."""
+    for asked in results.asked:
+        console.say()
+        console.heading(f"{capital(asked.analysis.replace('_', ' '))}: {asked.shows}")
+        if asked.lines:
+            header = asked.header
+            console.table(asked.lines[:_MOST_LINES], header, "l" + "r" * (len(header) - 1))
+        else:
+            console.say("no numbers: the records have none that answer it")
+        if len(asked.lines) > _MOST_LINES:
+            console.say(f"and {len(asked.lines) - _MOST_LINES} more: {results.folder / 'table.csv'}")
+
+
 def show_results(config: AnalyzeConfig, results: Results) -> None:
-    """Print the tables, the paths and the next command."""
+    """Print the numbers asked for by name, then the tables, the paths and the next command."""
     first, last = results.first, results.last
+    _show_asked(results)
     if first is not last:
         console.say()
         how = "by kind at each record, at the thresholds of the first" if last.result.has_degree else "at each record"

@@ -32,7 +32,7 @@ from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped, asked_to_stop, is_end_of_worker
 
 # They are shown, are written by others (W&B; PEFT names the model in every adapter), and are file names.
-NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.tags")
+NAMES = ("run.name", "run.folder", "model.source", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags")
 
 
 def run(config: TrainConfig) -> None:

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from alignlab.reporting.page import PageRun, write_page
+from alignlab.reporting.page.data import MEANS, Asked
 
 from ..installed_browser import installed_browser
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
@@ -46,7 +47,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def runs() -> list[PageRun]:
-    languages = [replace(language, trained=language.code in ("sw", "th")) for language in LANGUAGES]
+    languages = [
+        replace(language, group="trained" if language.code in ("sw", "th") else "unseen") for language in LANGUAGES
+    ]
     return [page_run(), page_run("sw-th", seed=1, steps=(0, 100, 300), languages=languages)]
 
 
@@ -113,7 +116,7 @@ def downloaded(page: Page, figure: str, kind: str) -> str:
 def test_every_figure_is_drawn(open_page: Open, files: dict[str, Path]) -> None:
     page = open_page(files["one"])
     figures = page.locator("figure").count()
-    assert figures == 12
+    assert figures == 13
     assert page.locator("figure .plot .main-svg").first.is_visible()
     assert page.locator("figure:has(.plot .main-svg)").count() == figures
     for plot in page.locator(".plot").all():
@@ -163,8 +166,11 @@ def test_filters_choose_thresholds_run_and_step(open_page: Open, files: dict[str
 
     page.get_by_label("From the first snapshot to").locator("visible=true").select_option(label="step 100")
     moved = int(((other[0].codes == 1) & (other[100].codes == 2)).sum())
-    (table,) = page.locator("[data-until]:visible").all()
+    (table,) = page.locator("table.transitions:visible").all()
     assert table.locator("tbody tr").first.locator("td").nth(1).inner_text() == f"{moved:,}"
+    ends = table.locator("tbody tr").last.locator("td").all_inner_texts()
+    assert ends == [f"{int((other[100].codes == code).sum()):,}" for code in (1, 2, 3, 4, 0)] + ["12,800"]
+    assert "step 100 (columns)" in table.locator("caption").inner_text()
     before = drawn(page, "overlap")[0]["z"]
     page.get_by_label("Show").select_option(label="Jaccard")
     assert drawn(page, "overlap")[0]["z"] != before
@@ -174,10 +180,10 @@ def test_filters_choose_thresholds_run_and_step(open_page: Open, files: dict[str
 
 def test_themes_change_by_button_and_by_system(open_page: Open, files: dict[str, Path]) -> None:
     page = open_page(files["one"], color_scheme="light")
-    button = page.get_by_role("button", name="Dark theme")
+    button = page.locator("#theme")
     seen = []
-    for pressed in ("false", "true", "false"):
-        assert button.get_attribute("aria-pressed") == pressed
+    for offered in ("dark", "light", "dark"):
+        assert button.inner_text() == f"Switch to the {offered} theme"
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         seen.append((background, drawn(page, "kinds")[1]["line"]["color"]))
         button.press("Enter")
@@ -190,24 +196,80 @@ def test_themes_change_by_button_and_by_system(open_page: Open, files: dict[str,
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_nothing_overflows(open_page: Open, files: dict[str, Path], name: str, viewport: dict[str, int]) -> None:
     page = open_page(files[name], viewport)
-    for details in page.locator("details:visible").all():
+    unfold(page)
+    assert clipped(page) == []
+    for details in page.locator("details.data:visible").all():
         details.locator("summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
-    wide = page.evaluate(
-        "() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()"
-        " && !e.closest('.scroll, .plot, .hidden') && e.getBoundingClientRect().right > innerWidth + 1)"
-        ".map(e => e.outerHTML.slice(0, 80))"
+
+
+def unfold(page: Page) -> None:
+    """Opens all tables."""
+    page.evaluate("document.querySelectorAll('details.fold').forEach(details => { details.open = true; })")
+
+
+def clipped(page: Page) -> list[str]:
+    """What goes over the right edge, and boxes that hide some of what is in them; raw data may be scrolled."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()
+            && !e.closest('.data, .plot, .hidden, pre, .stack thead')
+            && (e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+                || (getComputedStyle(e).overflow !== 'visible'
+                    && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1))))
+            .map(e => e.outerHTML.slice(0, 80))"""
     )
-    assert wide == []
+    return found
+
+
+@pytest.mark.parametrize("name", ["one", "two", "bare"])
+def test_nothing_is_clipped_or_folded_on_paper(open_page: Open, files: dict[str, Path], name: str) -> None:
+    page = open_page(files[name], {"width": 718, "height": 1000})  # A4 at 96 dots an inch, less its margins
+    page.emulate_media(media="print")
+    folds = page.locator("details.fold:visible").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.fold[open]:visible").count() == folds > 0
+    assert clipped(page) == []
+    assert not page.locator("#theme").is_visible()
+    for plot in page.locator(".plot:visible .main-svg:first-child").all():
+        box = plot.bounding_box()
+        assert box
+        assert box["width"] == 680
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    settle(page)
+    assert page.locator("details.fold[open]").count() == 0
+
+
+def test_the_demos_page_is_eight_screens_of_a_desktop_and_uses_its_width(open_page: Open, tmp_path: Path) -> None:
+    run = page_run(shape=(4, 640))
+    rows = [row for row in run.rows if row.analysis != "layer_parts"]
+    write_page([replace(run, rows=rows, parts_refused="4 layers; expected 12 or more")], tmp_path / "demo.html")
+    page = open_page(tmp_path / "demo.html", {"width": 1280, "height": 800})
+    assert page.evaluate("document.documentElement.scrollHeight") <= 8 * 800
+    # The first screen has the answer, the first figure and the four terms.
+    for shown in (".lead", "#figure-answer .plot", ".glossary div:nth-child(4)"):
+        box = page.locator(shown).bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 800
+    # Of every section's height, how much has something in the right half.
+    used = page.evaluate(
+        """() => [...document.querySelectorAll('main > section:not(#setup)')].map(section => {
+            const boxes = [...section.querySelectorAll('.plot, table, .note, .basis, .missing, dl, .lead')]
+                .filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect()).filter(box => box.right > 900);
+            const rows = new Set(boxes.flatMap(({top, bottom}) =>
+                Array.from({length: Math.ceil(bottom - top)}, (_, i) => Math.floor(top) + i)));
+            return rows.size / section.getBoundingClientRect().height;
+        })"""
+    )
+    assert min(used) > 0.3, used
 
 
 def test_a_page_that_is_made_narrow_is_laid_out_anew(open_page: Open, files: dict[str, Path]) -> None:
     page = open_page(files["one"])
     height = page.locator("#figure-kinds .plot").bounding_box()
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    page.wait_for_function("() => document.querySelector('#figure-kinds .plot').clientHeight > 800")
+    page.wait_for_function("() => document.querySelector('#figure-kinds .plot').clientHeight > 450")
     assert height
-    assert height["height"] < 600
+    assert height["height"] < 300
 
 
 def test_the_page_can_be_worked_by_keyboard(open_page: Open, files: dict[str, Path]) -> None:
@@ -215,7 +277,7 @@ def test_the_page_can_be_worked_by_keyboard(open_page: Open, files: dict[str, Pa
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
     reached = set()
-    for _ in range(90):
+    for _ in range(140):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -245,6 +307,7 @@ def test_controls_and_regions_have_names(open_page: Open, files: dict[str, Path]
 
 def test_scripts_of_the_world_are_shown_as_they_are(open_page: Open, files: dict[str, Path]) -> None:
     page = open_page(files["one"])
+    unfold(page)
     for language in LANGUAGES:
         cell = page.locator(f"td[lang={language.code}]")
         assert cell.inner_text() == language.own_name
@@ -262,6 +325,7 @@ def test_markup_in_the_data_does_nothing(open_page: Open, tmp_path: Path) -> Non
         notes=[HOSTILE],
         step_names={0: HOSTILE, 10: "after"},
         parts_refused=HOSTILE,
+        asked=[Asked(HOSTILE, HOSTILE, (HOSTILE, HOSTILE), [(HOSTILE, HOSTILE)])],
     )
     run = replace(run, rows=[row for row in run.rows if row.analysis != "layer_parts"])
     write_page([run, bare_run(HOSTILE)], tmp_path / "hostile.html")
@@ -273,6 +337,7 @@ def test_markup_in_the_data_does_nothing(open_page: Open, tmp_path: Path) -> Non
     assert page.locator("img, b:not(svg b)").count() == 0
     assert HOSTILE in page.locator("h1").inner_text()
     assert HOSTILE in page.locator("#figure-languages .plot").inner_text()
+    assert page.locator(".asked").get_by_text(HOSTILE).count() > 0
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -303,7 +368,7 @@ def test_the_csv_holds_the_rows(open_page: Open, files: dict[str, Path], runs: l
     page = open_page(files["one"])
     figures: dict[str, Callable[[dict[str, Any]], bool]] = {
         "kinds": lambda row: bool(row["kind"]) and row["group"] == "all" and row["layer"] is None,
-        "groups": lambda row: row["group"] in ("trained", "unseen"),
+        "groups": lambda row: row["group"] in MEANS,
         "heatmaps": lambda row: row["layer"] is not None,
         "languages": lambda row: row["group"] == "language",
         "degrees": lambda row: row["degree"] is not None,
@@ -324,7 +389,7 @@ def test_other_tables_are_those_given(open_page: Open, files: dict[str, Path], r
     moves = list(csv.DictReader(io.StringIO(downloaded(page, "transitions", "csv"))))
     neurons = sum(int(line["count"]) for line in moves if (line["step"], line["thresholds"]) == ("200", "anchored"))
     assert neurons == runs[0].neurons
-    page.locator("#figure-losses summary").click()
+    page.locator("#figure-losses .data summary").click()
     expect(page.locator("#figure-losses tbody tr")).to_have_count(len(of_languages))  # filled when it is opened
 
 

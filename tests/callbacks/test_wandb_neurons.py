@@ -21,7 +21,7 @@ from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS, MEDIA, TABLE
-from alignlab.reporting.wandb_run import ARTIFACT_TYPE
+from alignlab.reporting.wandb_run import ARTIFACT_TYPE, CHARTS
 
 from ..reporting.wandb_server import Forks, WandbServer
 
@@ -183,6 +183,15 @@ def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: 
     metrics = [record["metric"] for record in records if record["type"] == "metric"]
     axes = {metric["glob_name"]: metric["step_metric"] for metric in metrics if "glob_name" in metric}
     assert axes == {"train/*": "trainer/global_step", "neurons/*": "neurons/step"}
+    # About ten charts at first sight; what else is logged is hidden.
+    hidden = {metric.get("name") or metric["glob_name"]: metric.get("options", {}).get("hidden") for metric in metrics}
+    charts = [key for key, is_hidden in hidden.items() if not is_hidden]
+    assert sorted(charts) == sorted(CHARTS)
+    assert 8 <= len(charts) <= 12 < len(expected[6])
+    assert set(charts) <= expected[6].keys()
+    assert (hidden["train/*"], hidden["neurons/*"]) == (True, True)
+    made_with = json.loads((tmp_path / "run/environment.json").read_text(encoding="utf-8"))
+    assert any(made_with["data_fingerprint"] in line and "made_with" in line for line in read.stdout.splitlines())
     artifacts = [
         record["artifact"]
         for record in records

@@ -15,7 +15,8 @@ from alignlab.neurons.table import COLUMNS, csv_text, read_csv, write_csv
 
 FULL = Row(
     analysis="effects", record="step 5", step=5, since="step 0", since_before="step 4", thresholds="anchored",
-    convention="paper", classified_on="en zh", group="pair", language="en", other="zh", layer=3, kind="related", to_kind="none", degree=2,
+    convention="paper", classified_on="en zh",
+    group="pair", language="en", other="zh", layer=3, kind="related", to_kind="none", degree=2,
     set='a "set", quoted', operation="zero", strength=-0.1, control="matched", seed=7, task="mgsm", measure="nats",
     label="3.14", value=1 / 3, unit="nats a token", denominator=12, status="too few", low=-0.5, high=1e-300,
     over="seeds",

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from alignlab.analysis.languages import EXCESS, EXPECTED, PAIRS, Z
 from alignlab.neurons.table import Row
-from alignlab.reporting.page.data import PageLanguage, PageRun
+from alignlab.reporting.page.data import MEANS, PageLanguage, PageRun
 
 LANGUAGES = (
-    PageLanguage("en", "English", "English", "Latn", "Germanic", False, 14_200, 120),
-    PageLanguage("zh", "Chinese", "中文", "Hans", "Sinitic", True, 15_310, 120),
-    PageLanguage("de", "German", "Deutsch", "Latn", "Germanic", True, 14_977, 120),
-    PageLanguage("bn", "Bengali", "বাংলা", "Beng", "Indo-Aryan", False, 33_004, 120),
-    PageLanguage("ar", "Arabic", "العربية", "Arab", "Semitic", False, 16_118, 120),
-    PageLanguage("fr", "French", "français", "Latn", "Romance", False, 15_600, 120),
-    PageLanguage("ja", "Japanese", "日本語", "Jpan", "Japonic", False, 17_450, 120),
-    PageLanguage("ru", "Russian", "русский", "Cyrl", "Slavic", False, 15_902, 120),
-    PageLanguage("sw", "Swahili", "Kiswahili", "Latn", "Bantu", False, 18_243, 120),
-    PageLanguage("th", "Thai", "ไทย", "Thai", "Kra-Dai", False, 21_090, 120),
+    PageLanguage("en", "English", "English", "Latn", "Germanic", "reference", 14_200, 120),
+    PageLanguage("zh", "Chinese", "中文", "Hans", "Sinitic", "trained", 15_310, 120),
+    PageLanguage("de", "German", "Deutsch", "Latn", "Germanic", "trained", 14_977, 120),
+    PageLanguage("bn", "Bengali", "বাংলা", "Beng", "Indo-Aryan", "unseen", 33_004, 120),
+    PageLanguage("ar", "Arabic", "العربية", "Arab", "Semitic", "unseen", 16_118, 120),
+    PageLanguage("fr", "French", "français", "Latn", "Romance", "unseen", 15_600, 120),
+    PageLanguage("ja", "Japanese", "日本語", "Jpan", "Japonic", "unseen", 17_450, 120),
+    PageLanguage("ru", "Russian", "русский", "Cyrl", "Slavic", "unseen", 15_902, 120),
+    PageLanguage("sw", "Swahili", "Kiswahili", "Latn", "Bantu", "unseen", 18_243, 120),
+    PageLanguage("th", "Thai", "ไทย", "Thai", "Kra-Dai", "unseen", 21_090, 120),
 )
 KINDS = ("none", "specific", "related", "general", "unassigned")
 
@@ -99,8 +99,8 @@ def count_rows(neurons: Neurons, step: int, languages: Sequence[PageLanguage], t
         for code in (1, 2)
     }
     rows += [row("language", name, None, KINDS[code], count) for (name, code), count in of.items()]
-    for group, trained in (("trained", True), ("unseen", False)):
-        members = [language.code for language in languages if language.trained is trained]
+    for group in MEANS:
+        members = [language.code for language in languages if group in (language.group, "all languages")]
         for code in (1, 2) if members else ():
             rows.append(row(group, "", None, KINDS[code], sum(of[name, code] for name in members) / len(members)))
     degree = neurons.owned.sum(axis=0)
@@ -190,8 +190,8 @@ def loss_rows(steps: Sequence[int], languages: Sequence[PageLanguage]) -> list[R
         columns: dict[str, Any] = {"analysis": "losses", "step": step, "measure": "loss", "unit": "nats a token"}
         of = {one: round(0.4 + 0.1 * place + 0.3 * number / len(steps), 4) for place, one in enumerate(languages)}
         found += [Row(**columns, group="language", language=one.code, value=value) for one, value in of.items()]
-        for group, trained in (("trained", True), ("unseen", False)):
-            members = [value for one, value in of.items() if one.trained is trained]
+        for group in MEANS:
+            members = [value for one, value in of.items() if group in (one.group, "all languages")]
             if members:
                 found.append(Row(**columns, group=group, value=sum(members) / len(members)))
     return found

@@ -86,8 +86,8 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
     assert shown.steps == [0, 10, 20]
     assert shown.training_loss == [(1, 2.5), (2, 1.5)]
     assert (shown.config, shown.environment) == ("seed: 0\n", {"packages": {"torch": "2"}})
-    assert [(one.code, one.name, one.family, one.trained) for one in shown.languages] == [
-        ("en", "English", "Germanic", False), ("de", "German", "Germanic", True), ("xx", "xx", "", False),
+    assert [(one.code, one.name, one.family, one.group) for one in shown.languages] == [
+        ("en", "English", "Germanic", "reference"), ("de", "German", "Germanic", "trained"), ("xx", "xx", "", "unseen"),
     ]  # fmt: skip
     assert [one.documents for one in shown.languages] == [1 + 2 + 3 + 4, 5 + 6 + 7 + 8, 9 + 10 + 11 + 12]
     assert {one.tokens for one in shown.languages} == {200}

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
 from alignlab.hooks import loud
 from alignlab.reporting.counts_table import scalars
+from alignlab.reporting.wandb_run import define_charts
 
 
 class NeuronTracker(SnapshotTaker, L.Callback):
@@ -45,8 +46,7 @@ class NeuronTracker(SnapshotTaker, L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                logger.experiment.define_metric("neurons/step", hidden=True)
-                logger.experiment.define_metric("neurons/*", step_metric="neurons/step")
+                define_charts(logger.experiment, "neurons/")
 
     @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -20,6 +20,7 @@ class WandbOptions(Options):
     project: str = option("alignlab", "project on W&B")
     entity: str | None = option(None, "user or team on W&B; null takes the default one")
     tags: list[str] = option([], "tags of the run")
+    group: str | None = option(None, "group of the run on W&B, such as one name for all seeds; null is none")
     artifact: Literal["none", "last", "all"] = option(
         "last",
         "counts that become an artifact: none, those of the last snapshot, or all (275 MB each at 7 B, 10 languages)",

@@ -113,10 +113,11 @@ def _environment(path: Path) -> dict[str, Any] | None:
 def _languages(view: View) -> list[PageLanguage]:
     counts = view.counts
     numbers = zip(counts.language_tokens().tolist(), counts.documents.sum(dim=1).tolist(), strict=True)
+    groups = {code: group for group in ("unseen", "reference", "trained") for code in view.now.groups.get(group, ())}
     found = []
     for code, (tokens, documents) in zip(counts.languages, numbers, strict=True):
         known = languages.LANGUAGES.get(code)
         about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
-        name, trained = code if known is None else known.name, code in view.now.trained
-        found.append(PageLanguage(code, name, **about, trained=trained, tokens=tokens, documents=documents))
+        name = code if known is None else known.name
+        found.append(PageLanguage(code, name, **about, group=groups[code], tokens=tokens, documents=documents))
     return found

@@ -31,6 +31,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from alignlab import console
 from alignlab.atomic import remove, write_text
+from alignlab.environment import read_environment
 from alignlab.neurons.counts_file import read_header
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
@@ -39,6 +40,13 @@ from alignlab.runs import RunFolder, step_name
 
 ARTIFACT_TYPE, RESULTS_TYPE = "neuron-counts", "neuron-analysis"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
+# The charts of W&B's default view: everything else that is logged is hidden there.
+CHARTS = (
+    "train/loss",
+    *(f"neurons/{kind}" for kind in ("specific", "related", "general", "unassigned")),
+    *(f"neurons/{group}/{kind}" for kind in ("specific", "related") for group in ("trained", "unseen")),
+    *(f"neurons/{group}/loss" for group in ("trained", "unseen")),
+)
 
 
 class WandbConfig(WandbOptions):
@@ -53,7 +61,9 @@ class WandbConfig(WandbOptions):
         if self.resolved_mode() == "disabled":
             return None
         earlier = list((folder.path / "wandb").glob("offline-run-*"))
-        run = self._begin(folder.path, id=run_id(folder), name=name, config=config, job_type="train")
+        run = self._begin(
+            folder.path, id=run_id(folder), name=name, config=config | _made_with(folder), job_type="train"
+        )
         if run is None:
             return None
         for path in earlier:  # the new folder tells all that they tell, and they may be torn
@@ -85,7 +95,7 @@ class WandbConfig(WandbOptions):
     def _begin(self, path: Path, **arguments: Any) -> WandbRun | None:
         """The run: online where that is asked and can be had, else offline; None where that cannot be had either."""
         (path / "wandb").mkdir(parents=True, exist_ok=True)
-        arguments = hide_all({"tags": self.tags, **arguments})
+        arguments = hide_all({"tags": self.tags, "group": self.group, **arguments})
         arguments |= {"dir": path, "project": self.project, "entity": self.entity}  # as they are, to get there
         asked = self.resolved_mode()
         run = self._online(path, arguments) if asked == "online" else None
@@ -163,9 +173,8 @@ class WandbRun(WandbLogger):
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
         self._finished = False
-        for axis, keys in ((STEP, "train/*"), (SNAPSHOT_STEP, "neurons/*")):
-            self._rows.do(partial(run.define_metric, axis, hidden=True))
-            self._rows.do(partial(run.define_metric, keys, step_metric=axis))
+        self._rows.do(partial(define_charts, run, "train/"))
+        self._rows.do(partial(define_charts, run, "neurons/"))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """The run has the whole config already."""
@@ -262,6 +271,19 @@ class WandbRun(WandbLogger):
             self._arrivals.do(artifact.wait)  # raises what the upload failed of
 
 
+def define_charts(run: Any, prefix: str) -> None:
+    """Give the keys that begin so, `train/` or `neurons/`, their x-axis, and hide all but `CHARTS` in the default view.
+
+    Each would be a chart: a hundred of them would hide the ten that are looked at.
+    """
+    axis = {"train/": STEP, "neurons/": SNAPSHOT_STEP}[prefix]
+    run.define_metric(axis, hidden=True)
+    run.define_metric(f"{prefix}*", step_metric=axis, hidden=True)
+    for key in CHARTS:
+        if key.startswith(prefix):
+            run.define_metric(key, step_metric=axis)
+
+
 class _Worker:
     """A thread that does one thing after another and does not keep Python from ending; its first failure is said."""
 
@@ -289,6 +311,15 @@ class _Worker:
                 if not (self.failed or self.quiet):
                     console.complain(f"W&B failed, training goes on: {first_line(error)}.")
                 self.failed = True
+
+
+def _made_with(folder: RunFolder) -> dict[str, Any]:
+    """What the run wrote down about its code, data and model: the git commit and the fingerprints."""
+    if not folder.environment.is_file():
+        return {}
+    stored = read_environment(folder.environment)
+    told = {key: value for key, value in stored.items() if key == "git_revision" or key.endswith("fingerprint")}
+    return {"made_with": told}
 
 
 def run_id(folder: RunFolder) -> str:

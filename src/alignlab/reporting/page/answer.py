@@ -9,30 +9,68 @@ import numpy as np
 import pandas as pd
 
 from alignlab.neurons.table import ANCHORED, REESTIMATED
-from alignlab.reporting.page.data import VERDICTS, PageRun
+from alignlab.reporting.page.data import DIVERGED, GROUPS, MEANS, MOVEMENT_VERDICTS, TOO_FEW, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
-from alignlab.reporting.page.panels import digits
+from alignlab.reporting.page.wording import capital, digits, joined, lower, number, signed
 
 _LEADS = {
     VERDICTS[True]: "changed beyond noise",
     VERDICTS[False]: "not told from noise",
     VERDICTS[None]: "not tested against noise",
 }
-# The second verdict, beside the first: whether movement of this size brings the change wherever it falls.
-_MOVEMENT = {True: ", beyond reassigned movement", False: ", within reassigned movement", None: ""}
+# Of what changed beyond noise: whether it is also more than movement of this size brings wherever it falls.
+_BEYOND = {
+    MOVEMENT_VERDICTS[True]: "changed beyond noise and beyond reassigned movement",
+    MOVEMENT_VERDICTS[False]: "beyond noise, but no more than reassigned movement brings",
+    MOVEMENT_VERDICTS[None]: "changed beyond noise (reassigned movement not computed)",
+}
+_ORDER = (*_BEYOND.values(), *list(_LEADS.values())[1:], TOO_FEW, DIVERGED)
+_RESAMPLED = {
+    "clusters": "clusters of documents (texts of one template, article or conversation are one cluster)",
+    "shards": "shards of documents",
+    "seeds": "seeds",
+}
+_CORRECTIONS = {"holm": "Holm's correction", "fdr": "a false-discovery rate"}
 
 
 def lead(run: PageRun) -> str:
-    """The answer in one sentence."""
+    """The answer in one sentence: what changed, by both verdicts."""
     if len(run.steps) == 1:
         return "One snapshot: there is nothing yet to compare it with."
-    of = {said: [move for move in run.moved() if move.verdict == verdict] for verdict, said in _LEADS.items()}
-    parts = [f"{said}: {_joined([_change(move) for move in found])}" for said, found in of.items() if found]
+    said: dict[str, list[str]] = {words: [] for words in _ORDER}
+    for move in run.moved():
+        words = _BEYOND[move.movement_verdict] if move.verdict == VERDICTS[True] else _LEADS.get(move.verdict)
+        said[words or move.verdict].append(f"{move.kind} ({signed(move.change)})")
+    parts = [f"{words}: {joined(found)}" for words, found in said.items() if found]
     return f"{capital('; '.join(parts))}." if parts else "No counts over all layers are given."
 
 
-def _change(move: Any) -> str:
-    return f"{move.kind} ({signed(move.change)}{_MOVEMENT[move.beyond_movement]})"
+def glossary(run: PageRun) -> list[tuple[str, str]]:
+    """The four terms that the page rests on, a line each: kinds, anchored, noise, unseen."""
+    rows = run.of("kinds")
+    kinds = (
+        "of the neurons that are selected as unusual, specific ones are above tau in one language, related ones in "
+        "several, unassigned ones in none; general neurons are above tau in all languages."
+    )
+    anchored = (
+        "the first snapshot's thresholds hold at every snapshot, so that changes are the neurons'; re-estimated ones "
+        "are each snapshot's own."
+    )
+    over = joined([_RESAMPLED.get(name, name) for name in dict.fromkeys(rows.over) if name])
+    noise = f"what other {over or 'documents'} would have changed, in 95 % of resamples; not another training seed. "
+    whole = rows[(rows.correction != "") & rows["group"].isin(GROUPS) & rows.layer.isna() & rows.degree.isna()]
+    asked = dict.fromkeys(zip(whole.family, whole.correction, strict=True))
+    families = [f"{family}: {_CORRECTIONS.get(correction, correction)}" for family, correction in asked]
+    if families:
+        noise += f"Verdicts are corrected for the questions asked together ({'; '.join(families)}). "
+    noise += "Reassigned movement: the same changes of probability, given to other neurons of their layer and level."
+    groups = {group: run.of_group(group) for group in MEANS[:3]}
+    said = {group: " ".join(codes) or "none" for group, codes in groups.items()}
+    unseen = (
+        f"languages without prompts in training ({said['unseen']}); trained: {said['trained']}; reference, that others "
+        f"are aligned to: {said['reference']}."
+    )
+    return [("Kinds", kinds), ("Anchored", anchored), ("Noise", noise.strip()), ("Unseen", unseen)]
 
 
 def sentences(run: PageRun) -> list[str]:
@@ -40,7 +78,7 @@ def sentences(run: PageRun) -> list[str]:
     if len(run.steps) == 1:
         found = [_one_snapshot(run)]
     else:
-        found = [_kinds(run), *(_group(run, group) for group in ("trained", "unseen")), _layers(run), _reestimated(run)]
+        found = [_kinds(run), *(_group(run, group) for group in MEANS), _layers(run), _reestimated(run)]
     found.append(_losses(run))
     if any(move.verdict == VERDICTS[None] for move in run.moved()):
         found.append(f"Intervals: {lower(run.missing('intervals'))}")
@@ -52,23 +90,28 @@ def _kinds(run: PageRun) -> str:
     span = f"Over {last - first:,} steps"
     if first in run.step_names or last in run.step_names:
         span = f"From {run.step_name(first)} to {run.step_name(last)}"
-    said = _joined([f"{move.kind} neurons {_course(move)}" for move in run.moved()])
+    said = joined([f"{move.kind} neurons {_course(move)}" for move in run.moved()])
     return f"{span}, of {run.neurons:,} neurons at the first snapshot's thresholds: {said}." if said else ""
 
 
 def _one_snapshot(run: PageRun) -> str:
     found = run.counts(ANCHORED, "total").set_index("kind").value
-    said = _joined([f"{number(found[kind])} {kind}" for kind in KINDS if kind in found])
+    said = joined([f"{number(found[kind])} {kind}" for kind in KINDS if kind in found])
     return f"{capital(run.step_name(run.steps[0]))}, of {run.neurons:,} neurons: {said}." if said else ""
 
 
 def _group(run: PageRun, group: str) -> str:
-    codes = run.of_group(trained=group == "trained")
     said = [f"its {move.kind} neurons {_course(move)}" for move in run.moved(group) if move.kind in LANGUAGE_KINDS]
+    codes = run.of_group(group)
     if said:
-        article = "A trained" if group == "trained" else "An unseen"
-        return f"{article} language ({', '.join(codes)}), on average: {_joined(said)}."
-    return "" if codes else f"No language is {group}."
+        whose = {"reference": "The reference", "all languages": "Any language"}.get(group)
+        among = f" ({', '.join(codes)})" if codes else ""
+        return f"{whose or f'{_article(group)} {group} language'}{among}, on average: {joined(said)}."
+    return f"No language is {group}." if group in {"trained", "unseen"} and not codes else ""
+
+
+def _article(word: str) -> str:
+    return "An" if word[0] in "aeiou" else "A"
 
 
 def _layers(run: PageRun) -> str:
@@ -89,21 +132,22 @@ def _reestimated(run: PageRun) -> str:
         return f"At re-estimated thresholds: {lower(run.missing('reestimated'))}"
     return (
         f"At thresholds re-estimated at each snapshot (compositional: more of one degree leave fewer of the "
-        f"others): {_joined(said)}."
+        f"others): {joined(said)}."
     )
 
 
 def _losses(run: PageRun) -> str:
     losses, said = run.losses, []
+    names = {"trained": "trained languages", "reference": "the reference", "unseen": "unseen languages"}
     if losses.empty:
         return f"Loss by language: {lower(run.missing('losses'))}"
-    for group in ("trained", "unseen"):
+    for group in MEANS[:3]:
         at = losses[losses["group"] == group].set_index("step").value
         if set(run.ends) <= set(at.index):
             before, after = at[min(run.steps)], at[max(run.steps)]
             verdict = [*run.of("losses", group=group, step=max(run.steps), is_change=True).verdict, VERDICTS[None]][0]
-            said.append(f"{_way(after - before)} from {before:.3f} to {after:.3f} on {group} languages ({verdict})")
-    return f"The loss (nats a token) {_joined(said)}." if said else ""
+            said.append(f"{_way(after - before)} from {before:.3f} to {after:.3f} on {names[group]} ({verdict})")
+    return f"The loss (nats a token) {joined(said)}." if said else ""
 
 
 def _course(move: Any) -> str:
@@ -111,7 +155,8 @@ def _course(move: Any) -> str:
     places = digits(move.group)
     before, after, change = number(move.before, places), number(move.after, places), signed(move.change, places)
     course = f"{_way(move.change)} from {before} to {after}" if change.strip("+0.") else f"stayed at {after}"
-    return f"{course} ({change}; {move.verdict}{_MOVEMENT[move.beyond_movement]})"
+    movement = "" if move.movement_verdict == MOVEMENT_VERDICTS[None] else f"; {move.movement_verdict}"
+    return f"{course} ({change}; {move.verdict}{movement})"
 
 
 def _way(change: float) -> str:
@@ -152,37 +197,6 @@ def alternative(runs: Mapping[str, PageRun], thresholds: str, groups: Sequence[s
     return "Lines of neurons over steps. " + "; ".join(said)
 
 
-def number(value: float | None, places: int = 0, sign: str = "") -> str:
-    """With thousands separators and a minus as long as the plus; "" for none.  sign: "+" where a plus is to be seen."""
-    if value is None or value != value:
-        return ""
-    text = f"{value:{sign}z,.{places}f}"
-    return text.replace("-", "−")
-
-
-def signed(value: float | None, places: int = 0) -> str:
-    """A change, with its sign."""
-    return number(value, places, "+")
-
-
-def interval(low: float, high: float, places: int, sign: str = "") -> str:
-    """Its ends, each as `number` says it; "" for none."""
-    ends = number(low, places, sign), number(high, places, sign)
-    return " to ".join(ends) if all(ends) else ""
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _range(values: Sequence[float]) -> str:
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -32,6 +32,7 @@ class Card:
         with "|".
     parts: of the counts that are its table (see `frame`); or `tables`, by run.
     every_run: the table holds the rows of all runs.
+    narrow_below: pixels of the figure, under which its narrow layout is taken.
     variants: figures in wide layout and narrow one, by key. labels: what they show, for those who cannot see it.
     """
 
@@ -41,6 +42,7 @@ class Card:
     by: tuple[str, ...]
     parts: tuple[str, ...] = ()
     every_run: bool = False
+    narrow_below: int = 440
     variants: dict[str, tuple[Panels, Panels]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Card:
             "parts": self.parts,
             "tables": self.tables,
             "everyRun": self.every_run,
+            "narrowBelow": self.narrow_below,
         }
 
 

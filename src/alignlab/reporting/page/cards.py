@@ -10,9 +10,10 @@ import pandas as pd
 from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page import relation_cards
 from alignlab.reporting.page.answer import alternative, basis
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, grouped, letters
-from alignlab.reporting.page.data import PageRun
+from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
+from alignlab.reporting.page.data import GROUPS, MEANS, MOVEMENT_VERDICTS, PageRun
 from alignlab.reporting.page.figures import (
+    answer,
     degree_histogram,
     kinds_over_steps,
     languages_before_and_after,
@@ -20,103 +21,16 @@ from alignlab.reporting.page.figures import (
     layers_at_step,
     trained_and_unseen,
 )
-from alignlab.reporting.page.panels import Panels
+from alignlab.reporting.page.panels import Panels, listed
+from alignlab.reporting.page.wording import digits, signed
 
 _RUN = ("run", "thresholds")
 
 
 def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
     """Every card of the page by its name."""
-    made = [
-        _over_steps(
-            runs,
-            Card(
-                "kinds",
-                "All neurons, by kind",
-                "Each panel has a scale of its own, so that small counts show; bands and bars are 95 % intervals.",
-                ("thresholds",),
-                ("total",),
-                every_run=True,
-            ),
-            "totals",
-            ("all",),
-            kinds_over_steps,
-            wide=2,
-        ),
-        _over_steps(
-            runs,
-            Card(
-                "groups",
-                "Trained and unseen languages",
-                "How many neurons a language owns on average: trained languages as solid lines, unseen ones (without "
-                "training text) as dashed lines. General neurons belong to all languages and unassigned ones to none.",
-                ("thresholds",),
-                ("mean",),
-                every_run=True,
-            ),
-            "languages",
-            ("trained", "unseen"),
-            trained_and_unseen,
-            wide=0,  # one a run
-        ),
-        _by_run(
-            runs,
-            Card(
-                "heatmaps",
-                "Layers over steps",
-                "Layer 0 is at the bottom. Blank is none; the scale of each kind ends at its highest count.",
-                _RUN,
-                ("layer",),
-            ),
-            "layers",
-            lambda _, rows, columns: layer_heatmaps(rows, columns),
-            "Heat maps of neurons",
-            wide=4,
-            narrow=2,
-        ),
-        _by_run(
-            runs,
-            Card(
-                "layers",
-                "Layers at one step",
-                "Bars: the chosen step, with 95 % intervals where computed. Line: the first step.",
-                _RUN,
-                ("layer",),
-            ),
-            "layers",
-            lambda run, rows, columns: layers_at_step(rows, max(run.steps), columns),
-            "Bars of neurons by layer and kind; the slider chooses the step",
-        ),
-        _by_run(
-            runs,
-            Card(
-                "languages",
-                "Neurons owned, by language",
-                "Hollow: first step; filled: last step. Circles: trained; diamonds: unseen.",
-                _RUN,
-                ("language",),
-            ),
-            "languages",
-            lambda run, rows, columns: languages_before_and_after(rows, run.languages, columns),
-            "Dots of the specific and related neurons of every language, first and last step",
-        ),
-        _by_run(
-            runs,
-            Card(
-                "degrees",
-                "Degrees before and after",
-                "The degree of a neuron is the number of languages in which it is above tau. Hollow: first step; "
-                "filled: last. Degree 0 (above tau in none) is in the table, not drawn: over all neurons it would "
-                "flatten the rest.",
-                _RUN,
-                ("degree",),
-            ),
-            "degrees",
-            lambda _, rows, columns: degree_histogram(rows, columns),
-            "Bars of neurons by the number of languages in which they are above tau",
-        ),
-        *relation_cards.cards(runs),
-    ]
+    of_counts = (_answer, _kinds, _groups, _heatmaps, _layers, _languages, _degrees)
+    made = [*(make(runs) for make in of_counts), *relation_cards.cards(runs)]
     for card in made:
         for key, figures in card.variants.items():
             shown = [runs[int(key.split("|")[0])]] if "run" in card.by else runs
@@ -126,6 +40,109 @@ def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
     return {card.name: card for card in made}
 
 
+def _answer(runs: Sequence[PageRun]) -> Card:
+    note = (
+        "Points: the change since the first snapshot, with its 95 % interval. Pale bars: what reassigned movement "
+        "brings. Filled points are beyond noise, and not within movement."
+    )
+    card = Card("answer", "Change of each kind", note, _RUN, narrow_below=440)
+    for place, run in enumerate(runs):
+        for thresholds in THRESHOLDS:
+            if len(rows := _moves(run, thresholds)):
+                label = "Points of the change of each kind: " + ", ".join(
+                    f"{row.group} {row.kind} {signed(row.value, digits(row.group))}" for row in rows.itertuples()
+                )
+                card.add(f"{place}|{thresholds}", partial(answer, rows), label, 2)
+                card.captions.append(Caption(basis(run, thresholds), place, thresholds))
+            else:
+                lacking = "reestimated" if thresholds == REESTIMATED else "totals"
+                card.missing.append(Caption(run.missing(lacking), place, thresholds))
+        if (run.moves.movement_verdict == MOVEMENT_VERDICTS[None]).all() and len(run.steps) > 1:
+            card.captions.append(Caption(f"Reassigned movement. {run.missing('movement')}", place))
+        card.tables[str(place)] = _moves_table(run)
+    card.captions += _interval_captions(runs, "total")
+    return card
+
+
+def _moves(run: PageRun, thresholds: str) -> pd.DataFrame:
+    """What the first figure shows: the change of every kind in every group; of a single snapshot the counts."""
+    if len(run.steps) > 1:
+        found = run.moves
+        found = found[found.layer.isna() & (found.thresholds == thresholds)].assign(value=found.change, what="change")
+    else:
+        parts = [run.counts(thresholds, part) for part in ("total", "mean")]
+        found = pd.concat(parts).assign(what="count")
+    found = found[found["group"].isin(GROUPS)]
+    order = {group: place for place, group in enumerate(GROUPS)}
+    return found.sort_values("group", key=lambda group: group.map(order), kind="stable")
+
+
+def _moves_table(run: PageRun) -> Table:
+    names = ["thresholds", "group", "kind", "value", "low", "high", "verdict", "movement_low", "movement_high"]
+    names += ["movement_verdict"]
+    rows = pd.concat([_moves(run, thresholds) for thresholds in THRESHOLDS])
+    lines = zip(*(listed(rows[name]) for name in names), strict=True)
+    return {"columns": ["run", *names], "rows": [[run.name, *line] for line in lines]}
+
+
+def _kinds(runs: Sequence[PageRun]) -> Card:
+    note = "Each panel has a scale of its own, so that small counts show; bands and bars are 95 % intervals."
+    card = Card("kinds", "All neurons, by kind", note, ("thresholds",), ("total",), every_run=True, narrow_below=800)
+    return _over_steps(runs, card, "totals", ("all",), kinds_over_steps, wide=4, narrow=2)
+
+
+def _groups(runs: Sequence[PageRun]) -> Card:
+    note = (
+        "How many neurons a language owns on average: trained languages as solid lines, the reference as dotted ones, "
+        "unseen languages as dashed ones. General neurons belong to all languages and unassigned ones to none."
+    )
+    card = Card("groups", "Groups of languages", note, ("thresholds",), ("mean",), every_run=True)
+    return _over_steps(runs, card, "languages", MEANS, trained_and_unseen, wide=2)
+
+
+def _heatmaps(runs: Sequence[PageRun]) -> Card:
+    note = "Layer 0 is at the bottom. Blank is none; the scale of each kind ends at its highest count."
+    card = Card("heatmaps", "Layers over steps", note, _RUN, ("layer",), narrow_below=800)
+    return _by_run(
+        runs, card, "layers", lambda _, rows, columns: layer_heatmaps(rows, columns), "Heat maps of neurons", 4, 2
+    )
+
+
+def _layers(runs: Sequence[PageRun]) -> Card:
+    note = "Bars: the chosen step; line: the first step. Thin lines are 95 % intervals, where computed."
+    card = Card("layers", "Layers at one step", note, _RUN, ("layer",), narrow_below=800)
+    label = "Bars of neurons by layer and kind; the slider chooses the step"
+    return _by_run(
+        runs, card, "layers", lambda run, rows, columns: layers_at_step(rows, max(run.steps), columns), label, 4, 2
+    )
+
+
+def _languages(runs: Sequence[PageRun]) -> Card:
+    note = (
+        "Hollow: first step; filled: last step; pale bars: 95 % intervals. Circles: trained; squares: the reference; "
+        "diamonds: unseen."
+    )
+    card = Card("languages", "Neurons owned, by language", note, _RUN, ("language",))
+    label = "Dots of the specific and related neurons of every language, first and last step"
+    return _by_run(
+        runs,
+        card,
+        "languages",
+        lambda run, rows, columns: languages_before_and_after(rows, run.languages, columns),
+        label,
+    )
+
+
+def _degrees(runs: Sequence[PageRun]) -> Card:
+    note = (
+        "The degree of a neuron is the number of languages in which it is above tau. Hollow: first step; filled: last. "
+        "Degree 0 is in the data, not drawn: over all neurons it would flatten the rest."
+    )
+    card = Card("degrees", "Degrees before and after", note, _RUN, ("degree",))
+    label = "Bars of neurons by the number of languages in which they are above tau"
+    return _by_run(runs, card, "degrees", lambda _, rows, columns: degree_histogram(rows, columns), label)
+
+
 def _over_steps(
     runs: Sequence[PageRun],
     card: Card,
@@ -133,6 +150,7 @@ def _over_steps(
     groups: Sequence[str],
     build: Callable[[Mapping[str, pd.DataFrame], int], Panels],
     wide: int,
+    narrow: int = 1,
 ) -> Card:
     """A card of all runs in one figure, of these groups. what: its name among what can be missing."""
     labels = letters(runs)
@@ -141,7 +159,7 @@ def _over_steps(
         # One run needs no label: the panel's title says it all.
         named = {"" if len(runs) == 1 else label: found for label, found in rows.items() if len(found)}
         if named:
-            card.add(thresholds, partial(build, named), alternative(labels, thresholds, groups), wide)
+            card.add(thresholds, partial(build, named), alternative(labels, thresholds, groups), wide, narrow)
         present = {label: basis(run, thresholds) for label, run in labels.items() if len(rows[label])}
         lacking = "reestimated" if thresholds == REESTIMATED else what
         absent = {label: run.missing(lacking) for label, run in labels.items() if not len(rows[label])}

@@ -15,13 +15,24 @@ import pandas as pd
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.table import ANCHORED, Row
 
-_NUMBERS = ("step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted")
+_NUMBERS = (
+    "step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted", "movement",
+    "movement_low", "movement_high",
+)  # fmt: skip
 _TEXTS = (
     "analysis", "since", "since_before", "thresholds", "convention", "group", "language", "other", "kind", "to_kind",
-    "measure", "label", "unit", "correction", "beyond_noise", "beyond_movement",
+    "measure", "label", "unit", "status", "over", "family", "correction", "beyond_noise", "beyond_movement",
 )  # fmt: skip
+_VALUES_OF = attrgetter(*_TEXTS, *_NUMBERS)
 
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
+TOO_FEW, DIVERGED = "too few to tell", "diverged"
+STATUS_WORDS = {"too few": TOO_FEW, "diverged": DIVERGED}  # in place of an interval
+MOVEMENT_VERDICTS = {True: "beyond movement", False: "within movement", None: "not computed"}
+
+# Groups of neurons or of languages whose counts stand first, in their order; of a group of languages the mean.
+GROUPS = ("all", "trained", "reference", "unseen", "all languages")
+MEANS = GROUPS[1:]
 
 # The rows and columns of a transition table.
 TRANSITION_KINDS = (*(kind.label for kind in Kind if kind is not Kind.NONE), Kind.NONE.label)
@@ -30,6 +41,7 @@ TRANSITION_KINDS = (*(kind.label for kind in Kind if kind is not Kind.NONE), Kin
 HOW_TO = {
     "numbers": "compare the sets of every snapshot",
     "intervals": "resample the shards of the stored counts",
+    "movement": "compare the stored counts of the first and the last snapshot with intervals",
     "reestimated": "reclassify every snapshot at thresholds of its own",
     "totals": "give rows over all layers",
     "layers": "give rows by layer",
@@ -47,10 +59,24 @@ HOW_TO = {
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The numbers of an analysis as people read them: a line a number.
+
+    shows: what the analysis shows, in words.  lines: texts, as many as the header has.
+    """
+
+    analysis: str
+    shows: str
+    header: tuple[str, ...]
+    lines: Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class PageLanguage:
     """A language of a run.
 
     name: in English. own_name: in its own script, where known. script: ISO 15924; tells the direction of `own_name`.
+    group: `trained`, `reference` (that others are aligned to) or `unseen`.
     tokens, documents: counted in the probe.
     """
 
@@ -59,7 +85,7 @@ class PageLanguage:
     own_name: str = ""
     script: str = ""
     family: str = ""
-    trained: bool = False
+    group: str = "unseen"
     tokens: int | None = None
     documents: int | None = None
 
@@ -75,6 +101,7 @@ class PageRun:
     training_loss: (step, loss) in nats a token. parts_refused: why there are no parts, such as too few layers.
     config: YAML. environment: what the run was made with.
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
+    asked: of the analyses that were asked by name, the numbers as the terminal says them; they stand first.
     """
 
     name: str
@@ -96,6 +123,7 @@ class PageRun:
     notes: Sequence[str] = ()
     how_to: Mapping[str, str] = field(default_factory=dict)
     step_names: Mapping[int, str] = field(default_factory=dict)
+    asked: Sequence[Asked] = ()
 
     @property
     def neurons(self) -> int:
@@ -109,9 +137,9 @@ class PageRun:
         """What stands on the page in place of a part."""
         return f"Not computed. To have it: {self.how_to.get(part, HOW_TO[part])}."
 
-    def of_group(self, *, trained: bool) -> list[str]:
-        """Codes of the trained or of the unseen languages."""
-        return [language.code for language in self.languages if language.trained is trained]
+    def of_group(self, group: str) -> list[str]:
+        """Codes of the trained languages, of the reference, or of the unseen ones."""
+        return [language.code for language in self.languages if language.group == group]
 
     @property
     def ends(self) -> list[int]:
@@ -142,7 +170,8 @@ class PageRun:
     @cached_property
     def moves(self) -> pd.DataFrame:
         """Of each count its kind, group, language, layer and thresholds, `before` at the first step and `after` at the
-        last, and its `change` with interval (`low`, `high`), `verdict` and `beyond_movement`; none of one snapshot.
+        last, and its `change` with interval (`low`, `high`), `verdict`, what reassigned movement brings
+        (`movement_low`, `movement_high`) and `movement_verdict`; none of one snapshot.
 
         Kinds are in their order, and layers within them.
         """
@@ -151,9 +180,8 @@ class PageRun:
         rows = rows.assign(order=order).dropna(subset="order").sort_values(["order", "layer"])
         counts, changes = rows[~rows.is_change], rows[rows.is_change & (rows.step == max(self.steps))]
         whose = ["thresholds", "kind", "group", "language", "layer"]
-        found = changes[[*whose, "value", "low", "high", "verdict", "beyond_movement"]].rename(
-            columns={"value": "change"}
-        )
+        said = ["low", "high", "verdict", "movement_low", "movement_high", "movement_verdict"]
+        found = changes[[*whose, "value", *said]].rename(columns={"value": "change"})
         for name, step in (("before", min(self.steps)), ("after", max(self.steps))):
             values = counts[counts.step == step][[*whose, "value"]].rename(columns={"value": name})
             found = found.merge(values, on=whose)
@@ -173,26 +201,40 @@ class PageRun:
             found.setdefault((row.thresholds, row.step), {})[row.kind, row.to_kind] = row
         return found
 
+    def totals(self, thresholds: str, step: int) -> dict[str, float | None]:
+        """Neurons of each kind over all layers at a step, those of none among them; None where there is no such row."""
+        found = {row.kind: row.value for row in self._totals.get((thresholds, step), ())}
+        none = self.neurons - sum(found.values()) if found else None
+        return {**dict.fromkeys(TRANSITION_KINDS), **found, Kind.NONE.label: none}
+
+    @cached_property
+    def _totals(self) -> Mapping[tuple[str, int], list[Any]]:
+        found: dict[tuple[str, int], list[Any]] = {}
+        for row in self.of("kinds", part="total", is_change=False).itertuples(index=False):
+            found.setdefault((row.thresholds, row.step), []).append(row)
+        return found
+
     def steps_of(self, analysis: str) -> list[int]:
         """The steps that have rows of an analysis."""
         return sorted(set(self.of(analysis).step))
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """The columns of the rows that the page shows, and three more, which say what it does with them.
+    """The columns of the rows that the page shows, and four more, which say what it does with them.
 
-    is_change: as `Row.is_change`.  verdict: `beyond_noise` in words.
-    part: of counts, the table to which they belong: total, mean (over the trained or unseen languages), language, layer
-    or degree.
+    is_change: as `Row.is_change`.  verdict, movement_verdict: `beyond_noise` and `beyond_movement` in words.
+    part: of counts, the table to which they belong: total, mean (over a group of languages), language, layer or degree.
 
     Whole numbers that may be missing are floats here: NaN is none.
     """
     # Few and plain types: what is selected from columns of a type each takes many times as long.
-    found = pd.DataFrame(map(attrgetter(*_TEXTS, *_NUMBERS), rows), columns=[*_TEXTS, *_NUMBERS], dtype=object)
+    found = pd.DataFrame(map(_VALUES_OF, rows), columns=[*_TEXTS, *_NUMBERS], dtype=object)
     found = found.astype(dict.fromkeys(_NUMBERS, float))
     found["step"] = found.step.fillna(0).astype(int)
     found["is_change"] = (found.since != "") | (found.since_before != "")
-    found["verdict"] = np.array([VERDICTS[one] for one in found.beyond_noise], dtype=object)
+    verdicts = zip(found.status, found.beyond_noise, strict=True)
+    found["verdict"] = np.array([STATUS_WORDS.get(one, VERDICTS[beyond]) for one, beyond in verdicts], dtype=object)
+    found["movement_verdict"] = np.array([MOVEMENT_VERDICTS[one] for one in found.beyond_movement], dtype=object)
     conditions = [found.degree.notna(), found.layer.notna(), found["group"] == "all", found["group"] == "language"]
     found["part"] = np.select(conditions, ["degree", "layer", "total", "language"], "mean").astype(object)
     return found

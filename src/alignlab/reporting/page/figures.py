@@ -14,26 +14,118 @@ import numpy as np
 import pandas as pd
 
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE
-from alignlab.reporting.page.data import PageLanguage
+from alignlab.reporting.page.data import MOVEMENT_VERDICTS, VERDICTS, PageLanguage
 from alignlab.reporting.page.panels import (
     GROUP_STYLE,
     STEP,
     Panels,
     chosen,
-    digits,
     interval_errors,
     kind_title,
     listed,
     plain,
     with_interval,
 )
-from alignlab.reporting.page.theme import LIGHT, faded, scale
+from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, faded, scale
+from alignlab.reporting.page.wording import digits, interval, number, signed
 
 KINDS = tuple(kind.label for kind in COUNTED_KINDS)
 LANGUAGE_KINDS = tuple(kind.label for kind in KINDS_OF_A_LANGUAGE)
+_MOST_LAYERS_WRITTEN, _MOST_STEPS_WRITTEN = 16, 8
 _RUN_SYMBOLS = ("circle", "square", "triangle-up", "x")
+_SYMBOLS = {"trained": "circle", "reference": "square", "unseen": "diamond"}
+_GROUP_ORDER = tuple(_SYMBOLS)
+_APART = 0.17  # of the dots of the first and the last step, as a share of a line
 
 Runs = Mapping[str, pd.DataFrame]
+
+
+def answer(moves: pd.DataFrame, columns: int = 2) -> Panels:
+    """Of every kind the change, with its interval, over the range that reassigned movement brings: of all neurons, and
+    of the mean a language. Filled where it is beyond noise and not within movement.
+
+    moves: columns group, kind, value (the change, or the count of a single snapshot), low, high, movement_low,
+        movement_high, verdict, movement_verdict.
+    """
+    is_all = moves["group"] == "all"
+    parts = {"all neurons": moves[is_all], "mean a language": moves[~is_all]}
+    shown = {title: rows for title, rows in parts.items() if len(rows)}
+    height = 24 * max(map(len, shown.values())) + 20
+    figure = Panels([f"<b>{title}</b>" for title in shown], columns, height, gap=0.22)
+    is_change = bool(len(moves)) and "change" in set(moves.what)
+    for panel, rows in enumerate(shown.values()):
+        _forest(figure, panel, rows, is_change)
+    return figure
+
+
+def _forest(figure: Panels, panel: int, rows: pd.DataFrame, is_change: bool) -> None:
+    places = range(len(rows))
+    moved = rows[["movement_low", "movement_high"]].round(4)
+    figure.add(
+        "scatter",
+        panel,
+        x=[end for low, high in moved.itertuples(index=False) for end in (_end(low), _end(high), None)],
+        y=[place for place in places for _ in range(3)],
+        mode="lines",
+        line={"width": 13, "color": faded(LIGHT["muted"], 0.3)},
+        hoverinfo="skip",
+    )
+    colours = [LIGHT[kind] for kind in rows.kind]
+    bars = interval_errors(rows.assign(low=rows.low, high=rows.high), floor=None if is_change else 0)
+    firm = (rows.verdict == VERDICTS[True]) & (rows.movement_verdict != MOVEMENT_VERDICTS[False])
+    texts = [
+        signed(row.value, digits(row.group)) if is_change else number(row.value, digits(row.group))
+        for row in rows.itertuples()
+    ]
+    figure.add(
+        "scatter",
+        panel,
+        x=rows.value,
+        y=list(places),
+        error_x=bars and {**bars, "thickness": 1.5},
+        mode="markers+text",
+        text=texts,
+        textposition="top center",
+        textfont={"size": 11},
+        cliponaxis=False,
+        marker={
+            "symbol": ["circle" if one or not is_change else "circle-open" for one in firm],
+            "size": 9,
+            "color": colours,
+            "line": {"width": 1.5, "color": colours},
+        },
+        customdata=[_about(row) for row in rows.itertuples()],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    names = [
+        f'<span style="color:{LIGHT[row.kind]}">■</span> '
+        + plain(row.kind if row.group == "all" else f"{row.group} {row.kind}")
+        for row in rows.itertuples()
+    ]
+    figure.y(
+        panel,
+        tickvals=list(places),
+        ticktext=names,
+        range=[len(rows) - 0.4, -0.8],
+        showgrid=False,
+        tickfont={"size": 12},
+    )
+    title, form = ("change, neurons", "+,") if is_change else ("neurons", ",")
+    figure.x(panel, title, tickformat=form, zeroline=True, zerolinecolor=LIGHT["muted"], zerolinewidth=1)
+
+
+def _about(row: Any) -> str:
+    places = digits(row.group)
+    ends = interval(row.low, row.high, 1)
+    moved = interval(row.movement_low, row.movement_high, 1)
+    said = [f"{row.group}: {row.kind}", f"{number(row.value, places)} neurons"]
+    said += [f"95 % interval {ends}"] if ends else []
+    said += [f"reassigned movement {moved}"] if moved else []
+    return "<br>".join(map(plain, [*said, *([row.verdict] if row.what == "change" else [])]))
+
+
+def _end(value: float) -> float | None:
+    return None if value != value else value
 
 
 def kinds_over_steps(runs: Runs, columns: int = 2) -> Panels:
@@ -46,26 +138,29 @@ def kinds_over_steps(runs: Runs, columns: int = 2) -> Panels:
             _line_with_band(figure, panel, line, kind, label, {"dash": "solid", "symbol": symbol, "filled": True})
         low, high = _range([*lines.values()], 6)
         figure.steps(panel, [step for line in lines.values() for step in line.step])
-        figure.y(panel, "neurons", tickformat=",", range=[low, high])
+        figure.y(panel, _first(figure, panel, "neurons"), tickformat=",", range=[low, high])
         if several:
             figure.label_ends(panel, lines, low, high)
     return figure
 
 
 def trained_and_unseen(runs: Runs, columns: int | None = None) -> Panels:
-    """Neurons that a language owns, on average, over the steps: trained against unseen; a panel a kind and run."""
+    """Neurons that a language of a group owns, on average, over the steps; a panel a kind and run."""
     several = len(runs) > 1
     titles = [kind_title(kind) + (f" · {plain(label)}" if several else "") for kind in LANGUAGE_KINDS for label in runs]
     figure = Panels(titles, columns or max(2, len(runs)), 200, margin_right=56)
     for place, kind in enumerate(LANGUAGE_KINDS):
-        lines = {label: {group: chosen(rows, kind, group) for group in GROUP_STYLE} for label, rows in runs.items()}
+        lines = {
+            label: {group: line for group in GROUP_STYLE if len(line := chosen(rows, kind, group))}
+            for label, rows in runs.items()
+        }
         # One scale for all runs, so that heights compare.
         low, high = _range([line for groups in lines.values() for line in groups.values()], 2)
         for panel, (label, groups) in enumerate(lines.items(), place * len(runs)):
             for group, line in groups.items():
                 _line_with_band(figure, panel, line, kind, f"{label} {group}".strip(), GROUP_STYLE[group])
             figure.steps(panel, [step for line in groups.values() for step in line.step])
-            figure.y(panel, "neurons, mean a language", tickformat=",", range=[low, high])
+            figure.y(panel, _first(figure, panel, "neurons, mean a language"), tickformat=",", range=[low, high])
             figure.label_ends(panel, groups, low, high)
     return figure
 
@@ -77,19 +172,25 @@ def layer_heatmaps(rows: pd.DataFrame, columns: int = 4) -> Panels:
     figure = Panels([kind_title(kind) for kind in KINDS], columns, height, below=84)
     for panel, kind in enumerate(KINDS):
         grid = chosen(rows, kind, by_layer=True).pivot(index="layer", columns="step", values="value").reindex(layers)
+        # As numbers too, where there is room for them.
+        written = len(layers) <= _MOST_LAYERS_WRITTEN and len(grid.columns) <= _MOST_STEPS_WRITTEN
         figure.add(
             "heatmap",
             panel,
             z=[listed(grid.loc[layer]) for layer in layers],
             x=[f"{step:,}" for step in grid],
             y=list(layers),
-            coloraxis=figure.colour_scale(panel, "", scale(kind), 0, float(max(1, grid.max(axis=None)))),
+            coloraxis=figure.colour_scale(
+                panel, "", scale(kind, BEHIND_NUMBERS if written else 1), 0, float(max(1, grid.max(axis=None)))
+            ),
+            texttemplate="%{z:,}" if written else None,
+            textfont={"size": 11, "color": LIGHT["text"]} if written else None,
             xgap=1,
             ygap=1 if len(layers) <= 40 else 0,
             hovertemplate=f"{kind}<br>step %{{x}}, layer %{{y}}<br>%{{z:,}} neurons<extra></extra>",
         )
         figure.x(panel, STEP, type="category", showgrid=False, tickangle=0)
-        figure.y(panel, "" if panel % figure.columns else "layer", showgrid=False, dtick=layer_ticks(len(layers)))
+        figure.y(panel, _first(figure, panel, "layer"), showgrid=False, dtick=layer_ticks(len(layers)))
     return figure
 
 
@@ -122,9 +223,20 @@ def layers_at_step(rows: pd.DataFrame, step: int, columns: int = 2) -> Panels:
             meta={"kind": kind, "at": "first"},
             hoverinfo="skip",
         )
+        figure.add(
+            "scatter",
+            panel,
+            x=before.layer - 0.3,
+            y=before.value,
+            mode="markers",
+            marker={"size": 1, "color": LIGHT["muted"]},
+            error_y=interval_errors(before, color=LIGHT["muted"]),
+            meta={"kind": kind, "at": "first"},
+            hoverinfo="skip",
+        )
         count = len(before)
         figure.x(panel, "layer", showgrid=False, dtick=layer_ticks(count), range=[-0.6, count - 0.4])
-        figure.y(panel, "neurons", tickformat=",", rangemode="tozero", nticks=5)
+        figure.y(panel, _first(figure, panel, "neurons"), tickformat=",", rangemode="tozero", nticks=5)
     figure.layout |= {"bargap": 0.15}
     return figure
 
@@ -134,7 +246,7 @@ def languages_before_and_after(rows: pd.DataFrame, languages: Sequence[PageLangu
     figure = Panels([kind_title(kind) for kind in LANGUAGE_KINDS], columns, 24 * len(languages) + 24)
     for panel, kind in enumerate(LANGUAGE_KINDS):
         of_kind = chosen(rows, kind, "language")
-        said = [f"%{{y}}, {which} step<br>%{{x:,}} {kind}" for which in ("first", "last")]
+        said = [f"%{{customdata}}, {which} step<br>%{{x:,}} {kind}" for which in ("first", "last")]
         dots_of_languages(figure, panel, of_kind, languages, (LIGHT[kind], LIGHT[kind]), said)
         most = of_kind[["value", "high"]].max(axis=None) or 1
         # A little below zero, where markers would be cut.
@@ -152,22 +264,28 @@ def dots_of_languages(
     colours: tuple[str, str],
     said: Sequence[str],
 ) -> None:
-    """A line of dots a language that has both: the number at the first step (hollow) and at the last (filled).
+    """A line of dots a language that has both: the number at the first step (hollow, above) and at the last (filled).
 
     colours: of the dots, and of the lines between them.  said: what a dot says of the first step, and of the last.
     """
     colour, between = colours
     steps = sorted(set(rows.step))
     at = {step: rows[rows.step == step].set_index("language") for step in (steps[0], steps[-1])}
-    ordered = sorted(languages, key=lambda language: not language.trained)
-    shown = [language for language in ordered if all(language.code in found.index for found in at.values())]
-    names, codes = [language_label(language) for language in shown], [language.code for language in shown]
+    ordered = sorted(languages, key=lambda language: _GROUP_ORDER.index(language.group))
+    shown = [
+        (place, language)
+        for place, language in enumerate(ordered)
+        if all(language.code in found.index for found in at.values())
+    ]
+    codes = [language.code for _, language in shown]
+    # A little apart, so that the intervals of both can be seen.
+    lines = {step: [place + shift for place, _ in shown] for step, shift in zip(at, (-_APART, _APART), strict=False)}
     ends = [at[step].value[codes] for step in (steps[0], steps[-1])]
     figure.add(
         "scatter",
         panel,
         x=pd.Series(np.column_stack([*ends, np.full(len(codes), np.nan)]).ravel()),
-        y=[line for name in names for line in (name, name, None)],
+        y=[end for both in zip(*(lines[step] for step in (steps[0], steps[-1])), strict=True) for end in (*both, None)],
         mode="lines",
         line={"color": between, "width": 1.5},
         hoverinfo="skip",
@@ -178,13 +296,14 @@ def dots_of_languages(
             "scatter",
             panel,
             x=found.value[codes],
-            y=names,
+            y=lines[step],
+            customdata=[language_label(language) for _, language in shown],
             # A pale bar: a thin line would be taken for the way from the first step.
-            error_x=interval_errors(found.loc[codes], thickness=7, color=faded(colour, 0.25)) if is_last else None,
+            error_x=interval_errors(found.loc[codes], thickness=5, color=faded(colour, 0.25)),
             mode="markers",
             marker={
-                "symbol": [_dot(language) + ("" if is_last else "-open") for language in shown],
-                "size": 9,
+                "symbol": [_SYMBOLS[language.group] + ("" if is_last else "-open") for _, language in shown],
+                "size": 8,
                 "color": colour,
                 "line": {"width": 1.5, "color": colour},
             },
@@ -193,11 +312,9 @@ def dots_of_languages(
     # A language a line, the first at the top.
     figure.y(
         panel,
-        type="category",
-        categoryorder="array",
-        categoryarray=[language_label(language) for language in ordered][::-1],
-        range=[-0.6, len(ordered) - 0.4],
-        dtick=1,
+        tickvals=list(range(len(ordered))),
+        ticktext=[language_label(language) for language in ordered],
+        range=[len(ordered) - 0.4, -0.6],
     )
 
 
@@ -241,8 +358,9 @@ def language_label(language: PageLanguage) -> str:
     return plain(f"{language.name} {language.code}")
 
 
-def _dot(language: PageLanguage) -> str:
-    return "circle" if language.trained else "diamond"
+def _first(figure: Panels, panel: int, title: str) -> str:
+    """The title of a y axis, for the panels at the left only: those beside them have the same."""
+    return "" if panel % figure.columns else title
 
 
 def _line_with_band(

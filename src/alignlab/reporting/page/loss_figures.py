@@ -8,8 +8,8 @@ import pandas as pd
 
 from alignlab.reporting.page.data import PageLanguage
 from alignlab.reporting.page.figures import dots_of_languages
-from alignlab.reporting.page.panels import GROUP_STYLE, STEP, Panels, plain
-from alignlab.reporting.page.theme import LIGHT
+from alignlab.reporting.page.panels import GROUP_STYLE, STEP, Panels, interval_errors, plain
+from alignlab.reporting.page.theme import LIGHT, faded
 
 _UNIT = "nats a token"
 _MOST_POINTS = 500
@@ -19,23 +19,26 @@ def loss_by_language(losses: pd.DataFrame, languages: Sequence[PageLanguage], co
     """Each language's loss at the first step (hollow) and the last (filled); and the groups' means over the steps."""
     titles = ["<b>first and last step</b>", "<b>mean over languages</b>"]
     figure = Panels(titles, columns, max(200, 24 * len(languages) + 24), margin_right=56)
-    said = [f"%{{y}}, step {step:,}<br>%{{x:.3f}} {_UNIT}" for step in (losses.step.min(), losses.step.max())]
-    of_languages = losses[losses.language != ""].assign(low=None)  # their intervals stand in a table of the page
+    said = [f"%{{customdata}}, step {step:,}<br>%{{x:.3f}} {_UNIT}" for step in (losses.step.min(), losses.step.max())]
+    of_languages = losses[losses.language != ""]
     dots_of_languages(figure, 0, of_languages, languages, (LIGHT["text"], LIGHT["muted"]), said)
     lines = {group: losses[losses["group"] == group].sort_values("step") for group in GROUP_STYLE}
-    for (group, line), style in zip(lines.items(), GROUP_STYLE.values(), strict=True):
+    lines = {group: line for group, line in lines.items() if len(line)}
+    for group, line in lines.items():
+        style = GROUP_STYLE[group]
         figure.add(
             "scatter",
             1,
             x=line.step,
             y=line.value,
+            error_y=interval_errors(line, thickness=5, color=faded(LIGHT["text"], 0.25)),
             name=group,
             mode="lines+markers",
             line={"color": LIGHT["text"], "width": 2, "dash": style["dash"]},
             marker={"symbol": style["symbol"], "size": 8, "color": LIGHT["text"]},
             hovertemplate=f"{group}<br>step %{{x:,}}: %{{y:.3f}} {_UNIT}<extra></extra>",
         )
-    means = pd.concat(lines.values()).value
+    means = [value for line in lines.values() for value in line.value]
     figure.label_ends(1, lines, min(means, default=0), max(means, default=1))
     figure.x(0, f"loss, {_UNIT}")
     figure.steps(1, losses.step)

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from alignlab.analysis.languages import EXCESS
-from alignlab.reporting.page.answer import interval, number
-from alignlab.reporting.page.data import PageRun
+from alignlab.reporting.page.data import STATUS_WORDS, PageRun
+from alignlab.reporting.page.wording import form, interval, number
 
 
 def _english(row: Any) -> str:
@@ -41,7 +41,7 @@ class _Kind:
 
     section, caption: of the page in which it stands.  analysis: whose rows.
     said: what a row is called; "" leaves it out.
-    changes: of the changes since the first step, instead of the numbers.  intervals: whether there can be any.
+    changes: of the changes since the first step, instead of the numbers.
     """
 
     section: str
@@ -49,23 +49,21 @@ class _Kind:
     analysis: str
     said: Callable[[Any], str]
     changes: bool = False
-    intervals: bool = True
 
 
 TABLES = (
     _Kind(
-        "kinds",
-        "How far counts can be trusted: neurons that keep their kind in 95 % of the resamples, and how many of each "
-        "kind chance alone would give, were all languages one",
-        "stability",
-        lambda row: f"{row.kind}, {row.measure}",
-        intervals=False,
+        "languages",
+        "English beside the others (1: it has as many as they have on average), and the means of the groups",
+        "english_uniqueness",
+        _english,
     ),
     _Kind(
-        "languages", "English by itself, and the unseen languages with and without it", "english_uniqueness", _english
-    ),
-    _Kind(
-        "languages", "English by itself: change since the first snapshot", "english_uniqueness", _english, changes=True
+        "languages",
+        "English beside the others: change since the first snapshot",
+        "english_uniqueness",
+        _english,
+        changes=True,
     ),
     _Kind(
         "transitions", "Share of the neurons of the first snapshot that kept their kind", "survival", _survival, True
@@ -90,7 +88,7 @@ TABLES = (
         changes=True,
     ),
 )
-ANALYSES = tuple(dict.fromkeys(kind.analysis for kind in TABLES))
+ANALYSES = ("stability", *dict.fromkeys(kind.analysis for kind in TABLES))
 
 
 def number_tables(runs: Sequence[PageRun]) -> list[dict[str, Any]]:
@@ -116,31 +114,30 @@ def _tables(place: int, run: PageRun, kind: _Kind) -> Iterator[dict[str, Any]]:
     at = {(row.said, row.step): row for row in rows.itertuples()}
     references = sorted(set(rows.reference.dropna()))
     against = f"whether the interval at {run.step_name(steps[-1])} leaves out"
+    lines = [
+        (what, [_value(at.get((what, step))) for step in steps], *_certainty(at.get((what, steps[-1]))))
+        for what in dict.fromkeys(rows.said)
+    ]
     yield {
         "run": place,
         "section": kind.section,
         "caption": kind.caption,
         "steps": [run.step_name(step) for step in steps],
-        "lines": [
-            (what, [_value(at.get((what, step))) for step in steps], *_certainty(at.get((what, steps[-1]))))
-            for what in dict.fromkeys(rows.said)
-        ],
+        "lines": lines,
         "note": f"Against noise: {against} {' or '.join(f'{one:g}' for one in references)}." if references else "",
-        "intervals": kind.intervals,
+        "movement": any(line[-1] for line in lines),
     }
 
 
 def _value(row: Any) -> str:
-    return "" if row is None else number(row.value, *_form(row)) or "not defined"
+    return "" if row is None else number(row.value, *form(row)) or "not defined"
 
 
-def _certainty(row: Any) -> tuple[str, str]:
-    """The interval and the verdict of a row, each empty where there is none."""
+def _certainty(row: Any) -> tuple[str, str, str]:
+    """The interval and the verdicts of a row, against noise and against movement; each empty where there is none."""
     if row is None:
-        return "", ""
-    return interval(row.low, row.high, *_form(row)), "" if pd.isna(row.reference) else row.verdict
-
-
-def _form(row: Any) -> tuple[int, str]:
-    """How numbers of its unit are said: their decimals, and whether they have a sign."""
-    return {"neurons": 1, "ratio": 2}.get(row.unit, 3), "+" if row.reference == 0 else ""
+        return "", "", ""
+    places, sign = form(row)
+    ends = STATUS_WORDS.get(row.status) or interval(row.low, row.high, max(1, places), sign)
+    movement = "" if row.beyond_movement is None else row.movement_verdict
+    return ends, "" if pd.isna(row.reference) else row.verdict, movement

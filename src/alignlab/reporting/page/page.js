@@ -3,7 +3,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const NARROW = 640; // pixels of a figure, under which its panels stand in fewer columns
+const PAPER = 680; // pixels of a figure on paper: A4 and Letter have room for it
 const MOST_ROWS = 1000; // rows of a table on the page; its file has all
 const root = document.documentElement;
 const slider = document.getElementById("step");
@@ -12,7 +12,7 @@ const state = { all: "" };
 // --- choices --------------------------------------------------------------------------------------------------------
 
 // What belongs to one run, to one choice of thresholds or to one step shows with it only.
-const BELONGS = ["run", "thresholds", "until", "partsAt"];
+const BELONGS = ["run", "thresholds", "partsAt"];
 
 function showWhatBelongs() {
   const selector = BELONGS.map((name) => `[data-${name.replace("A", "-a")}]`).join(",");
@@ -39,6 +39,7 @@ function update() {
   readChoices();
   if (state.run !== run) setSlider();
   sayStep();
+  fillTransitions();
   drawAll();
 }
 
@@ -86,7 +87,10 @@ function keyOf(figure) {
   return figure.by.map((name) => state[name]).join("|");
 }
 
-const sideOf = (card) => (card.clientWidth < NARROW ? 1 : 0);
+// On paper all figures are as wide as the sheet.
+let printing = false;
+const widthOf = (card) => (printing ? PAPER : card.clientWidth);
+const sideOf = (card) => (widthOf(card) < data.figures[card.dataset.figure].narrowBelow ? 1 : 0);
 
 function specOf(card) {
   const name = card.dataset.figure;
@@ -136,10 +140,27 @@ function draw(card) {
   if (spec) {
     plot.setAttribute("aria-label", spec.label);
     plot.removeAttribute("aria-labelledby");
-    Plotly.react(plot, spec.data, spec.layout, { displayModeBar: false, responsive: true, showTips: false });
+    const size = printing ? { width: PAPER } : {};
+    Plotly.react(plot, spec.data, { ...spec.layout, ...size }, { displayModeBar: false, responsive: true, showTips: false });
   }
-  const details = card.querySelector("details");
+  const details = card.querySelector("details.data");
   if (details.open) fillTable(card);
+}
+
+// Paper cannot be unfolded: tables are open on it, and figures as wide as it is.
+let folded = [];
+function toPaper() {
+  turn++;
+  printing = true;
+  folded = all("details.fold:not([open])");
+  for (const details of folded) details.open = true;
+  for (const card of all("[data-figure]")) draw(card);
+}
+
+function fromPaper() {
+  printing = false;
+  for (const details of folded) details.open = false;
+  drawAll();
 }
 
 // --- the step slider ------------------------------------------------------------------------------------------------
@@ -220,6 +241,34 @@ function sayStep() {
   said.textContent = `${stepName(step)}: ${words.join(", ")}`;
 }
 
+// --- the table of transitions ---------------------------------------------------------------------------------------
+
+// The page has it for the last step; for the step that is chosen its cells are filled from the figure's rows.
+function fillTransitions() {
+  const shown = all("table.transitions").find((table) => !table.closest("[hidden]"));
+  if (!shown || state.until === undefined) return;
+  const run = data.runs[state.run];
+  const step = Number(state.until);
+  const digit = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  const end = (value) => value.toLocaleString("en-US", digit).replace("-", "−");
+  for (const [, thresholds, at, before, after, value, low, high] of data.figures.transitions.tables[state.run].rows) {
+    if (thresholds !== state.thresholds || at !== step) continue;
+    const cell = shown.querySelector(`[data-move="${before} ${after}"]`);
+    cell.textContent = count(value);
+    if (low === null || high === null) continue;
+    const ends = document.createElement("small");
+    ends.className = "interval";
+    ends.textContent = `${end(low)} to ${end(high)}`;
+    cell.append(ends);
+  }
+  const totals = rowsOf(state.run, state.thresholds, ["total"]).filter((row) => row.step === step);
+  const none = run.neurons - totals.reduce((sum, row) => sum + row.value, 0);
+  for (const { kind, value } of [...totals, { kind: "none", value: none }]) {
+    shown.querySelector(`[data-total="${kind}"]`).textContent = count(value);
+  }
+  shown.querySelector(".until").textContent = stepName(step);
+}
+
 // --- tables and files -----------------------------------------------------------------------------------------------
 
 const count = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 4 });
@@ -231,7 +280,7 @@ function shownCell(value, column) {
 }
 
 function fillTable(card) {
-  const box = card.querySelector("details .scroll");
+  const box = card.querySelector("details.data .scroll");
   const { columns, rows } = tableOf(data.figures[card.dataset.figure]);
   const used = columns.map((_, place) => rows.some((row) => row[place] !== null && row[place] !== ""));
   const table = document.createElement("table");
@@ -303,7 +352,7 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 
 function setTheme(dark) {
   root.dataset.theme = dark ? "dark" : "light";
-  button.setAttribute("aria-pressed", String(dark));
+  button.textContent = `Switch to the ${dark ? "light" : "dark"} theme`;
 }
 
 // --- start ----------------------------------------------------------------------------------------------------------
@@ -320,10 +369,13 @@ slider.addEventListener("input", () => {
   sayStep();
 });
 for (const card of all("[data-figure]")) {
-  card.querySelector("details").addEventListener("toggle", (event) => { if (event.target.open) fillTable(card); });
+  card.querySelector("details.data").addEventListener("toggle", (event) => { if (event.target.open) fillTable(card); });
   for (const saver of all("[data-save]", card)) saver.addEventListener("click", () => saveFigure(card, saver.dataset.save));
 }
-let narrow = innerWidth < NARROW;
+addEventListener("beforeprint", toPaper);
+addEventListener("afterprint", fromPaper);
+const sides = () => all("[data-figure]").map(sideOf).join("");
+let laidOut = sides();
 addEventListener("resize", () => {
-  if (narrow !== (narrow = innerWidth < NARROW)) drawAll();
+  if (!printing && laidOut !== (laidOut = sides())) drawAll();
 });

@@ -20,10 +20,12 @@ _TITLE_HEIGHT = 34  # pixels above a panel
 _AXIS_HEIGHT = 52  # pixels below a panel, for ticks and title
 _LABEL_HEIGHT = 14  # pixels between the labels of lines' ends
 _GAP = 0.075  # between panels side by side, as a share of the width
+_SIDE_WIDTH = 600  # pixels of the narrowest figure whose panels stand side by side
 
-# Trained and unseen languages are told apart by line and marker; colour is for kinds.
+# Groups of languages are told apart by line and marker; colour is for kinds.
 GROUP_STYLE: dict[str, dict[str, Any]] = {
     "trained": {"dash": "solid", "symbol": "circle", "filled": True},
+    "reference": {"dash": "dot", "symbol": "square-open", "filled": False},
     "unseen": {"dash": "dash", "symbol": "diamond-open", "filled": False},
 }
 
@@ -32,13 +34,20 @@ class Panels:
     """A figure of panels, filled trace by trace.
 
     titles: of the panels, row by row; may hold plotly's markup. height, below: pixels of a panel and under it.
-    margin_right: pixels to the right of every panel, for the labels of lines' ends.
+    margin_right: pixels to the right of every panel, for the labels of lines' ends.  gap: between panels side by side,
+        as a share of the width, for the names on their y axes.
 
     The axes of a panel bear the same names whatever the number of columns, so that traces fit all layouts.
     """
 
     def __init__(
-        self, titles: Sequence[str], columns: int, height: int, below: int = _AXIS_HEIGHT, margin_right: int = 0
+        self,
+        titles: Sequence[str],
+        columns: int,
+        height: int,
+        below: int = _AXIS_HEIGHT,
+        margin_right: int = 0,
+        gap: float | None = None,
     ) -> None:
         self.columns = min(columns, len(titles))
         self.panel_height = height
@@ -46,7 +55,7 @@ class Panels:
         rows = -(-len(titles) // self.columns)
         between = _TITLE_HEIGHT + below
         self.inner_height = rows * height + (rows - 1) * between
-        gap = 0.0 if self.columns == 1 else min(_GAP, 0.22 / self.columns)
+        gap = _gap(self.columns, gap)
         width = (1 - gap * (self.columns - 1)) / self.columns
         self.layout: dict[str, Any] = {
             "height": self.inner_height + _TITLE_HEIGHT + below,
@@ -58,7 +67,7 @@ class Panels:
             row, column = divmod(panel, self.columns)
             left, top = column * (width + gap), 1 - row * (height + between) / self.inner_height
             last = column == self.columns - 1
-            right = left + width - (0 if last else margin_right / 1000)
+            right = left + width - (0 if last else margin_right / _SIDE_WIDTH)
             bottom = max(0.0, top - height / self.inner_height)
             self.layout[_name("xaxis", panel)] = {"domain": [_short(left), _short(right)], "anchor": _name("y", panel)}
             self.layout[_name("yaxis", panel)] = {"domain": [_short(bottom), _short(top)], "anchor": _name("x", panel)}
@@ -146,6 +155,15 @@ class Panels:
                 yshift=round(at - y * pixels), font={"size": 12},
             )  # fmt: skip
 
+    def separate(self, panel: int, places: Sequence[int]) -> None:
+        """Lines across a heat map of categories, before these places, on both axes."""
+        for place in places:
+            for along, across in (("x", "y"), ("y", "x")):
+                ends = {f"{along}0": place - 0.5, f"{along}1": place - 0.5, f"{across}0": 0, f"{across}1": 1}
+                axes = {f"{along}ref": _name(along, panel), f"{across}ref": f"{_name(across, panel)} domain"}
+                line = {"color": LIGHT["muted"], "width": 1}
+                self.layout.setdefault("shapes", []).append({"type": "line", **axes, **ends, "line": line})
+
     def legend(self) -> None:
         """A legend above the panels."""
         self.layout |= {"showlegend": True, "legend": {"y": 1, "yref": "container", "yanchor": "top"}}
@@ -161,6 +179,12 @@ class Panels:
         self.layout[_name(axis, panel)] |= {"nticks": 6, **titled, **properties}
 
 
+def _gap(columns: int, gap: float | None) -> float:
+    if columns == 1:
+        return 0.0
+    return min(_GAP, 0.22 / columns) if gap is None else gap
+
+
 def plain(text: str) -> str:
     """Text as plotly shows it: it takes some tags and entities for markup."""
     return html.escape(text, quote=False)
@@ -173,7 +197,8 @@ def kind_title(kind: str) -> str:
 
 def chosen(rows: pd.DataFrame, kind: str, group: str = "all", *, by_layer: bool = False) -> pd.DataFrame:
     """The rows of a kind in a group, over all layers or by layer, in order of steps and layers."""
-    found = rows[(rows.kind == kind) & (rows["group"] == group) & (rows.layer.notna() == by_layer) & ~rows.is_change]
+    counts = (rows.analysis == "kinds") & ~rows.is_change
+    found = rows[(rows.kind == kind) & (rows["group"] == group) & (rows.layer.notna() == by_layer) & counts]
     return found.sort_values(["step", "layer", "language"])
 
 
@@ -182,23 +207,18 @@ def listed(values: pd.Series) -> list[Any]:
     return [_plain_value(value) for value in values.tolist()]
 
 
-def digits(group: str) -> int:
-    """Decimals of a count: none, but one for means over languages."""
-    return 1 if group in ("trained", "unseen") else 0
-
-
-def with_interval(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those that have an interval, its ends as they are drawn: it can lie below zero, where there are no counts."""
+def with_interval(rows: pd.DataFrame, floor: float | None = 0) -> pd.DataFrame:
+    """Those that have an interval, its ends as they are drawn: not under the floor, where there are no counts."""
     found = rows.dropna(subset=["low", "high"])
-    return found.assign(low=found.low.clip(lower=0).round(4), high=found.high.clip(lower=0).round(4))
+    return found.assign(low=found.low.clip(lower=floor).round(4), high=found.high.clip(lower=floor).round(4))
 
 
-def interval_errors(rows: pd.DataFrame, **style: Any) -> dict[str, Any] | None:
-    """Error bars from the rows' intervals; None where there are none."""
-    found = with_interval(rows).reindex(rows.index)
+def interval_errors(rows: pd.DataFrame, floor: float | None = 0, **style: Any) -> dict[str, Any] | None:
+    """Error bars from the rows' intervals, not under the floor; None where there are none."""
+    found = with_interval(rows, floor).reindex(rows.index)
     if found.value.isna().all():
         return None
-    ends = {"array": rows.high - rows.value, "arrayminus": rows.value - found.low}
+    ends = {"array": found.high - rows.value, "arrayminus": rows.value - found.low}
     bars = {name: listed(length.fillna(0).round(4)) for name, length in ends.items()}
     look = {"color": LIGHT["text"], "thickness": 1, "width": 0, **style}
     return {"type": "data", "symmetric": False, **bars, **look}

@@ -11,18 +11,21 @@ from alignlab.analysis.languages import EXCESS, EXPECTED, Z
 from alignlab.analysis.layer_parts import CURVE, FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
 from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import ANCHORED
-from alignlab.reporting.page.answer import basis, capital, lower, number
+from alignlab.reporting.page.answer import basis
 from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
 from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
 from alignlab.reporting.page.panels import listed
 from alignlab.reporting.page.relation_figures import (
     MEASURES,
+    Part,
+    Parts,
     layer_parts,
     overlap_against_chance,
     overlap_heatmaps,
     transition_flow,
 )
+from alignlab.reporting.page.wording import capital, lower, number
 
 _PAIR = ["language", "other"]
 _CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
@@ -34,13 +37,27 @@ def cards(runs: Sequence[PageRun]) -> list[Card]:
 
 
 def _overlap(runs: Sequence[PageRun]) -> Card:
-    note = "Languages stand in order of their families. A language with itself is left blank."
-    card = Card("overlap", "Overlap between languages", note, ("run", "measure"))
+    note = (
+        "Languages stand family by family, with lines between families. A language with itself is left blank; in the "
+        "change * marks what is beyond noise."
+    )
+    card = Card("overlap", "Overlap between languages", note, ("run", "measure"), narrow_below=800)
     for place, overlaps, families in _overlapping(runs, card):
+        changes = _changes(runs[place])
         for measure, words in MEASURES.items():
-            draw = partial(overlap_heatmaps, overlaps, families, measure)
-            card.add(f"{place}|{measure}", draw, f"Heat maps of {words} by pair of languages", 2)
+            draw = partial(overlap_heatmaps, overlaps, families, measure, changes)
+            card.add(f"{place}|{measure}", draw, f"Heat maps of {words} by pair of languages", 3)
     return card
+
+
+def _changes(run: PageRun) -> tuple[str, pd.DataFrame] | None:
+    """With a title, the change of every pair since the first step, a column a measure, and if it is beyond noise."""
+    rows = run.of("language_overlap", is_change=True, step=max(run.steps))
+    if rows.empty:
+        return None
+    found = _by_measure(rows, _PAIR)
+    beyond = rows[rows.measure == EXCESS].set_index(_PAIR).beyond_noise
+    return f"Change since {run.step_name(min(run.steps))}", found.assign(beyond_noise=beyond.eq(True))
 
 
 def _chance(runs: Sequence[PageRun]) -> Card:
@@ -78,8 +95,14 @@ def _overlapping(
         card.captions += [Caption(text, place) for text in texts]
         card.tables[str(place)] = _pairs_table(run, rows)
         at = {step: rows[rows.step == step] for step in run.ends if step in set(rows.step)}
-        overlaps = [(capital(run.step_name(step)), _by_measure(found, _PAIR)) for step, found in at.items()]
+        overlaps = [(capital(run.step_name(step)), _with_ends(found)) for step, found in at.items()]
         yield place, overlaps, {language.code: language.family for language in run.languages}
+
+
+def _with_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """A column a measure, and the interval of what is beyond chance."""
+    beyond = rows[rows.measure == EXCESS].set_index(_PAIR)
+    return _by_measure(rows, _PAIR).join(beyond[["low", "high"]])
 
 
 def _by_measure(rows: pd.DataFrame, whose: list[str]) -> pd.DataFrame:
@@ -164,37 +187,36 @@ def _parts(runs: Sequence[PageRun]) -> Card:
     note = "The layers cut into parts where specific, related and general neurons change together."
     card = Card("parts", "Parts of the layers", note, ("run", "partsAt"))
     for place, run in enumerate(runs):
-        found = {step: parts_at(run, step) for step in run.steps_of("layer_parts")}
+        found = parts_of(run)
         if not found:
             why = f"Refused: {run.parts_refused}" if run.parts_refused else run.missing("parts")
             card.missing.append(Caption(why, place))
             continue
-        curves = run.of("layer_parts", measure=CURVE, is_change=False)
-        costs = run.of("layer_parts", unit="error", is_change=False)
-        for step, parts in found.items():
-            draw = partial(layer_parts, curves[curves.step == step], parts, costs[costs.step == step])
-            names = ", ".join(parts.label.replace("", "no label"))
-            card.add(f"{place}|{step}", draw, f"Curves over layers in {len(parts)} parts: {names}", 2)
+        for step, at in found.items():
+            names = ", ".join(part.label or "no label" for part in at.parts)
+            label = f"Curves over layers in {len(at.parts)} parts: {names}"
+            card.add(f"{place}|{step}", partial(layer_parts, at), label, 2)
         card.captions.append(Caption(basis(run, ANCHORED), place))
-        card.tables[str(place)] = _table(run, pd.concat(found.values()), list(parts))
+        lines = [[run.name, step, *part] for step, at in found.items() for part in at.parts]
+        card.tables[str(place)] = {"columns": ["run", "step", *Part._fields], "rows": lines}
     return card
 
 
-def parts_at(run: PageRun, step: int) -> pd.DataFrame:
-    """The parts in order: their first and last layer, label, and the share of resamples with their first cut there."""
-    found = run.of("layer_parts", step=step, is_change=False)
-    starts, shares = (found[found.measure == measure] for measure in (FIRST_LAYER, WITHIN_ONE))
-    first = starts.value.astype(int)
-    return pd.DataFrame(
-        {
-            "step": step,
-            "part": range(1, len(first) + 1),
-            "first_layer": first,
-            "last_layer": [*(first[1:] - 1), run.shape[0] - 1],
-            "label": starts.label.replace(NO_SIGNATURE, ""),
-            "cut_share": starts.layer.map(shares.set_index("layer").value).astype(float),
-        }
-    )
+def parts_of(run: PageRun) -> dict[int, Parts]:
+    """The parts of the layers at each step that has them."""
+    found: dict[int, Parts] = {}
+    # One pass over plain tuples: there can be hundreds of steps.
+    for row in run.of("layer_parts", is_change=False).sort_values("step", kind="stable").itertuples(index=False):
+        at = found.setdefault(row.step, Parts(run.shape[0]))
+        if row.measure == FIRST_LAYER:
+            at.starts.append((int(row.value), row.label.replace(NO_SIGNATURE, "")))
+        elif row.measure == WITHIN_ONE:
+            at.shares[int(row.layer)] = row.value
+        elif row.measure == CURVE:
+            at.curves.setdefault(row.kind, []).append((int(row.layer), row.value))
+        elif row.unit == "error":
+            at.costs.append(row.value)
+    return found
 
 
 def _losses(runs: Sequence[PageRun]) -> Card:

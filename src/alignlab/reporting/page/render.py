@@ -21,17 +21,18 @@ from alignlab.atomic import write_text
 from alignlab.errors import InputError, Problem
 from alignlab.marks import is_page
 from alignlab.neurons.table import ANCHORED
-from alignlab.reporting.page.answer import interval, lead, lower, number, sentences, signed, thresholds_of
+from alignlab.reporting.page.answer import glossary, lead, sentences, thresholds_of
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
-from alignlab.reporting.page.data import TRANSITION_KINDS, VERDICTS, PageRun
+from alignlab.reporting.page.controls import controls
+from alignlab.reporting.page.data import GROUPS, MOVEMENT_VERDICTS, STATUS_WORDS, TRANSITION_KINDS, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
-from alignlab.reporting.page.panels import digits
 from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, thinned
-from alignlab.reporting.page.relation_cards import parts_at
+from alignlab.reporting.page.relation_cards import parts_of
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
+from alignlab.reporting.page.wording import capital, digits, interval, lower, number, signed
 from alignlab.runs import check_writable
 
 MAX_RUNS = 4
@@ -42,15 +43,18 @@ SECTIONS = {
     "answer": "What changed",
     "kinds": "Kinds over steps",
     "layers": "Layers",
-    "languages": "Languages",
-    "degrees": "Sharing",
-    "overlap": "Overlap",
+    "overlap": "Sharing",
     "transitions": "Transitions",
-    "parts": "Layer parts",
     "loss": "Loss",
     "setup": "Configuration",
 }
-_VERDICT_STYLES = {VERDICTS[True]: "beyond", VERDICTS[None]: "unknown"}  # classes in the style sheet
+_VERDICT_STYLES = {  # classes in the style sheet
+    VERDICTS[True]: "beyond",
+    MOVEMENT_VERDICTS[True]: "beyond",
+    VERDICTS[None]: "unknown",
+    MOVEMENT_VERDICTS[None]: "unknown",
+    **dict.fromkeys(STATUS_WORDS.values(), "unknown"),
+}
 _RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 
 
@@ -101,7 +105,10 @@ def _render(runs: Sequence[PageRun]) -> str:
     plotly = _inside_script(get_plotlyjs())
     drawn = {
         "figures": {name: card.encoded() for name, card in made.items()},
-        "runs": [{"name": run.name, "stepNames": run.step_names, "rows": encoded_rows(run)} for run in runs],
+        "runs": [
+            {"name": run.name, "stepNames": run.step_names, "neurons": run.neurons, "rows": encoded_rows(run)}
+            for run in runs
+        ],
         "kinds": KINDS,
         "keys": KEYS,
         "values": VALUES,
@@ -111,13 +118,16 @@ def _render(runs: Sequence[PageRun]) -> str:
         "text": LIGHT["text"],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    environment.filters |= {"number": number, "signed": signed}
+    environment.filters |= {"number": number, "signed": signed, "capital": capital}
     return environment.from_string(_asset("page.html")).render(
         runs=runs,
         labels=letters(runs),
         cards=made,
         sections=SECTIONS.items(),
         lead=lead,
+        glossary=glossary,
+        groups=GROUPS,
+        controls=[controls(run) for run in runs],
         sentences=sentences,
         language_tables=[_languages(run) for run in runs],
         kinds=TRANSITION_KINDS,
@@ -126,9 +136,7 @@ def _render(runs: Sequence[PageRun]) -> str:
             (place, run) for place, run in enumerate(runs) if not any(len(run.of(name)) for name in ANALYSES)
         ],
         section_tables=captions(),
-        part_tables=[
-            {step: list(parts_at(run, step).itertuples()) for step in run.steps_of("layer_parts")} for run in runs
-        ],
+        part_tables=[{step: at.parts for step, at in parts_of(run).items()} for run in runs],
         facts=[_facts(run) for run in runs],
         environments=[json.dumps(run.environment, indent=2, ensure_ascii=False, default=str) for run in runs],
         any_overlaps=any(len(run.of("language_overlap")) for run in runs),
@@ -177,7 +185,6 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
     layers, width = run.shape
     tokens = [language.tokens for language in run.languages if language.tokens is not None]
     options = ", ".join(f"{name} {value}" for name, value in run.options.items())
-    trained, unseen = run.of_group(trained=True), run.of_group(trained=False)
     anchored = ", ".join(f"{name} {values.iloc[0]:.4f}" for name, values in thresholds_of(run, ANCHORED))
     return [
         ("run", run.name),
@@ -189,8 +196,8 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
         ("identifier", f"{run.identifier}{': ' if options else ''}{options}"),
         ("anchored thresholds", anchored or "not given"),
         ("snapshots", ", ".join(run.step_name(step) for step in sorted(run.steps))),
-        ("trained languages", " ".join(trained) or "none"),
-        ("unseen languages", " ".join(unseen) or "none"),
+        *((f"{group} languages", " ".join(run.of_group(group)) or "none") for group in ("trained", "unseen")),
+        ("reference", " ".join(run.of_group("reference")) or "none"),
         ("tokens counted at a snapshot", f"{sum(tokens):,}" if tokens else "not computed"),
     ]
 

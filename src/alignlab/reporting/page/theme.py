@@ -45,15 +45,19 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def scale(name: str) -> list[list[float | str]]:
-    """From nothing to the colour: zero is the background, in both themes."""
-    return [[0, faded(LIGHT[name], 0)], [1, faded(LIGHT[name], 1)]]
+# Of a colour behind numbers: in either theme they can be read on it.
+BEHIND_NUMBERS = 0.4
 
 
-def two_sided_scale() -> list[list[float | str]]:
+def scale(name: str, most: float = 1) -> list[list[float | str]]:
+    """From nothing to the colour, at `most` of its opacity: zero is the background, in both themes."""
+    return [[0, faded(LIGHT[name], 0)], [1, faded(LIGHT[name], most)]]
+
+
+def two_sided_scale(most: float = 1) -> list[list[float | str]]:
     """From less than chance over nothing to more."""
     less, more = LIGHT["less"], LIGHT["more"]
-    return [[0, faded(less, 1)], [0.5, faded(less, 0)], [0.5, faded(more, 0)], [1, faded(more, 1)]]
+    return [[0, faded(less, most)], [0.5, faded(less, 0)], [0.5, faded(more, 0)], [1, faded(more, most)]]
 
 
 def dark_colours() -> list[tuple[str, str]]:

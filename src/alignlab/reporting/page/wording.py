@@ -1,0 +1,57 @@
+"""Numbers as the page and the terminal say them, and words put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_PLACES = {"ratio": 2}
+# Groups whose counts are whole numbers: of others they are means over languages.
+_WHOLE = ("all", "selection", "language", "pair", "reference")
+
+
+def digits(group: str) -> int:
+    """Decimals of a count: none, but one for means over languages."""
+    return 0 if group in _WHOLE else 1
+
+
+def form(row: Any) -> tuple[int, str]:
+    """How the number of a row is said: its decimals, and "+" where it has a sign, as changes have.
+
+    Counts are whole numbers; means over languages, and over draws of chance, have one decimal.
+    """
+    places = _PLACES.get(row.unit, 3)
+    if row.unit == "neurons":
+        places = 1 if row.measure == "by chance" else digits(row.group)
+    return places, "+" if row.reference == 0 else ""
+
+
+def number(value: float | None, places: int = 0, sign: str = "") -> str:
+    """With thousands separators and a minus as long as the plus; "" for none.  sign: "+" where a plus is to be seen."""
+    if value is None or value != value:
+        return ""
+    text = f"{value:{sign}z,.{places}f}"
+    return text.replace("-", "−")
+
+
+def signed(value: float | None, places: int = 0) -> str:
+    """A change, with its sign."""
+    return number(value, places, "+")
+
+
+def interval(low: float | None, high: float | None, places: int, sign: str = "") -> str:
+    """Its ends, each as `number` says it; "" for none."""
+    ends = number(low, places, sign), number(high, places, sign)
+    return " to ".join(ends) if all(ends) else ""
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def joined(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
