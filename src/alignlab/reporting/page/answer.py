@@ -91,7 +91,11 @@ def _kinds(run: PageRun) -> str:
     if first in run.step_names or last in run.step_names:
         span = f"From {run.step_name(first)} to {run.step_name(last)}"
     said = joined([f"{move.kind} neurons {_course(move)}" for move in run.moved()])
-    return f"{span}, of {run.neurons:,} neurons at the first snapshot's thresholds: {said}." if said else ""
+    if not said:
+        return ""
+    sizes = [run.selection[step] for step in (first, last) if step in run.selection]
+    selected = f" Selected are {number(sizes[-1])} neurons, {number(sizes[0])} at first." if sizes[1:] else ""
+    return f"{span}, of {run.neurons:,} neurons at the first snapshot's thresholds: {said}.{selected}"
 
 
 def _one_snapshot(run: PageRun) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from alignlab.neurons.kinds import Kind
+from alignlab.neurons.summary import SELECTED
 from alignlab.neurons.table import ANCHORED, Row
 
 _NUMBERS = (
@@ -148,7 +149,8 @@ class PageRun:
 
     @cached_property
     def _tables(self) -> Mapping[str, pd.DataFrame]:
-        table = frame(self.rows)
+        # The size of the selection is no kind: `selection` has it.
+        table = frame([row for row in self.rows if row.kind != SELECTED or row.analysis != "kinds"])
         return defaultdict(lambda: table[:0], iter(table.groupby("analysis")))
 
     def of(self, analysis: str, **columns: object) -> pd.DataFrame:
@@ -186,6 +188,16 @@ class PageRun:
             values = counts[counts.step == step][[*whose, "value"]].rename(columns={"value": name})
             found = found.merge(values, on=whose)
         return found
+
+    @cached_property
+    def selection(self) -> Mapping[int, float]:
+        """By step, how many neurons are selected at anchored thresholds."""
+        return {
+            row.step: row.value
+            for row in self.rows
+            if row.analysis == "kinds" and row.kind == SELECTED and row.group == "all" and row.layer is None
+            and row.thresholds == ANCHORED and not row.is_change and row.step is not None
+        }  # fmt: skip
 
     def moved(self, group: str = "all", thresholds: str = ANCHORED) -> list[Any]:
         """The `moves` of a group over all layers, kind by kind."""
