@@ -128,7 +128,7 @@ CASES = {
     "not UTF-8": Case([], r"text/de\.de:2: byte 0xfc is not UTF-8; expected UTF-8 text\. Convert the file: .*", write("text/de.de", "eins\nfünf\n".encode("latin1"))),
     "nothing left": Case(["data.max_length=2"], r"command line: data\.max_length .*|.*data\.train: of 6 records none has an answer within 2 tokens; .*"),
     "missing column of a data set": Case([*HUB, "data.train.prompt=txt", "data.train.answer=label"], r"set \(train\): there is no column 'txt'; expected one of: text, label\. Did you mean 'text'\?", hub_like),
-    "missing data set": Case([*HUB, "data.train.path=nobody/nothing"], r"nobody/nothing: it cannot be loaded \(.*\); expected a data set of the Hub or a local folder\. .*hf auth login\."),
+    "missing data set": Case([*HUB, "data.train.path=nobody/nothing"], r"nobody/nothing: (it cannot be loaded \(.*\)|it is not here and the Hub cannot be reached); expected a data set of the Hub or a local folder\. .*"),
     # the probe
     "JSON that is none": Case([*FILES, "probe.source.prompt=q"], r"texts/en\.jsonl:2: not JSON \(.*\); expected one JSON object a line\.", write("texts/en.jsonl", '{"q": "a"}\n{"q": }\n')),
     "missing field": Case([*FILES, "probe.source.prompt=question"], r"texts/en\.jsonl:2: there is no column 'question'; expected one of: queston\. Did you mean 'queston'\?", write("texts/en.jsonl", '{"question": "a"}\n{"queston": "b"}\n')),

@@ -111,8 +111,11 @@ def test_another_identifier_by_name(command: Command, tmp_path: Path) -> None:
     )
     anchor = lape(first, top_rate=0.1)
     result = lape(last, top_rate=0.1, threshold=anchor.threshold, cut=anchor.cut)
-    assert f"{int(result.selected.sum())} selected, tau {anchor.threshold:.4f}\n" in printed
-    assert "since step 0, at its tau;" in printed
+    assert (
+        f"{int(result.selected.sum())} selected, tau {anchor.threshold:.4f}, score {anchor.thresholds['score']:.4f}\n"
+        in printed
+    )
+    assert "since step 0, at its tau and score;" in printed
     found = [
         float(row["value"])
         for row in rows(tmp_path / "runs/demo/neurons.csv")
@@ -315,6 +318,12 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"{code}-en").mkdir()
         (root / f"{code}-en/train.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
         (root / f"{code}-en/train.en").write_text("one\ntwo\n", encoding="utf-8")
+        (root / "gsm8k_questions").mkdir(exist_ok=True)
+        (root / f"gsm8k_questions/{code}-en.{code}").write_text(f"{code} eins\n{code} zwei\n", encoding="utf-8")
+        (root / f"gsm8k_questions/{code}-en.en").write_text("one\ntwo\n", encoding="utf-8")
+    (root / "mgsm").mkdir()
+    for code in ("bn", "de", "en", "sw", "te", "zh"):
+        (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
     return root
 
 

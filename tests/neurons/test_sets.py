@@ -109,7 +109,8 @@ def test_the_sets_of_a_classification() -> None:
         assert all(torch.equal(sets[name], result.sets[name]) for name in sets)
         assert (sets.site, sets.scope, sets.model, sets.data_fingerprint) == ("mlp.up", "all", "m", "f")
         assert sets.tokens == dict.fromkeys(counts.languages, 100)
-        assert sets.thresholds == {"tau": result.threshold, **beside}
+        last = float(max(result.scores[next(iter(result.scores))][result.selected]))  # the last score that is selected
+        assert sets.thresholds == {"tau": result.threshold, **beside, "score": last}
         assert NeuronSets.of(result).model == ""
 
 

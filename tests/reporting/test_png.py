@@ -38,8 +38,8 @@ HOSTILE = (
 )
 NAME = r"(\w+)(\.[A-D])?(\.(anchored|reestimated|excess|jaccard|z))?\.png"
 ONE = {
-    *(f"{card}.{at}.png" for at in ("anchored", "reestimated") for card in ("kinds", "groups", "heatmaps", "layers",
-        "languages", "degrees", "transitions")),
+    *(f"{card}.{at}.png" for at in ("anchored", "reestimated") for card in ("answer", "kinds", "groups", "heatmaps",
+        "layers", "languages", "degrees", "transitions")),
     "overlap.excess.png", "overlap.jaccard.png", "overlap.z.png", "chance.png", "parts.png", "losses.png",
     "training.png",
 }  # fmt: skip
@@ -96,7 +96,7 @@ def test_every_card_has_its_figures(run: PageRun) -> None:
     of_all = {"kinds.anchored.png", "kinds.reestimated.png", "groups.anchored.png", "groups.reestimated.png"}
     by_run = {name.replace(".", f".{letter}.", 1) for name in ONE - of_all - {"training.png"} for letter in "AB"}
     assert set(two) == by_run | of_all | {"training.png"}
-    assert set(figures_of([bare_run()])) == {"kinds.anchored.png"}
+    assert set(figures_of([bare_run()])) == {"answer.anchored.png", "kinds.anchored.png"}
 
 
 def test_names_do_not_come_from_the_data(run: PageRun) -> None:
@@ -115,7 +115,7 @@ def test_a_figure_says_what_it_shows(run: PageRun) -> None:
     figures = figures_of([run, page_run("sw-th", steps=(0, 300), shape=(12, 100), intervals=False)])
     assert "A zh-de, B sw-th" in title(figures["kinds.anchored.png"])
     for name, said in (
-        ("layers.A.anchored.png", ("A zh-de · step 200", "Line: the first step", "thresholds anchored to step 0")),
+        ("layers.A.anchored.png", ("A zh-de · step 200", "line: the first step", "thresholds anchored to step 0")),
         ("layers.B.anchored.png", ("B sw-th · step 300", "Not computed. To have it: ")),
         ("parts.A.png", ("A zh-de · step 200",)),
         ("heatmaps.B.reestimated.png", ("re-estimated at every snapshot", "out of 100 neurons")),
