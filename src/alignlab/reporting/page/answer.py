@@ -30,6 +30,7 @@ _RESAMPLED = {
     "shards": "shards of documents",
     "seeds": "seeds",
 }
+_OF = {"trained": "a trained language", "reference": "the reference", "unseen": "an unseen language"}
 _CORRECTIONS = {"holm": "Holm's correction", "fdr": "a false-discovery rate"}
 
 
@@ -39,10 +40,21 @@ def lead(run: PageRun) -> str:
         return "One snapshot: there is nothing yet to compare it with."
     said: dict[str, list[str]] = {words: [] for words in _ORDER}
     for move in run.moved():
-        words = _BEYOND[move.movement_verdict] if move.verdict == VERDICTS[True] else _LEADS.get(move.verdict)
-        said[words or move.verdict].append(f"{move.kind} ({signed(move.change)})")
+        said[_said(move)].append(f"{move.kind} ({signed(move.change)})")
+    # Of groups what changed by both verdicts alone: they are asked together with the kinds, and corrected with them.
+    for group in MEANS[:3]:
+        for move in run.moved(group):
+            if (move.verdict, move.movement_verdict) == (VERDICTS[True], MOVEMENT_VERDICTS[True]):
+                said[_said(move)].append(f"{move.kind} of {_OF[group]} ({signed(move.change, digits(group))})")
     parts = [f"{words}: {joined(found)}" for words, found in said.items() if found]
     return f"{capital('; '.join(parts))}." if parts else "No counts over all layers are given."
+
+
+def _said(move: Any) -> str:
+    if move.verdict == VERDICTS[True]:
+        return _BEYOND[move.movement_verdict]
+    verdict: str = move.verdict
+    return _LEADS.get(verdict, verdict)
 
 
 def glossary(run: PageRun) -> list[tuple[str, str]]:
