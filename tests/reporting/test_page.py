@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -578,3 +579,17 @@ def variables(block: str) -> Iterator[tuple[str, str]]:
     for name, value in re.findall(r"--(\w+): (#[0-9a-f]{6})", block):
         if name in LIGHT:
             yield name, value
+
+
+def test_pairs_of_very_many_languages_are_left_out_before_a_page_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = page_run(shape=(12, 100))
+    whole = render([run])
+    module = sys.modules[render.__module__]
+    monkeypatch.setattr(module, "MAX_BYTES", len(whole.encode()) - 1)
+    monkeypatch.setattr(module, "_SNAPSHOTS", (len(run.steps),))
+    pairs = len({(row.language, row.other) for row in run.rows if row.group == "pair"})
+    smaller = render([run])
+    assert pairs > 3
+    assert f"What each of {pairs} pairs of languages shares is left out" in smaller
+    assert "is left out, to keep this page small" not in whole
+    assert len(smaller.encode()) < len(whole.encode())

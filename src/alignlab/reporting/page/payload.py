@@ -70,6 +70,16 @@ def thinned(run: PageRun, snapshots: int) -> PageRun:
     return replace(run, rows=rows, training_loss=curve, notes=notes)
 
 
+def without_pairs(run: PageRun) -> PageRun:
+    """The run without what each pair of languages shares: of 60 languages there are 1,770."""
+    rows = [row for row in run.rows if row.analysis != "language_overlap"]
+    if len(rows) == len(run.rows):
+        return run
+    pairs = len({(row.language, row.other) for row in run.rows if row.group == "pair"})
+    note = f"What each of {pairs:,} pairs of languages shares is left out, to keep this page small; table.csv has all."
+    return replace(run, rows=rows, notes=[*run.notes, note])
+
+
 def _is_thinned(row: Row) -> bool:
     by_layer_or_degree = row.analysis == "kinds" and (row.layer is not None or row.degree is not None)
     return by_layer_or_degree or row.analysis in ("transitions", "layer_parts")
