@@ -281,7 +281,8 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
         *(("shards", probe.dealing) for probe in probes if probe.dealing),
         (
             "counting",
-            f"{missing} of {len(records)} records, {tokens:,} tokens a model; the others are in {recount.folder}",
+            f"{missing} of {len(records)} records, {tokens:,} tokens a model; "
+            + (f"the others are in {recount.folder}" if missing < len(records) else f"kept in {recount.folder}"),
         ),
         ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]

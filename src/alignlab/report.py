@@ -52,7 +52,7 @@ def run(config: ReportConfig) -> None:
         return
     pages: list[PageRun] = []
     for each, records in asked:
-        page = page_of(each)
+        page = page_of(each, f"python -m alignlab.report run={each.run} intervals=all")
         with console.progress(f"Reading {each.run}", len(records)) as advance:
             for view, found in replace(each.study(SHOWN), since_before=False).over(records):
                 page.add(view, found)

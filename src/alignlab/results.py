@@ -29,6 +29,7 @@ from alignlab.reporting.counts_table import (
     table_title,
 )
 from alignlab.reporting.page import write_page
+from alignlab.reporting.page.answer import lead
 from alignlab.reporting.page.asked import asked_tables
 from alignlab.reporting.page.data import Asked
 from alignlab.reporting.page.wording import capital
@@ -49,6 +50,7 @@ class Results:
 
     lines: for each record the cells of a table.
     asked: the numbers of the analyses that were asked by name.
+    lead: what changed, by both verdicts; empty without intervals.
     wandb: where the W&B run is; None without one.
     """
 
@@ -57,6 +59,7 @@ class Results:
     last: Snapshot
     lines: list[list[str]]
     asked: list[Asked]
+    lead: str = ""
     wandb: str | None = None
 
 
@@ -76,25 +79,25 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
-            first, last, lines, asked = _ask(config, records, partial, logged)
+            first, last, lines, asked, said = _ask(config, records, partial, logged)
         if logged is not None:
             logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
-    return Results(folder, first, last, lines, asked, logged.place if logged is not None else None)
+    return Results(folder, first, last, lines, asked, said, logged.place if logged is not None else None)
 
 
 def _ask(
     config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbRun | None
-) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked]]:
-    """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, and the
-    numbers of what was asked by name.
+) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked], str]:
+    """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, the
+    numbers of what was asked by name, and the lead.
     """
     first: Snapshot | None = None
     lines = []
     of_first: list[Row] = []
     of_last: list[Row] = []
-    page = page_of(config)
+    page = page_of(config, f"python -m alignlab.analyze config={config.results / 'config.yaml'} intervals=ends")
     shown = None if logged is None else SnapshotsInWandb(logged)
     with (
         (folder / "table.csv").open("w", encoding="utf-8", newline="") as table,
@@ -116,20 +119,24 @@ def _ask(
     NeuronSets.of(last.result, counts=last_counts).save(folder / "sets.safetensors")
     named = {} if config.analyses == USUAL else {str(name): MEANINGS[name].shows for name in config.analyses}
     asked_by_name = asked_tables(of_first, of_last, named)
+    said = ""
     if last.result.has_degree:
-        write_page([replace(page.page(), asked=asked_by_name)], folder / "report.html")
-    return first, last, lines, asked_by_name
+        shown_page = replace(page.page(), asked=asked_by_name)
+        write_page([shown_page], folder / "report.html")
+        said = lead(shown_page) if config.intervals != "none" and first is not last else ""
+    return first, last, lines, asked_by_name, said
 
 
-def page_of(config: AnalyzeConfig) -> PageOf:
-    """The page to be filled with the records that `config` asks."""
+def page_of(config: AnalyzeConfig, with_intervals: str) -> PageOf:
+    """The page to be filled with the records that `config` asks; `with_intervals`: the command that has them."""
     source = config.run or config.counts or "models"
     name = Path(source).name if config.run or config.counts else " and ".join(map(_short, config.models))
     options = to_plain(config)["identifier"]
     identifier = options.pop("name")
     folder = config.results if config.run is None else Path(config.run).expanduser()
-    how_to = {"intervals": f"python -m alignlab.report run={config.run} intervals=all"} if config.run else {}
-    return PageOf(name, folder, identifier, options, how_to, config.by_step)
+    return PageOf(
+        name, folder, identifier, options, {"intervals": with_intervals}, config.by_step, shown=config.show_languages
+    )
 
 
 def _short(source: str) -> str:
@@ -164,6 +171,11 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     console.heading(table_title(last))
     console.table(table_rows(last), TABLE_HEADER, TABLE_ALIGN)
     console.say(table_note(last, first.label))
+    if results.lead:
+        console.say(f"{results.lead} Intervals, both verdicts and what they mean are on the page and in table.csv.")
+    if config.show_languages is not None:
+        names = " ".join(config.show_languages)
+        console.say(f"note: table.csv and the page show {names} of {len(last.result.languages)} languages")
     if config.classify_languages is not None:
         names = " ".join(last.result.languages)
         console.say(f"note: classified on {names} alone, as if no other language had been counted")

@@ -21,7 +21,8 @@ FULL = Row(
     label="3.14", value=1 / 3, unit="nats a token", denominator=12, status="too few", low=-0.5, high=1e-300,
     over="seeds",
     sd=0.25, noise_bias=0.0, reference=0.0, p=0.04, p_adjusted=0.4, family="diagonal", correction="holm",
-    beyond_noise=False, movement=-0.5, movement_low=-1.5, movement_high=0.25, movement_p=0.01, beyond_movement=True,
+    beyond_noise=False, movement=-0.5, movement_low=-1.5, movement_high=0.25, movement_p=0.01, movement_p_adjusted=0.1,
+    beyond_movement=True,
     beyond_control=False,
 )  # fmt: skip
 

@@ -32,7 +32,7 @@ def test_both_verdicts_stand_in_the_lead() -> None:
     run = replace(bare_run(), steps=[0, 9], rows=rows)
     assert lead(run) == (
         "Changed beyond noise and beyond reassigned movement: related (+9) and related of a trained language (−10.5); "
-        "beyond noise, but no more than reassigned movement brings: specific (+9); not told from noise: general (+9); "
-        "not tested against noise: unassigned (+9)."
+        "beyond noise, but not told from what reassigned movement brings: specific (+9); not told from noise: "
+        "general (+9); not tested against noise: unassigned (+9)."
     )
-    assert "specific neurons rose from 1 to 10 (+9; beyond noise; within movement)" in sentences(run)[0]
+    assert "specific neurons rose from 1 to 10 (+9; beyond noise; not told from movement)" in sentences(run)[0]

@@ -61,7 +61,7 @@ def test_movement_is_a_verdict_of_its_own() -> None:
     )
     (table,) = asked_tables([], [row], {"kinds": "counts"})
     assert table.header == ("what", "change", "against movement")
-    assert table.lines == [("kinds", "+3", "within movement")]
+    assert table.lines == [("kinds", "+3", "not told from movement")]
 
 
 def test_an_analysis_without_rows_is_named() -> None:

@@ -343,7 +343,7 @@ def test_the_lead_has_both_verdicts(run: PageRun) -> None:
     change = {KINDS[c]: int((at[200].codes == c).sum()) - int((at[0].codes == c).sum()) for c in (1, 2, 3, 4)}
     assert page.all("p", **{"class": "lead"}) == [
         f"Changed beyond noise and beyond reassigned movement: specific (+{change['specific']}); "
-        f"beyond noise, but no more than reassigned movement brings: related (+{change['related']}); "
+        f"beyond noise, but not told from what reassigned movement brings: related (+{change['related']}); "
         f"not told from noise: general (+{change['general']}); too few to tell: unassigned (+{change['unassigned']})."
     ]
     rows = page.all("tr")

@@ -63,6 +63,11 @@ class Noise:
     chance: Mapping[Kind, float]
 
 
+@cache
+def _say_once(note: str) -> None:
+    console.complain(note)
+
+
 @dataclass(frozen=True)
 class Kept:
     """Tensors in a file whose name, which it holds too, tells what they were made from."""
@@ -84,7 +89,11 @@ class Kept:
         return None
 
     def write(self, tensors: dict[str, Tensor]) -> None:
-        save_checked(self.path, tensors, {"format": "alignlab-resamples", "key": self.path.stem})
+        """Keep them; where nothing can be written, as in somebody else's run, that is said, and nothing is kept."""
+        try:
+            save_checked(self.path, tensors, {"format": "alignlab-resamples", "key": self.path.stem})
+        except OSError as error:
+            _say_once(f"note: {self.path.parent} cannot be written ({error.strerror}): what is drawn is not kept")
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ def with_verdicts(rows: Sequence[Row]) -> list[Row]:
     told = list(rows)
     for places in families.values():
         members = [rows[place] for place in places]
-        of_noise, correction = _corrected([row.p for row in members])
-        of_movement, _ = _corrected([row.movement_p for row in members])
+        correction = correction_for(sum(row.p is not None or row.movement_p is not None for row in members))
+        of_noise = _corrected([row.p for row in members], correction)
+        of_movement = _corrected([row.movement_p for row in members], correction)
         for place, row, p, moved in zip(places, members, of_noise, of_movement, strict=True):
             if p is not None or moved is not None:
                 told[place] = replace(
@@ -35,17 +36,17 @@ def with_verdicts(rows: Sequence[Row]) -> list[Row]:
                     p_adjusted=p,
                     family=family_of(row),
                     correction=correction,
+                    movement_p_adjusted=moved,
                     beyond_noise=None if p is None else p < ALPHA,
                     beyond_movement=None if moved is None else moved < ALPHA,
                 )
     return told
 
 
-def _corrected(found: Sequence[float | None]) -> tuple[list[float | None], Correction]:
-    """Each p corrected for how many there are, None where there is none; and by what."""
-    correction = correction_for(sum(p is not None for p in found))
+def _corrected(found: Sequence[float | None], correction: Correction) -> list[float | None]:
+    """Each p corrected for how many there are, None where there is none."""
     corrected = adjusted([math.nan if p is None else p for p in found], correction).tolist()
-    return [None if p is None else one for p, one in zip(found, corrected, strict=True)], correction
+    return [None if p is None else one for p, one in zip(found, corrected, strict=True)]
 
 
 def family_of(row: Row) -> str:

@@ -18,9 +18,9 @@ _ASKS = ("-h", "--help", "help")
 
 _USAGE = {
     "config=FILE": "a YAML file, or the name of a shipped config. Files it names under base: are read first.",
-    "key=value": "one setting, over the file. The value is YAML, such as data.languages=[zh,de]; "
+    "key=value": "one setting, over the file. The value is YAML, a list such as [zh,de]; "
     "nothing after the = is null, '\"\"' is empty text. Of two for one key the last counts.",
-    "--help KEY": "this help for one section, such as --help method, or for one key.",
+    "--help KEY": "this help for one section or key, by its name.",
     "": "Mappings merge key by key, lists are replaced. ${key} takes another key's value, ${oc.env:NAME} the "
     "environment's. A new name for a section drops what lower layers set and it does not have; keys of both stay.",
 }

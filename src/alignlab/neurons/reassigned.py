@@ -127,14 +127,14 @@ def cells_of(level: Floats) -> list[Integers]:
 
 
 def donors_of(cells: Sequence[Integers], random: np.random.Generator) -> Integers:
-    """Whose change each neuron is given, (n,): the next one's in a random circle of its cell.
+    """Whose change each neuron is given, (n,): a random order of its cell, its own place in it included.
 
-    In a cell of one it is the neuron's own.
+    So what was found is one of the draws: else a rank among them would be no p, and in cells of a few neurons the
+    count that was found might be out of reach.
     """
     donors = np.empty(sum(cell.size for cell in cells), dtype=np.int64)
     for cell in cells:
-        shuffled = random.permuted(cell, axis=1)
-        donors[shuffled] = np.roll(shuffled, 1, axis=1)
+        donors[cell] = random.permuted(cell, axis=1)
     return donors
 
 

@@ -54,7 +54,8 @@ class Row:
 
     The number:
 
-    value, unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
+    value: NaN of a share of none, such as what survives of no neuron.
+    unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
     denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; the pairs
         of a mean. None for what is no count.
     status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers
@@ -75,8 +76,10 @@ class Row:
     beyond_noise: whether `p_adjusted` is under .05: noise of the documents that `over` names, not of training seeds.
     movement, movement_low, movement_high: of a change of counts at anchored thresholds, the change that reassigned
         movement brings (`alignlab.neurons.reassigned`), its mean and the range of 95 % of its draws.
-    movement_p: two-sided, how far out among these draws the change lies, by rank; not corrected.
-    beyond_movement: whether it is under .05 when corrected within the family, as `p` is.
+    movement_p, movement_p_adjusted: two-sided, how far out among these draws the change lies, by rank; and corrected
+        within the family, as `p` is.
+    beyond_movement: whether the corrected one is under .05: the change is another than movement of this size brings,
+        larger or smaller. The range is not corrected: a change may be outside and still not be told from movement.
     beyond_control: whether an effect exceeds that of matched controls.
     """
 
@@ -122,6 +125,7 @@ class Row:
     movement_low: float | None = None
     movement_high: float | None = None
     movement_p: float | None = None
+    movement_p_adjusted: float | None = None
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
 
@@ -134,6 +138,8 @@ class Row:
         self, low: float, high: float, sd: float, noise_bias: float, p: float | None = None, over: str = "shards"
     ) -> Row:
         """The row with its interval and the p of its reference; `too few` to tell where an end is not a number."""
+        if self.value != self.value:
+            return self
         if low != low or high != high:
             return replace(self, status="too few") if self.status == "ok" else self
         beyond = None if self.reference is None else not low <= self.reference <= high

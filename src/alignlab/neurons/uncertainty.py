@@ -262,8 +262,8 @@ def _scale(row: Row, whole: bool) -> tuple[float, float, float, bool]:
     else:
         step, small = 0.0, True
         least, most = _RANGES.get(row.unit, (-math.inf, math.inf))
-    # A change, or a number that is set against 0, may be negative.
-    return step, -most if row.is_change or row.reference == 0 else least, most, small
+    # A change, or another number that is set against 0, may be negative. Transitions and survival are no changes.
+    return step, -most if row.reference == 0 else least, most, small
 
 
 _RANGES = {"probability": (0.0, 1.0), "ratio": (0.0, math.inf), "nats a token": (0.0, math.inf)}

@@ -80,8 +80,9 @@ def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     reference, unseen = (" ".join(names) or "none" for names in (snapshot.reference, snapshot.unseen))
     *others, last = snapshot.result.thresholds or [""]
     thresholds = " and ".join(filter(None, [", ".join(others), last]))
+    known = "no prompts in training" if snapshot.trained else "all others, as none is known to be in training"
     note = (
-        f"trained: mean a language of {trained}; reference: {reference}; unseen (no prompts in training): of {unseen}; "
+        f"trained: mean a language of {trained}; reference: {reference}; unseen ({known}): of {unseen}; "
         f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
     if any(row.kind == UNASSIGNED and row.value for row in snapshot.anchored):

@@ -31,6 +31,7 @@ class PageOf:
 
     name: of the run.  folder: of the run, or of the results.  identifier, options: what classified.
     by_step: records stand at their optimiser steps, as in a run; else one after another, by their labels.
+    shown: languages of which there are rows; None for all.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PageOf:
     options: Mapping[str, Any]
     how_to: Mapping[str, str] = field(default_factory=dict)
     by_step: bool = True
+    shown: Sequence[str] | None = None
     _rows: list[Row] = field(default_factory=list)
     _of_last: list[Row] = field(default_factory=list)
     _steps: dict[int, str] = field(default_factory=dict)
@@ -63,6 +65,11 @@ class PageOf:
             self._notes.append(f"{now.label}: {now.result.reason}")
         self._last = view
 
+    def _of_shown(self, classified: Sequence[str]) -> list[str]:
+        if self.shown is None:
+            return []
+        return [f"Of the {len(classified)} languages classified, {' '.join(self.shown)} are shown."]
+
     def page(self) -> PageRun:
         """The page's data."""
         last = self._last
@@ -79,7 +86,7 @@ class PageOf:
             shape=last.now.shape,
             identifier=self.identifier,
             options=hide_all(self.options),
-            languages=_languages(last),
+            languages=[one for one in _languages(last) if self.shown is None or one.code in self.shown],
             steps=list(self._steps),
             rows=self._rows + (self._of_last if len(self._steps) > 1 else []),
             training_loss=[
@@ -90,7 +97,7 @@ class PageOf:
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
             environment=_environment(environment),
-            notes=hide_all(self._notes),
+            notes=hide_all([*self._notes, *self._of_shown(counts.languages)]),
             how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
         )

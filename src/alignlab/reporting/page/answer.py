@@ -21,7 +21,7 @@ _LEADS = {
 # Of what changed beyond noise: whether it is also more than movement of this size brings wherever it falls.
 _BEYOND = {
     MOVEMENT_VERDICTS[True]: "changed beyond noise and beyond reassigned movement",
-    MOVEMENT_VERDICTS[False]: "beyond noise, but no more than reassigned movement brings",
+    MOVEMENT_VERDICTS[False]: "beyond noise, but not told from what reassigned movement brings",
     MOVEMENT_VERDICTS[None]: "changed beyond noise (reassigned movement not computed)",
 }
 _ORDER = (*_BEYOND.values(), *list(_LEADS.values())[1:], TOO_FEW, DIVERGED)
@@ -75,7 +75,10 @@ def glossary(run: PageRun) -> list[tuple[str, str]]:
     families = [f"{family}: {_CORRECTIONS.get(correction, correction)}" for family, correction in asked]
     if families:
         noise += f"Verdicts are corrected for the questions asked together ({'; '.join(families)}). "
-    noise += "Reassigned movement: the same changes of probability, given to other neurons of their layer and level."
+    noise += (
+        "Reassigned movement: the same changes of probability, given to other neurons of their layer and level; a "
+        "change beyond it is another than that brings, larger or smaller."
+    )
     groups = {group: run.of_group(group) for group in MEANS[:3]}
     said = {group: " ".join(codes) or "none" for group, codes in groups.items()}
     unseen = (

@@ -41,11 +41,18 @@ def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
 
 
 def _answer(runs: Sequence[PageRun]) -> Card:
+    title = "Change of each kind"
     note = (
         "Points: the change since the first snapshot, with its 95 % interval. Pale bars: what reassigned movement "
-        "brings. Filled points are beyond noise, and not within movement."
+        "brings. Filled points are beyond noise and told from movement. Intervals and bars are 95 % each; verdicts are "
+        "corrected for all that are asked together, so that a point outside its bar may not be told from movement."
     )
-    card = Card("answer", "Change of each kind", note, _RUN, narrow_below=440)
+    if all(len(run.steps) == 1 for run in runs):
+        title, note = (
+            "Neurons of each kind",
+            "Points: how many there are, with the 95 % interval where it was computed.",
+        )
+    card = Card("answer", title, note, _RUN, narrow_below=440)
     for place, run in enumerate(runs):
         for thresholds in THRESHOLDS:
             if len(rows := _moves(run, thresholds)):
@@ -101,7 +108,7 @@ def _groups(runs: Sequence[PageRun]) -> Card:
 
 
 def _heatmaps(runs: Sequence[PageRun]) -> Card:
-    note = "Layer 0 is at the bottom. Blank is none; the scale of each kind ends at its highest count."
+    note = "Layer 0 is at the bottom; the scale of each kind ends at its highest count."
     card = Card("heatmaps", "Layers over steps", note, _RUN, ("layer",), narrow_below=800)
     return _by_run(
         runs, card, "layers", lambda _, rows, columns: layer_heatmaps(rows, columns), "Heat maps of neurons", 4, 2

@@ -29,7 +29,7 @@ _VALUES_OF = attrgetter(*_TEXTS, *_NUMBERS)
 VERDICTS = {True: "beyond noise", False: "within noise", None: "no interval computed"}
 TOO_FEW, DIVERGED = "too few to tell", "diverged"
 STATUS_WORDS = {"too few": TOO_FEW, "diverged": DIVERGED}  # in place of an interval
-MOVEMENT_VERDICTS = {True: "beyond movement", False: "within movement", None: "not computed"}
+MOVEMENT_VERDICTS = {True: "beyond movement", False: "not told from movement", None: "not computed"}
 
 # Groups of neurons or of languages whose counts stand first, in their order; of a group of languages the mean.
 GROUPS = ("all", "trained", "reference", "unseen", "all languages")

@@ -42,7 +42,7 @@ Runs = Mapping[str, pd.DataFrame]
 
 def answer(moves: pd.DataFrame, columns: int = 2) -> Panels:
     """Of every kind the change, with its interval, over the range that reassigned movement brings: of all neurons, and
-    of the mean a language. Filled where it is beyond noise and not within movement.
+    of the mean a language. Filled where it is beyond noise and told from movement.
 
     moves: columns group, kind, value (the change, or the count of a single snapshot), low, high, movement_low,
         movement_high, verdict, movement_verdict.

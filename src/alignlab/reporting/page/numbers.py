@@ -113,7 +113,10 @@ def _tables(place: int, run: PageRun, kind: _Kind) -> Iterator[dict[str, Any]]:
     steps = sorted(set(rows.step))
     at = {(row.said, row.step): row for row in rows.itertuples()}
     references = sorted(set(rows.reference.dropna()))
-    against = f"whether the interval at {run.step_name(steps[-1])} leaves out"
+    told = " or ".join(f"{one:g}" for one in references)
+    against = (
+        f"whether at {run.step_name(steps[-1])} it is told from {told}, p corrected for the questions asked together"
+    )
     lines = [
         (what, [_value(at.get((what, step))) for step in steps], *_certainty(at.get((what, steps[-1]))))
         for what in dict.fromkeys(rows.said)
@@ -124,7 +127,7 @@ def _tables(place: int, run: PageRun, kind: _Kind) -> Iterator[dict[str, Any]]:
         "caption": kind.caption,
         "steps": [run.step_name(step) for step in steps],
         "lines": lines,
-        "note": f"Against noise: {against} {' or '.join(f'{one:g}' for one in references)}." if references else "",
+        "note": f"Against noise: {against}; the intervals are 95 % each." if references else "",
         "movement": any(line[-1] for line in lines),
     }
 
