@@ -191,8 +191,8 @@ def test_tables_of_numbers(page: Page) -> None:
     )
     assert row("unseen, mean", change=True) == "+0.240 −0.125 to +0.625 within noise"
     captions = " ".join(page.all("caption"))
-    assert "Against noise: whether the interval at step 200 leaves out 1." in captions
-    assert "Against noise: whether the interval at step 200 leaves out 0." in captions
+    assert "Against noise: whether at step 200 it is told from 1, p corrected" in captions
+    assert "Against noise: whether at step 200 it is told from 0, p corrected" in captions
 
 
 def test_intervals_of_moves_and_of_overlaps(run: PageRun) -> None:
