@@ -147,10 +147,22 @@ def test_languages_that_are_shown_keep_the_numbers_of_all(command: Command, run:
     assert shown == [row for row in whole if not {row["language"], row["other"]} & hidden]
     assert {row["language"] for row in shown} == {"", "de", "en"}
     assert {row["classified_on"] for row in shown} == {""}
+    assert "Of the 4 languages classified, de en are shown." in (tmp_path / "shown/report.html").read_text(
+        encoding="utf-8"
+    )
     assert {row["classified_on"] for row in two} == {"de en"}
     assert "note: classified on de en alone" in printed
     counted = [row["value"] for row in shown if row["language"] == "de" and row["kind"] == "related"]
     assert counted != [row["value"] for row in two if row["language"] == "de" and row["kind"] == "related"]
+
+
+def test_with_intervals_the_terminal_says_what_changed(command: Command, run: Path, tmp_path: Path) -> None:
+    status, printed, _ = command(f"run={run}", "folder=out", "intervals=ends", "resamples=20")
+    assert status == 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    (said,) = re.findall(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
+    assert " ".join(said.split()) in " ".join(printed.split())
+    assert re.search(r"specific \([+−]?\d+\)", said)
 
 
 def test_another_reference_is_another_group(command: Command, run: Path, tmp_path: Path) -> None:

@@ -117,6 +117,17 @@ def test_nothing_is_drawn_twice(
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_that_cannot_be_written_is_analysed_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/cache").write_text("a file where the folder would be")
+    kept, not_kept = (analyse(tmp_path / name, record(0), record(1)) for name in ("mine", "theirs"))
+    assert numbers(not_kept) == pytest.approx(numbers(kept), abs=1e-9, nan_ok=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("cannot be written (File exists): what is drawn is not kept") == 1
+
+
 def test_other_documents_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shards, layers, neurons"):
         analyse(tmp_path, record(0), record(7, shards=5))
