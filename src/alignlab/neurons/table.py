@@ -138,8 +138,6 @@ class Row:
         self, low: float, high: float, sd: float, noise_bias: float, p: float | None = None, over: str = "shards"
     ) -> Row:
         """The row with its interval and the p of its reference; `too few` to tell where an end is not a number."""
-        if self.value != self.value:
-            return self
         if low != low or high != high:
             return replace(self, status="too few") if self.status == "ok" else self
         beyond = None if self.reference is None else not low <= self.reference <= high
