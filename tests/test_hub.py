@@ -45,6 +45,7 @@ def test_any_answer_is_one(status: str, monkeypatch: pytest.MonkeyPatch) -> None
     with server(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()) as (address, asked):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
         assert hub_answers()
+        assert hub_answers()  # as of a model, its tokenizer, its commit
     assert len(asked) == 1
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 TIMEOUT_S = 5.0
 
 
 def hub_answers() -> bool:
-    """Whether the Hub, or the mirror that HF_ENDPOINT names, answers now; any answer will do, an error too.
+    """Whether the Hub, or the mirror that HF_ENDPOINT names, answers; any answer will do, an error too.
 
-    False at once under HF_HUB_OFFLINE=1. It waits `TIMEOUT_S` seconds at most where nothing answers.
+    Asked once a process: a model, its tokenizer and its commit are read one after another. False at once under
+    HF_HUB_OFFLINE=1. It waits `TIMEOUT_S` seconds at most where nothing answers.
     """
     from huggingface_hub import constants  # only for those who load from the Hub
+
+    return _answers(constants.ENDPOINT, constants.HF_HUB_OFFLINE)
+
+
+@cache
+def _answers(endpoint: str, offline: bool) -> bool:
+    if offline:
+        return False
     from huggingface_hub.errors import HTTPError
     from huggingface_hub.utils import get_session
 
     try:
-        get_session().head(constants.ENDPOINT, timeout=TIMEOUT_S)
+        get_session().head(endpoint, timeout=TIMEOUT_S)
     except (OSError, HTTPError):
         return False
     return True
