@@ -53,14 +53,14 @@ class ModelConfig(ModelOptions):
         self._check_folder()
         with _refusing(self.source):
             config = transformers.AutoConfig.from_pretrained(str(self._path), **self._from)
-            _check_layers(config, self.source)
             _check_quantiser(config)
-            dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
-            with torch.device("meta"):
-                # Eager attention: the others look at the values of the mask, which the meta device has not.
-                return transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
-                    config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
-                )
+        _check_layers(config, self.source)
+        dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
+        with _refusing(self.source), torch.device("meta"):
+            # Eager attention: the others look at the values of the mask, which the meta device has not.
+            return transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
+                config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
+            )
 
     def build_tokenizer(self) -> Any:
         """The model's tokenizer."""

@@ -15,12 +15,12 @@ Correction = Literal["holm", "fdr"]
 # An effect counts as found where its corrected p is under this.
 ALPHA = 0.05
 # Families of at most so many questions are corrected by Holm, which is strict: no false verdict at all in 95 % of them.
-FEW = 20
+MOST_BY_HOLM = 20
 
 
 def correction_for(questions: int) -> Correction:
     """How a family of so many questions is corrected: Holm where few, the false-discovery rate where many."""
-    return "holm" if questions <= FEW else "fdr"
+    return "holm" if questions <= MOST_BY_HOLM else "fdr"
 
 
 def adjusted(p: ArrayLike, correction: Correction) -> Floats:
