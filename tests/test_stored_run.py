@@ -12,8 +12,13 @@ import torch
 
 import alignlab
 import alignlab.train
+from alignlab.analyze import base_of
+from alignlab.callbacks.tracker_files import TrackerFiles
+from alignlab.config import load
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts
+from alignlab.neurons.identifiers import Identifier, LapeConfig, TernaryConfig
+from alignlab.options import AnalyzeOptions
 from alignlab.stored_run import StoredRun, load_run
 
 SMALL = (
@@ -101,3 +106,56 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) ->
     (tmp_path / "neurons.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"neurons\.csv: it cannot be read"):
         load_run(tmp_path).table  # noqa: B018
+
+
+def tracked(folder: Path, identifier: object) -> StoredRun:
+    """The folder of a tracker in somebody's own script, with one snapshot."""
+    counts = torch.stack([torch.arange(200), torch.arange(200).flip(0)]).view(2, 1, 2, 100)
+    tokens = torch.full((2, 1), 200)
+    ActivationCounts(("en", "de"), counts, tokens, tokens, "mlp.act", "all", step=0).save(
+        folder / "neurons/step-000000.safetensors"
+    )
+    TrackerFiles(folder).write_identifier(identifier)  # type: ignore[arg-type]
+    return load_run(folder)
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        TernaryConfig(top_rate=0.2, bar=0.9, lambda_=1e-05),
+        TernaryConfig(top_rate=1 / 3),
+        LapeConfig(top_rate=1e-7, bar=0.123456789012345),
+    ],
+)
+def test_a_trackers_folder_is_classified_as_it_was_tracked(tmp_path: Path, identifier: Identifier) -> None:
+    run = tracked(tmp_path / "mine", identifier)
+    assert run.identifier == identifier
+    assert run.config == {}
+    asked, _ = load(AnalyzeOptions, [f"run={run.folder}", "identifier.bar=0.5"], base_of)
+    assert asked.identifier.model_dump() == {**identifier.model_dump(), "bar": 0.5}  # type: ignore[attr-defined]
+
+
+class Own:
+    """An identifier of somebody's own, that nobody else knows by its name."""
+
+    reads = "counts"
+
+
+def test_a_tracker_with_an_identifier_of_ones_own_is_never_classified_by_another(tmp_path: Path) -> None:
+    run = tracked(tmp_path / "mine", Own())
+    with pytest.raises(InputError) as refused:
+        run.identifier  # noqa: B018
+    (problem,) = refused.value.problems
+    assert str(problem).startswith(f"{run.folder}/neurons/identifier.yaml:4: ")
+    assert "'Own'" in str(problem)
+    asked, _ = load(AnalyzeOptions, [f"run={run.folder}", "identifier.name=lape"], base_of)
+    assert asked.identifier.name == "lape"
+
+
+def test_a_file_of_ones_own_is_not_replaced_by_the_identifier(tmp_path: Path) -> None:
+    own = tmp_path / "mine/neurons/identifier.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("identifier: mine\n", encoding="utf-8")
+    with pytest.raises(InputError, match="which alignlab did not write"):
+        TrackerFiles(tmp_path / "mine").write_identifier(TernaryConfig())
+    assert own.read_text(encoding="utf-8") == "identifier: mine\n"

@@ -43,11 +43,14 @@ def run(options: AnalyzeOptions) -> None:
 
 
 def base_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
-    """The config of the run that is analysed gives the identifier, unless another is asked for."""
+    """The config of the run that is analysed gives the identifier, unless another is asked for; so does a tracker's."""
     folder = settings.get("run")
-    if not isinstance(folder, str) or not RunFolder(Path(folder).expanduser()).config.is_file():
+    if not isinstance(folder, str):
         return None
-    return RunFolder(Path(folder).expanduser()).config, INHERITED
+    run = RunFolder(Path(folder).expanduser())
+    if run.config.is_file():
+        return run.config, INHERITED
+    return (run.identifier, ("identifier",)) if run.identifier.is_file() else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

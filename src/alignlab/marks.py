@@ -8,6 +8,7 @@ from pathlib import Path
 
 PAGE = b'<meta name="generator" content="alignlab'
 PNG = b"tEXtSoftware\0alignlab"
+YAML = b"# alignlab: "
 
 _START = 1 << 16  # bytes in which a file says what it is
 _COUNTS = b'"format":"alignlab-counts"'
@@ -17,7 +18,8 @@ _RESPONSE = {"language", "id", "prompt", "tokens"}
 
 
 def is_ours(path: Path) -> bool:
-    """Whether alignlab wrote a file of this name: counts, a table, responses, metrics, a page or a figure.
+    """Whether alignlab wrote a file of this name: counts, a table, responses, metrics, a page, a figure or a
+    tracker's identifier.
 
     An empty file is nobody's, and passes; one that is damaged where it says what it is passes for somebody else's.
     """
@@ -62,10 +64,15 @@ def _is_figure(_path: Path, start: bytes) -> bool:
     return PNG in start[:100]
 
 
+def _is_yaml(_path: Path, start: bytes) -> bool:
+    return start.startswith(YAML)
+
+
 _LOOKS: dict[str, Callable[[Path, bytes], bool]] = {
     ".safetensors": _is_counts,
     ".csv": _is_table,
     ".jsonl": _are_responses,
     ".html": _is_page,
     ".png": _is_figure,
+    ".yaml": _is_yaml,
 }

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "neurons"
 
     @property
+    def identifier(self) -> Path:
+        """How a tracker in somebody's own script classifies; a run of `alignlab.train` has it in its config."""
+        return self.neurons / "identifier.yaml"
+
+    @property
     def table(self) -> Path:
         return self.path / "neurons.csv"
 

@@ -188,7 +188,7 @@ def test_a_resumed_run_has_the_snapshots_of_an_unbroken_one(tokenizer: Any, tiny
     one, other = tmp_path / "whole/tracked", tmp_path / "broken/tracked"
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
-    assert len(files) == 4 * 2 + 1
+    assert len(files) == 4 * 2 + 2
     for name in files:
         if name.suffix == ".csv":
             assert (one / name).read_bytes() == (other / name).read_bytes(), name

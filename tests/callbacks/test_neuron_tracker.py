@@ -97,9 +97,8 @@ def test_the_readmes_three_lines_and_what_follows_them(
         (row,) = [row for row in rows if mine.items() <= row.items()]
         assert re.findall(rf"^{kind} +(\S+)$", shown, re.MULTILINE) == [f"{float(row['value'])}"]
         assert re.findall(rf"^{kind} +(\d+)", last_table, re.MULTILINE) == [row["value"]]
-        if not option:  # a folder without a config is classified by the default identifier
-            found = names["run"].classification(300).kinds() == Kind[kind.upper()]
-            assert int(found.sum()) == int(row["value"])
+        found = names["run"].classification(300).kinds() == Kind[kind.upper()]
+        assert int(found.sum()) == int(row["value"])
 
 
 class Listener(L.pytorch.loggers.Logger):
@@ -152,12 +151,20 @@ def test_a_second_training_does_not_mix_its_snapshots_with_those_of_a_first(
     track(tiny_llama, tokenizer, tmp_path, every_n_steps=5, overwrite=True)
     names = {path.name for path in (tmp_path / "neurons").iterdir()}
     assert names == {
-        "step-best.safetensors", *(f"step-00000{step}.{suffix}" for step in (0, 5) for suffix in ("safetensors", "csv"))
+        "identifier.yaml", "step-best.safetensors",
+        *(f"step-00000{step}.{suffix}" for step in (0, 5) for suffix in ("safetensors", "csv")),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "name", ["neurons.csv", "neurons/step-000000.csv", "neurons/step-000002.csv", "neurons/step-000000.safetensors"]
+    "name",
+    [
+        "neurons.csv",
+        "neurons/step-000000.csv",
+        "neurons/step-000002.csv",
+        "neurons/step-000000.safetensors",
+        "neurons/identifier.yaml",
+    ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_files_of_ones_own_are_not_replaced(
@@ -181,7 +188,9 @@ def test_weights_that_are_no_numbers_are_not_counted(tokenizer: Any, tiny_llama:
     trainer = Trainer(max_steps=5, callbacks=[tracker], **trainer_options())
     with pytest.raises(InputError, match=r"step 2: .* trained tensors hold NaN or infinite values: model.embed_tokens"):
         trainer.fit(Diverging(tiny_llama))
-    assert {path.name for path in (tmp_path / "neurons").iterdir()} == {"step-000000.safetensors", "step-000000.csv"}
+    assert {path.name for path in (tmp_path / "neurons").iterdir()} == {
+        "identifier.yaml", "step-000000.safetensors", "step-000000.csv"
+    }  # fmt: skip
 
 
 def test_with_no_interval_there_are_the_first_and_the_last(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class SnapshotTaker:
         squares of its activations; their `maximum`.
     model: gives the Hugging Face model of a module that holds several; by default the one it holds.
     show: print a table at every snapshot.
-    planned: the plan of a run has been shown, with its warnings; else the tracker warns of a selection of few neurons.
+    planned: the plan of a run has been shown, with its warnings, and its config says the identifier; else the tracker
+        warns of a selection of few neurons and writes the identifier to `neurons/identifier.yaml`.
     abandonable: entered around the counting; gives whether to count, and may end it by swallowing what is raised.
 
     Raises `InputError` for texts without a tokenizer, a language without a token to count, another statistic, or an
@@ -126,6 +127,8 @@ class SnapshotTaker:
             self.pick_up(step, main=main)
         else:
             from_first(lambda: self.files.clear(overwrite=self.overwrite) if main else None)
+        if not self.planned:
+            from_first(lambda: self.files.write_identifier(self.identifier) if main else None)
 
     def due(self, step: int) -> bool:
         """Whether a snapshot is to be taken after this step."""

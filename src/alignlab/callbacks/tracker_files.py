@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignlab import console
 from alignlab.analysis.snapshots import Snapshot, summarise
+from alignlab.atomic import write_text
+from alignlab.config import Options, to_plain
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import stranger_problem
-from alignlab.marks import is_ours
+from alignlab.marks import YAML, is_ours
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import check_step
-from alignlab.neurons.identifiers import Identifier
+from alignlab.neurons.identifiers import Identifier, name_of
 from alignlab.neurons.table import collect_csv, csv_text, write_csv
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import recall
 from alignlab.recording.writing import refusing
-from alignlab.runs import snapshot_files, step_name, step_of
+from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
 
 
 @dataclass(frozen=True)
 class TrackerFiles:
-    """`neurons/step-*.safetensors` and `.csv` in a folder, and `neurons.csv`, the tables of all snapshots."""
+    """`neurons/step-*.safetensors` and `.csv` in a folder, and `neurons.csv`, the tables of all snapshots.
+
+    Outside a run of `alignlab.train`, whose config says it, `neurons/identifier.yaml` says how they are classified.
+    """
 
     folder: Path
 
@@ -34,6 +40,10 @@ class TrackerFiles:
     @property
     def whole_table(self) -> Path:
         return self.folder / "neurons.csv"
+
+    @property
+    def identifier(self) -> Path:
+        return RunFolder(self.folder).identifier
 
     def counts(self, step: int) -> Path:
         return self.neurons / f"{step_name(step)}.safetensors"
@@ -49,6 +59,7 @@ class TrackerFiles:
         """Remove what an earlier training left. Raises InputError for other files, and for snapshots not to be lost."""
         suffixes = ("safetensors", "csv", "responses.jsonl")
         earlier = [path for suffix in suffixes for path in snapshot_files(self.neurons, suffix)]
+        earlier += [self.identifier] if self.identifier.exists() else []
         whole = [self.whole_table] if self.whole_table.exists() else []
         if others := [path for path in (*earlier, *whole) if not is_ours(path)]:
             raise InputError(stranger_problem("folder", self.folder, others))
@@ -61,6 +72,18 @@ class TrackerFiles:
             )
         for path in earlier:
             path.unlink()
+
+    def write_identifier(self, identifier: Identifier) -> None:
+        """Write down how the snapshots are classified, for those who ask them again.
+
+        One that is somebody's own class has its name only: whoever asks is told that no such identifier is known.
+        """
+        if self.identifier.exists() and not is_ours(self.identifier):
+            raise InputError(stranger_problem("folder", self.folder, [self.identifier]))
+        options = to_plain(identifier) if isinstance(identifier, Options) else {"name": name_of(identifier)}
+        told = json.dumps({"identifier": options}, indent=2)  # JSON is YAML
+        with refusing(self.neurons, "the identifier"):
+            write_text(self.identifier, f"{YAML.decode()}how the snapshots beside this file are classified\n{told}\n")
 
     def write(self, counts: ActivationCounts, snapshot: Snapshot) -> None:
         """Write a snapshot, and the tables of all up to it."""
