@@ -57,7 +57,9 @@ class AnalyzeConfig(AnalyzeOptions):
             header = read_header(snapshots_of(Path(self.run).expanduser())[0].path)
             trained, reference = header.trained_languages if trained is None else trained, reference or header.reference
         reference = REFERENCE if reference is None else reference
-        return Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()), reference)
+        found = Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()), reference)
+        found.check()
+        return found
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
         """The counts that are asked; those of `recount` need not be there yet."""

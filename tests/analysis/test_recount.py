@@ -169,6 +169,7 @@ def test_a_model_on_two_probes(run: Path, tmp_path: Path, capsys: pytest.Capture
 def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     adapter = run / "checkpoints/step-000001"
     config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "manifest.json").unlink()  # as somebody else's adapter
     for base, message in ((None, "it names no base model"), ("./gone", "there is no folder ./gone")):
         (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
         capsys.readouterr()
@@ -192,3 +193,52 @@ def test_models_answer_the_probe_themselves(responses: str, run: Path, monkeypat
     assert len(kept) == (1 if responses == "generated_once" else 3)
     monkeypatch.setattr(recount, "count_firings", lambda *_args, **_options: pytest.fail("counted again"))
     assert main(["run=answering", "recount=true"]) == 0
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_all_damaged_checkpoints_are_named_before_anything_is_counted(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recount, "count_firings", lambda *_args, **_options: pytest.fail("counted"))
+    first, second = run / "checkpoints/step-000001", run / "checkpoints/step-000002"
+    for folder in (first, second):
+        flip(folder / "adapter_model.safetensors")
+    assert main(["run=run", "recount=true"]) == 2
+    said = capsys.readouterr().err
+    for folder in (first, second):
+        line = (
+            "adapter_model.safetensors is not as it was written; expected a checkpoint as it was written. Restore it."
+        )
+        assert f"{folder.relative_to(run.parent)}: {line}" in said
+    # One of another size is seen at once, with what only checksums tell of the other.
+    (second / "tokenizer.json").unlink()
+    assert main(["run=run", "recount=true", "dry_run=true"]) == 2
+    said = capsys.readouterr().err
+    assert "step-000001: adapter_model.safetensors is not as it was written;" in said
+    assert "step-000002: adapter_model.safetensors is not as it was written; tokenizer.json is missing;" in said
+    (first / "manifest.json").write_text("{", encoding="utf-8")
+    assert main([f"models=[{first},{second}]"]) == 2
+    said = capsys.readouterr().err
+    assert f"{first / 'manifest.json'}: it is not the list of files" in said
+    assert f"{second}: adapter_model.safetensors is not as it was written; tokenizer.json is missing" in said
+    assert not (run / "analysis").exists()
+    assert not Path("runs").exists()
+
+
+def test_an_adapter_without_weights_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("mine", "pickled"):
+        shutil.copytree(run / "checkpoints/step-000001", name)
+        (Path(name) / "manifest.json").unlink()
+        (Path(name) / "adapter_model.safetensors").unlink()
+    Path("pickled/adapter_model.bin").write_bytes(b"x")
+    assert main(["models=[mine,pickled]", *PROBE, "dry_run=true"]) == 2
+    said = capsys.readouterr().err
+    assert "mine: the adapter has no adapter_model.safetensors; expected its weights as safetensors.\n" in said
+    assert "pickled: the adapter has no adapter_model.safetensors, only adapter_model.bin; expected" in said
+    assert "convert it with save_pretrained" in said

@@ -13,9 +13,9 @@ from pathlib import Path
 from alignlab import console
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
-from alignlab.errors import InputError
-from alignlab.models.adapters import ModelLoader
-from alignlab.models.distributed import broadcast, is_first, wait_for_all
+from alignlab.errors import InputError, refuse_any
+from alignlab.models.adapters import ModelLoader, folder_problems
+from alignlab.models.distributed import broadcast, from_first, is_first, wait_for_all
 from alignlab.models.load import embedding_rows
 from alignlab.models.precision import precision_of
 from alignlab.models.sites import find_sites
@@ -79,9 +79,25 @@ class Recount:
         probe = self.probe(first, name)
         return len(probe.languages), probe.shards, len(sites), sites[0].width
 
+    def check(self) -> None:
+        """Refuse folders of models that are damaged, all at once, before anything is made of them.
+
+        Sizes are compared first, which is quick; where one is wrong, the checksums of all tell what else is.
+        """
+        if any(folder_problems(model.source, deep=False) for model in self.models):
+            _check_deep(self.models)
+
     def count(self) -> None:
-        """Count what is missing; every rank has to call it."""
+        """Count what is missing; every rank has to call it.
+
+        Raises InputError, before it begins, for all checkpoints to be counted that are not as they were written.
+        """
         todo = broadcast([str(record.path) for record in self.missing()])
+        from_first(
+            lambda: _check_deep(
+                [model for model in self.models if any(str(self._path(model, name)) in todo for name in self.probes)]
+            )
+        )
         for model, name in itertools.product(self.models, self.probes):
             path = self._path(model, name)
             if str(path) in todo:
@@ -143,6 +159,11 @@ class Recount:
         parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []
         parts += [self.probes[name].site, self.trained, self.reference]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
+
+
+def _check_deep(models: Sequence[ModelToCount]) -> None:
+    sources = dict.fromkeys(model.source for model in models)
+    refuse_any([problem for source in sources for problem in folder_problems(source, deep=True)])
 
 
 def _is_whole(path: Path) -> bool:

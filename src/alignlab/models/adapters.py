@@ -13,11 +13,13 @@ import torch
 from torch import nn
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from alignlab.errors import InputError
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import verify
 from alignlab.models.load import ModelConfig, digest_of
 from alignlab.models.options import DEMO, PrecisionName
 from alignlab.models.precision import precision_of
+
+_ADAPTER, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
 @dataclass
@@ -55,7 +57,7 @@ class ModelLoader:
 
     def load(self, source: str) -> nn.Module:
         """The model in evaluation mode, converted to the precision, on the device. The one given before is changed."""
-        _check_whole(source)
+        refuse_any(folder_problems(source, deep=True))
         below = self.below(source)
         if isinstance(self._model, peft.PeftModel):
             self._model = self._model.unload()
@@ -79,11 +81,26 @@ class ModelLoader:
         return self._digests[source]
 
 
-def _check_whole(source: str) -> None:
-    """Refuse a checkpoint of ours whose files are not those that were written."""
+def folder_problems(source: str, *, deep: bool) -> list[Problem]:
+    """What is wrong with the files of a folder: others than were written, or an adapter's without weights.
+
+    deep: read all files of a checkpoint of ours for their checksums; else sizes alone are compared.
+    """
     folder = Path(source).expanduser()
-    if source != DEMO and folder.is_dir() and (faults := verify(folder)):
-        raise InputError.of(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it.")
+    if source == DEMO or not folder.is_dir():
+        return []
+    try:
+        faults = verify(folder, deep=deep)
+    except InputError as error:  # of its list of files
+        return list(error.problems)
+    if faults:
+        return [Problem(str(folder), "; ".join(faults), "a checkpoint as it was written", "Restore it.")]
+    if not (folder / "adapter_config.json").is_file() or (folder / _ADAPTER).is_file():
+        return []
+    pickled = (folder / _PICKLED).is_file()
+    found = f"the adapter has no {_ADAPTER}{f', only {_PICKLED}' if pickled else ''}"
+    fix = "Pickles can execute code and are not loaded; convert it with save_pretrained." if pickled else ""
+    return [Problem(str(folder), found, "its weights as safetensors", fix)]
 
 
 def adapter_config(source: str) -> Path | None:
