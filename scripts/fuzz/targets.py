@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
+import pandas as pd
 import torch
 import transformers
 import yaml
@@ -89,23 +90,29 @@ def trainer(rng: Random) -> int:
 
 def text(rng: Random) -> None:
     """Files of text of every kind, through the tokenizer."""
-    suffix = rng.choice((".txt", ".tsv", ".jsonl"))
+    suffix = rng.choice((".txt", ".tsv", ".csv", ".jsonl", ".parquet"))
     rows = [{"q": f"a question {n}", "a": str(n), "i": n, "l": "de"} for n in range(4)]
     lines = [json.dumps(mutated(rng, row) if rng.random() < 0.3 else row) for row in rows]
-    if suffix != ".jsonl":
+    if suffix in {".txt", ".tsv"}:
         lines = ["\t".join(map(str, row.values())) for row in rows]
     if rng.random() < 0.1:
         lines[1] = json.dumps({"q": "x"})[:-1] + f', "z": {rng.choice((deep(3000), "9" * 5000))}}}'
     Path("texts").mkdir()
     for code in ("en", "de"):
-        Path(f"texts/{code}{suffix}").write_text("\n".join(lines) + "\n")
+        path = Path(f"texts/{code}{suffix}")
+        if suffix == ".csv":
+            pd.DataFrame(rows).to_csv(path, index=False)
+        elif suffix == ".parquet":
+            pd.DataFrame(rows).to_parquet(path)
+        else:
+            path.write_text("\n".join(lines) + "\n")
     spoil(rng, Path(f"texts/de{suffix}"))
     if rng.random() < 0.3:
         place = f"texts/{{language}}{suffix}"
         records = ParallelText(source=place, target=f"texts/en{suffix}", languages=["de"]).load()
     else:
-        columns: dict[str, Any] = {"prompt": 0} if suffix != ".jsonl" else {"prompt": "q", "answer": "a"}
-        columns |= {"id": rng.choice(("i", "q"))} if suffix == ".jsonl" and rng.random() < 0.5 else {}
+        columns: dict[str, Any] = {"prompt": 0} if suffix in {".txt", ".tsv"} else {"prompt": "q", "answer": "a"}
+        columns |= {"id": rng.choice(("i", "q"))} if suffix not in {".txt", ".tsv"} and rng.random() < 0.5 else {}
         records = Files(path="texts", parallel=rng.random() < 0.5, **columns).load()
     encode(records, _tokenizer(), Prompts(), max_length=64, append_eos=True, needs_answer=False)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from alignlab.data.records import Record
@@ -40,7 +41,7 @@ def test_a_folder_gives_every_file_named_by_a_code(tmp_path: Path) -> None:
     write(tmp_path / "sw.tsv", "moja\t1", "mbili\t2")
     write_json(tmp_path / "zh.jsonl", [{"q": "一"}])
     write(tmp_path / "README.txt", "no language")
-    write(tmp_path / "en.csv", "not a kind of file that is read")
+    write(tmp_path / "en.md", "not a kind of file that is read")
     records = Files(path=str(tmp_path), languages=["de", "sw"]).load()
     assert records == [
         Record("1", "de", "eins"),
@@ -161,6 +162,37 @@ def test_an_empty_prompt_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "en.tsv", "one\t1", " \t2")
     (problem,) = refusal(Files(path=str(tmp_path)).load)
     assert problem == f"{path}:2: column 0 is empty; expected a prompt."
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_the_same_table_gives_the_same_records_in_every_format(tmp_path: Path, kind: str) -> None:
+    """With columns by name, also where a cell has newlines, so that lines and rows are not the same."""
+    for code, texts in {"de": ["eins,\nzwei", "drei", "vier"], "en": ["one, two", "three", "four"]}.items():
+        frame = pd.DataFrame({"q": texts, "a": [1, 2, 3], "key": ["k7", "k8", "k9"], "from": ["x", "x", "y"]})
+        path = tmp_path / f"{code}.{kind}"
+        if kind == "csv":
+            frame.to_csv(path, index=False)
+        elif kind == "parquet":
+            frame.to_parquet(path)
+        else:
+            frame.to_json(path, orient="records", lines=True, force_ascii=False)
+    expected = [
+        Record(name, code, text, answer, cluster)
+        for code, texts in (("de", ["eins,\nzwei", "drei", "vier"]), ("en", ["one, two", "three", "four"]))
+        for name, text, answer, cluster in zip(["k7", "k8", "k9"], texts, "123", "xxy", strict=True)
+    ]
+    columns = {"prompt": "q", "answer": "a", "cluster": "from"}
+    assert Files(path=str(tmp_path), **columns, id="key").load() == expected
+    numbered = Files(path=str(tmp_path), **columns).load()
+    assert [(record.id, record.prompt) for record in numbered] == [
+        (str(number), record.prompt) for number, record in zip([1, 2, 3, 1, 2, 3], expected, strict=True)
+    ]
+    blocks = Files(path=str(tmp_path), prompt="q", cluster_lines=2).load()
+    assert [record.cluster for record in blocks] == ["lines 1-2", "lines 1-2", "lines 3-4"] * 2
+    if kind != "jsonl":
+        assert [record.prompt for record in Files(path=str(tmp_path)).load()] == [r.prompt for r in expected]
+    (problem,) = refusal(Files(path=str(tmp_path), prompt="qq").load)
+    assert "there is no column 'qq'; expected one of: q, a, key, from." in problem
 
 
 # Clusters

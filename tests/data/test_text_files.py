@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import pickle
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from alignlab.data.text_files import TextRow, nearest, read_lines, read_rows
 from alignlab.errors import InputError
@@ -76,8 +82,138 @@ def test_rows_of_each_kind_keep_their_line_numbers(tmp_path: Path) -> None:
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown kind of file '\.csv'; expected one of: \.txt, \.tsv, \.jsonl"):
-        list(read_rows(tmp_path / "en.csv"))
+    with pytest.raises(
+        InputError, match=r"unknown kind of file '\.xml'; expected one of: \.txt, \.tsv, \.csv, \.jsonl"
+    ):
+        list(read_rows(tmp_path / "en.xml"))
+
+
+def test_rows_of_csv_and_parquet_are_those_of_other_writers(tmp_path: Path) -> None:
+    """pandas writes both: commas, quotes and newlines within cells, Unicode, text that looks like a formula."""
+    frame = pd.DataFrame(
+        {
+            "question": ["one, two", 'he said "no"', "two\nlines\r\nand a third", "\u2028=1+1", "鳥, 7"],
+            "n": [1, 2, 3, 4, 5],
+        }
+    )
+    table, packed = tmp_path / "a.csv", tmp_path / "a.parquet"
+    frame.to_csv(table, index=False, encoding="utf-8-sig")
+    frame.to_parquet(packed, row_group_size=2)
+    expected = list(frame.itertuples(index=False, name=None))
+    for path in (table, packed):
+        rows = list(read_rows(path))
+        assert [(row.values["question"], int(row.values["n"])) for row in rows] == expected
+        assert [(row.values[0], int(row.values[1])) for row in rows] == expected
+        assert [row.number for row in rows] == [1, 2, 3, 4, 5]
+    assert [row.where for row in read_rows(table)] == [f"{table}:{line}" for line in (2, 3, 4, 7, 8)]
+    assert [row.where for row in read_rows(packed)] == [f"{packed}, row {number}" for number in range(1, 6)]
+
+
+def test_an_empty_row_of_csv_is_counted_as_in_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("q,n\na,1\n\n , \nb,2\n\n", encoding="utf-8")
+    assert [(row.number, row.values["q"]) for row in read_rows(path)] == [(1, "a"), (4, "b")]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "found"),
+    [
+        ("q,a\nx,1\ny\n", 3, "1 cells; expected 2, as the header has. Text with a comma or a newline"),
+        ("q,a\nx,1\ny,2,3\n", 3, "3 cells; expected 2, as the header has."),
+        ('q,a\n"x\n,1\ny,2\n', 2, "not CSV (unexpected end of data)"),
+        ('q,a\nx,1\n"x"y,1\n', 3, "not CSV (',' expected after '\"')"),
+        ("q;a\nx;1\n", 1, "its columns seem to be separated by ';'; expected columns separated by commas"),
+        ("q,a,q\nx,1,y\n", 1, "several columns are called q; expected a name of its own for each."),
+        ("\nx\n", 1, "there is no header; expected the names of the columns."),
+        ("", 1, "there is no header"),
+        ("q,a\nx\0,1\n", 2, "a NUL character"),
+    ],
+)
+def test_csv_that_is_none_is_refused_with_its_line(tmp_path: Path, content: str, line: int, found: str) -> None:
+    path = tmp_path / "en.csv"
+    path.write_text(content, encoding="utf-8")
+    limit = csv.field_size_limit()
+    with pytest.raises(InputError) as refused:
+        list(read_rows(path))
+    assert message(refused).startswith(f"{path}:{line}: {found}")
+    assert csv.field_size_limit() == limit
+
+
+def test_a_long_cell_is_a_document_until_it_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / "en.csv"
+    path.write_text(f"q\n{'a' * 200_000}\n{'b' * 1_000_001}\n", encoding="utf-8")
+    long, longer = read_rows(path)
+    assert long.text("q") == "a" * 200_000  # more than the csv module takes by itself
+    with pytest.raises(InputError, match=r"en\.csv:3: column 'q' holds 1,000,001 characters; expected a document of"):
+        longer.text("q")
+
+
+@pytest.mark.parametrize(("name", "content"), [("en.csv", b"q,a\n"), ("en.csv", b"\xef\xbb\xbfq\n")])
+def test_a_header_alone_is_an_empty_file(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="the file is empty but for its header"):
+        list(read_rows(tmp_path / name))
+
+
+def test_damaged_parquet_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "en.parquet"
+    table = pa.table({"q": [f"question {n}" for n in range(3000)]})
+    parquet.write_table(table, path, use_dictionary=False, compression="none", write_page_checksum=True)
+    whole = path.read_bytes()
+    assert len(list(read_rows(path))) == 3000
+    for content in (b"", b"q,a\nx,1\n", whole[:-20], whole[: len(whole) // 2], whole[:4] + whole[90:]):
+        path.write_bytes(content)
+        with pytest.raises(InputError) as refused:
+            list(read_rows(path))
+        assert message(refused).startswith(f"{path}: it cannot be read as Parquet")
+    with pytest.raises(InputError, match=r"there is no such file.*Did you mean 'en\.parquet'\?"):
+        list(read_rows(tmp_path / "enn.parquet"))
+    pipe = tmp_path / "pipe.parquet"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="It is a pipe or a device"):
+        list(read_rows(pipe))
+    parquet.write_table(table.slice(0, 0), path)
+    with pytest.raises(InputError, match="the file is empty"):
+        list(read_rows(path))
+
+
+def test_cells_of_parquet_that_are_no_text_are_refused_with_their_row(tmp_path: Path) -> None:
+    path = tmp_path / "en.parquet"
+    columns = {"q": ["a", None], "n": [float("nan"), 2.5], "l": [["x"], []], "b": [b"x", b"y"]}
+    parquet.write_table(pa.table(columns), path)
+    first, second = read_rows(path)
+    assert (first.text("q"), second.text("n")) == ("a", "2.5")
+    for row, column, found in (
+        (second, "q", "row 2: column 'q' holds NoneType"),
+        (first, "n", "row 1: column 'n' holds nan"),
+        (first, "l", "row 1: column 'l' holds list"),
+        (first, "b", "row 1: column 'b' holds bytes"),
+        (second, "m", "row 2: there is no column 'm'; expected one of: q, n, l, b."),
+    ):
+        with pytest.raises(InputError) as refused:
+            row.text(column)
+        assert message(refused).startswith(f"{path}, {found}")
+
+
+class Executes:
+    """What a pickle may do."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path("executed").touch, ()
+
+
+@pytest.mark.filterwarnings("ignore:.*arrow.py_extension_type.*")
+def test_nothing_in_parquet_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older pyarrow made types from pickles in the file (CVE-2023-47248)."""
+    monkeypatch.chdir(tmp_path)
+    forged = {
+        "ARROW:extension:name": "arrow.py_extension_type",
+        "ARROW:extension:metadata": pickle.dumps(Executes()),
+    }
+    parquet.write_table(pa.table([["a"]], schema=pa.schema([pa.field("q", pa.string(), metadata=forged)])), "a.parquet")
+    (row,) = read_rows(Path("a.parquet"))
+    assert row.text("q") == "a"
+    assert not Path("executed").exists()
 
 
 @pytest.mark.parametrize(

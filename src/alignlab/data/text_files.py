@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignlab.errors import InputError, Problem, did_you_mean, some_of
-from alignlab.regular_files import read_regular
+from alignlab.regular_files import open_regular, read_regular
 
 Column = str | int
-SUFFIXES = (".txt", ".tsv", ".jsonl")
+SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".parquet")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST = 1_000_000  # characters of a document: tokenizers take minutes for more, of which max_length cuts nearly all
 _MOST_NAMES = 100
+_BATCH = 1000  # rows of a Parquet file that are in memory at once
 
 
 @dataclass(frozen=True)
 class TextRow:
-    """One line of a file: where it stands and its columns by name or number."""
+    """One row of a file: where it stands and its columns by name or number.
+
+    number: from 1, of the line; in CSV and Parquet of the row, without the header.
+    place: what messages call it, if it is not `path:number`.
+    """
 
     path: Path
-    line: int
+    number: int
     values: dict[Column, Any]
+    place: str = ""
 
     @property
     def where(self) -> str:
-        return f"{self.path}:{self.line}"
+        return self.place or f"{self.path}:{self.number}"
 
     def text(self, column: Column) -> str:
         """The column as text, without white space around it; refuses one that is missing or holds no text or number."""
@@ -84,20 +93,28 @@ class Ids:
 
 
 def no_column(where: str, column: Column, columns: Iterable[Column]) -> Problem:
-    """The problem that there is no such column."""
-    names = [str(name) for name in columns]
+    """The problem that there is no such column; of columns with names and numbers it tells the names."""
+    columns = list(columns)
+    names = [name for name in columns if isinstance(name, str)] or [str(name) for name in columns]
     fix = did_you_mean(str(column), names[:_MOST_NAMES])
     return Problem(where, f"there is no column {column!r}", f"one of: {some_of(names, _MOST_NAMES)}", fix)
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file; a last empty one is left out."""
-    try:
+    # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
+    lines = [line.removesuffix("\r") for line in _read_text(path).split("\n")]
+    if lines[-1] == "":
+        lines.pop()
+    if not any(line.strip() for line in lines):
+        raise InputError.of(str(path), "the file is empty", "one document a line")
+    return lines
+
+
+def _read_text(path: Path) -> str:
+    """A UTF-8 file, without a byte order mark."""
+    with _refusing(path):
         raw = read_regular(path)
-    except FileNotFoundError:
-        raise InputError.of(str(path), "there is no such file", "a text file", nearest(path)) from None
-    except OSError as error:
-        raise InputError.of(str(path), f"it cannot be read ({error.strerror})", "a readable text file") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -110,13 +127,18 @@ def read_lines(path: Path) -> list[str]:
             "Convert the file: iconv -f LATIN1 -t UTF-8, or whatever it was written in.",
         ) from None
     _check_lines(path, text)
-    # Not splitlines(): it also breaks at U+2028 and the like, which stand inside lines of real corpora.
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if lines[-1] == "":
-        lines.pop()
-    if not any(line.strip() for line in lines):
-        raise InputError.of(str(path), "the file is empty", "one document a line")
-    return lines
+    return text
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say in our words what the system says of a file that cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError.of(str(path), "there is no such file", "a text file", nearest(path)) from None
+    except OSError as error:
+        raise InputError.of(str(path), f"it cannot be read ({error.strerror})", "a readable text file") from None
 
 
 def _check_lines(path: Path, text: str) -> None:
@@ -132,14 +154,105 @@ def _check_lines(path: Path, text: str) -> None:
 
 
 def read_rows(path: Path) -> Iterator[TextRow]:
-    """The rows of a .txt (one column, 0), .tsv (columns 0, 1, ...; no header, no quoting) or .jsonl file (its keys)."""
+    """The rows of a file, by its suffix; what is in their columns is looked at where it is asked for.
+
+    .txt: one column, 0.  .tsv: columns 0, 1, ...; no header, no quoting.  .jsonl: the keys of the lines.
+    .csv, .parquet: columns by name and by number; in CSV separated by commas, with a header, quoted where needed.
+    Empty lines are passed over, and counted.
+    """
     suffix = path.suffix
     if suffix not in SUFFIXES:
         raise InputError.of(str(path), f"unknown kind of file {suffix!r}", f"one of: {', '.join(SUFFIXES)}")
+    if suffix == ".csv":
+        yield from _csv_rows(path)
+        return
+    if suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             check_text(f"{path}:{number}", "the line", line)
             yield TextRow(path, number, _columns(f"{path}:{number}", suffix, line))
+
+
+def _csv_rows(path: Path) -> Iterator[TextRow]:
+    """The rows of a CSV file as its header names their columns; a quoted cell may hold commas, quotes and newlines."""
+    rows = _csv_cells(path)
+    line, header = next(rows, (1, []))
+    if not any(header):
+        raise InputError.of(f"{path}:{line}", "there is no header", "the names of the columns", "Add it as first line.")
+    if len(header) == 1 and (other := re.search("[;\t|]", header[0])):
+        found = f"its columns seem to be separated by {other[0]!r}"
+        raise InputError.of(f"{path}:{line}", found, "columns separated by commas", "Convert the file.")
+    _check_header(f"{path}:{line}", header)
+    number = 0
+    for number, (line, cells) in enumerate(rows, start=1):
+        if not any(cell.strip() for cell in cells):
+            continue
+        where = f"{path}:{line}"
+        if len(cells) != len(header):
+            fix = 'Text with a comma or a newline in it stands in "quotes"; a quote within is doubled.'
+            found, expected = f"{len(cells)} cells", f"{len(header)}, as the header has"
+            raise InputError.of(where, found, expected, fix)
+        yield TextRow(path, number, _by_name_and_number(header, cells), where)
+    if not number:
+        raise InputError.of(str(path), "the file is empty but for its header", "one document a row")
+
+
+def _csv_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, and the line on which the row begins."""
+    text = _read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = reader.line_num + 1
+        # The limit is Python's own, for all readers: for the time of a row it is none, since ours is told in our words.
+        before = csv.field_size_limit(len(text) + 1)
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fix = 'Is a quote not closed, or not doubled ("") within a cell?'
+            raise InputError.of(f"{path}:{line}", f"not CSV ({error})", "a row of cells", fix) from None
+        finally:
+            csv.field_size_limit(before)
+        yield line, cells
+
+
+def _parquet_rows(path: Path) -> Iterator[TextRow]:
+    """The rows of a Parquet file. Its cells are read as plain values: no type of the file's own is made."""
+    from pyarrow import ArrowException, parquet  # here, since options have to be read fast
+
+    number = 0
+    with _refusing(path), open_regular(path) as file:
+        try:
+            table = parquet.ParquetFile(file)
+            names = table.schema_arrow.names
+            _check_header(str(path), names)
+            for batch in table.iter_batches(batch_size=_BATCH):
+                columns = [column.to_pylist() for column in batch.columns]
+                for cells in zip(*columns, strict=True):
+                    number += 1
+                    yield TextRow(path, number, _by_name_and_number(names, cells), f"{path}, row {number}")
+        except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+            # Of what is no Parquet, of a damaged page, of text that is no UTF-8, of a date that is none.
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            after = f" after row {number}" if number else ""
+            found = f"it cannot be read as Parquet{after} ({reason})"
+            raise InputError.of(str(path), found, "a whole Parquet file", "Write or copy it again.") from None
+    if not number:
+        raise InputError.of(str(path), "the file is empty", "one document a row")
+
+
+def _by_name_and_number(names: Sequence[str], cells: Sequence[Any]) -> dict[Column, Any]:
+    return {**dict(enumerate(cells)), **dict(zip(names, cells, strict=True))}
+
+
+def _check_header(where: str, names: Sequence[str]) -> None:
+    """Refuse columns of the same name, of which nobody knows which is meant."""
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError.of(where, f"several columns are called {some_of(twice)}", "a name of its own for each")
 
 
 def _columns(where: str, suffix: str, line: str) -> dict[Column, Any]:

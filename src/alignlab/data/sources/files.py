@@ -14,7 +14,10 @@ from alignlab.languages import check_codes, is_code
 
 
 class Files(Options):
-    """Text (.txt), tab-separated (.tsv, no header, no quoting) or JSON-lines (.jsonl) files, one document a line."""
+    """Files of text (.txt), tabs (.tsv, no header, no quoting), JSON lines (.jsonl), CSV (.csv, a header) or Parquet.
+
+    One document a line; in CSV, where a cell may hold newlines, and Parquet (.parquet) one a row.
+    """
 
     name: Literal["files"] = "files"
     path: str = option(REQUIRED, "a folder of files named <code>.<suffix>, a file, or a path with {language} in it")
@@ -23,7 +26,9 @@ class Files(Options):
         "languages, by ISO 639 code; null takes every file of the folder that is named by a code",
         check=check_codes,
     )
-    prompt: str | int = option(0, "column of the prompt: a key of a JSON line, or the number of a column from 0")
+    prompt: str | int = option(
+        0, "column of the prompt: a key of a JSON line, a name in CSV and Parquet, or the number of a column from 0"
+    )
     answer: str | int | None = option(None, "column of the answer; null where there are none")
     id: str | int | None = option(None, "column of the document's id; null numbers the lines")
     language: str | int | None = option(None, "column of the language's code, for one file with several languages")
@@ -107,7 +112,7 @@ class Files(Options):
             names = [(name, name) for name in by_name if is_code(name)] + list(self.spelled.items())
             found = [(code, by_name[name]) for code, name in names if name in by_name]
             if not found:
-                expected = "files named by a language's code, such as en.txt, de.tsv or sw.jsonl"
+                expected = "files named by a language's code, such as en.txt, de.csv or sw.jsonl"
                 raise InputError.of(str(folder), f"{len(by_name)} text files, none named by a code", expected)
             return found
         if missing := [name for name in map(self._spell, self.languages) if name not in by_name]:
@@ -130,7 +135,7 @@ class Files(Options):
         prompt = row.text(self.prompt)
         if not prompt:
             raise InputError.of(row.where, f"column {self.prompt!r} is empty", "a prompt")
-        name = str(row.line) if self.id is None else row.text(self.id)
+        name = str(row.number) if self.id is None else row.text(self.id)
         ids.add(language, name, row.where)
         return Record(
             id=name if self.parallel else f"{language}:{name}",
@@ -143,7 +148,7 @@ class Files(Options):
     def _cluster(self, row: TextRow, language: str) -> str:
         """The cluster of a row; empty where each document is on its own."""
         if self.cluster_lines is not None:
-            block = line_block(row.line, self.cluster_lines)
+            block = line_block(row.number, self.cluster_lines)
             return block if self.parallel else f"{language}:{block}"
         if self.cluster is None:
             return ""
