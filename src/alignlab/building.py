@@ -20,6 +20,7 @@ from alignlab.config import to_plain
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
 from alignlab.models.distributed import is_first, rank, world_size
+from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import MetricsCsv
@@ -95,6 +96,7 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         plan.checkpoint_steps(),
         keep_last=config.checkpoints.keep_last,
         keep_steps=plan.snapshot_steps(),
+        languages=TrainingLanguages(plan.trained_languages, config.reference or ""),
     )
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)

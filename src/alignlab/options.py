@@ -153,7 +153,9 @@ class AnalyzeOptions(Options):
         "counts the codes in the names of their files",
     )
     shards: list[int] | None = option(None, "groups of documents to count, by number from 0; null takes all")
-    trained: list[str] | None = option(None, "languages in training; null takes those that the counts name")
+    trained: list[str] | None = option(
+        None, "languages in training; null takes those that the counts or checkpoints name"
+    )
     reference: str | None = option(None, REFERENCE_MEANING)
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified; by default as in the run")
     kinds: Convention = option(

@@ -24,6 +24,7 @@ from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
+from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
@@ -56,8 +57,12 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.run is not None:
             header = read_header(snapshots_of(Path(self.run).expanduser())[0].path)
             trained, reference = header.trained_languages if trained is None else trained, reference or header.reference
+        counted, told_by = self._counted(), ""
+        if trained is None and (told := common_languages([model.source for model in counted])) is not None:
+            (trained, towards), told_by = told
+            reference = towards if reference is None else reference
         reference = REFERENCE if reference is None else reference
-        found = Recount(self._counted(), probes, loader, self._kept / "counts", tuple(trained or ()), reference)
+        found = Recount(counted, probes, loader, self._kept / "counts", tuple(trained or ()), reference, told_by)
         found.check()
         return found
 
@@ -286,6 +291,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; "
             + (f"the others are in {recount.folder}" if missing < len(records) else f"kept in {recount.folder}"),
         ),
+        *([("trained", f"{' '.join(recount.trained)}, as {recount.told_by} says")] if recount.told_by else []),
         ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]
 

@@ -242,3 +242,51 @@ def test_an_adapter_without_weights_is_named(run: Path, capsys: pytest.CaptureFi
     assert "mine: the adapter has no adapter_model.safetensors; expected its weights as safetensors.\n" in said
     assert "pickled: the adapter has no adapter_model.safetensors, only adapter_model.bin; expected" in said
     assert "convert it with save_pretrained" in said
+
+
+def header_of(options: list[str]) -> tuple[tuple[str, ...], str]:
+    """The languages in training, and their reference, that counts of these models would name."""
+    config, _ = load(AnalyzeConfig, options, base_of)
+    found = config.recounting()
+    assert found is not None
+    return found.trained, found.reference
+
+
+def test_a_checkpoint_says_on_which_languages_it_was_trained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever it is copied to: by default they are the trained languages of models without a run."""
+    shutil.copytree(run / "checkpoints/step-000002", "copy")
+    assert json.loads(Path("copy/alignlab.json").read_text(encoding="utf-8")) == {
+        "trained_languages": ["zh", "de"], "reference": "en"
+    }  # fmt: skip
+    argv = ["models=[builtin:demo,copy]", "probe.source.count=3", "probe.source.languages=[en,sw,de]"]
+    assert main([*argv, "folder=out"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "trained zh de, as copy says" in said
+    assert "trained: mean a language of de; reference: en; unseen (no prompts in training): of sw" in said
+    assert all(
+        ActivationCounts.load(path).trained_languages == ("zh", "de") for path in Path("runs/analysis/counts").iterdir()
+    )
+    assert header_of([*argv, "trained=[sw]"]) == (("sw",), "en")
+    assert header_of([*argv, "trained=[]"]) == ((), "en")
+    assert header_of([*argv, "reference=sw"]) == (("zh", "de"), "sw")
+    assert header_of(["models=[builtin:demo]"]) == ((), "en")
+
+
+def test_checkpoints_of_different_trainings_are_not_mixed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, told in {
+        "same": {"trained_languages": ["de", "zh"], "reference": "en"},
+        "other": {"trained_languages": ["sw"], "reference": ""},
+        "damaged": {"trained_languages": "zh", "reference": "en"},
+    }.items():
+        shutil.copytree(run / "checkpoints/step-000002", name)
+        (Path(name) / "manifest.json").unlink()
+        (Path(name) / "alignlab.json").write_text(json.dumps(told), encoding="utf-8")
+    ours = run / "checkpoints/step-000002"
+    assert header_of([f"models=[same,{ours}]"]) == (("de", "zh"), "en")
+    assert header_of([f"models=[{ours},other]", "trained=[sw]"]) == (("sw",), "en")
+    assert main([f"models=[builtin:demo,{ours},same,other]"]) == 2
+    said = capsys.readouterr().err
+    assert f"models: {ours} was trained on zh de towards en, other on sw towards no reference; expected" in said
+    assert "Set trained=[...] and reference=..." in said
+    assert main(["models=[damaged]"]) == 2
+    assert "damaged/alignlab.json: it does not say the languages of a training; expected" in capsys.readouterr().err

@@ -47,6 +47,7 @@ class Recount:
 
     probes: by name; the name of the only one is "".
     trained, reference: languages in training, and the one that they are aligned to, for the header.
+    told_by: the model that says these; empty where they were asked for.
     """
 
     models: Sequence[ModelToCount]
@@ -55,6 +56,7 @@ class Recount:
     folder: Path
     trained: tuple[str, ...] = ()
     reference: str = REFERENCE
+    told_by: str = ""
 
     def __post_init__(self) -> None:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}

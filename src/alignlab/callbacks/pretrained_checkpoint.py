@@ -21,6 +21,7 @@ from alignlab.manifest import NAME, strangers, verify
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.finite import check_finite
 from alignlab.models.load import DEMO, DEMO_FOLDER
+from alignlab.models.training_languages import TrainingLanguages, write_training_languages
 from alignlab.reporting.metrics_csv import metrics_digest
 from alignlab.runs import RunFolder
 from alignlab.signals import is_end_of_worker
@@ -34,8 +35,8 @@ class PretrainedCheckpoint(Checkpoint):
     """Save after the optimiser steps `steps`, and wherever the training ends.
 
     `checkpoints/step-*` holds what `save_pretrained` writes (a PEFT adapter, or the full model), the tokenizer,
-    `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on, and the list of
-    these files with their checksums.
+    `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on, `alignlab.json`
+    with the `languages` that are trained, and the list of these files with their checksums.
     Of these the last `keep_last` are kept (all where it is None) and those of `keep_steps`. One of another step, where
     the training was stopped, goes when the next one is there. Weights that are not finite are never saved, and a
     checkpoint in which somebody has put files of their own is never removed.
@@ -51,12 +52,14 @@ class PretrainedCheckpoint(Checkpoint):
         *,
         keep_last: int | None = None,
         keep_steps: Collection[int] = (),
+        languages: TrainingLanguages | None = None,
     ) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
         self.steps = frozenset(steps)
         self.keep_last = keep_last
         self.keep_steps = frozenset(keep_steps)
+        self.languages = languages
         self._saved: int | None = None
 
     @loud
@@ -90,6 +93,8 @@ class PretrainedCheckpoint(Checkpoint):
                     pl_module.model.save_pretrained(partial)  # type: ignore[operator]
                     _name_the_demo(partial)
                     self.tokenizer.save_pretrained(partial)
+                    if self.languages is not None:
+                        write_training_languages(partial, self.languages)
                     logged = {"metrics": metrics_digest(self.folder.metrics, trainer.global_step)}
                     (partial / LOGGED).write_text(json.dumps(logged) + "\n", encoding="utf-8")
             except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
