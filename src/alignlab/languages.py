@@ -152,6 +152,13 @@ LANGUAGES: dict[str, Language] = {
     )
 }
 
+# Languages that write 1.234,5 or 1 234,5 for what others write 1,234.5, by CLDR.
+_WITH_COMMA = (
+    "af az be bg br bs ca cs da de el eo es et eu fi fr gl hr ht hu hy id is it jv ka kk ku ky lb lo lt lv mk "
+    "nb nl nn no pl ps pt ro ru rw sk sl sq sr su sv tg tk tr tt uk uz vi wo"
+)
+DECIMAL_COMMA = frozenset(_WITH_COMMA.split())
+
 # What people write instead: country codes, ISO 639-3 codes, other names.
 _INSTEAD = {
     other: code
