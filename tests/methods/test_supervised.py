@@ -17,8 +17,8 @@ from alignlab.data.records import Record
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError
 from alignlab.methods.optimizer import OptimizerConfig
+from alignlab.methods.options import Lora
 from alignlab.methods.supervised import QuestionTranslation, SupervisedModule
-from alignlab.methods.trainable import Lora
 
 
 def documents(tokenizer: Any, count: int = 12) -> list[Document]:

@@ -10,7 +10,8 @@ import transformers
 
 from alignlab.errors import InputError
 from alignlab.methods.optimizer import OptimizerConfig
-from alignlab.methods.trainable import Lora, make_trainable
+from alignlab.methods.options import Lora, TrainableOptions
+from alignlab.methods.trainable import make_trainable
 
 
 def trained(model: Any) -> int:
@@ -21,7 +22,7 @@ def test_mistral_7b_with_rank_64_on_q_v_o_trains_as_many_weights_as_published() 
     with torch.device("meta"):
         config = transformers.MistralConfig()
         model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        prepared = make_trainable(model, "lora", Lora(rank=64, targets=["q_proj", "v_proj", "o_proj"]))
+        prepared = make_trainable(model, TrainableOptions(lora=Lora(rank=64, targets=["q_proj", "v_proj", "o_proj"])))
     rank, width, values, layers = 64, 4096, 1024, 32
     by_hand = layers * rank * ((width + width) + (width + values) + (width + width))
     assert trained(prepared) == by_hand == 44_040_192
@@ -30,22 +31,24 @@ def test_mistral_7b_with_rank_64_on_q_v_o_trains_as_many_weights_as_published() 
 def test_all_linear_takes_every_linear_map_but_the_head(tiny_llama: Any) -> None:
     maps = [m for n, m in tiny_llama.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
     by_hand = sum(4 * (m.in_features + m.out_features) for m in maps)
-    assert trained(make_trainable(tiny_llama, "lora", Lora(rank=4, targets=["all-linear"]))) == by_hand
+    assert trained(make_trainable(tiny_llama, TrainableOptions(lora=Lora(rank=4, targets=["all-linear"])))) == by_hand
 
 
 def test_full_trains_every_weight(tiny_llama: Any) -> None:
     for parameter in tiny_llama.parameters():
         parameter.requires_grad_(False)
-    model = make_trainable(tiny_llama, "full", Lora())
+    model = make_trainable(tiny_llama, TrainableOptions(trainable="full"))
     assert model is tiny_llama
     assert trained(model) == sum(parameter.numel() for parameter in tiny_llama.parameters())
 
 
 def test_targets_that_the_model_has_not_are_refused_together(tiny_llama: Any) -> None:
     with pytest.raises(InputError) as refusal:
-        make_trainable(tiny_llama, "lora", Lora(targets=["q_prj", "v_proj", "c_attn"]))
+        make_trainable(tiny_llama, TrainableOptions(lora=Lora(targets=["q_prj", "v_proj", "c_attn"])))
     first, second = str(refusal.value).splitlines()
-    assert first.startswith("method.lora.targets: the model has no module 'q_prj'; expected some of: all-linear, ")
+    assert first.startswith(
+        "method.lora.targets: the model has no module 'q_prj'; expected some of: all-linear, attention, mlp, all, "
+    )
     assert first.endswith("Did you mean 'q_proj'?")
     assert "'c_attn'" in second
 

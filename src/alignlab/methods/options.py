@@ -29,16 +29,54 @@ class Lora(Options):
     dropout: float = option(0.0, "dropout on the adapters' input while training", ge=0, lt=1)
     targets: list[str] = option(
         ["q_proj", "v_proj"],
-        "modules that get an adapter, by the end of their name; [all-linear] takes every linear one",
+        "modules that get an adapter: attention, mlp or all, the linear maps of that part of every decoder layer; or "
+        "the ends of names; [all-linear] takes every linear map but the output layer",
     )
+    dora: bool = option(
+        False, "also learn the length of every weight vector apart from its direction (DoRA, 2402.09353)"
+    )
+    rslora: bool = option(False, "divide the scale by the root of the rank instead of by the rank (rsLoRA, 2312.03732)")
+    modules_to_save: list[str] = option([], "modules trained whole and kept with the adapter, by the end of their name")
 
 
-class QuestionTranslationOptions(Options):
+class TrainedNeurons(Options):
+    """Neurons whose weights alone are trained (Xu et al. 2025, 2503.17456; 2510.13580).
+
+    A neuron of the MLP has a row of the gate and up projections and a column of the down projection. One of another
+    site has the row of the projection that gives it. A row has its bias with it.
+    """
+
+    run: str | None = option(None, "folder of a run that has counted the neurons, and whose identifier finds the sets")
+    step: int = option(0, "the snapshot of that run; 0 is of its base", unit="optimiser steps", ge=0)
+    kinds: list[Literal["specific", "related", "general"]] = option(
+        ["specific", "related"],
+        "kinds of neurons of a run, general ones from all neurons, the others from the selection",
+    )
+    file: str | None = option(
+        None, "file of neuron sets (NeuronSets.save), taken as they are instead of those of a run"
+    )
+    languages: list[str] | None = option(None, "sets that are taken together, by name; null takes all")
+    control: Literal["none", "random", "matched"] = option(
+        "none",
+        "train instead neurons that are in no set, as many in every layer: random, or matched in probability",
+    )
+    seed: int = option(0, "of the control", ge=0)
+
+
+class TrainableOptions(Options):
+    """Which weights are trained: what all methods share."""
+
+    trainable: Literal["lora", "full", "neurons"] = option(
+        "lora", "weights trained: low-rank adapters, all, or those of some neurons"
+    )
+    lora: Lora = section(Lora, "low-rank adapters, used where trainable is lora")
+    neurons: TrainedNeurons = section(TrainedNeurons, "which neurons, used where trainable is neurons")
+
+
+class QuestionTranslationOptions(TrainableOptions):
     """Question translation: questions of other languages into English ones."""
 
     name: Literal["question_translation"] = "question_translation"
-    trainable: Literal["lora", "full"] = option("lora", "weights trained: low-rank adapters or all")
-    lora: Lora = section(Lora, "low-rank adapters, used where trainable is lora")
     optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 

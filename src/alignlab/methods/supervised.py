@@ -22,7 +22,7 @@ class QuestionTranslation(QuestionTranslationOptions):
 
     def prepare(self, model: nn.Module) -> Any:
         """The model with its trainable weights; also on the meta device."""
-        return make_trainable(model, self.trainable, self.lora)
+        return make_trainable(model, self)
 
     def build(self, model: nn.Module, *, total_steps: int, seed: int) -> AlignmentModule:
         """The Lightning module around a prepared model."""

@@ -1,48 +1,86 @@
-"""Which weights a method trains: low-rank adapters (LoRA, by PEFT) or all of them."""
+"""Which weights a method trains: low-rank adapters (LoRA, by PEFT), all of them, or those of some neurons."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import peft
 from torch import nn
 
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
-from alignlab.methods.options import Lora
+from alignlab.methods.neuron_weights import train_neurons
+from alignlab.methods.options import Lora, TrainableOptions
+from alignlab.methods.trained_neurons import ChosenNeurons
+from alignlab.models.roles import ROLES, maps_of_role
+from alignlab.models.sites import find_maps
 
 
-def make_trainable(model: nn.Module, trainable: Literal["lora", "full"], lora: Lora) -> Any:
-    """The model as it is trained: wrapped in a PEFT adapter, or with every weight trainable.
+def make_trainable(model: Any, options: TrainableOptions) -> Any:
+    """The model as it is trained: in a PEFT adapter, or itself with all weights, or those of some neurons, trainable.
 
-    Raises `InputError` for target modules that the model has not.
+    Works on the meta device. Raises `InputError` for target modules that the model has not, and for neurons that are
+    not found, or not this model's.
     """
-    if trainable == "full":
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
-        return model
-    targets = "all-linear" if lora.targets == ["all-linear"] else lora.targets
-    if targets != "all-linear":
-        _check_targets(model, lora.targets)
+    if options.trainable == "lora":
+        return _with_adapter(model, options.lora)
+    if options.trainable == "full":
+        return model.requires_grad_(True)
+    chosen = ChosenNeurons(options.neurons)
+    maps = find_maps(model, chosen.site)  # type: ignore[arg-type]
+    layers, width = len(maps), maps[0][0].width
+    if tuple(chosen.mask.shape) != (layers, width):
+        found = f"sets of {chosen.mask.shape[0]} x {chosen.mask.shape[1]:,} neurons at {chosen.site}"
+        raise InputError.of(
+            "method.neurons", found, f"{layers} x {width:,}, as the model has", "They are of another model."
+        )
+    train_neurons(model, maps, chosen.mask)
+    return model
+
+
+def _with_adapter(model: nn.Module, lora: Lora) -> Any:
     adapter = peft.LoraConfig(
-        task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=_targets(model, lora),
+        use_dora=lora.dora,
+        use_rslora=lora.rslora,
+        modules_to_save=lora.modules_to_save or None,
     )
     return peft.get_peft_model(model, adapter)
 
 
-def _check_targets(model: nn.Module, targets: list[str]) -> None:
-    if not targets:
+def _targets(model: nn.Module, lora: Lora) -> str | list[str]:
+    """The target modules as PEFT takes them: roles as the names of their modules."""
+    if lora.targets == ["all-linear"]:
+        _check_names(model, {"method.lora.modules_to_save": (lora.modules_to_save, ())})
+        return "all-linear"
+    if not lora.targets:
         fix = "To train all weights without an adapter set method.trainable=full."
         raise InputError.of("method.lora.targets", "no module", "one or more, or [all-linear]", fix)
+    words = ("all-linear", *ROLES)
+    named = [target for target in lora.targets if target not in ROLES]
+    _check_names(
+        model, {"method.lora.targets": (named, words), "method.lora.modules_to_save": (lora.modules_to_save, ())}
+    )
+    roles = [name for role in lora.targets if role in ROLES for name in maps_of_role(model, role)]  # type: ignore[arg-type]
+    return list(dict.fromkeys([*named, *roles]))
+
+
+def _check_names(model: nn.Module, given: dict[str, tuple[list[str], tuple[str, ...]]]) -> None:
+    """Refuse names, by option, that no module with weights ends in; with each the words it also knows."""
     names = [name for name, module in model.named_modules() if getattr(module, "weight", None) is not None]
     endings = sorted({name.rpartition(".")[2] for name in names})
     refuse_any(
         [
             Problem(
-                "method.lora.targets",
+                where,
                 f"the model has no module {target!r}",
-                f"some of: all-linear, {', '.join(endings)}",
-                did_you_mean(target, endings),
+                f"some of: {', '.join([*words, *endings])}",
+                did_you_mean(target, [*words, *endings]),
             )
+            for where, (targets, words) in given.items()
             for target in dict.fromkeys(targets)
             if not any(f".{name}".endswith(f".{target}") for name in names)
         ]

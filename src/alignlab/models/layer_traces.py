@@ -32,7 +32,7 @@ class Ran:
 
     @property
     def in_attention(self) -> bool:
-        return any("attn" in part or "attention" in part for part in self.name.lower().split(".")[:-1])
+        return is_in_attention(self.name)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Trace:
         (activation,) = self.activations
         after, width = self.ran[self.ran.index(activation) + 1 :], activation.gave.shape[-1]
         return [one for one in after if one.read.shape[-1] == width and not one.in_attention][-1:]
+
+
+def is_in_attention(name: str) -> bool:
+    """Whether a module of a layer lies in its attention, by the names of the modules around it."""
+    return any("attn" in part or "attention" in part for part in name.lower().split(".")[:-1])
 
 
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:

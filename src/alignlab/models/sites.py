@@ -21,6 +21,8 @@ from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, tra
 from alignlab.models.options import SiteName
 
 Side = Literal["input", "output"]
+# Where the neurons of the MLP are seen, which are the same ones at all of them.
+NEURONS_OF_MLP = ("mlp.act", "mlp.product", "mlp.up")
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 # Of projections in attention, by what they give. Where several are one matrix, none has neurons of its own.
 ATTENTION = {
@@ -70,11 +72,49 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
     if at not in get_args(SiteName):
         names = get_args(SiteName)
         raise InputError.of("site", f"{at!r}", ", ".join(names), did_you_mean(at, names))
+    traces = _checked_traces(model)
+    activations = _one_a_layer("mlp.act", traces)  # first of all: the other sites are found around them
+    return activations if at == "mlp.act" else _one_a_layer(at, traces)
+
+
+def find_maps(model: nn.Module, at: SiteName) -> list[list[Site]]:
+    """The linear maps that hold the weights of a site's neurons: for every decoder layer, where they are in each map.
+
+    Neurons of `mlp.act`, `mlp.product` and `mlp.up` are the same ones: rows of the gate and up projections (what these
+    give) and columns of the down projection (what it reads). Those of `mlp.out` and of attention are rows of the
+    projection that gives them.
+
+    Raises `UnsupportedModelError` where they are not found, and for `residual`, which no one map gives.
+    """
+    if at == "residual":
+        expected = "a site with a projection of its own"
+        raise UnsupportedModelError.of("neurons", "residual is the sum of what all layers give", expected)
+    if at not in NEURONS_OF_MLP:
+        return [[site] for site in find_sites(model, at)]
+    traces = _checked_traces(model)
+    down = _one_a_layer("mlp.product", traces)
+    maps = [[*_gates(trace), *_candidates("mlp.up", trace), site] for trace, site in zip(traces, down, strict=True)]
+    refuse_any(
+        [
+            Problem(
+                f"model.source, layer {trace.number}",
+                f"the activation reads none of the maps {', '.join(one.name for one in trace.maps)}",
+                "one map whose output is what the activation reads, and at most one beside it",
+            )
+            for trace, found in zip(traces, maps, strict=True)
+            if len(_gates(trace)) != 1 or len(found) > 3
+        ],
+        UnsupportedModelError,
+    )
+    return maps
+
+
+def _checked_traces(model: nn.Module) -> list[Trace]:
+    """What runs in every layer, its activation module as it should be."""
     prefix, layers = decoder_layers(model)
     traces = trace_layers(model, prefix, layers, _activation_names(prefix, layers))
     refuse_any([problem for trace in traces for problem in _problems(trace)], UnsupportedModelError)
-    activations = _one_a_layer("mlp.act", traces)  # first of all: the other sites are found around them
-    return activations if at == "mlp.act" else _one_a_layer(at, traces)
+    return traces
 
 
 def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
@@ -170,6 +210,17 @@ def _candidates(at: SiteName, trace: Trace) -> list[Site]:
     halves = [one for one in others if one.gave.shape[-1] == 2 * width and one.gave is activation.read._base]
     start = 0 if activation.read.storage_offset() else width
     return given(apart) + [site(one, width, first=start) for one in halves]
+
+
+def _gates(trace: Trace) -> list[Site]:
+    """Where the activation's input comes from: a map's output, or one half of it."""
+    (activation,) = trace.activations
+    read, width = activation.read, activation.gave.shape[-1]
+    given = [one for one in trace.maps if not one.in_attention and (one.gave is read or one.gave is read._base)]
+    first = width if read.storage_offset() else 0
+    return [
+        Site(trace.number, f"{trace.name}.{one.name}", one.module, width, "mlp.act", "output", first) for one in given
+    ]
 
 
 def _numbers(values: set[int]) -> str:
