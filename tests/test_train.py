@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import transformers
 
 import alignlab.train
+from alignlab import load_run
 from alignlab.config import shipped_configs
 from alignlab.manifest import verify
 from alignlab.methods.base import AlignmentModule
@@ -244,12 +246,9 @@ class InterruptionError(Exception):
     pass
 
 
-def test_an_interrupted_run_continues_to_the_same_end(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = (*SMALL, "method.lora.dropout=0.2", "trainer.accumulate_grad_batches=2")
+def run_whole_and_broken(command: Command, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """The run of these options in `whole`, and in `broken` interrupted in its fourth step and continued."""
     assert command(*options, "run.folder=whole")[0] == 0
-
     step = AlignmentModule.training_step
 
     def fail(self: AlignmentModule, batch: Any, batch_idx: int) -> Any:
@@ -261,10 +260,17 @@ def test_an_interrupted_run_continues_to_the_same_end(
         patch.setattr(AlignmentModule, "training_step", fail)
         with pytest.raises(InterruptionError):
             command(*options, "run.folder=broken")
-    assert not (tmp_path / "broken/finished.json").exists()
+    assert not Path("broken/finished.json").exists()
     status, printed, _ = command(*options, "run.folder=broken")
     assert status == 0
     assert "Continuing after step 2." in printed
+
+
+def test_an_interrupted_run_continues_to_the_same_end(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*SMALL, "method.lora.dropout=0.2", "trainer.accumulate_grad_batches=2")
+    run_whole_and_broken(command, monkeypatch, *options)
     for name in ("checkpoints/step-000006/adapter_model.safetensors", "metrics.csv", "neurons.csv"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     for step in (0, 2, 4, 6):
@@ -272,6 +278,64 @@ def test_an_interrupted_run_continues_to_the_same_end(
         one, other = (ActivationCounts.load(tmp_path / run / name) for run in ("broken", "whole"))
         assert torch.equal(one.firings.long(), other.firings.long())
         assert one.data_fingerprint == other.data_fingerprint
+
+
+def test_only_the_neurons_of_a_run_are_trained_and_continued_to_the_same_end(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(*SMALL, "trainer.max_steps=2", "run.folder=runs/counted")[0] == 0
+    trained = ("method.trainable=neurons", "method.neurons.run=runs/counted", "method.neurons.languages=[de,sw]")
+    strict = ("method.optimizer.weight_decay=0.1", "trainer.gradient_clip_val=0.5", "trainer.accumulate_grad_batches=2")
+    run_whole_and_broken(command, monkeypatch, *SMALL, *trained, *strict)
+    checkpoints = [tmp_path / run / "checkpoints/step-000006" for run in ("whole", "broken")]
+    whole, broken = (safetensors.torch.load_file(folder / "model.safetensors") for folder in checkpoints)
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], value) for name, value in broken.items())
+    for name in ("metrics.csv", "neurons.csv"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+    sets = load_run("runs/counted").sets(0)
+    chosen = sets["de"] | sets["sw"]
+    assert chosen.any()
+    assert not torch.equal(chosen, sets.union())
+    base = safetensors.torch.load_file(DEMO_FOLDER / "model.safetensors")
+    for name, value in base.items():
+        changed = whole[name] != value
+        layer = int(name.split(".")[2]) if ".mlp." in name else 0
+        rows_of = {"gate_proj": changed, "up_proj": changed, "down_proj": changed.t()}.get(name.split(".")[-2])
+        if rows_of is None:
+            assert not changed.any(), name
+        else:
+            assert torch.equal(rows_of.any(1), chosen[layer]), name
+    # What training goes on from knows these rows alone; what is loaded is a plain model.
+    state = torch.load(checkpoints[0] / "trainer.ckpt", weights_only=True)
+    width, neurons = base["model.embed_tokens.weight"].shape[1], int(chosen.sum())
+    assert sum(value.numel() for value in state["state_dict"].values()) == 3 * width * neurons
+    assert whole.keys() == base.keys()
+    transformers.AutoModelForCausalLM.from_pretrained(checkpoints[0])
+
+    # With other neurons it is another run, though its config says the same.
+    step = "neurons/step-000000.safetensors"
+    counts = ActivationCounts.load(tmp_path / "runs/counted" / step)
+    (tmp_path / "whole/finished.json").unlink()
+    dataclasses.replace(counts, firings=counts.firings.flip(-1)).save(tmp_path / "runs/counted" / step)
+    status, _, complaints = command(*SMALL, *trained, *strict, "run.folder=whole")
+    assert status == 2
+    assert "method.neurons: the neurons that are trained changed since" in complaints
+
+
+def test_a_dry_run_tells_what_trains_of_some_neurons(command: Command, tmp_path: Path) -> None:
+    assert command(*SMALL, "trainer.max_steps=1", "run.folder=runs/counted", "tracker.loss=false")[0] == 0
+    of_run = ("method.trainable=neurons", "method.neurons.run=runs/counted", "dry_run=true")
+    chosen = int(load_run("runs/counted").sets(0).union().sum())
+    for control in ("none", "random", "matched"):
+        status, printed, _ = command(*SMALL, *of_run, f"method.neurons.control={control}")
+        assert status == 0
+        assert f"{3 * 160 * chosen:,} (" in printed  # the demo model is 160 wide
+    status, _, complaints = command(*SMALL, *of_run, "method.neurons.run=runs/conted")
+    assert status == 2
+    assert "method.neurons.run: there is no folder runs/conted" in complaints
+    assert "Did you mean 'counted'?" in complaints
 
 
 def test_help_names_every_fixed_key(command: Command) -> None:

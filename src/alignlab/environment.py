@@ -58,6 +58,7 @@ def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: st
         "probe_fingerprint": ("probe", "the probe, as tokenised,"),
         "model": ("model.source", "the model's revision"),
         "model_fingerprint": ("model.source", "the weights of the model"),
+        "neurons_fingerprint": ("method.neurons", "the neurons that are trained"),
     }
     then, here = _revised(stored), _revised(now)
     return [

@@ -14,6 +14,7 @@ from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Encoded, check_padding, check_vocabulary, fingerprint
 from alignlab.errors import InputError, Problem
 from alignlab.methods.registry import method_of
+from alignlab.methods.trainable import neurons_fingerprint
 from alignlab.models.distributed import world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
@@ -143,12 +144,13 @@ class RunPlan:
         return len(steps) if last is None else len({*steps[-last:], *(set(steps) & set(self.snapshot_steps()))})
 
     def provenance(self) -> dict[str, Any]:
-        """What the run is made from beside its config: fingerprints of the tokenised data, the model's revision."""
+        """What the run is made from beside its config: fingerprints of the data, the model and the neurons."""
         return {
             "data_fingerprint": fingerprint(self.training.documents),
             "probe_fingerprint": self.probe.fingerprint,
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
             "model_fingerprint": self.model.fingerprint(),
+            "neurons_fingerprint": neurons_fingerprint(self.config.method),
         }
 
     @property

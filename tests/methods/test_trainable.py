@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
@@ -12,6 +15,19 @@ from alignlab.errors import InputError
 from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.methods.options import Lora, TrainableOptions
 from alignlab.methods.trainable import make_trainable
+
+# The linear maps of a layer as people list them for PEFT.
+MAPS = {
+    "llama": {
+        "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
+        "mlp": ["gate_proj", "up_proj", "down_proj"],
+    },
+    "gpt2": {"attention": ["attn.c_attn", "attn.c_proj"], "mlp": ["c_fc", "mlp.c_proj"]},
+    "gpt_neox": {"attention": ["query_key_value", "dense"], "mlp": ["dense_h_to_4h", "dense_4h_to_h"]},
+    "phi3": {"attention": ["qkv_proj", "o_proj"], "mlp": ["gate_up_proj", "down_proj"]},
+    "opt": {"attention": ["q_proj", "k_proj", "v_proj", "out_proj"], "mlp": ["fc1", "fc2"]},
+    "falcon": {"attention": ["query_key_value", "dense"], "mlp": ["dense_h_to_4h", "dense_4h_to_h"]},
+}
 
 
 def trained(model: Any) -> int:
@@ -34,12 +50,91 @@ def test_all_linear_takes_every_linear_map_but_the_head(tiny_llama: Any) -> None
     assert trained(make_trainable(tiny_llama, TrainableOptions(lora=Lora(rank=4, targets=["all-linear"])))) == by_hand
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "phi3", "opt", "falcon"])
+@pytest.mark.parametrize("role", ["attention", "mlp", "all"])
+def test_targets_by_role_are_the_adapters_of_explicit_names(family: str, role: str) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60, "pad_token_id": 0}
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(family, **small))
+    by_role = make_trainable(copy.deepcopy(model), TrainableOptions(lora=Lora(rank=2, targets=[role])))
+    parts = ("attention", "mlp") if role == "all" else (role,)
+    names = [name for part in parts for name in MAPS[family][part]]
+    explicit = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=names))
+    states = [peft.get_peft_model_state_dict(one) for one in (by_role, explicit)]
+    shapes = [{name: value.shape for name, value in state.items()} for state in states]
+    assert shapes[0] == shapes[1]
+    assert len(shapes[0]) == 2 * 2 * len(names)  # two matrices in each map of two layers
+
+
+def test_roles_are_found_on_the_meta_device(tiny_llama: Any) -> None:
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(tiny_llama.config)
+        prepared = make_trainable(model, TrainableOptions(lora=Lora(rank=4, targets=["mlp", "q_proj"])))
+    assert trained(prepared) == 2 * 4 * (3 * (32 + 48) + (32 + 32))
+
+
+@pytest.mark.parametrize(("option", "name"), [("dora", "use_dora"), ("rslora", "use_rslora")])
+def test_options_of_peft_are_passed_on(tiny_llama: Any, option: str, name: str) -> None:
+    """With the same adapter weights the model gives what PEFT's own gives, and not what plain LoRA gives."""
+    ids = torch.arange(20).reshape(2, 10)
+    settings: dict[str, Any] = {
+        "task_type": "CAUSAL_LM",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj", "v_proj"],
+    }
+    ours = make_trainable(copy.deepcopy(tiny_llama), TrainableOptions(lora=Lora(rank=4, alpha=8, **{option: True})))
+    theirs = peft.get_peft_model(copy.deepcopy(tiny_llama), peft.LoraConfig(**settings, **{name: True}))
+    plain = peft.get_peft_model(copy.deepcopy(tiny_llama), peft.LoraConfig(**settings))
+    weights = {key: torch.randn_like(value) for key, value in peft.get_peft_model_state_dict(ours).items()}
+    for model in (ours, theirs, plain):
+        peft.set_peft_model_state_dict(model, weights)
+    logits = [model.eval()(input_ids=ids).logits for model in (ours, theirs, plain)]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.allclose(logits[0], logits[2], atol=1e-3)
+
+
+def test_modules_to_save_are_trained_whole_and_come_back_with_the_adapter(tiny_llama: Any, tmp_path: Path) -> None:
+    base, ids = copy.deepcopy(tiny_llama), torch.arange(20).reshape(2, 10)
+    model = make_trainable(tiny_llama, TrainableOptions(lora=Lora(rank=2, modules_to_save=["lm_head"])))
+    adapters = 2 * 2 * ((32 + 32) + (32 + 16))
+    assert trained(model) == adapters + base.lm_head.weight.numel()
+    model(input_ids=ids, labels=ids).loss.backward()
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0).step()
+    model.eval().save_pretrained(tmp_path)
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(base), str(tmp_path)).eval()
+    assert torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert not torch.equal(again(input_ids=ids).logits, base(input_ids=ids).logits)
+
+
+def test_experts_in_one_tensor_are_refused_but_for_attention() -> None:
+    config = transformers.MixtralConfig(
+        vocab_size=60, hidden_size=32, intermediate_size=16, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=2,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+        with pytest.raises(InputError, match=r"^method\.lora\.targets: mlp: the experts of a layer are one tensor"):
+            make_trainable(model, TrainableOptions(lora=Lora(targets=["mlp"])))
+        prepared = make_trainable(model, TrainableOptions(lora=Lora(rank=1, targets=["attention"])))
+    assert trained(prepared) == 2 * (2 * (32 + 32) + 2 * (32 + 16))
+
+
 def test_full_trains_every_weight(tiny_llama: Any) -> None:
     for parameter in tiny_llama.parameters():
         parameter.requires_grad_(False)
     model = make_trainable(tiny_llama, TrainableOptions(trainable="full"))
     assert model is tiny_llama
     assert trained(model) == sum(parameter.numel() for parameter in tiny_llama.parameters())
+
+
+def test_a_role_that_is_misspelt_and_a_module_to_save_that_is_not_there_are_refused_together(tiny_llama: Any) -> None:
+    lora = Lora(targets=["atention", "mlp"], modules_to_save=["lm_haed"])
+    with pytest.raises(InputError) as refusal:
+        make_trainable(tiny_llama, TrainableOptions(lora=lora))
+    first, second = str(refusal.value).splitlines()
+    assert first.endswith("Did you mean 'attention'?")
+    assert second.startswith("method.lora.modules_to_save: the model has no module 'lm_haed'")
+    assert second.endswith("Did you mean 'lm_head'?")
 
 
 def test_targets_that_the_model_has_not_are_refused_together(tiny_llama: Any) -> None:

@@ -37,6 +37,11 @@ def make_trainable(model: Any, options: TrainableOptions) -> Any:
     return model
 
 
+def neurons_fingerprint(options: TrainableOptions) -> str:
+    """Changes with the neurons whose weights are trained; empty where other weights are."""
+    return ChosenNeurons(options.neurons).digest() if options.trainable == "neurons" else ""
+
+
 def _with_adapter(model: nn.Module, lora: Lora) -> Any:
     adapter = peft.LoraConfig(
         task_type="CAUSAL_LM",

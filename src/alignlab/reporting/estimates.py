@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import peft
 import psutil
 import torch
 from torch import nn
@@ -107,9 +108,13 @@ def response_tokens(probe: Probe | PromptProbe) -> int:
 
 
 def checkpoint_bytes(planned: Planned) -> int:
-    """Size of a checkpoint in bytes: the trained weights twice (to load and to go on from), and Adam's moments."""
-    trained = sum(parameter.numel() for parameter in planned.model.parameters() if parameter.requires_grad)
-    return trained * (4 + 4 + _ADAM_BYTES)
+    """Size of a checkpoint in bytes: what is loaded (an adapter, or the whole model), and what is gone on from: the
+    trained weights and Adam's moments.
+    """
+    parameters = list(planned.model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    loaded = trained * 4 if isinstance(planned.model, peft.PeftModel) else weight_bytes(parameters)
+    return loaded + trained * (4 + _ADAM_BYTES)
 
 
 def weight_bytes(parameters: Sequence[nn.Parameter]) -> int:

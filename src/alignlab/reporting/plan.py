@@ -50,7 +50,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("snapshots", _snapshots(planned)),
         (
             "checkpoints",
-            f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights twice, Adam's moments)",
+            f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights, those trained, Adam's moments)",
         ),
         ("memory", _memory(planned)),
     ]
