@@ -1,6 +1,6 @@
 """Runs a verb in forks that are stopped at a chosen moment, and then again; used by test_killed_runs.
 
-Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10]
+Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10] [--set KEY=VALUE]
 
 A moment is a write that is synced, a renaming, a removal, a micro-batch or a counted language. `--most` takes that many
 of them, spread over the run (0: every one); `--random` takes moments by the clock instead. Everything is imported once:
@@ -142,7 +142,9 @@ def main() -> None:
     parser.add_argument("--signal", default="KILL")
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], help="a key=value more for the training")
     given = parser.parse_args()
+    ARGUMENTS["train"] += given.set
     root: Path = given.folder
     number = signal.Signals[f"SIG{given.signal}"]
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from alignlab.neurons import ActivationCounts
+from alignlab.models.load import DEMO_FOLDER
+from alignlab.neurons import ActivationCounts, NeuronSets
 
 # Four documents a language and a batch each: in double precision neither the batches nor the ranks change a count.
 ARGUMENTS = [
@@ -69,6 +71,23 @@ def test_two_ranks_train_and_count_as_one(tmp_path: Path) -> None:
     again = run(tmp_path, "run.folder=torchrun", *TWO, torchrun=True)
     assert again.returncode == 0
     assert again.stdout.count("holds this run, finished") == 1
+
+
+@pytest.mark.slow
+def test_two_ranks_train_the_same_neurons_as_one(tmp_path: Path) -> None:
+    some = torch.rand(4, 640, generator=torch.Generator().manual_seed(0)) < 0.05  # of the demo model
+    NeuronSets({"some": some}).save(tmp_path / "sets.safetensors")
+    options = ["method.trainable=neurons", f"method.neurons.file={tmp_path / 'sets.safetensors'}"]
+    options += ["method.optimizer.weight_decay=0.1", "trainer.gradient_clip_val=0.5"]
+    for name, extra in (("one", []), ("two", TWO)):
+        done = run(tmp_path, f"run.folder={name}", *options, *extra)
+        assert done.returncode == 0, done.stderr[-3000:]
+    compare(tmp_path / "one", tmp_path / "two")
+    weights = [load_file(tmp_path / name / "checkpoints/step-000004/model.safetensors") for name in ("one", "two")]
+    base = load_file(DEMO_FOLDER / "model.safetensors")
+    assert sum(not torch.equal(value, base[name].double()) for name, value in weights[0].items()) == 3 * 4
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], rtol=1e-6, atol=1e-9), name
 
 
 @pytest.mark.slow
