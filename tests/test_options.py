@@ -17,7 +17,7 @@ from alignlab.analysis.options import MEANINGS, AnalysisName
 from alignlab.config import load
 from alignlab.config.schema import Field, schema_of
 from alignlab.errors import InputError
-from alignlab.methods.options import MethodOptions
+from alignlab.methods.options import MethodOptions, PreferenceOptions
 from alignlab.methods.registry import METHODS, method_of
 from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
@@ -69,15 +69,15 @@ def test_the_arguments_of_the_trainer_are_those_of_lightning() -> None:
 def test_names_in_options_are_those_of_what_is_there() -> None:
     assert get_args(Statistic) == tuple(STATISTICS)
     assert get_args(AnalysisName) == tuple(MEANINGS) == tuple(ANALYSES)
-    unions = get_args(get_args(IdentifierOptions)[0])
-    assert {get_args(one.model_fields["name"].annotation)[0] for one in unions} == set(IDENTIFIERS)
-    assert list(METHODS) == [MethodOptions().name]
+    for union, there in ((IdentifierOptions, IDENTIFIERS), (MethodOptions, METHODS)):
+        members = get_args(get_args(union)[0])
+        assert {get_args(one.model_fields["name"].annotation)[0] for one in members} == set(there)
 
 
 def test_options_become_what_they_name() -> None:
     assert identifier_of(LapeOptions(bar=0.5)) == IDENTIFIERS["lape"](bar=0.5)
     assert identifier_of(TernaryOptions(lambda_=0.1)) == IDENTIFIERS["ternary"](lambda_=0.1)
-    assert method_of(MethodOptions(trainable="full")).trainable == "full"
+    assert method_of(PreferenceOptions(beta=0.3)) == METHODS["preference"](beta=0.3)
 
 
 @pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig])

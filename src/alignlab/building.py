@@ -19,6 +19,7 @@ from alignlab.callbacks.wandb_neurons import WandbNeurons
 from alignlab.config import to_plain
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError, Problem
+from alignlab.methods.base import Course
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
@@ -64,8 +65,15 @@ def build_module(plan: RunPlan) -> L.LightningModule:
     model = plan.method.prepare(plan.model.build())
     if plan.config.model.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module: L.LightningModule = plan.method.build(model, total_steps=plan.total_steps, seed=plan.config.seed)
-    return module
+    course = Course(
+        plan.total_steps,
+        plan.config.seed,
+        plan.training,
+        plan.tokenizer.pad_token_id or 0,
+        plan.folder.reference,
+        lambda: plan.provenance,
+    )
+    return plan.method.build(model, course)
 
 
 def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
@@ -142,7 +150,8 @@ class PlannedSteps(L.LightningDataModule):
         plan = self.plan
         _check_parts(plan, world_size())
         micro_batches = MicroBatches(
-            plan.training.documents,
+            plan.training.examples,
+            plan.training.kind,
             plan.steps,
             accumulation=plan.accumulation,
             rank=rank(),

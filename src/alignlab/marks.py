@@ -12,14 +12,15 @@ YAML = b"# alignlab: "
 
 _START = 1 << 16  # bytes in which a file says what it is
 _COUNTS = b'"format":"alignlab-counts"'
+_REFERENCE = b'\\"format\\": \\"alignlab-reference\\"'
 _TABLE = {"step", "group", "language", "layer", "kind", "degree"}
 _METRICS = "step,key,value"
 _RESPONSE = {"language", "id", "prompt", "tokens"}
 
 
 def is_ours(path: Path) -> bool:
-    """Whether alignlab wrote a file of this name: counts, a table, responses, metrics, a page, a figure or a
-    tracker's identifier.
+    """Whether alignlab wrote a file of this name: counts, responses, log-probabilities, a table, metrics, a page, a
+    figure or a tracker's identifier.
 
     An empty file is nobody's, and passes; one that is damaged where it says what it is passes for somebody else's.
     """
@@ -37,9 +38,9 @@ def is_page(path: Path) -> bool:
         return PAGE in file.read(_START)
 
 
-def _is_counts(_path: Path, start: bytes) -> bool:
+def _is_tensors(_path: Path, start: bytes) -> bool:
     # The header of safetensors, JSON without blanks, whose metadata come first.
-    return start[8:9] == b"{" and _COUNTS in start
+    return start[8:9] == b"{" and (_COUNTS in start or _REFERENCE in start)
 
 
 def _is_table(path: Path, start: bytes) -> bool:
@@ -69,7 +70,7 @@ def _is_yaml(_path: Path, start: bytes) -> bool:
 
 
 _LOOKS: dict[str, Callable[[Path, bytes], bool]] = {
-    ".safetensors": _is_counts,
+    ".safetensors": _is_tensors,
     ".csv": _is_table,
     ".jsonl": _are_responses,
     ".html": _is_page,

@@ -21,7 +21,7 @@ from alignlab.runs import RunFolder, step_name, step_of
 def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps: int) -> None:
     """Refuse to go on with other data or another model than the run began with; tell of other versions.
 
-    made_from: what `RunPlan.provenance` gives now.
+    made_from: `RunPlan.provenance` of now.
     """
     stored = read_environment(folder.environment)
     if problems := differing_sources(stored, made_from, str(folder.path)):

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignlab.data.batching import StepPlan, steps_of_epochs
-from alignlab.data.encoding import Encoded, check_padding, check_vocabulary, fingerprint
+from alignlab.data.batching import StepPlan
+from alignlab.data.encoding import check_padding, check_vocabulary, fingerprint
+from alignlab.data.training import TrainingData, load_training
 from alignlab.errors import InputError, Problem
+from alignlab.methods.base import Method
 from alignlab.methods.registry import method_of
 from alignlab.methods.trainable import neurons_fingerprint
 from alignlab.models.distributed import world_size
@@ -46,7 +48,7 @@ class RunPlan:
         return ModelConfig.of(self.config.model)
 
     @cached_property
-    def method(self) -> Any:
+    def method(self) -> Method:
         return method_of(self.config.method)
 
     @cached_property
@@ -54,8 +56,8 @@ class RunPlan:
         return self.model.build_tokenizer()
 
     @cached_property
-    def training(self) -> Encoded:
-        return self.config.data.encode(self.tokenizer)
+    def training(self) -> TrainingData:
+        return load_training(self.config.data, self.tokenizer, self.method.examples, seed=self.config.seed)
 
     @cached_property
     def probe(self) -> Probe | PromptProbe:
@@ -64,13 +66,14 @@ class RunPlan:
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
         """Languages of the training prompts, most frequent first in the data's order."""
-        return tuple(dict.fromkeys(document.language for document in self.training.documents))
+        return tuple(dict.fromkeys(example.language for example in self.training.examples))
 
     @cached_property
     def outline(self) -> nn.Module:
         """The prepared model on the meta device: all its shapes, no weights."""
         model = self.model.build_meta()
-        documents = [*self.training.documents, *(d for ds in self.probe.documents.values() for d in ds)]
+        probed = (document for documents in self.probe.documents.values() for document in documents)
+        documents = [*self.training.documents, *self.training.validation_documents, *probed]
         check_vocabulary(documents, embedding_rows(model))
         check_padding(self.tokenizer.pad_token_id, embedding_rows(model))
         with torch.device("meta"):
@@ -90,12 +93,11 @@ class RunPlan:
     @cached_property
     def total_steps(self) -> int:
         """Optimiser steps of the run: `trainer.max_steps`, or else what `trainer.max_epochs` makes."""
-        documents, examples = len(self.training.documents), self.config.data.examples_per_step
         max_steps, max_epochs = self.config.trainer.get("max_steps"), self.config.trainer.get("max_epochs")
         if isinstance(max_steps, int) and max_steps > 0:
             return max_steps
         if max_steps in (None, -1) and isinstance(max_epochs, int | float) and max_epochs > 0:
-            steps = steps_of_epochs(documents, examples, max_epochs)
+            steps = self.training.steps_of_epochs(self.config.data.examples_per_step, max_epochs)
             if steps > MOST_STEPS:
                 found = f"{max_epochs} are {steps:.3g} steps"
                 raise InputError(Problem("trainer.max_epochs", found, f"at most {MOST_STEPS:,} steps"))
@@ -106,8 +108,7 @@ class RunPlan:
     @cached_property
     def steps(self) -> StepPlan:
         """Which examples every step takes."""
-        lengths = tuple(len(document) for document in self.training.documents)
-        return StepPlan(lengths, self.config.data.examples_per_step, self.total_steps, self.config.seed)
+        return self.training.plan(self.config.data.examples_per_step, self.total_steps, self.config.seed)
 
     @property
     def wants_gpu(self) -> bool:
@@ -143,10 +144,11 @@ class RunPlan:
         steps, last = self.checkpoint_steps(), self.config.checkpoints.keep_last
         return len(steps) if last is None else len({*steps[-last:], *(set(steps) & set(self.snapshot_steps()))})
 
+    @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the run is made from beside its config: fingerprints of the data, the model and the neurons."""
         return {
-            "data_fingerprint": fingerprint(self.training.documents),
+            "data_fingerprint": fingerprint([*self.training.documents, *self.training.validation_documents]),
             "probe_fingerprint": self.probe.fingerprint,
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
             "model_fingerprint": self.model.fingerprint(),

@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "neurons.csv"
 
     @property
+    def reference(self) -> Path:
+        """What a method has kept of the model as it was before the first step."""
+        return self.path / "reference.safetensors"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -147,7 +152,7 @@ class RunFolder:
             found = "the folder holds other things and no run of alignlab"
             raise InputError(Problem(self._where, found, "a new folder or a run's", fix))
         folders = (self.neurons, self.checkpoints, self.path / "wandb")
-        files = (self.config, self.environment, self.metrics, self.table, self.finished)
+        files = (self.config, self.environment, self.metrics, self.table, self.reference, self.finished)
         problems = [
             Problem(str(path), f"it is {'no folder' if path in folders else 'no file'}", "what a run wrote there", fix)
             for path in (*folders, *files)
@@ -185,7 +190,7 @@ class RunFolder:
         for folder in (self.neurons, self.checkpoints, wandb):
             with suppress(OSError):  # where somebody else's files are left in it
                 folder.rmdir()
-        for file in (self.metrics, self.table, self.environment, self.config, self._mark):
+        for file in (self.metrics, self.table, self.reference, self.environment, self.config, self._mark):
             file.unlink(missing_ok=True)
 
     @contextmanager
@@ -209,9 +214,8 @@ class RunFolder:
 
     def _left_over(self) -> list[Path]:
         """What trainings that were killed had begun to write, of the names that only they write."""
-        names = {path.name for path in (self.config, self.environment, self.metrics, self.table, self.finished)} | {
-            NAME
-        }
+        own = (self.config, self.environment, self.metrics, self.table, self.reference, self.finished)
+        names = {path.name for path in own} | {NAME}
         left = [entry for entry in _entries(self.path) if name_being_written(entry) in names]
         for folder, pattern in ((self.neurons, _SNAPSHOT), (self.checkpoints, _CHECKPOINT)):
             left += [entry for entry in _entries(folder) if pattern.fullmatch(name_being_written(entry) or "")]
@@ -297,7 +301,7 @@ class RunFolder:
 
     def _check_clearable(self) -> None:
         """Refuse to remove what somebody has put among the run's files, under names that the run would give."""
-        named = [file for file in (self.metrics, self.table) if file.exists()]
+        named = [file for file in (self.metrics, self.table, self.reference) if file.exists()]
         named += [file for file in _entries(self.neurons) if _SNAPSHOT.fullmatch(file.name)]
         foreign = [file for file in named if not is_ours(file)]
         problems = [stranger_problem("overwrite", self.path, foreign)] if foreign else []

@@ -103,7 +103,7 @@ def show_plan(plan: RunPlan) -> Planned:
 def train(plan: RunPlan, start: Start, document: str) -> None:
     """Train from the start or from the last checkpoint, to the end."""
     folder = plan.folder
-    made_from = from_first(lambda: hide_all(plan.provenance()))
+    made_from = from_first(lambda: hide_all(plan.provenance))
     if start == "continue":
         from_first(lambda: check_continued(folder, made_from, plan.total_steps))
     module = build_module(plan)

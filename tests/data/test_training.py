@@ -14,10 +14,11 @@ from transformers import PreTrainedTokenizerFast
 
 from alignlab.data.batching import StepPlan
 from alignlab.data.encoding import Document
+from alignlab.data.examples import Answers
 from alignlab.data.options import DataConfig
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Files, WordProblems
-from alignlab.data.training import MicroBatches, training_loader
+from alignlab.data.training import MicroBatches, load_training, training_loader
 from alignlab.errors import InputError
 
 PAD = 99
@@ -38,7 +39,7 @@ def documents() -> list[Document]:
 
 def micro_batches(documents: list[Document], *, rank: int = 0, ranks: int = 1, accumulation: int = 1) -> MicroBatches:
     plan = StepPlan(tuple(len(document) for document in documents), 12, total_steps=8, seed=3)
-    return MicroBatches(documents, plan, accumulation=accumulation, rank=rank, ranks=ranks, pad_id=PAD)
+    return MicroBatches(documents, Answers(), plan, accumulation=accumulation, rank=rank, ranks=ranks, pad_id=PAD)
 
 
 def numbers(batch: dict[str, Any]) -> list[int]:
@@ -55,7 +56,7 @@ def test_ranks_and_accumulation_part_every_step(documents: list[Document], ranks
         assert all(len(part["input_ids"]) for part in parts)
         assert sorted(n for part in parts for n in numbers(part)) == sorted(numbers(whole[step]))
         for part in parts:
-            assert int(part["step_tokens"]) == int(whole[step]["step_tokens"])
+            assert int(part["step_weight"]) == int(whole[step]["step_weight"])
 
 
 def test_ranks_get_batches_of_like_length_at_the_same_time(documents: list[Document]) -> None:
@@ -84,7 +85,7 @@ def test_rows_are_the_documents_padded(documents: list[Document]) -> None:
         assert batch["input_ids"].shape[1] == longest
 
 
-def test_step_tokens_are_the_answer_tokens_that_are_predicted(documents: list[Document]) -> None:
+def test_the_weight_of_a_step_is_the_answer_tokens_that_are_predicted(documents: list[Document]) -> None:
     assert any(document.answer[0] for document in documents)  # one such token is in no loss
     data = micro_batches(documents)
     for step in range(8):
@@ -92,7 +93,7 @@ def test_step_tokens_are_the_answer_tokens_that_are_predicted(documents: list[Do
         for number in numbers(data[step]):
             for position in range(1, len(documents[number])):
                 slow += bool(documents[number].answer[position])
-        assert int(data[step]["step_tokens"]) == slow
+        assert int(data[step]["step_weight"]) == slow
 
 
 def test_fewer_examples_than_micro_batches_are_refused(documents: list[Document]) -> None:
@@ -127,10 +128,10 @@ def test_workers_give_the_same_batches(documents: list[Document]) -> None:
 def test_training_texts_end_with_eos_and_have_an_answer(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     (tmp_path / "de.tsv").write_text(f"12?\t7\n12?\t\n{'q' * 30}\t7\n")
     config = DataConfig(train=Files(path=str(tmp_path), answer=1), prompts=Prompts(), max_length=20)
-    encoded = config.encode(tokenizer)
-    (document,) = encoded.documents
+    data = load_training(config, tokenizer, Answers(), seed=0)
+    (document,) = data.documents
     assert tokenizer.decode(document.tokens) == "<bos>12?\n7<eos>"
-    assert (encoded.truncated, encoded.dropped) == (1, 2)
+    assert (data.truncated, data.dropped) == (1, 2)
 
 
 def test_training_data_without_answers_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_training_data_without_answers_is_refused(tokenizer: PreTrainedTokenizer
     (tmp_path / "sw.txt").write_text("12?\n")
     config = DataConfig(train=Files(path=str(tmp_path)), max_length=20)
     with pytest.raises(InputError, match="of 2 records none has an answer within 20 tokens") as refused:
-        config.encode(tokenizer)
+        load_training(config, tokenizer, Answers(), seed=0)
     assert refused.value.problems[0].where == "data.train"
 
 

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from alignlab.data.records import Record
-from alignlab.data.wordproblems import LANGUAGES, generate
+from alignlab.data.wordproblems import LANGUAGES, TASKS, generate
 from alignlab.data.wordproblems.languages import LANGUAGE_FILES
 from alignlab.data.wordproblems.languages.ru import plural
 from alignlab.data.wordproblems.problems import NAMES, SPLITS, THINGS, problem_at
@@ -192,7 +192,7 @@ def test_far_problems_exist() -> None:
 
 def test_every_process_draws_the_same() -> None:
     program = (
-        "import hashlib; from alignlab.data.wordproblems import LANGUAGES, generate\n"
+        "import hashlib; from alignlab.data.wordproblems import LANGUAGES, TASKS, generate\n"
         "print(hashlib.sha256(repr(generate(LANGUAGES, 20, 'test', 5)).encode()).hexdigest())"
     )
     here = hashlib.sha256(repr(generate(LANGUAGES, 20, "test", 5)).encode()).hexdigest()
@@ -214,3 +214,15 @@ def test_refusals_name_everything_wrong() -> None:
     assert "Did you mean 'test'?" in text
     assert "Did you mean 'translate'?" in text
     assert "-1" in text
+
+
+@pytest.mark.parametrize("code", ["de", "sw", "en"])
+def test_the_tasks_in_english_are_made_of_the_english_problem(code: str) -> None:
+    made = {task: generate([code], 40, task=task) for task in TASKS}
+    english = generate(["en"], 40)
+    for number, own in enumerate(english):
+        assert made["translate"][number].answer == own.prompt
+        assert made["solve_in_english"][number].answer == own.answer
+        assert made["translate_then_solve"][number].answer == f"{own.prompt}\n{own.answer}"
+        assert len({records[number].prompt for records in made.values()}) == 1
+    assert (made["solve"] == english) == (code == "en")

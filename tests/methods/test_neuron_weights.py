@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from alignlab.data.batching import StepPlan
 from alignlab.data.encoding import encode
+from alignlab.data.examples import Answers
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import UnsupportedModelError
+from alignlab.methods.base import Course
 from alignlab.methods.neuron_weights import NeuronWeights, train_neurons
 from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.methods.supervised import SupervisedModule
@@ -82,7 +84,7 @@ def batches(tokenizer: Any) -> MicroBatches:
     records = [Record(str(n), "de", "eins zwei drei " * (n % 4 + 1), "one two " * (n % 3 + 1)) for n in range(12)]
     docs = encode(records, tokenizer, Prompts(), max_length=256, append_eos=True, needs_answer=True).documents
     plan = StepPlan(tuple(len(d) for d in docs), 6, STEPS, seed=3)
-    return MicroBatches(docs, plan, accumulation=1, rank=0, ranks=1, pad_id=0)
+    return MicroBatches(docs, Answers(), plan, accumulation=1, rank=0, ranks=1, pad_id=0)
 
 
 def fit(model: nn.Module, data: MicroBatches) -> L.Trainer:
@@ -92,7 +94,7 @@ def fit(model: nn.Module, data: MicroBatches) -> L.Trainer:
         max_steps=STEPS, max_epochs=-1, gradient_clip_val=CLIP, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", use_distributed_sampler=False,
     )  # fmt: skip
-    module = SupervisedModule(model, optimizer, total_steps=STEPS, seed=0)
+    module = SupervisedModule(model, optimizer, Course(STEPS, 0))
     trainer.fit(module, training_loader(data, first=0, workers=0, pin_memory=False))
     return trainer
 

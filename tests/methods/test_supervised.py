@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from alignlab.data.batching import StepPlan
-from alignlab.data.encoding import Document, encode
+from alignlab.data.encoding import Document
+from alignlab.data.examples import Answers
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
 from alignlab.data.training import MicroBatches, training_loader
 from alignlab.errors import InputError
+from alignlab.methods.base import Course
 from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.methods.options import Lora
 from alignlab.methods.supervised import QuestionTranslation, SupervisedModule
@@ -25,14 +27,14 @@ def documents(tokenizer: Any, count: int = 12) -> list[Document]:
     records = [
         Record(str(n), "de", "eins zwei drei " * (n % 4 + 1), "one two three " * (n % 3 + 1)) for n in range(count)
     ]
-    return encode(records, tokenizer, Prompts(), max_length=256, append_eos=True, needs_answer=True).documents
+    return Answers().of(records, tokenizer, Prompts(), max_length=256).examples
 
 
 def micro_batches(
     docs: list[Document], *, examples: int, steps: int, accumulation: int = 1, ranks: int = 1, rank: int = 0
 ) -> MicroBatches:
     plan = StepPlan(tuple(len(d) for d in docs), examples, steps, seed=3)
-    return MicroBatches(docs, plan, accumulation=accumulation, rank=rank, ranks=ranks, pad_id=0)
+    return MicroBatches(docs, Answers(), plan, accumulation=accumulation, rank=rank, ranks=ranks, pad_id=0)
 
 
 def transformers_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
@@ -43,20 +45,20 @@ def transformers_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def test_the_loss_is_transformers_own_on_the_same_rows(tokenizer: Any, tiny_llama: Any) -> None:
     batch = micro_batches(documents(tokenizer), examples=8, steps=1)[0]
-    module = SupervisedModule(tiny_llama, OptimizerConfig(), total_steps=1, seed=0)
-    ours = module.loss_sum(batch) / batch["step_tokens"]
+    module = SupervisedModule(tiny_llama, OptimizerConfig(), Course(1, 0))
+    ours = module.loss_sum(batch) / batch["step_weight"]
     assert ours.item() == pytest.approx(transformers_loss(tiny_llama, batch).item(), rel=1e-5)
 
 
 def test_the_prompt_and_the_padding_have_no_part_in_the_loss(tokenizer: Any, tiny_llama: Any) -> None:
     batch = micro_batches(documents(tokenizer), examples=8, steps=1)[0]
-    module = SupervisedModule(tiny_llama, OptimizerConfig(), total_steps=1, seed=0)
+    module = SupervisedModule(tiny_llama, OptimizerConfig(), Course(1, 0))
     before = module.loss_sum(batch)
     batch["input_ids"] = torch.where(batch["attention_mask"] == 0, 5, batch["input_ids"])
     assert torch.equal(module.loss_sum(batch), before)
     # The targets are the answers and EOS, nothing else.
     counted = sum(int(row.sum()) for row in batch["answer"])
-    assert batch["step_tokens"] == counted
+    assert batch["step_weight"] == counted
     last = batch["attention_mask"].sum(1) - 1
     assert (batch["input_ids"][torch.arange(8), last] == tokenizer.eos_token_id).all()
     assert batch["answer"][torch.arange(8), last].all()
@@ -76,7 +78,7 @@ class Recorder(L.Callback):
 
 def fit(model: nn.Module, batches: MicroBatches, accumulation: int, **options: Any) -> Recorder:
     recorder = Recorder()
-    module = SupervisedModule(model, OptimizerConfig(lr=1e-2, **options), total_steps=2, seed=0)
+    module = SupervisedModule(model, OptimizerConfig(lr=1e-2, **options), Course(2, 0))
     trainer = L.Trainer(
         max_steps=2, max_epochs=-1, accumulate_grad_batches=accumulation, callbacks=[recorder], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
@@ -120,8 +122,8 @@ def test_dropout_is_on_and_repeats_by_step_not_by_history(tokenizer: Any, tiny_l
     torch.manual_seed(2)
     second = fit(copy.deepcopy(start), batch, 1)
     assert first.losses == second.losses
-    module = SupervisedModule(copy.deepcopy(start).eval(), OptimizerConfig(), total_steps=2, seed=0)
-    without = module.loss_sum(batch[0]) / batch[0]["step_tokens"]
+    module = SupervisedModule(copy.deepcopy(start).eval(), OptimizerConfig(), Course(2, 0))
+    without = module.loss_sum(batch[0]) / batch[0]["step_weight"]
     assert abs(first.losses[0] - without.item()) > 1e-4
 
 

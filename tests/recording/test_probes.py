@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alignlab.data.prompts import Prompts
-from alignlab.data.records import Record
+from alignlab.data.records import Message, Record
 from alignlab.errors import InputError
 from alignlab.recording.probes import build_probe
 
@@ -76,3 +76,9 @@ def test_the_fingerprint_changes_with_the_text_and_with_what_is_counted(tokenize
     assert fingerprint(shards=5) == prints[0]
     # How documents are batched changes no count.
     assert fingerprint(max_tokens_per_batch=7) == prints[0]
+
+
+def test_conversations_are_not_answered_again(tokenizer: Any) -> None:
+    turns = (Message("user", "12?"), Message("assistant", "12"))
+    with pytest.raises(InputError, match=r"^probe.responses: generated_once, and records are conversations"):
+        build_probe([Record("1", "de", "", messages=turns)], tokenizer, responses="generated_once")

@@ -11,8 +11,9 @@ import safetensors.torch
 
 from alignlab.callbacks import NeuronTracker
 from alignlab.data.batching import StepPlan
-from alignlab.data.encoding import Encoded
+from alignlab.data.examples import Answers
 from alignlab.data.records import Record
+from alignlab.data.training import TrainingData, TrainingPart
 from alignlab.errors import InputError
 from alignlab.models.sites import find_sites
 from alignlab.neurons.identifiers import TernaryConfig
@@ -35,7 +36,7 @@ def planned(model: Any, probe: Probe, **changes: Any) -> Planned:
     given = {
         "model": model,
         "sites": find_sites(model),
-        "training": Encoded(list(documents), 0, 0),
+        "training": TrainingData(list(documents), Answers(), (TrainingPart("", len(documents)),)),
         "plan": StepPlan(tuple(len(document) for document in documents), 2, 4, 0),
         "probe": probe,
         "trained_languages": ("de",),

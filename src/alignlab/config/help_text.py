@@ -44,12 +44,13 @@ def help_text(
     """
     field = schema_of(root)
     for part in key.split(".") if key else ():
-        if part not in field.members:
+        if (below := field.below(part)) is None:
             found, expected = f"--help {show(key)}: there is no such key", one_of((), field.members)
             raise InputError(Problem(COMMAND_LINE, found, expected, did_you_mean_key(schema_of(root), key)))
-        field = field.members[part]
+        field = below
     if key:
-        return "\n".join(_field(key, field, "")) + "\n"
+        each = _field(f"{key}.NAME", field.each, "  ") if field.each is not None else ()
+        return "\n".join([*_field(key, field, ""), *each]) + "\n"
     shipped = ", ".join(shipped_configs())
     lines = [f"{prog} [config=FILE] [key=value ...]", "", textwrap.fill(intro, _WIDTH), ""]
     lines += [_wrap(text, f"    {word:14}", " " * 18) for word, text in _USAGE.items()]
@@ -66,6 +67,9 @@ def help_text(
 def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Iterator[str]:
     """The lines of a key; `given` is its default where the section around it has one of its own."""
     default = field.default if given is ABSENT else given
+    if field.each is not None:
+        yield _wrap(f"{key}: {field.meaning} (--help {key} has the keys of one)", indent, indent + "    ")
+        return
     if not field.choices:
         shown = "" if default is ABSENT and not field.required else _default(default)
         yield _row(f"{key}={shown}", field.expected(()), indent)

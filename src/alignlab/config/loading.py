@@ -87,7 +87,7 @@ def _placed(schema: Field, loc: Sequence[str | int], value: Any) -> tuple[Path, 
         if field.choices and not chosen:
             chosen = True
         elif (isinstance(value, dict) and part in value) or part in field.members or isinstance(part, int):
-            field = field.members.get(str(part), field)
+            field = field.below(str(part)) or field
             path, chosen = (*path, part), not field.by_name
             value = value[part] if isinstance(part, int) or part in value else None
     return path, field
@@ -106,7 +106,7 @@ def _refuse(settings: Settings, values: Any, fault: ErrorDetails) -> None:
         expected = f"{field.expected(path)}: {field.meaning}"
         settings.refuse(path, "not set", expected, f"Set it with {key}=VALUE.", where=key)
     elif fault["type"] == "extra_forbidden":
-        around = reduce(lambda field, part: field.members[str(part)], path[:-1], settings.schema)
+        around = reduce(lambda field, part: field.below(str(part)) or field, path[:-1], settings.schema)
         owner = next(name for name, fields in around.choices.items() if path[-1] in fields)
         name, found = f"{dotted(path[:-1])}.{NAME}", f"(set to {show(section[path[-1]])})"
         found = f"there is no key '{key}' where {name} is {section[NAME]!r} {found}"

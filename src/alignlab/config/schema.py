@@ -36,6 +36,7 @@ class Field:
 
     default: ABSENT where there is none. kinds: JSON schemas, of a union one for each of its members.
     choices: of a section the fields by the name that picks them, or under "" where there is one set of them.
+    each: of a mapping of names to sections what each of these is.
     """
 
     meaning: str
@@ -44,6 +45,11 @@ class Field:
     required: bool
     kinds: list[dict[str, Any]]
     choices: dict[str, dict[str, Field]]
+    each: Field | None = None
+
+    def below(self, name: str) -> Field | None:
+        """The option or section of that name in this one."""
+        return self.each or self.members.get(name)
 
     @cached_property
     def members(self) -> dict[str, Field]:
@@ -66,6 +72,8 @@ class Field:
         """`an integer, at least 1 (tokens), or null`; path: of its key."""
         if self.choices:
             return f"a section with {one_of(path, self.members)}"
+        if self.each is not None:
+            return f"a mapping of names to sections, such as {dotted([*path, 'NAME', next(iter(self.each.members))])}"
         words = " or ".join(_describe(kind) for kind in self.kinds if kind.get("type") != "null")
         words += f" ({self.unit})" if self.unit else ""
         if self.optional:
@@ -80,7 +88,9 @@ def schema_of(root: type[BaseModel]) -> Field:
 
 
 def keys_of(field: Field, prefix: str = "") -> Iterator[str]:
-    """Every dotted key below `prefix`, sections and all choices included."""
+    """Every dotted key below `prefix`, sections and all choices included; a name that is free is called NAME."""
+    if field.each is not None:
+        yield from keys_of(field.each, f"{prefix}NAME.")
     for name, member in field.members.items():
         yield prefix + name
         yield from keys_of(member, f"{prefix}{name}.")
@@ -151,14 +161,17 @@ def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Fie
 
     spec = resolved(spec)
     kinds, choices = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}
+    each: Field | None = None
     for kind in kinds:
+        if isinstance(values := kind.get("additionalProperties"), dict) and "properties" in resolved(values):
+            each = _field(values, defs, required=True)
         if "properties" in kind:
             choices = {"": fields(kind)}
         for body in map(resolved, kind.get("oneOf", ())):
             members = fields(body)
             choices[members.pop(NAME).kinds[0]["const"]] = members
     meaning, unit, default = spec.get("description", ""), spec.get("unit", ""), spec.get("default", ABSENT)
-    return Field(meaning, unit, default, required, kinds, choices)
+    return Field(meaning, unit, default, required, kinds, choices, each)
 
 
 def _describe(kind: dict[str, Any]) -> str:

@@ -51,9 +51,13 @@ class Settings:
             self._check(self.schema, part, self.root)
 
     def _check(self, field: Field, layer: Node, whole: Node, path: Path = ()) -> None:
-        if not field.choices or not isinstance(layer.value, dict):
+        if not isinstance(layer.value, dict) or not (field.choices or field.each):
             return
         values = whole.value if isinstance(whole.value, dict) else {}  # a later part of the layer may have replaced it
+        if field.each is not None:
+            for key, node in layer.value.items():
+                self._check(field.each, node, values.get(key, Node(None)), (*path, key))
+            return
         known = field.choices.get(str(_name(field, values)), {})
         for key, node in layer.value.items():
             if key in field.members:
@@ -83,6 +87,8 @@ def complete(field: Field, node: Node) -> Any:
     """The plain value with all defaults filled in, or ABSENT. Keys that the name of a higher layer switched off go."""
     default = Node.of({} if field.choices and field.default is ABSENT else field.default)
     node = default if node.value is ABSENT else merged(default, node)
+    if field.each is not None and isinstance(node.value, dict):
+        return {key: complete(field.each, child) for key, child in node.value.items()}
     name = _name(field, node.value) if isinstance(node.value, dict) else ABSENT
     fields = field.choices.get(str(name))
     if fields is None:

@@ -120,8 +120,9 @@ class StepPlan:
         return [[documents[position] for position in group] for group in groups]
 
 
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, documents: int) -> npt.NDArray[np.int64]:
+@lru_cache(maxsize=16)
+def permutation(seed: int, epoch: int, documents: int) -> npt.NDArray[np.int64]:
+    """The order in which an epoch sees its documents."""
     return np.random.default_rng([seed, 0, epoch]).permutation(documents)
 
 
@@ -129,7 +130,7 @@ def _permutation(seed: int, epoch: int, documents: int) -> npt.NDArray[np.int64]
 def _window(plan: StepPlan, first: int, steps: int) -> list[list[int]]:
     count, size = len(plan.lengths), plan.examples_per_step
     stream = [
-        int(_permutation(plan.seed, position // count, count)[position % count])
+        int(permutation(plan.seed, position // count, count)[position % count])
         for position in range(first * size, (first + steps) * size)
     ]
     stream.sort(key=lambda index: plan.lengths[index])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignlab.data.prompts import Prompts, Rendered
+from alignlab.data.prompts import Conversation, Prompts, Rendered
 from alignlab.data.records import Record
 from alignlab.errors import InputError
 
@@ -44,6 +44,11 @@ class Document:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Itself: a document is an example of one text."""
+        return (self,)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def encode(
         chunk = records[start : start + _CHUNK]
         rendered = [prompts.render(record, tokenizer) for record in chunk]
         batch = tokenizer(
-            [text.prompt + text.answer for text in rendered],
+            [text.text for text in rendered],
             add_special_tokens=rendered[0].add_special_tokens,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
@@ -98,7 +103,8 @@ def encode(
         )
         columns = [batch[name] for name in ("input_ids", "offset_mapping", "special_tokens_mask")]
         for record, text, ids, offsets, added in zip(chunk, rendered, *columns, strict=True):
-            tokens, answer = _with_answer(text, ids, offsets, added, tokenizer.eos_token_id if append_eos else None)
+            eos = tokenizer.eos_token_id if append_eos and not text.ended else None
+            tokens, answer = _with_answer(text, ids, offsets, added, eos)
             truncated += len(tokens) > max_length
             tokens, answer = tokens[:max_length], answer[:max_length]
             special = np.isin(tokens, special_ids)
@@ -108,17 +114,24 @@ def encode(
 
 
 def _with_answer(
-    text: Rendered, ids: Sequence[int], offsets: Sequence[tuple[int, int]], added: Sequence[int], eos: int | None
+    text: Rendered | Conversation,
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    added: Sequence[int],
+    eos: int | None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """The tokens of a text, (T,), and which of them are the answer's, (T,), ended with `eos` if one is given."""
     tokens = np.array(ids, dtype=np.int32)
     starts = np.array([start for start, _ in offsets], dtype=np.int64)
     # The offsets of tokens that the tokenizer adds are (0, 0): they never count as answer, except a last EOS.
-    answer = (starts >= len(text.prompt)) & ~np.array(added, dtype=bool) & bool(text.answer)
+    answer = np.zeros(len(tokens), dtype=bool)
+    for start, end in text.spans:
+        answer |= (starts >= start) & (starts < end)
+    answer &= ~np.array(added, dtype=bool)
     if eos is not None:
         if len(tokens) == 0 or tokens[-1] != eos:
             tokens, answer = np.append(tokens, np.int32(eos)), np.append(answer, False)
-        answer[-1] = bool(text.answer)
+        answer[-1] = bool(text.spans)
     return tokens, answer
 
 

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """A turn of a conversation; its role is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +23,8 @@ class Record:
     answer: the text that is to follow it; empty where there is only a text.
     cluster: what it shares with documents that are not independent of it, such as the template or the article that they
         come from; by default its id, so that it is on its own. Parallel documents are in the same cluster.
+    rejected: an answer that is worse than `answer`, where the document is a pair of preference; empty where it is none.
+    messages: the turns of a conversation, which then is the document; prompt and answer are empty.
     """
 
     id: str
@@ -22,6 +32,8 @@ class Record:
     prompt: str
     answer: str = ""
     cluster: str = ""
+    rejected: str = ""
+    messages: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cluster:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignlab.data.records import Message
 from alignlab.errors import InputError, Problem, did_you_mean, some_of
 from alignlab.regular_files import open_regular, read_regular
 
 Column = str | int
 SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".parquet")
+ROLES = ("system", "user", "assistant")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST = 1_000_000  # characters of a document: tokenizers take minutes for more, of which max_length cuts nearly all
 _MOST_NAMES = 100
@@ -53,6 +55,32 @@ class TextRow:
         text = str(value).strip()
         check_text(self.where, f"column {column!r}", text)
         return text
+
+    def messages(self, column: Column) -> tuple[Message, ...]:
+        """The column as the turns of a conversation; refuses what is no list of such with a role and text."""
+        if column not in self.values:
+            raise InputError(no_column(self.where, column, self.values))
+        turns = self.values[column]
+        expected = "a list of turns such as {role: user, content: ...}"
+        if not isinstance(turns, list) or not turns:
+            found = "an empty list" if turns == [] else type(turns).__name__
+            raise InputError.of(self.where, f"column {column!r} holds {found}", expected)
+        return tuple(self._message(f"turn {number} of column {column!r}", turn) for number, turn in enumerate(turns, 1))
+
+    def _message(self, which: str, turn: Any) -> Message:
+        if not isinstance(turn, dict) or not {"role", "content"} <= turn.keys():
+            found = (
+                f"keys {some_of(list(map(str, turn)), _MOST_NAMES)}" if isinstance(turn, dict) else type(turn).__name__
+            )
+            raise InputError.of(self.where, f"{which} holds {found}", "an object with role and content")
+        role, content = turn["role"], turn["content"]
+        if role not in ROLES:
+            expected, fix = f"one of {', '.join(ROLES)}", did_you_mean(str(role), ROLES)
+            raise InputError.of(self.where, f"the role of {which} is {role!r:.40}", expected, fix)
+        if not isinstance(content, str) or not content.strip():
+            raise InputError.of(self.where, f"the content of {which} is {content!r:.40}", "text")
+        check_text(self.where, which, content)
+        return Message(role, content)
 
 
 def line_block(line: int, lines: int) -> str:

@@ -1,39 +1,186 @@
-"""The training data of a run: documents, their plan, and the loader that is the whole run."""
+"""The training data of a run: examples, their plan, and the loader that is the whole run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from alignlab.data.batching import StepPlan, pad
+from alignlab.data.batching import StepPlan, steps_of_epochs
 from alignlab.data.encoding import Document
-from alignlab.errors import InputError
+from alignlab.data.examples import Example, Examples, Found
+from alignlab.data.mixing import MixedPlan, steps_of_mixed_epochs
+from alignlab.data.options import DataConfig
+from alignlab.data.prompts import Prompts
+from alignlab.data.records import Record
+from alignlab.data.sources import Mixture, Part
+from alignlab.data.validation import held_out
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.signals import start_worker
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """A source of the training data. size: its examples.  weight: its share, in proportion to those of the others."""
+
+    name: str
+    size: int
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run is trained on.
+
+    examples: those of all parts, one part after another.  kind: what they are.
+    truncated, dropped: texts that were cut, and examples left out as nothing to learn remained of them.
+    validation: examples that are held out.
+    """
+
+    examples: Sequence[Example]
+    kind: Examples[Any]
+    parts: tuple[TrainingPart, ...]
+    truncated: int = 0
+    dropped: int = 0
+    validation: Sequence[Example] = ()
+
+    @property
+    def documents(self) -> list[Document]:
+        """All texts that are trained on."""
+        return [document for example in self.examples for document in example.documents]
+
+    @property
+    def validation_documents(self) -> list[Document]:
+        """All texts that are held out."""
+        return [document for example in self.validation for document in example.documents]
+
+    def plan(self, examples_per_step: int, total_steps: int, seed: int) -> StepPlan:
+        """Which examples each step takes."""
+        lengths = tuple(len(example) for example in self.examples)
+        if len(self.parts) == 1:
+            return StepPlan(lengths, examples_per_step, total_steps, seed)
+        sizes, weights = (tuple(getattr(part, name) for part in self.parts) for name in ("size", "weight"))
+        return MixedPlan(lengths, examples_per_step, total_steps, seed, sizes=sizes, weights=weights)
+
+    def steps_of_epochs(self, examples_per_step: int, epochs: float) -> int:
+        """Optimiser steps of so many epochs; of a mixture those of the part that lasts longest."""
+        if len(self.parts) == 1:
+            return steps_of_epochs(len(self.examples), examples_per_step, epochs)
+        sizes, weights = ([getattr(part, name) for part in self.parts] for name in ("size", "weight"))
+        return steps_of_mixed_epochs(sizes, weights, examples_per_step, epochs)
+
+
+def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, seed: int) -> TrainingData:
+    """Load and tokenise the training records, and hold out what validation asks for.
+
+    seed: of what is held out. Raises `InputError` where nothing to train on is left, for every part that is so.
+    """
+    mixed = isinstance(config.train, Mixture)
+    parts = config.train.parts if isinstance(config.train, Mixture) else {"": Part(source=config.train)}
+    if not parts:
+        raise InputError.of("data.train.parts", "no source", "one or more, each by a name of its own")
+    found: dict[str, Found[Any]] = {}
+    problems: list[Problem] = []
+    for name, part in parts.items():
+        where = f"data.train.parts.{name}" if mixed else "data.train"
+        try:
+            found[name] = _examples(part.source.load(), where, part.prompts or config.prompts, config, tokenizer, kind)
+        except InputError as error:
+            problems += error.problems
+    refuse_any(problems)
+    data = TrainingData(
+        [example for each in found.values() for example in each.examples],
+        kind,
+        tuple(TrainingPart(name, len(each.examples), parts[name].weight) for name, each in found.items()),
+        sum(each.truncated for each in found.values()),
+        sum(each.dropped for each in found.values()),
+    )
+    return _with_validation(data, config, tokenizer, seed)
+
+
+def _examples(
+    records: Sequence[Record], where: str, prompts: Prompts, config: DataConfig, tokenizer: Any, kind: Examples[Any]
+) -> Found[Any]:
+    """The examples of a source that the key `where` has set."""
+    try:
+        found = kind.of(records, tokenizer, prompts, max_length=config.max_length)
+    except InputError as error:
+        own = [
+            replace(problem, where=where) if problem.where == "data.train" else problem for problem in error.problems
+        ]
+        raise InputError(*own) from None
+    if not found.examples:
+        raise InputError.of(
+            where,
+            f"of {len(records)} records none has {kind.needs} within {config.max_length} tokens",
+            "one or more",
+            "Raise data.max_length, or name the answers' column.",
+        )
+    return found
+
+
+def _with_validation(data: TrainingData, config: DataConfig, tokenizer: Any, seed: int) -> TrainingData:
+    asked = config.validation
+    if asked is None:
+        return data
+    if asked.source is not None:
+        records, prompts = asked.source.load(), asked.prompts or config.prompts
+        own = _examples(records, "data.validation.source", prompts, config, tokenizer, data.kind)
+        return replace(data, validation=own.examples)
+    wanted = asked.examples if asked.examples is not None else round(float(asked.share or 0) * len(data.examples))
+    out = held_out(data.examples, max(wanted, 1), seed)
+    parts, start = [], 0
+    for part in data.parts:
+        left = out[start : start + part.size].count(False)
+        parts.append(replace(part, size=left))
+        if not left:
+            name = f"part {part.name!r}" if part.name else "the training data"
+            raise InputError.of(
+                "data.validation",
+                f"all {part.size:,} examples of {name} would be held out, with those that share an id or a cluster",
+                "examples to train on",
+                "Hold out fewer, or give data.validation a source of its own.",
+            )
+        start += part.size
+    return replace(
+        data,
+        examples=[example for example, held in zip(data.examples, out, strict=True) if not held],
+        parts=tuple(parts),
+        validation=[example for example, held in zip(data.examples, out, strict=True) if held],
+    )
 
 
 class MicroBatches(Dataset[dict[str, Tensor]]):
     """This rank's micro-batches of the run, by number: a pure function of the plan.
 
-    Micro-batch i belongs to step i // accumulation. An item has `input_ids`, `attention_mask`, `answer` (B, T),
-    `number`, and `step_tokens`, the answer tokens of the whole step over all ranks, by which losses are divided.
+    Micro-batch i belongs to step i // accumulation. An item has the tensors of the examples' kind, `number`, `index`,
+    the examples' numbers, and `step_weight`, the weight of the whole step over all ranks, by which losses are divided.
     """
 
     def __init__(
-        self, documents: Sequence[Document], plan: StepPlan, *, accumulation: int, rank: int, ranks: int, pad_id: int
+        self,
+        examples: Sequence[Any],
+        kind: Examples[Any],
+        plan: StepPlan,
+        *,
+        accumulation: int,
+        rank: int,
+        ranks: int,
+        pad_id: int,
     ) -> None:
         if plan.examples_per_step < ranks * accumulation:
             found = f"{plan.examples_per_step} examples for {ranks} ranks x {accumulation} accumulated micro-batches"
             raise InputError.of("data.examples_per_step", found, f"{ranks * accumulation} or more")
-        self.documents = documents
+        self.examples = examples
+        self.kind = kind
         self.plan = plan
         self.accumulation = accumulation
         self.rank, self.ranks, self.pad_id = rank, ranks, pad_id
-        # The first token has no prediction, so it is never part of a loss.
-        self._answer_tokens = [int(document.answer[1:].sum()) for document in documents]
+        self._weights = [kind.weight(example) for example in examples]
 
     def __len__(self) -> int:
         return self.plan.total_steps * self.accumulation
@@ -41,14 +188,12 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         step, part = divmod(number, self.accumulation)
         groups = self.plan.micro_batches(step, self.ranks * self.accumulation)
-        batch = pad([self.documents[index] for index in groups[part * self.ranks + self.rank]], self.pad_id)
-        tokens = sum(self._answer_tokens[index] for group in groups for index in group)
+        own = groups[part * self.ranks + self.rank]
         return {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "answer": batch.answer,
+            **self.kind.collate([self.examples[index] for index in own], self.pad_id),
+            "index": torch.tensor(own),
             "number": torch.tensor(number),
-            "step_tokens": torch.tensor(tokens),
+            "step_weight": torch.tensor(sum(self._weights[index] for group in groups for index in group)),
         }
 
 

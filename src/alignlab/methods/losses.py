@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 
-def share_of_step(loss_sum: Tensor, step_tokens: Tensor, *, ranks: int, accumulation: int) -> Tensor:
-    """What a micro-batch gives to backward, so that its step has the gradient of the mean over all its answer tokens.
+def share_of_step(loss_sum: Tensor, step_weight: Tensor, *, ranks: int, accumulation: int) -> Tensor:
+    """What a micro-batch gives to backward, so that its step has the gradient of the mean over all its units.
 
     Lightning divides the loss by the accumulated micro-batches, and ddp averages gradients over ranks; both presume
-    micro-batches of one size. Multiplying by their number leaves `sum of losses / the step's tokens`, however the
+    micro-batches of one size. Multiplying by their number leaves `sum of losses / the step's weight`, however the
     step is split.
 
-    loss_sum: () negative log-likelihood summed over the micro-batch's answer tokens.
-    step_tokens: () answer tokens of the whole step.
+    loss_sum: () loss summed over the micro-batch's units, such as answer tokens or pairs.
+    step_weight: () units of the whole step.
     """
-    return loss_sum * (ranks * accumulation) / step_tokens
+    return loss_sum * (ranks * accumulation) / step_weight
+
+
+def dpo_losses(chosen: Tensor, rejected: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """Direct preference optimisation (Rafailov et al. 2023), a loss a pair: (P,).
+
+    chosen, rejected: (P,) log-probability of the answer, summed over its tokens, less that under the reference.
+    label_smoothing: share of the pairs that are taken to be the wrong way round (conservative DPO, Mitchell 2023).
+    """
+    margin = beta * (chosen - rejected)
+    return -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
+
+
+def ipo_losses(chosen: Tensor, rejected: Tensor, *, beta: float) -> Tensor:
+    """Identity preference optimisation (Azar et al. 2024, equation 17 with tau = beta), a loss a pair: (P,).
+
+    chosen, rejected: (P,) as for DPO, but averaged over the tokens of the answer, lest long answers count for more.
+    """
+    return (chosen - rejected - 1 / (2 * beta)) ** 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from alignlab.config import Options, option, section
 
@@ -73,11 +75,48 @@ class TrainableOptions(Options):
     neurons: TrainedNeurons = section(TrainedNeurons, "which neurons, used where trainable is neurons")
 
 
+class SupervisedOptions(TrainableOptions):
+    """Supervised fine-tuning: the answers are learnt, and of conversations what the assistant says."""
+
+    name: Literal["supervised"] = "supervised"
+    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
+
+
 class QuestionTranslationOptions(TrainableOptions):
-    """Question translation: questions of other languages into English ones."""
+    """Question translation: questions of other languages into English ones. The same as supervised."""
 
     name: Literal["question_translation"] = "question_translation"
     optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 
-MethodOptions = QuestionTranslationOptions
+class CausalOptions(TrainableOptions):
+    """Language modelling: every token of the texts is learnt."""
+
+    name: Literal["causal"] = "causal"
+    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
+
+
+class PreferenceOptions(TrainableOptions):
+    """Preference optimisation against the model as it was before: chosen answers over rejected ones."""
+
+    name: Literal["preference"] = "preference"
+    loss: Literal["dpo", "ipo"] = option(
+        "dpo",
+        "dpo: Rafailov et al. 2023, on summed log-probabilities; ipo: Azar et al. 2024, on those averaged per token",
+    )
+    beta: float = option(0.1, "how strongly the model is held to the reference", gt=0)
+    label_smoothing: float = option(0.0, "share of pairs that dpo takes to be the wrong way round", ge=0, lt=0.5)
+    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
+
+    @model_validator(mode="after")
+    def _smoothing_of_dpo(self) -> Self:
+        if self.loss == "ipo" and self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing} and loss is ipo; expected 0, as only dpo has it"
+            )
+        return self
+
+
+MethodOptions = Annotated[
+    SupervisedOptions | QuestionTranslationOptions | CausalOptions | PreferenceOptions, Field(discriminator="name")
+]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from alignlab.methods.base import Method
+from alignlab.methods.causal import Causal
 from alignlab.methods.options import MethodOptions
-from alignlab.methods.supervised import QuestionTranslation
+from alignlab.methods.preference import Preference
+from alignlab.methods.supervised import QuestionTranslation, Supervised
 
-METHODS = {"question_translation": QuestionTranslation}
+METHODS: dict[str, type[Supervised | QuestionTranslation | Causal | Preference]] = {
+    "supervised": Supervised,
+    "question_translation": QuestionTranslation,
+    "causal": Causal,
+    "preference": Preference,
+}
 
 
-def method_of(options: MethodOptions) -> QuestionTranslation:
+def method_of(options: MethodOptions) -> Method:
     """The method that the options name, with them."""
     return METHODS[options.name].of(options)

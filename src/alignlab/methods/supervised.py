@@ -1,32 +1,37 @@
-"""Supervised fine-tuning on answers: question translation.
+"""Supervised fine-tuning on answers; question translation is its first use.
 
-The model reads a question in another language under an instruction and learns to write it in English; the loss is on
-the English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners, Zhang et al. 2024).
+In question translation the model reads a question in another language under an instruction and learns to write it in
+English; the loss is on the English question and EOS only (QAlign, Zhu et al. 2024; Spontaneous Learners, Zhang et al.
+2024). Which answers are learnt, and of what, is the data's: the same method learns worked answers or conversations.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
-from alignlab.methods.base import AlignmentModule
+from alignlab.data.examples import Answers
+from alignlab.methods.base import AlignmentModule, Course, Method
 from alignlab.methods.optimizer import OptimizerConfig
-from alignlab.methods.options import QuestionTranslationOptions
-from alignlab.methods.trainable import make_trainable
+from alignlab.methods.options import QuestionTranslationOptions, SupervisedOptions
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 
 
-class QuestionTranslation(QuestionTranslationOptions):
+class Supervised(SupervisedOptions, Method):
+    """Supervised fine-tuning on answers."""
+
+    examples = Answers()
+
+    def build(self, model: nn.Module, course: Course) -> AlignmentModule:
+        return SupervisedModule(model, OptimizerConfig.of(self.optimizer), course)
+
+
+class QuestionTranslation(QuestionTranslationOptions, Method):
     """Question translation: questions of other languages into English ones."""
 
-    def prepare(self, model: nn.Module) -> Any:
-        """The model with its trainable weights; also on the meta device."""
-        return make_trainable(model, self)
+    examples = Answers()
 
-    def build(self, model: nn.Module, *, total_steps: int, seed: int) -> AlignmentModule:
-        """The Lightning module around a prepared model."""
-        return SupervisedModule(model, OptimizerConfig.of(self.optimizer), total_steps=total_steps, seed=seed)
+    def build(self, model: nn.Module, course: Course) -> AlignmentModule:
+        return SupervisedModule(model, OptimizerConfig.of(self.optimizer), course)
 
 
 class SupervisedModule(AlignmentModule):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from alignlab.data.batching import token_budget_batches
 from alignlab.data.encoding import Document, encode, fingerprint
 from alignlab.data.records import Record
-from alignlab.errors import Problem, refuse_any
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.options import SiteName
 from alignlab.recording.dealing import cluster_count, cluster_problems, deal, dealing_text, in_order
 from alignlab.recording.options import ProbeOptions, Scope
@@ -170,6 +170,9 @@ class ProbeConfig(ProbeOptions):
         """The probe of these records: see `build_probe`. clusters: what their clusters are."""
         refuse_any(cluster_problems(records))
         asked = self.responses != "reference"
+        if asked and any(record.messages for record in records):
+            found = f"{self.responses}, and records are conversations, which have the assistant's answers in them"
+            raise InputError.of("probe.responses", found, "reference", "Or take prompts as probe.source.")
         closing = tokenizer.eos_token_id if asked else None
         by_language: dict[str, list[Record]] = {}
         for record in records:

@@ -14,7 +14,7 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.data.batching import StepPlan
-from alignlab.data.encoding import Encoded
+from alignlab.data.training import TrainingData
 from alignlab.errors import InputError, Problem
 from alignlab.models.load import embedding_rows
 from alignlab.models.sites import Site
@@ -31,7 +31,7 @@ class Planned:
 
     model: nn.Module
     sites: Sequence[Site]
-    training: Encoded
+    training: TrainingData
     plan: StepPlan
     probe: Probe | PromptProbe
     trained_languages: tuple[str, ...]
@@ -151,11 +151,12 @@ def existing(path: Path) -> Path:
 
 def _largest_micro_batch(planned: Planned) -> tuple[int, int]:
     """Padded tokens of the largest micro-batch among some steps, and the answer tokens of the richest."""
-    plan, documents = planned.plan, planned.training.documents
+    plan, examples = planned.plan, planned.training.examples
     stride = max(1, plan.total_steps // _LOOKED_AT)
     tokens = answers = 0
     for step in range(0, plan.total_steps, stride):
         for group in plan.micro_batches(step, planned.accumulation * planned.ranks):
-            tokens = max(tokens, len(group) * max((len(documents[index]) for index in group), default=0))
-            answers = max(answers, sum(int(documents[index].answer.sum()) for index in group))
+            texts = [text for index in group for text in examples[index].documents]
+            tokens = max(tokens, len(texts) * max(map(len, texts), default=0))
+            answers = max(answers, sum(int(text.answer.sum()) for text in texts))
     return tokens, answers

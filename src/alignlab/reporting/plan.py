@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from alignlab.console import size
+from alignlab.data.mixing import MixedPlan
 from alignlab.languages import get
 from alignlab.neurons.selection import small_selection
 from alignlab.recording.probes import Probe, PromptProbe
@@ -42,6 +43,8 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
             f"{len(planned.sites)} x {widths:,} sites at {planned.sites[0].at}, {planned.sites[0].name} and so on",
         ),
         ("training text", _training_text(planned)),
+        *_mixture(planned),
+        *_validation(planned),
         ("steps", _steps(planned)),
         ("probe", _probe_text(probe)),
         *([("shards", probe.dealing)] if probe.dealing else []),
@@ -66,9 +69,10 @@ def _training_text(planned: Planned) -> str:
     documents = planned.training.documents
     tokens = sum(len(document) for document in documents)
     answers = sum(int(document.answer.sum()) for document in documents)
-    languages = Counter(document.language for document in documents)
+    examples = planned.training.examples
+    languages = Counter(example.language for example in examples)
     parts = ", ".join(f"{code} {count:,}" for code, count in languages.items())
-    text = f"{len(documents):,} examples ({parts}), {tokens:,} tokens an epoch, {answers:,} of them answers"
+    text = f"{len(examples):,} examples ({parts}), {tokens:,} tokens an epoch, {answers:,} of them answers"
     if planned.training.truncated:
         text += f"; {planned.training.truncated:,} cut at data.max_length"
     if planned.training.dropped:
@@ -76,10 +80,39 @@ def _training_text(planned: Planned) -> str:
     return text
 
 
+def _mixture(planned: Planned) -> list[tuple[str, str]]:
+    """What each part of a mixture gives."""
+    plan, parts = planned.plan, planned.training.parts
+    if not isinstance(plan, MixedPlan):
+        return []
+    given = plan.shares(plan.total_steps * plan.examples_per_step)
+    total = sum(part.weight for part in parts)
+    return [
+        (
+            f"part {part.name}",
+            f"{plan.examples_per_step * part.weight / total:.4g} of {plan.examples_per_step} examples a step, "
+            f"{number:,} in all = {number / part.size:.2f} epochs of its {part.size:,}",
+        )
+        for part, number in zip(parts, given, strict=True)
+    ]
+
+
+def _validation(planned: Planned) -> list[tuple[str, str]]:
+    """What is held out."""
+    held = planned.training.validation
+    if not held:
+        return []
+    languages = Counter(example.language for example in held)
+    parts = ", ".join(f"{code} {count:,}" for code, count in languages.items())
+    return [("validation", f"{len(held):,} examples ({parts}), not trained on")]
+
+
 def _steps(planned: Planned) -> str:
     plan = planned.plan
-    epochs = plan.total_steps * plan.examples_per_step / len(plan.lengths)
-    return f"{plan.total_steps:,} optimiser steps of {plan.examples_per_step} examples = {epochs:.2f} epochs"
+    text = f"{plan.total_steps:,} optimiser steps of {plan.examples_per_step} examples"
+    if isinstance(plan, MixedPlan):  # each part has epochs of its own
+        return text
+    return f"{text} = {plan.total_steps * plan.examples_per_step / len(plan.lengths):.2f} epochs"
 
 
 def _probe_text(probe: Probe | PromptProbe) -> str:

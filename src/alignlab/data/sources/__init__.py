@@ -2,7 +2,8 @@
 
 A source has `load() -> list[Record]`: the records of all its languages, in the order of the source; parallel documents
 share an id and a cluster. It refuses what it cannot read with an `InputError`. `clusters` says what its clusters are,
-such as `templates` or the name of a column; empty where every document is on its own.
+such as `templates` or the name of a column; empty where every document is on its own. A `Mixture` has several of them
+as its parts; only training takes it (`TrainingSource`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from pydantic import Field
 
 from alignlab.data.sources.files import Files
 from alignlab.data.sources.hub import Hub
+from alignlab.data.sources.mixture import Mixture, Part
+from alignlab.data.sources.pairs import Pairs
 from alignlab.data.sources.parallel_text import ParallelText
+from alignlab.data.sources.single import Source
 from alignlab.data.sources.word_problems import WordProblems
 
-Source = Annotated[WordProblems | Files | ParallelText | Hub, Field(discriminator="name")]
+TrainingSource = Annotated[WordProblems | Files | ParallelText | Hub | Pairs | Mixture, Field(discriminator="name")]
 
-__all__ = ["Files", "Hub", "ParallelText", "Source", "WordProblems"]
+__all__ = ["Files", "Hub", "Mixture", "Pairs", "ParallelText", "Part", "Source", "TrainingSource", "WordProblems"]

@@ -30,6 +30,11 @@ class Files(Options):
         0, "column of the prompt: a key of a JSON line, a name in CSV and Parquet, or the number of a column from 0"
     )
     answer: str | int | None = option(None, "column of the answer; null where there are none")
+    messages: str | None = option(
+        None,
+        "column of a conversation (JSON lines): a list of turns, each with a role (system, user or assistant) and its "
+        "content; in place of prompt and answer",
+    )
     id: str | int | None = option(None, "column of the document's id; null numbers the lines")
     language: str | int | None = option(None, "column of the language's code, for one file with several languages")
     cluster: str | int | None = option(
@@ -132,8 +137,9 @@ class Files(Options):
         return code
 
     def _record(self, row: TextRow, language: str, ids: Ids) -> Record:
-        prompt = row.text(self.prompt)
-        if not prompt:
+        turns = row.messages(self.messages) if self.messages is not None else ()
+        prompt = "" if turns else row.text(self.prompt)
+        if not prompt and not turns:
             raise InputError.of(row.where, f"column {self.prompt!r} is empty", "a prompt")
         name = str(row.number) if self.id is None else row.text(self.id)
         ids.add(language, name, row.where)
@@ -141,8 +147,9 @@ class Files(Options):
             id=name if self.parallel else f"{language}:{name}",
             language=language,
             prompt=prompt,
-            answer="" if self.answer is None else row.text(self.answer),
+            answer="" if self.answer is None or turns else row.text(self.answer),
             cluster=self._cluster(row, language),
+            messages=turns,
         )
 
     def _cluster(self, row: TextRow, language: str) -> str:

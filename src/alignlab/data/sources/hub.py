@@ -63,8 +63,8 @@ class Hub(Options):
             key = str(number) if self.id is None else self._text(row, self.id, number)
             ids.add(code, key, f"{self._where}, row {number}")
             columns = (prompt, answer, self.cluster)
-            texts = [self._text(row, column, number) if column else "" for column in columns]
-            records.append(Record(key if self.parallel else f"{code}:{key}", code, *texts))
+            question, reply, group = (self._text(row, column, number) if column else "" for column in columns)
+            records.append(Record(key if self.parallel else f"{code}:{key}", code, question, reply, group))
         if not records:
             raise InputError.of(self._where, f"no row of language {name!r}", "at least one")
         return records

@@ -16,7 +16,7 @@ from alignlab.errors import InputError, Problem, did_you_mean
 __all__ = ["LANGUAGES", "SPLITS", "TASKS", "generate"]
 
 LANGUAGES: tuple[str, ...] = tuple(LANGUAGE_FILES)
-TASKS: tuple[str, ...] = ("solve", "translate")
+TASKS: tuple[str, ...] = ("solve", "solve_in_english", "translate", "translate_then_solve")
 
 
 def generate(
@@ -29,8 +29,8 @@ def generate(
         template, in all languages and splits, are a cluster.
     split: `train`, `probe` or `test`; no template has the same numbers in two of them.
     seed: another seed draws other problems from the same split.
-    task: `solve` answers with the worked answer in the language of the question, `translate` with the question in
-        English.
+    task: `solve` answers with the worked answer in the language of the question, `solve_in_english` with the English
+        one, `translate` with the question in English, `translate_then_solve` with both of these, one below the other.
     """
     refuse_unknown(languages, count, split, task)
     problems = [problem_at(split, seed, index) for index in range(count)]
@@ -45,9 +45,11 @@ def texts(problem: WordProblem, code: str, task: str) -> tuple[str, str]:
     """(prompt, answer) of a problem in the language `code`."""
     words = LANGUAGE_FILES[code].words(problem.woman, problem.man, problem.thing, problem.numbers)
     question = LANGUAGE_FILES[code].question(problem.shape, words)
-    if task == "translate":
-        return question, question if code == "en" else texts(problem, "en", task)[0]
-    return question, LANGUAGE_FILES[code].answer(problem.shape, words, problem.steps)
+    if task == "solve":
+        return question, LANGUAGE_FILES[code].answer(problem.shape, words, problem.steps)
+    english, worked = texts(problem, "en", "solve")
+    answers = {"solve_in_english": worked, "translate": english, "translate_then_solve": f"{english}\n{worked}"}
+    return question, answers[task]
 
 
 def refuse_unknown(languages: Sequence[str], count: int, split: str, task: str) -> None:

@@ -1,0 +1,158 @@
+"""What a method is trained on: how records become examples, lie side by side in a batch, and weigh in a step's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from alignlab.data.batching import pad
+from alignlab.data.encoding import Document, encode
+from alignlab.data.prompts import Prompts
+from alignlab.data.records import Record
+from alignlab.errors import InputError
+
+E = TypeVar("E")
+
+
+class Example(Protocol):
+    """What a step is made of: never parted among micro-batches.
+
+    documents: the texts that it holds.  Its length is the tokens that it takes in a batch.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def documents(self) -> tuple[Document, ...]: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Found(Generic[E]):
+    """Examples, and what was lost on the way to `max_length` tokens.
+
+    truncated: texts that lost tokens at the end.  dropped: examples left out, as no token to learn from remained.
+    """
+
+    examples: list[E]
+    truncated: int
+    dropped: int
+
+
+class Examples(Protocol[E]):
+    """A kind of examples.
+
+    unit: what their weights count, by which a step's summed loss is divided.  needs: what a record has to have.
+    """
+
+    unit: str
+    needs: str
+
+    def of(self, records: Sequence[Record], tokenizer: Any, prompts: Prompts, *, max_length: int) -> Found[E]:
+        """The examples of records. Raises InputError for records that this kind cannot use."""
+        ...
+
+    def collate(self, examples: Sequence[E], pad_id: int) -> dict[str, Tensor]:
+        """Examples side by side: tensors by name, as the method's `loss_sum` reads them."""
+        ...
+
+    def weight(self, example: E) -> int:
+        """Units of an example."""
+        ...
+
+
+class Answers:
+    """Documents of which the answer is learnt: those of records, or what the assistant says in a conversation."""
+
+    unit = "answer tokens"
+    needs = "an answer"
+
+    def of(self, records: Sequence[Record], tokenizer: Any, prompts: Prompts, *, max_length: int) -> Found[Document]:
+        encoded = encode(records, tokenizer, prompts, max_length=max_length, append_eos=True, needs_answer=True)
+        return Found(encoded.documents, encoded.truncated, encoded.dropped)
+
+    def collate(self, examples: Sequence[Document], pad_id: int) -> dict[str, Tensor]:
+        batch = pad(examples, pad_id)
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "answer": batch.answer}
+
+    def weight(self, example: Document) -> int:
+        # The first token has no prediction, so it is never part of a loss.
+        return int(example.answer[1:].sum())
+
+
+class Texts(Answers):
+    """Documents of which every token is learnt, with the final EOS."""
+
+    unit = "tokens"
+    needs = "a text"
+
+    def of(self, records: Sequence[Record], tokenizer: Any, prompts: Prompts, *, max_length: int) -> Found[Document]:
+        encoded = encode(records, tokenizer, prompts, max_length=max_length, append_eos=True, needs_answer=False)
+        texts = [replace(text, answer=np.ones(len(text), dtype=bool)) for text in encoded.documents if len(text) > 1]
+        return Found(texts, encoded.truncated, len(encoded.documents) - len(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to the same prompt, of which one is chosen."""
+
+    chosen: Document
+    rejected: Document
+
+    @property
+    def id(self) -> str:
+        return self.chosen.id
+
+    @property
+    def language(self) -> str:
+        return self.chosen.language
+
+    @property
+    def cluster(self) -> str:
+        return self.chosen.cluster
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        return (self.chosen, self.rejected)
+
+    def __len__(self) -> int:
+        return 2 * max(len(self.chosen), len(self.rejected))
+
+
+class AnswerPairs:
+    """Pairs of a chosen and a rejected answer. In a batch of P pairs the first P rows are the chosen ones."""
+
+    unit = "pairs"
+    needs = "two answers"
+
+    def of(self, records: Sequence[Record], tokenizer: Any, prompts: Prompts, *, max_length: int) -> Found[Pair]:
+        if bare := [record for record in records if not record.rejected]:
+            raise InputError.of(
+                "data.train",
+                f"{len(bare):,} of {len(records):,} records have no rejected answer (the first: {bare[0].id!r})",
+                "pairs of a chosen and a rejected answer",
+                "Take them from a file of pairs (name: pairs), or another method.",
+            )
+        worse = [replace(record, answer=record.rejected) for record in records]
+        chosen, rejected = (
+            encode(answers, tokenizer, prompts, max_length=max_length, append_eos=True, needs_answer=False)
+            for answers in (records, worse)
+        )
+        both = map(Pair, chosen.documents, rejected.documents)
+        pairs = [pair for pair in both if all(document.answer[1:].any() for document in pair.documents)]
+        return Found(pairs, chosen.truncated + rejected.truncated, len(records) - len(pairs))
+
+    def collate(self, examples: Sequence[Pair], pad_id: int) -> dict[str, Tensor]:
+        chosen, rejected = [pair.chosen for pair in examples], [pair.rejected for pair in examples]
+        return Answers().collate([*chosen, *rejected], pad_id)
+
+    def weight(self, example: Pair) -> int:
+        return 1

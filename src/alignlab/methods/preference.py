@@ -1,0 +1,106 @@
+"""Preference optimisation: the model learns to prefer chosen answers to rejected ones, held to what it was before.
+
+DPO (Rafailov et al. 2023) and IPO (Azar et al. 2024); MAPO (She et al. 2024) is DPO on the model's own answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import peft
+import torch
+from torch import Tensor, nn
+
+from alignlab.data.examples import AnswerPairs
+from alignlab.errors import InputError
+from alignlab.methods.base import AlignmentModule, Course, Method
+from alignlab.methods.losses import dpo_losses, ipo_losses
+from alignlab.methods.optimizer import OptimizerConfig
+from alignlab.methods.options import PreferenceOptions
+from alignlab.methods.reference import stored_reference
+from alignlab.models.modes import evaluating
+from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
+
+
+class Preference(PreferenceOptions, Method):
+    """Preference optimisation on pairs."""
+
+    examples = AnswerPairs()
+
+    def build(self, model: nn.Module, course: Course) -> AlignmentModule:
+        return PreferenceModule(model, self, course)
+
+
+class PreferenceModule(AlignmentModule):
+    """One forward for the chosen and rejected answers of a micro-batch, and one of the reference.
+
+    The reference is the same model with its adapter off, in evaluation mode. Where there is no adapter its
+    log-probabilities are taken once, before the first step, and kept in the run folder.
+    """
+
+    def __init__(self, model: nn.Module, method: PreferenceOptions, course: Course) -> None:
+        super().__init__(model, OptimizerConfig.of(method.optimizer), course)
+        self.method = method
+        self._stored: Tensor | None = None  # (examples, 2) float32 log-probabilities of chosen and rejected
+
+    def setup(self, stage: str) -> None:
+        """Take the log-probabilities of the reference where they are to be kept.
+
+        Lightning calls it before it loads a checkpoint, so that the weights are those that the run began with.
+        """
+        if isinstance(self.model, peft.PeftModel) or self._stored is not None:
+            return
+        self.trainer.precision_plugin.convert_module(self)
+        self.to(self.trainer.strategy.root_device)
+        self._stored = stored_reference(
+            self.model, self.course, answer_log_probabilities, self.trainer.precision_plugin.forward_context
+        )
+
+    def loss_sum(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.sums(batch)["loss"]
+
+    def sums(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The loss, and of the reward (beta times what the log-probability has gained on the reference) its lead of
+        chosen over rejected answers and whether there is one; and the log-probabilities: () each, summed over pairs.
+        """
+        chosen, rejected = answer_log_probabilities(self.model, batch).chunk(2)
+        chosen_before, rejected_before = self.reference(batch)
+        chosen_gain, rejected_gain = chosen - chosen_before, rejected - rejected_before
+        beta = self.method.beta
+        if self.method.loss == "dpo":
+            smoothing = self.method.label_smoothing
+            losses = dpo_losses(chosen_gain, rejected_gain, beta=beta, label_smoothing=smoothing)
+        else:
+            counts, rejected_counts = batch["answer"][:, 1:].sum(1).chunk(2)
+            losses = ipo_losses(chosen_gain / counts, rejected_gain / rejected_counts, beta=beta)
+        margins = beta * (chosen_gain - rejected_gain)
+        return {
+            "loss": losses.sum(),
+            "reward_margin": margins.sum(),
+            "reward_accuracy": (margins > 0).sum().to(losses.dtype),
+            "log_probability_chosen": chosen.sum(),
+            "log_probability_rejected": rejected.sum(),
+        }
+
+    def reference(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the chosen and rejected answers under the reference: (P,) float32 each."""
+        if self._stored is not None:
+            self._stored = self._stored.to(batch["index"].device)
+            chosen, rejected = self._stored.index_select(0, batch["index"]).unbind(1)
+            return chosen, rejected
+        if not isinstance(self.model, peft.PeftModel):
+            raise InputError.of("method.name", "preference without a reference", "an adapter, or a run with a folder")
+        with torch.no_grad(), evaluating(self.model), self.model.disable_adapter():
+            chosen, rejected = answer_log_probabilities(self.model, batch).chunk(2)
+        return chosen, rejected
+
+
+def answer_log_probabilities(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """The log-probability of each row's answer, summed over its tokens, the EOS included: (B,) float32."""
+    ids, rows = batch["input_ids"], predicting_rows(batch["answer"])
+    with only_rows(model, rows):
+        output = model(input_ids=ids, attention_mask=batch["attention_mask"], use_cache=False)
+    losses = token_losses(output.logits, ids, rows)
+    # Each in its place of a table, and then by row: adding to rows by index has no fixed order on a GPU.
+    table = losses.new_zeros(ids.numel()).index_copy(0, rows, losses)
+    return -table.view(ids.shape).sum(1)
