@@ -195,6 +195,13 @@ def test_published_counts_need_no_model_and_no_run(command: Command, run: Path, 
     assert f"Neurons at published: 4 x 640 = 2560, 128 selected, tau {result.threshold:.4f}" in printed
     sets = NeuronSets.load(tmp_path / "out/sets.safetensors")
     assert all(torch.equal(sets[name], result.sets[name]) for name in counts.languages)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8").partition('<script type="application/json"')[0]
+    assert "these counts are not those of a run" in page
+    assert "classify_languages:" in page  # what was asked stands where a run has its config
+    assert "Published" not in page
+    hints = re.findall(r"To have it: ([^<]*)", page)
+    assert hints
+    assert all(hint.startswith("python -m alignlab.") for hint in hints), hints
     # The question, asked again from its file, has the same answer.
     before = (tmp_path / "out/table.csv").read_bytes()
     assert command("config=out/config.yaml", "folder=again")[0] == 0

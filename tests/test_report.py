@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def test_several_runs_and_another_file(run: Path, tmp_path: Path) -> None:
     assert main([f"runs=[{run},{tmp_path / 'other'}]", "intervals=none", f"file={tmp_path / 'both.html'}"]) == 0
     text = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert "other" in text
+    hints = re.findall(r"To have it: ([^<]*)", text.partition('<script type="application/json"')[0])
+    assert hints
+    assert all(hint.startswith("python -m alignlab.") for hint in hints), hints
     assert not (run / "report.html").exists()
 
 

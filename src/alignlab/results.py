@@ -32,10 +32,10 @@ from alignlab.reporting.page import write_page
 from alignlab.reporting.page.answer import lead
 from alignlab.reporting.page.asked import asked_tables
 from alignlab.reporting.page.data import Asked
-from alignlab.reporting.page.wording import capital
 from alignlab.reporting.page_run import SHOWN, PageOf
 from alignlab.reporting.wandb_media import SnapshotsInWandb
 from alignlab.reporting.wandb_run import WandbRun
+from alignlab.reporting.wording import capital
 from alignlab.runs import check_writable
 
 # The kind of folder that an analysis leaves.
@@ -128,15 +128,22 @@ def _ask(
 
 
 def page_of(config: AnalyzeConfig, with_intervals: str) -> PageOf:
-    """The page to be filled with the records that `config` asks; `with_intervals`: the command that has them."""
+    """The page to be filled with the records that `config` asks; `with_intervals`: the command that has them, and what
+    reassigned movement brings.
+    """
     source = config.run or config.counts or "models"
     name = Path(source).name if config.run or config.counts else " and ".join(map(_short, config.models))
     options = to_plain(config)["identifier"]
     identifier = options.pop("name")
     folder = config.results if config.run is None else Path(config.run).expanduser()
-    return PageOf(
-        name, folder, identifier, options, {"intervals": with_intervals}, config.by_step, shown=config.show_languages
-    )
+    asked = f"run={config.run}" if config.run else f"config={config.results / 'config.yaml'}"
+    how_to = dict.fromkeys(("intervals", "movement"), with_intervals)
+    how_to["losses"] = f"python -m alignlab.analyze run={config.run} recount=true"
+    if config.run is None:
+        how_to["losses"] = "python -m alignlab.analyze models=[MODEL], which counts the model itself"
+    how_to["overlaps"] = f"python -m alignlab.analyze {asked} analyses=[language_overlap]"
+    question = "" if config.run else config.document
+    return PageOf(name, folder, identifier, options, how_to, question, config.by_step, shown=config.show_languages)
 
 
 def _short(source: str) -> str:

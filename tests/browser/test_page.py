@@ -7,13 +7,14 @@ import io
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from alignlab.neurons.table import Row, unguarded
 from alignlab.reporting.page import PageRun, write_page
 from alignlab.reporting.page.data import MEANS, Asked
 
@@ -379,6 +380,47 @@ def test_the_csv_holds_the_rows(open_page: Open, files: dict[str, Path], runs: l
             found = list(csv.DictReader(io.StringIO(downloaded(page, figure, "csv"))))
             rows = [row for row in wide_rows(runs[0]) if row["thresholds"] == thresholds and wanted(row)]
             assert sorted(found, key=place) == sorted(csv_rows(rows, runs[0].name), key=place)
+
+
+def test_no_cell_of_the_csv_is_a_formula(open_page: Open, tmp_path: Path) -> None:
+    names = ("=1+1", "'=1", "it's")
+    run = page_run("@name", steps=(0, 10), shape=(12, 40))
+    languages = [replace(one, code=name) for one, name in zip(run.languages, names, strict=False)]
+    losses = [
+        Row(analysis="losses", step=0, group="language", language=name, measure="loss", value=-0.5, unit="nats a token")
+        for name in names
+    ]
+    rows = [row for row in run.rows if row.analysis not in ("losses", "language_overlap")] + losses
+    rows = [row for row in rows if row.group != "language" or row.analysis == "losses"]
+    write_page([replace(run, rows=rows, languages=languages)], tmp_path / "cells.html")
+    found = list(csv.reader(io.StringIO(downloaded(open_page(tmp_path / "cells.html"), "losses", "csv"))))
+    # As csv_text of alignlab.neurons.table writes them; numbers stay numbers.
+    assert found[1:] == [["'@name", "0", name, "-0.5"] for name in ("'=1+1", "''=1", "it's")]
+    assert [unguarded(line[2]) for line in found[1:]] == list(names)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_numbers_in_cells_do_not_touch(open_page: Open, tmp_path: Path, viewport: dict[str, int]) -> None:
+    run = page_run(shape=(4, 640))
+    overlaps = [row for row in run.rows if row.analysis == "language_overlap"]
+    before = {(row.language, row.other, row.measure): row for row in overlaps if row.step == 0}
+    changes = [
+        replace(row.less(before[row.language, row.other, row.measure], since="step 0"), beyond_noise=True)
+        for row in overlaps
+        if row.step == 200
+    ]
+    write_page([replace(run, rows=[*run.rows, *changes])], tmp_path / "matrices.html")
+    page = open_page(tmp_path / "matrices.html", viewport)
+    for figure in ("overlap", "heatmaps"):
+        boxes = page.evaluate(
+            "name => [...document.querySelectorAll(`#figure-${name} .heatmap-label`)].map(e => "
+            "e.getBoundingClientRect()).map(({left, right, top}) => [left, right, top])",
+            figure,
+        )
+        assert len(boxes) >= 80
+        for one, other in combinations(boxes, 2):
+            if abs(one[2] - other[2]) < 3:
+                assert one[1] <= other[0] + 1 or other[1] <= one[0] + 1
 
 
 def test_other_tables_are_those_given(open_page: Open, files: dict[str, Path], runs: list[PageRun]) -> None:

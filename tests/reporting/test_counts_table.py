@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.counts_table import table_note
+from alignlab.reporting.counts_table import table_note, table_rows
 
 TOKENS = 100
 # Firings of four neurons in two languages; the last one is the most uneven, but seldom active in either.
@@ -31,3 +33,14 @@ def test_unassigned_neurons_are_explained_where_there_are_some(bar: float, unass
     assert note.startswith("trained: mean a language of de")
     explained = "\nunassigned: selected, but above tau in no language" in note
     assert explained == bool(unassigned)
+
+
+def test_changes_have_a_minus_as_long_as_the_plus_and_none_before_zero() -> None:
+    shown = snapshot(0.25, 0.5)
+    change = next(row for row in shown.anchored if row.kind == "specific" and row.group == "all" and row.layer is None)
+    changes = [
+        replace(change, group=group, since="step 0", value=value)
+        for group, value in (("all", -12.0), ("trained", -0.04), ("unseen", -1234.5))
+    ]
+    (cells,) = [cells for cells in table_rows(replace(shown, changes=changes)) if cells[0] == "specific"]
+    assert (cells[2], cells[4], cells[8]) == ("−12", "+0.0", "−1,234.5")

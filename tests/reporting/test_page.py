@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
@@ -27,6 +28,7 @@ from alignlab.reporting.page import PageRun, render, write_page
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import HOW_TO, frame
 from alignlab.reporting.page.figures import degree_histogram, kinds_over_steps, layer_heatmaps
+from alignlab.reporting.page.relation_figures import overlap_heatmaps
 from alignlab.reporting.page.render import MAX_BYTES
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, DARK, LIGHT
 
@@ -408,10 +410,58 @@ def test_overlaps_stand_family_by_family_with_their_numbers_and_their_change(run
             value = change["z"][order.index(y)][order.index(x)]
             assert value == pytest.approx(row.value, abs=1e-4)
             star = "*" if row.other == "th" else ""
-            assert change["text"][order.index(y)][order.index(x)] == f"{value:+.2f}{star}"
-            assert first["text"][order.index(x)][order.index(y)] == f"{first['z'][order.index(x)][order.index(y)]:.2f}"
+            assert change["text"][order.index(y)][order.index(x)] == as_said(value, "+") + star
+            of_first = first["z"][order.index(x)][order.index(y)]
+            assert first["text"][order.index(x)][order.index(y)] == as_said(of_first)
         assert figure.layout["yaxis"]["ticktext"][:3] == ["Bantu sw", "Germanic de", "en"]
         assert len(figure.layout["shapes"]) == 3 * 2 * (len(set(families.values())) - 1)
+
+
+def as_said(value: float, sign: str = "") -> str:
+    """With two decimals, a minus as long as the plus, and none before zero."""
+    text = f"{abs(value):.2f}"
+    return ("−" if value < 0 and float(text) else sign) + text
+
+
+def test_every_row_of_very_many_languages_has_room_for_its_label() -> None:
+    codes = [f"{first}{second}" for first in "abcdefghij" for second in "abcdef"]
+    pairs = pd.DataFrame(
+        {EXCESS: 0.1, "jaccard": 0.2}, index=pd.MultiIndex.from_tuples(combinations(codes, 2), names=["a", "b"])
+    )
+    for number, columns, narrowest in ((10, 3, 660), (10, 1, 260), (24, 3, 660), (60, 3, 660), (60, 1, 260)):
+        some = pairs[[a in codes[:number] and b in codes[:number] for a, b in pairs.index]]
+        figure = overlap_heatmaps([("first", some), ("last", some)], {}, columns=columns)
+        for which, pixels in (("yaxis", figure.inner_height), ("xaxis", narrowest)):
+            axis = figure.layout[which]
+            bottom, top = axis["domain"]
+            letters = axis.get("tickfont", {"size": 12})["size"]
+            assert pixels * (top - bottom) / number * axis["dtick"] > letters, (number, columns, which)
+        assert figure.layout["yaxis"]["dtick"] == 1
+        assert len(figure.layout["yaxis"]["ticktext"]) == number
+
+
+def test_axes_of_small_counts_have_whole_ticks_from_zero(run: PageRun) -> None:
+    few = [
+        replace(row, value=min(row.value, 2.0) if not row.since else 1.0, low=None, high=None)
+        for row in run.rows
+        if row.analysis == "kinds"
+    ]
+    none = [replace(row, value=0.0) for row in few]
+    for rows in (few, none):
+        made = cards([replace(run, rows=rows)])
+        for name in ("kinds", "heatmaps", "layers", "languages", "degrees", "answer"):
+            along = "xaxis" if name in ("languages", "answer") else "yaxis"
+            for figure in made[name].variants["anchored" if name == "kinds" else "0|anchored"]:
+                axes = [axis for title, axis in figure.layout.items() if title.startswith(along)]
+                if name == "heatmaps":
+                    axes = [axis["colorbar"] for title, axis in figure.layout.items() if title.startswith("coloraxis")]
+                if name == "answer":
+                    axes = axes[:1]  # means over languages have fractions
+                assert axes
+                for axis in axes:
+                    assert axis["dtick"] == 1, name
+                    low, high = axis.get("range", (0, 1))
+                    assert -0.05 * high < low <= 0 or name == "answer", name
 
 
 def test_intervals_are_drawn_wherever_the_table_has_them(run: PageRun) -> None:
@@ -465,6 +515,43 @@ def test_one_snapshot_has_nothing_to_compare(run: PageRun) -> None:
     assert page.all("p", **{"class": "lead"}) == ["One snapshot: there is nothing yet to compare it with."]
     specific = int((random_neurons((0,))[0].codes == 1).sum())
     assert f"Step 0, of 12,800 neurons: {specific} specific," in " ".join(page.all("li"))
+    # Nothing is drawn or named as if it were the last of several.
+    words = " ".join(page.all("p") + page.all("summary") + page.all("td"))
+    assert "last step" not in words
+    assert "give rows by language" not in words
+    assert page.all("p", **{"class": "missing"}).count("One snapshot: there is nothing to compare it with.") == 2
+    owned = int((random_neurons((0,))[0].owned[0] & (random_neurons((0,))[0].codes == 1)).sum())
+    assert any(line.startswith("en English") and f" {owned} " in line for line in page.all("tr"))
+    made = cards([first])
+    for name in ("answer", "languages", "losses"):
+        (figure, _) = made[name].variants["0" if name == "losses" else "0|anchored"]
+        symbols = [trace["marker"]["symbol"] for trace in figure.data if "marker" in trace]
+        symbols = [some for some in symbols if isinstance(some, list)]
+        assert symbols
+        assert all(symbol.endswith("-open") for some in symbols for symbol in some), name
+    for bars in made["degrees"].variants["0|anchored"][0].data:
+        assert all(fill.startswith("rgba(") for fill in bars["marker"]["color"])
+
+
+def test_counts_that_are_of_no_run_have_names_as_they_are(run: PageRun) -> None:
+    counts = replace(
+        run, name="my_model", step_names={0: "my_model", 200: "other_model"}, is_run=False, steps=(0, 200),
+        rows=[row for row in run.rows if row.step in (0, 200)], training_loss=None, environment=None,
+    )  # fmt: skip
+    text = render([counts])
+    page = Page(text)
+    assert "my_model" in text
+    assert "My_model" not in text
+    assert "Other_model" not in text
+    assert "None: these counts are not those of a run." in page.all("p", **{"class": "missing"})
+    assert "beside the run" not in text
+    assert "the run" not in " ".join(page.all("p") + page.all("dt"))
+
+
+def test_the_marks_of_languages_are_all_explained(page: Page) -> None:
+    notes = [note for note in page.all("p", **{"class": "note"}) if "Circles: " in note]
+    assert len(notes) == 2
+    assert all("squares: the reference; diamonds: unseen ones." in note for note in notes)
 
 
 def test_several_runs_stand_side_by_side(run: PageRun) -> None:
@@ -588,7 +675,8 @@ def test_pairs_of_very_many_languages_are_left_out_before_a_page_is_refused(monk
     monkeypatch.setattr(module, "MAX_BYTES", len(whole.encode()) - 1)
     monkeypatch.setattr(module, "_SNAPSHOTS", (len(run.steps),))
     pairs = len({(row.language, row.other) for row in run.rows if row.group == "pair"})
-    smaller = render([run])
+    smaller = render([replace(run, how_to={"overlaps": "python -m alignlab.analyze run=x"})])
+    assert smaller.count("Left out, to keep this page small. To have it: python -m alignlab.analyze run=x.") == 2
     assert pairs > 3
     assert f"What each of {pairs} pairs of languages shares is left out" in smaller
     assert "is left out, to keep this page small" not in whole

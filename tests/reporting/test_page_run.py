@@ -13,6 +13,7 @@ import torch
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.study import Study
+from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import Row
@@ -140,3 +141,9 @@ def test_records_without_steps_have_names(tmp_path: Path) -> None:
         assert {row.step for row in shown.rows} == {0, 1}
         assert shown.steps_of("language_overlap") == [0, 1]
         assert shown.steps_of("transitions") == [1]
+
+
+def test_a_damaged_log_is_refused_in_words_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,key,value\n1,train/loss,2.5\nx\n2,train/loss,1.5\n")
+    with pytest.raises(InputError, match=r"metrics.csv:3: .*remove it to have the page without the training loss\.$"):
+        page(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alignlab.analysis.snapshots import LOSS, Snapshot
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.table import REESTIMATED
+from alignlab.reporting.wording import number, signed
 
 _GROUPS = ("all", "trained", "reference", "unseen")
 TABLE_HEADER = ("kind", *(cell for group in _GROUPS for cell in (group, "change")))
@@ -48,8 +49,8 @@ def table_rows(snapshot: Snapshot) -> list[list[str]]:
         for group in _GROUPS:
             digits = {LOSS: 3}.get(what, 0 if group == "all" else 1)
             cells += [
-                _text(values.get((group, what, False)), f",.{digits}f"),
-                _text(values.get((group, what, True)), f"+,.{digits}f"),
+                number(values.get((group, what, False)), digits),
+                signed(values.get((group, what, True)), digits),
             ]
         table.append(cells)
     return table if any(row.analysis == "losses" for row in snapshot.rows) else table[:-1]
@@ -69,7 +70,7 @@ def table_title(snapshot: Snapshot) -> str:
     """What the table's numbers are: sites, convention, thresholds."""
     layers, width = snapshot.shape
     result = snapshot.result
-    thresholds = [f"{name} {value:.4f}" for name, value in result.thresholds.items()]
+    thresholds = [f"{name} {number(value, 4)}" for name, value in result.thresholds.items()]
     selected = f"{int(result.selected.sum())} selected"
     return ", ".join([f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}", selected, *thresholds])
 
@@ -88,7 +89,3 @@ def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     if any(row.kind == UNASSIGNED and row.value for row in snapshot.anchored):
         note += f"\n{UNASSIGNED}: selected, but above tau in no language, so in no language's set"
     return note
-
-
-def _text(value: float | None, form: str) -> str:
-    return "" if value is None or value != value else format(value, form)

@@ -16,7 +16,7 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.distributed import rank
 
 COLUMNS = ("step", "key", "value")
-_FIX = "Restore it from a copy, or remove it to go on without the numbers of the steps before."
+_GO_ON = "Restore it from a copy, or remove it to go on without the numbers of the steps before."
 
 
 class MetricsCsv(Logger):
@@ -67,8 +67,10 @@ class MetricsCsv(Logger):
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *((*row[:2], repr(row[2])) for row in kept)])
 
 
-def read_metrics(path: Path, last_step: int) -> list[tuple[int, str, float]]:
+def read_metrics(path: Path, last_step: int, fix: str = _GO_ON) -> list[tuple[int, str, float]]:
     """The rows of `metrics.csv` up to a step: step, key, value; none where there is no such file.
+
+    fix: what to do about a file that is damaged; by default, of a run that is to be continued.
 
     A last row that a killed process did not write to its end is left out. Raises InputError with every other row that
     is no such row.
@@ -79,15 +81,15 @@ def read_metrics(path: Path, last_step: int) -> list[tuple[int, str, float]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise InputError(Problem(f"{path}", f"it is no text in UTF-8 ({error})", "the log of this run", _FIX)) from None
+        raise InputError(Problem(f"{path}", f"it is no text in UTF-8 ({error})", "the log of this run", fix)) from None
     for number, line in enumerate(lines[1:-1], start=2):  # no cell has a line break in it
         row = _parsed(line)
         if row is None:
-            problems.append(Problem(f"{path}:{number}", f"it is {line!r:.100}", "step,key,value", _FIX))
+            problems.append(Problem(f"{path}:{number}", f"it is {line!r:.100}", "step,key,value", fix))
         elif row[0] <= last_step:
             rows.append(row)
     if lines[0] != ",".join(COLUMNS):
-        problems.insert(0, Problem(f"{path}:1", f"it is {lines[0]!r}", ",".join(COLUMNS), _FIX))
+        problems.insert(0, Problem(f"{path}:1", f"it is {lines[0]!r}", ",".join(COLUMNS), fix))
     refuse_any(problems)
     return rows
 

@@ -30,6 +30,7 @@ class PageOf:
     """Collects the page of one run, view by view, and keeps no counts.
 
     name: of the run.  folder: of the run, or of the results.  identifier, options: what classified.
+    question: what was asked, as YAML, of records that are not those of a run; "" of a run, whose folder has its config.
     by_step: records stand at their optimiser steps, as in a run; else one after another, by their labels.
     shown: languages of which there are rows; None for all.
     """
@@ -39,6 +40,7 @@ class PageOf:
     identifier: str
     options: Mapping[str, Any]
     how_to: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""
     by_step: bool = True
     shown: Sequence[str] | None = None
     _rows: list[Row] = field(default_factory=list)
@@ -74,7 +76,6 @@ class PageOf:
         """The page's data."""
         last = self._last
         assert last is not None
-        config, environment = self.folder / "config.yaml", self.folder / "environment.json"
         counts = last.counts
         return PageRun(
             name=plain(self.name),
@@ -89,18 +90,24 @@ class PageOf:
             languages=[one for one in _languages(last) if self.shown is None or one.code in self.shown],
             steps=list(self._steps),
             rows=self._rows + (self._of_last if len(self._steps) > 1 else []),
-            training_loss=[
-                (step, loss)
-                for step, key, loss in read_metrics(self.folder / "metrics.csv", sys.maxsize)
-                if key == "train/loss"
-            ],
+            training_loss=None if self.question else _training_loss(self.folder / "metrics.csv"),
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
-            config=hide(config.read_text(encoding="utf-8")) if config.is_file() else None,
-            environment=_environment(environment),
+            config=self.question or _config(self.folder / "config.yaml"),
+            environment=None if self.question else _environment(self.folder / "environment.json"),
             notes=hide_all([*self._notes, *self._of_shown(counts.languages)]),
             how_to=hide_all(self.how_to),
             step_names={} if self.by_step else self._steps,
+            is_run=not self.question,
         )
+
+
+def _training_loss(path: Path) -> list[tuple[int, float]]:
+    fix = "Restore it from a copy, or remove it to have the page without the training loss."
+    return [(step, loss) for step, key, loss in read_metrics(path, sys.maxsize, fix) if key == "train/loss"]
+
+
+def _config(path: Path) -> str | None:
+    return hide(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _environment(path: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page.data import DIVERGED, GROUPS, MEANS, MOVEMENT_VERDICTS, TOO_FEW, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
-from alignlab.reporting.page.wording import capital, digits, joined, lower, number, signed
+from alignlab.reporting.wording import capital, digits, joined, lower, number, signed
 
 _LEADS = {
     VERDICTS[True]: "changed beyond noise",
@@ -116,7 +116,7 @@ def _kinds(run: PageRun) -> str:
 def _one_snapshot(run: PageRun) -> str:
     found = run.counts(ANCHORED, "total").set_index("kind").value
     said = joined([f"{number(found[kind])} {kind}" for kind in KINDS if kind in found])
-    return f"{capital(run.step_name(run.steps[0]))}, of {run.neurons:,} neurons: {said}." if said else ""
+    return f"{run.step_title(run.steps[0])}, of {run.neurons:,} neurons: {said}." if said else ""
 
 
 def _group(run: PageRun, group: str) -> str:
@@ -217,5 +217,5 @@ def alternative(runs: Mapping[str, PageRun], thresholds: str, groups: Sequence[s
 
 
 def _range(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.4f}", f"{max(values):.4f}"
+    low, high = number(min(values), 4), number(max(values), 4)
     return low if low == high else f"{low} to {high}"

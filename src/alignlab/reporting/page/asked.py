@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from alignlab.neurons.table import REESTIMATED, Row
 from alignlab.reporting.page.data import MOVEMENT_VERDICTS, STATUS_WORDS, VERDICTS, Asked
-from alignlab.reporting.page.wording import form, interval, number
+from alignlab.reporting.wording import form, interval, number
 
 # What tells the numbers of an analysis from each other, in the order in which it is said.
 _WHOSE = (

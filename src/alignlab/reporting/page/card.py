@@ -82,6 +82,17 @@ class Card:
         }
 
 
+# By what points of languages are told apart.
+MARKERS = "Circles: trained languages; squares: the reference; diamonds: unseen ones."
+
+
+def first_and_last(runs: Sequence[PageRun]) -> str:
+    """How the two are told apart; of single snapshots there is one, drawn as the first is."""
+    if all(len(run.steps) == 1 for run in runs):
+        return "Hollow: the only snapshot."
+    return "Hollow: first step; filled: last step."
+
+
 def letters(runs: Sequence[PageRun]) -> dict[str, PageRun]:
     """The runs by the short labels that figures have: A, B ... for several, the name for one."""
     return {runs[0].name: runs[0]} if len(runs) == 1 else dict(zip("ABCD", runs, strict=False))

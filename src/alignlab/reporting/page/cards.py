@@ -10,7 +10,7 @@ import pandas as pd
 from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page import relation_cards
 from alignlab.reporting.page.answer import alternative, basis
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
+from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import GROUPS, MEANS, MOVEMENT_VERDICTS, PageRun
 from alignlab.reporting.page.figures import (
     answer,
@@ -22,7 +22,7 @@ from alignlab.reporting.page.figures import (
     trained_and_unseen,
 )
 from alignlab.reporting.page.panels import Panels, listed
-from alignlab.reporting.page.wording import digits, signed
+from alignlab.reporting.wording import digits, signed
 
 _RUN = ("run", "thresholds")
 
@@ -125,10 +125,7 @@ def _layers(runs: Sequence[PageRun]) -> Card:
 
 
 def _languages(runs: Sequence[PageRun]) -> Card:
-    note = (
-        "Hollow: first step; filled: last step; pale bars: 95 % intervals. Circles: trained; squares: the reference; "
-        "diamonds: unseen."
-    )
+    note = f"{first_and_last(runs)} {MARKERS} Pale bars: 95 % intervals."
     card = Card("languages", "Neurons owned, by language", note, _RUN, ("language",))
     label = "Dots of the specific and related neurons of every language, first and last step"
     return _by_run(
@@ -142,7 +139,7 @@ def _languages(runs: Sequence[PageRun]) -> Card:
 
 def _degrees(runs: Sequence[PageRun]) -> Card:
     note = (
-        "The degree of a neuron is the number of languages in which it is above tau. Hollow: first step; filled: last. "
+        f"The degree of a neuron is the number of languages in which it is above tau. {first_and_last(runs)} "
         "Degree 0 is in the data, not drawn: over all neurons it would flatten the rest."
     )
     card = Card("degrees", "Degrees before and after", note, _RUN, ("degree",))

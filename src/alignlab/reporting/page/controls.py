@@ -7,7 +7,7 @@ from typing import Any
 
 from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.figures import KINDS
-from alignlab.reporting.page.wording import number
+from alignlab.reporting.wording import number
 
 
 @dataclass(frozen=True)

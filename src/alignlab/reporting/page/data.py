@@ -38,6 +38,10 @@ MEANS = GROUPS[1:]
 # The rows and columns of a transition table.
 TRANSITION_KINDS = (*(kind.label for kind in Kind if kind is not Kind.NONE), Kind.NONE.label)
 
+# Parts that only two snapshots or more have, and those that only a run has.
+_OF_TWO = ("movement", "transitions")
+_OF_A_RUN = ("training_loss", "environment")
+
 # Of a part that is None: what would compute it. `PageRun.how_to` puts the exact command in its place.
 HOW_TO = {
     "numbers": "compare the sets of every snapshot",
@@ -103,6 +107,8 @@ class PageRun:
     config: YAML. environment: what the run was made with.
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
     asked: of the analyses that were asked by name, the numbers as the terminal says them; they stand first.
+    is_run: whether the snapshots are those of a training run, and not of published counts or of models.
+    left_out: parts that are left out to keep the page small.
     """
 
     name: str
@@ -125,6 +131,8 @@ class PageRun:
     how_to: Mapping[str, str] = field(default_factory=dict)
     step_names: Mapping[int, str] = field(default_factory=dict)
     asked: Sequence[Asked] = ()
+    is_run: bool = True
+    left_out: frozenset[str] = frozenset()
 
     @property
     def neurons(self) -> int:
@@ -134,9 +142,18 @@ class PageRun:
     def step_name(self, step: int) -> str:
         return self.step_names.get(step, f"step {step:,}")
 
+    def step_title(self, step: int) -> str:
+        """The same where a sentence begins; names stay as they are."""
+        return self.step_names.get(step, f"Step {step:,}")
+
     def missing(self, part: str) -> str:
         """What stands on the page in place of a part."""
-        return f"Not computed. To have it: {self.how_to.get(part, HOW_TO[part])}."
+        if part in _OF_TWO and len(self.steps) == 1:
+            return "One snapshot: there is nothing to compare it with."
+        if part in _OF_A_RUN and not self.is_run:
+            return "None: these counts are not those of a run."
+        why = "Left out, to keep this page small" if part in self.left_out else "Not computed"
+        return f"{why}. To have it: {self.how_to.get(part, HOW_TO[part])}."
 
     def of_group(self, group: str) -> list[str]:
         """Codes of the trained languages, of the reference, or of the unseen ones."""

@@ -24,10 +24,11 @@ from alignlab.reporting.page.panels import (
     kind_title,
     listed,
     plain,
+    whole_ticks,
     with_interval,
 )
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, faded, scale
-from alignlab.reporting.page.wording import digits, interval, number, signed
+from alignlab.reporting.wording import digits, interval, number, signed
 
 KINDS = tuple(kind.label for kind in COUNTED_KINDS)
 LANGUAGE_KINDS = tuple(kind.label for kind in KINDS_OF_A_LANGUAGE)
@@ -89,7 +90,7 @@ def _forest(figure: Panels, panel: int, rows: pd.DataFrame, is_change: bool) -> 
         textfont={"size": 11},
         cliponaxis=False,
         marker={
-            "symbol": ["circle" if one or not is_change else "circle-open" for one in firm],
+            "symbol": ["circle" if one and is_change else "circle-open" for one in firm],
             "size": 9,
             "color": colours,
             "line": {"width": 1.5, "color": colours},
@@ -110,8 +111,12 @@ def _forest(figure: Panels, panel: int, rows: pd.DataFrame, is_change: bool) -> 
         showgrid=False,
         tickfont={"size": 12},
     )
+    ends = rows[["value", "low", "high", "movement_low", "movement_high"]].astype(float)
+    span = np.nanmax([0, ends.max(axis=None)]) - np.nanmin([0, ends.min(axis=None)])
+    ticks = whole_ticks(span) if "all" in set(rows["group"]) else {}  # means over languages have fractions
     title, form = ("change, neurons", "+,") if is_change else ("neurons", ",")
-    figure.x(panel, title, tickformat=form, zeroline=True, zerolinecolor=LIGHT["muted"], zerolinewidth=1)
+    zero = {"zeroline": True, "zerolinecolor": LIGHT["muted"], "zerolinewidth": 1}
+    figure.x(panel, title, tickformat=form, **zero, **ticks)
 
 
 def _about(row: Any) -> str:
@@ -138,7 +143,8 @@ def kinds_over_steps(runs: Runs, columns: int = 2) -> Panels:
             _line_with_band(figure, panel, line, kind, label, {"dash": "solid", "symbol": symbol, "filled": True})
         low, high = _range([*lines.values()], 6)
         figure.steps(panel, [step for line in lines.values() for step in line.step])
-        figure.y(panel, _first(figure, panel, "neurons"), tickformat=",", range=[low, high])
+        ticks = whole_ticks(high - max(low, 0))
+        figure.y(panel, _first(figure, panel, "neurons"), tickformat=",", range=[low, high], **ticks)
         if several:
             figure.label_ends(panel, lines, low, high)
     return figure
@@ -172,6 +178,7 @@ def layer_heatmaps(rows: pd.DataFrame, columns: int = 4) -> Panels:
     figure = Panels([kind_title(kind) for kind in KINDS], columns, height, below=84)
     for panel, kind in enumerate(KINDS):
         grid = chosen(rows, kind, by_layer=True).pivot(index="layer", columns="step", values="value").reindex(layers)
+        most = float(max(1, grid.max(axis=None)))
         # As numbers too, where there is room for them.
         written = len(layers) <= _MOST_LAYERS_WRITTEN and len(grid.columns) <= _MOST_STEPS_WRITTEN
         figure.add(
@@ -181,7 +188,7 @@ def layer_heatmaps(rows: pd.DataFrame, columns: int = 4) -> Panels:
             x=[f"{step:,}" for step in grid],
             y=list(layers),
             coloraxis=figure.colour_scale(
-                panel, "", scale(kind, BEHIND_NUMBERS if written else 1), 0, float(max(1, grid.max(axis=None)))
+                panel, "", scale(kind, BEHIND_NUMBERS if written else 1), 0, most, **whole_ticks(most, 4)
             ),
             texttemplate="%{z:,}" if written else None,
             textfont={"size": 11, "color": LIGHT["text"]} if written else None,
@@ -236,7 +243,10 @@ def layers_at_step(rows: pd.DataFrame, step: int, columns: int = 2) -> Panels:
         )
         count = len(before)
         figure.x(panel, "layer", showgrid=False, dtick=layer_ticks(count), range=[-0.6, count - 0.4])
-        figure.y(panel, _first(figure, panel, "neurons"), tickformat=",", rangemode="tozero", nticks=5)
+        # The slider shows any step, so that the axis has to have room for all.
+        most = np.nanmax([0, layers[["value", "high"]].max(axis=None)])
+        axis = {"tickformat": ",", "rangemode": "tozero", "nticks": 5, **whole_ticks(most, 5)}
+        figure.y(panel, _first(figure, panel, "neurons"), **axis)
     figure.layout |= {"bargap": 0.15}
     return figure
 
@@ -250,7 +260,7 @@ def languages_before_and_after(rows: pd.DataFrame, languages: Sequence[PageLangu
         dots_of_languages(figure, panel, of_kind, languages, (LIGHT[kind], LIGHT[kind]), said)
         most = of_kind[["value", "high"]].max(axis=None) or 1
         # A little below zero, where markers would be cut.
-        figure.x(panel, "neurons owned", range=[-0.04 * most, 1.05 * most], tickformat=",d")
+        figure.x(panel, "neurons owned", range=[-0.04 * most, 1.05 * most], tickformat=",", **whole_ticks(1.05 * most))
         if figure.columns > 1 and panel:
             figure.y(panel, showticklabels=False)
     return figure
@@ -291,7 +301,7 @@ def dots_of_languages(
         hoverinfo="skip",
     )
     for step, found in at.items():
-        is_last = step == steps[-1]
+        is_last = step != steps[0]
         figure.add(
             "scatter",
             panel,
@@ -332,7 +342,8 @@ def degree_histogram(rows: pd.DataFrame, columns: int = 2) -> Panels:
     for panel, convention in enumerate(titles):
         for step in steps[:1] + steps[1:][-1:]:
             found = by_degree[(by_degree.convention == convention) & (by_degree.step == step)]
-            fill = [faded(LIGHT[kind], 0.12) if step != steps[-1] else LIGHT[kind] for kind in kinds]
+            is_last = step != steps[0]
+            fill = [LIGHT[kind] if is_last else faded(LIGHT[kind], 0.12) for kind in kinds]
             figure.add(
                 "bar",
                 panel,
@@ -344,7 +355,8 @@ def degree_histogram(rows: pd.DataFrame, columns: int = 2) -> Panels:
                 hovertemplate=f"step {step:,}<br>above tau in %{{x}} languages<br>%{{y:,}} neurons<extra></extra>",
             )
         figure.x(panel, "degree: languages above tau", showgrid=False, **({"dtick": 1} if highest <= 12 else {}))
-        figure.y(panel, "neurons", tickformat=",", rangemode="tozero")
+        most = np.nanmax([0, by_degree[by_degree.convention == convention][["value", "high"]].max(axis=None)])
+        figure.y(panel, "neurons", tickformat=",", rangemode="tozero", **whole_ticks(most))
     figure.layout |= {"barmode": "group", "bargap": 0.2, "bargroupgap": 0.05}
     return figure
 
@@ -401,7 +413,7 @@ def _line_with_band(
         x=rows.step,
         y=rows.value,
         customdata=[
-            "" if low != low or high != high else f"<br>95 % interval {low:,.{places}f} to {high:,.{places}f}"
+            f"<br>95 % interval {ends}" if (ends := interval(low, high, places)) else ""
             for low, high in zip(rows.low, rows.high, strict=True)
         ],
         name=plain(name),
@@ -417,4 +429,8 @@ def _range(lines: Sequence[pd.DataFrame], least: float) -> tuple[float, float]:
     ends = pd.concat([line.assign(low=line.low.clip(lower=0).round(4)) for line in lines])[["value", "low", "high"]]
     low, high = np.nan_to_num([ends.min(axis=None), ends.max(axis=None)]).tolist()
     more = max(0.07 * (high - low), (least - (high - low)) / 2)
-    return round(low - more, 4), round(high + more, 4)
+    low, high = low - more, high + more
+    if low < 0:  # there are no such counts; a little below zero, where markers would be cut
+        high = max(high, least)
+        low = -0.04 * high
+    return round(low, 4), round(high, 4)

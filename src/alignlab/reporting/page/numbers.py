@@ -10,7 +10,7 @@ import pandas as pd
 
 from alignlab.analysis.languages import EXCESS
 from alignlab.reporting.page.data import STATUS_WORDS, PageRun
-from alignlab.reporting.page.wording import form, interval, number
+from alignlab.reporting.wording import form, interval, number
 
 
 def _english(row: Any) -> str:

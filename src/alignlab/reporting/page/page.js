@@ -104,6 +104,7 @@ function specOf(card) {
   });
   if (name === "layers") fillStep(spec);
   if (name === "heatmaps") markStep(spec);
+  fitNumbers(spec, widthOf(card));
   return { ...themed(spec), label: own.label };
 }
 
@@ -212,6 +213,24 @@ function fillStep(spec) {
   }
 }
 
+// The numbers in the cells of heat maps are as large as the cells allow; where they could not be read, they are on hover.
+const LEAST_LETTERS = 8; // pixels
+const ruler = document.createElement("canvas").getContext("2d");
+function fitNumbers(spec, width) {
+  const names = 90; // pixels left of the panels, for the names of rows
+  for (const trace of spec.data.filter((one) => one.texttemplate)) {
+    const texts = (trace.text ?? trace.z).flat().map((value) => (typeof value === "number" ? count(value) : value ?? ""));
+    const { size } = trace.textfont;
+    ruler.font = `${size}px ${data.template.layout.font.family}`;
+    const widest = Math.max(...texts.map((text) => ruler.measureText(text).width));
+    const [left, right] = spec.layout[trace.xaxis.replace("x", "xaxis")].domain;
+    const cell = ((right - left) * (width - names)) / trace.z[0].length;
+    const fitting = Math.min(size, Math.floor((size * cell) / widest));
+    if (fitting < LEAST_LETTERS) delete trace.texttemplate;
+    else trace.textfont.size = fitting;
+  }
+}
+
 // A frame around the chosen step in every heat map.
 function markStep(spec) {
   const place = stepsOf(layerRows()).indexOf(chosenStep());
@@ -250,7 +269,7 @@ function fillTransitions() {
   const run = data.runs[state.run];
   const step = Number(state.until);
   const digit = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-  const end = (value) => value.toLocaleString("en-US", digit).replace("-", "−");
+  const end = (value) => written(value, digit);
   for (const [, thresholds, at, before, after, value, low, high] of data.figures.transitions.tables[state.run].rows) {
     if (thresholds !== state.thresholds || at !== step) continue;
     const cell = shown.querySelector(`[data-move="${before} ${after}"]`);
@@ -271,7 +290,9 @@ function fillTransitions() {
 
 // --- tables and files -----------------------------------------------------------------------------------------------
 
-const count = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 4 });
+// As the page says them elsewhere: a minus as long as the plus, and none before zero.
+const written = (value, digits) => value.toLocaleString("en-US", { ...digits, signDisplay: "negative" }).replace("-", "−");
+const count = (value) => written(value, { maximumFractionDigits: 4 });
 
 function shownCell(value, column) {
   if (value === null || value === undefined || value === "") return "";
@@ -313,9 +334,13 @@ function fillTable(card) {
   box.replaceChildren(table);
 }
 
+// Texts that a spreadsheet would run as a formula have an apostrophe before them, as in table.csv; numbers have none.
+const FORMULA = /^'*[=+\-@\t\r]/;
+
 function csvOf({ columns, rows }) {
   const quoted = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    const guard = typeof value === "string" && FORMULA.test(value) ? "'" : "";
+    const text = value === null || value === undefined ? "" : guard + String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [columns, ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";

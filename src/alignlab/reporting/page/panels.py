@@ -99,7 +99,8 @@ class Panels:
         """An x axis of optimiser steps. Its range is given: else plotly would widen it for the labels of lines."""
         low, high = min(steps, default=0), max(steps, default=1)
         more = 0.06 * (high - low) or 1
-        self.x(panel, STEP, tickformat=",", range=[low - more, high + more])
+        ticks = {"tickvals": [low]} if low == high else whole_ticks(high - low)
+        self.x(panel, STEP, tickformat=",", range=[low - more, high + more], **ticks)
 
     def name_steps(self, names: Mapping[int, str]) -> None:
         """Put names of snapshots in place of steps, on every axis of steps; nothing where there are no names."""
@@ -111,7 +112,9 @@ class Panels:
                 axis["tickvals"] = [f"{step:,}" if as_category else step for step in names]
                 axis["ticktext"] = [plain(name) for name in names.values()]
 
-    def colour_scale(self, number: int, title: str, colorscale: Sequence[Any], low: float, high: float) -> str:
+    def colour_scale(
+        self, number: int, title: str, colorscale: Sequence[Any], low: float, high: float, **ticks: int
+    ) -> str:
         """A scale of colours, with its bar under the panel of that number; gives what to name it in traces.
 
         It belongs to the layout: where its bar is depends on the columns.
@@ -132,6 +135,7 @@ class Panels:
                 "yanchor": "top",
                 "thickness": 8,
                 "nticks": 4,
+                **ticks,
                 "xpad": 0,
                 "ypad": 0,
                 "outlinewidth": 0,
@@ -177,6 +181,11 @@ class Panels:
     def _axis(self, axis: str, panel: int, title: str, properties: dict[str, Any]) -> None:
         titled = {"title": {"text": title}} if title else {}
         self.layout[_name(axis, panel)] |= {"nticks": 6, **titled, **properties}
+
+
+def whole_ticks(most: float, ticks: int = 6) -> dict[str, int]:
+    """For an axis of counts from 0 to `most`, with about so many ticks: plotly puts ticks at halves where these fit."""
+    return {"dtick": 1} if most <= ticks else {}
 
 
 def _gap(columns: int, gap: float | None) -> float:

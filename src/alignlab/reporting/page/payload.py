@@ -76,8 +76,8 @@ def without_pairs(run: PageRun) -> PageRun:
     if len(rows) == len(run.rows):
         return run
     pairs = len({(row.language, row.other) for row in run.rows if row.group == "pair"})
-    note = f"What each of {pairs:,} pairs of languages shares is left out, to keep this page small; table.csv has all."
-    return replace(run, rows=rows, notes=[*run.notes, note])
+    note = f"What each of {pairs:,} pairs of languages shares is left out, to keep this page small."
+    return replace(run, rows=rows, notes=[*run.notes, note], left_out=run.left_out | {"overlaps"})
 
 
 def _is_thinned(row: Row) -> bool:

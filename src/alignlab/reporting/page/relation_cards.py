@@ -12,7 +12,7 @@ from alignlab.analysis.layer_parts import CURVE, FIRST_LAYER, NO_SIGNATURE, WITH
 from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import basis
-from alignlab.reporting.page.card import THRESHOLDS, Caption, Card, Table, grouped, letters
+from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
 from alignlab.reporting.page.panels import listed
@@ -25,7 +25,7 @@ from alignlab.reporting.page.relation_figures import (
     overlap_heatmaps,
     transition_flow,
 )
-from alignlab.reporting.page.wording import capital, lower, number
+from alignlab.reporting.wording import lower, number
 
 _PAIR = ["language", "other"]
 _CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
@@ -95,7 +95,7 @@ def _overlapping(
         card.captions += [Caption(text, place) for text in texts]
         card.tables[str(place)] = _pairs_table(run, rows)
         at = {step: rows[rows.step == step] for step in run.ends if step in set(rows.step)}
-        overlaps = [(capital(run.step_name(step)), _with_ends(found)) for step, found in at.items()]
+        overlaps = [(run.step_title(step), _with_ends(found)) for step, found in at.items()]
         yield place, overlaps, {language.code: language.family for language in run.languages}
 
 
@@ -114,7 +114,7 @@ def _by_measure(rows: pd.DataFrame, whose: list[str]) -> pd.DataFrame:
 
 def _beyond_margins(run: PageRun, step: int) -> Iterator[str]:
     """How many pairs share more than others, given the margins, and whether families do."""
-    name = capital(run.step_name(step))
+    name = run.step_title(step)
     pairs = run.of("language_overlap", step=step, measure=Z, is_change=False).dropna(subset="p_adjusted")
     if len(pairs):
         found = pairs[pairs.p_adjusted < ALPHA]
@@ -129,7 +129,7 @@ def _beyond_margins(run: PageRun, step: int) -> Iterator[str]:
 
 def _against_noise(run: PageRun, step: int) -> Iterator[str]:
     """How many pairs share more beyond the margins than at the first step."""
-    name, first = capital(run.step_name(step)), run.step_name(min(run.steps))
+    name, first = run.step_title(step), run.step_name(min(run.steps))
     found = run.of("language_overlap", step=step, measure=EXCESS, is_change=True).dropna(subset="low")
     if len(found):
         beyond = found.beyond_noise.fillna(False).astype(bool)
@@ -169,7 +169,7 @@ def _transitions(runs: Sequence[PageRun]) -> Card:
         for (thresholds, step), moves in run.transitions.items():
             moved = sum(row.value for (old, new), row in moves.items() if old != new)
             label = f"Flow of neurons from {first} to {run.step_name(step)}: {number(moved)} change their kind"
-            figure = transition_flow(moves, capital(first), capital(run.step_name(step)))
+            figure = transition_flow(moves, run.step_title(min(run.steps)), run.step_title(step))
             key = f"{place}|{thresholds}|{step}"
             card.variants[key], card.labels[key] = (figure, figure), label
         columns = {"kind": "before", "to_kind": "after", "value": "count"}
@@ -220,7 +220,7 @@ def parts_of(run: PageRun) -> dict[int, Parts]:
 
 
 def _losses(runs: Sequence[PageRun]) -> Card:
-    note = "Left: hollow the first step, filled the last; circles are trained languages, diamonds unseen ones."
+    note = f"Left: {lower(first_and_last(runs))} {MARKERS} Pale bars: 95 % intervals."
     card = Card("losses", "Loss by language", note, ("run",))
     for place, run in enumerate(runs):
         if run.losses.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -15,12 +16,16 @@ from alignlab.reporting.page.data import TRANSITION_KINDS
 from alignlab.reporting.page.figures import layer_ticks
 from alignlab.reporting.page.panels import Panels, interval_errors, listed, plain
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, faded, scale, two_sided_scale
+from alignlab.reporting.wording import number
 
 # What an overlap can be read as, with its name on the colour bar; and the measure in the table.
 MEASURES = {"excess": "Jaccard beyond the margins", "jaccard": "Jaccard", "z": "z beyond the margins"}
 _COLUMN = {"excess": EXCESS, "jaccard": "jaccard", "z": Z}
 
 _MOST_WRITTEN = 14  # languages, up to which cells have numbers
+_COMFORTABLE = 480  # pixels of a matrix with lines of 28 pixels, or narrower ones down to the next
+_LEAST_LINE = 13  # pixels in which a label can be read
+_WIDTH, _WIDTH_OF_PHONES = 660, 260  # pixels at least of all matrices side by side, and of one alone on a phone
 _FLOW_PADDING = 14  # pixels between kinds
 _FLOW_HEIGHT = 320
 _SIDES = ("before", "after")
@@ -76,7 +81,8 @@ def overlap_heatmaps(
     first = overlaps[0][1].index
     order = sorted({code for pair in first for code in pair}, key=lambda code: (families.get(code, ""), code))
     written = len(order) <= _MOST_WRITTEN
-    height = max(200, min(480, 28 * len(order)))
+    crowded = 28 * len(order) > _COMFORTABLE
+    height = max(200, min(_COMFORTABLE, 28 * len(order)), _LEAST_LINE * len(order))
     if changes and _COLUMN[measure] not in changes[1]:
         changes = None
     shown = [*overlaps, *([changes] if changes else [])]
@@ -109,8 +115,13 @@ def overlap_heatmaps(
             textfont={"size": 10, "color": LIGHT["text"]} if written else None,
             hovertemplate=f"%{{y}} and %{{x}}<br>{MEASURES[measure]} %{{z:.3f}}<extra></extra>",
         )
-        figure.x(panel, type="category", showgrid=False, dtick=1, tickangle=0 if len(order) <= 14 else -90)
-        figure.y(panel, type="category", showgrid=False, dtick=1, autorange="reversed")
+        # Every row has its label. A column stands for the language of its row: where columns are narrow, some have one.
+        narrow = _LEAST_LINE * len(order) * figure.columns / (_WIDTH if figure.columns > 1 else _WIDTH_OF_PHONES)
+        every = math.ceil(narrow)
+        small: dict[str, Any] = {"tickfont": {"size": 10}} if crowded else {}
+        angle = 0 if len(order) <= _MOST_WRITTEN else -90
+        figure.x(panel, type="category", showgrid=False, dtick=every, tickangle=angle, **small)
+        figure.y(panel, type="category", showgrid=False, dtick=1, autorange="reversed", **small)
         if panel % figure.columns == 0:
             figure.y(panel, tickvals=list(range(len(order))), ticktext=names)
         figure.separate(panel, [place for place in range(1, len(order)) if of[place] != of[place - 1]])
@@ -128,10 +139,10 @@ def _most(grid: pd.DataFrame) -> float:
 
 
 def _texts(grid: pd.DataFrame, marked: pd.DataFrame, measure: str, *, signed: bool) -> list[list[str]]:
-    form = f"{'+' if signed else ''}.{1 if measure == 'z' else 2}f"
+    places, sign = 1 if measure == "z" else 2, "+" if signed else ""
 
     def text(value: float, star: bool) -> str:
-        return "" if value != value else f"{value:{form}}{'*' if star else ''}"
+        return number(value, places, sign) + ("*" if star else "")
 
     pairs = zip(grid.to_numpy(), marked.to_numpy(), strict=True)
     return [[text(*cell) for cell in zip(line, stars, strict=True)] for line, stars in pairs]
@@ -211,7 +222,7 @@ def transition_flow(moves: Mapping[tuple[str, str], Any], before: str, after: st
     ]
     links = {pair: int(moves[pair].value) for pair in pairs}
     nodes = [node for side in _SIDES for node in _nodes(links, side)]
-    number = {(kind, side): index for index, (kind, side, _, _) in enumerate(nodes)}
+    place = {(kind, side): index for index, (kind, side, _, _) in enumerate(nodes)}
     words = {"before": plain(before), "after": plain(after)}
     figure = Panels([""], 1, _FLOW_HEIGHT, below=12)
     figure.layout = {"height": _FLOW_HEIGHT + 46, "margin": {"l": 8, "r": 8, "t": 34, "b": 12}, "annotations": []}
@@ -231,8 +242,8 @@ def transition_flow(moves: Mapping[tuple[str, str], Any], before: str, after: st
             "line": {"width": 0},
         },
         link={
-            "source": [number[old, "before"] for old, _ in links],
-            "target": [number[new, "after"] for _, new in links],
+            "source": [place[old, "before"] for old, _ in links],
+            "target": [place[new, "after"] for _, new in links],
             "value": list(links.values()),
             # 40 neurons that leave their kind matter more than 400 that stay: leavers are drawn stronger.
             "color": [
@@ -278,8 +289,8 @@ def layer_parts(at: Parts, columns: int = 2) -> Panels:
         showlegend=False,
         line={"color": LIGHT["muted"], "width": 1.5},
         marker={
-            "size": [10 if number == len(parts) else 7 for number in numbers],
-            "color": [LIGHT["text" if number == len(parts) else "muted"] for number in numbers],
+            "size": [10 if count == len(parts) else 7 for count in numbers],
+            "color": [LIGHT["text" if count == len(parts) else "muted"] for count in numbers],
         },
         hovertemplate="%{x} parts: cost %{y:.3f}<extra></extra>",
     )

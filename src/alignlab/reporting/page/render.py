@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.io.json import to_json_plotly
@@ -32,7 +33,7 @@ from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows,
 from alignlab.reporting.page.relation_cards import parts_of
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
-from alignlab.reporting.page.wording import capital, digits, interval, lower, number, signed
+from alignlab.reporting.wording import capital, digits, interval, lower, number, signed
 from alignlab.runs import check_writable
 
 MAX_RUNS = 4
@@ -159,12 +160,9 @@ def _render(runs: Sequence[PageRun]) -> str:
 
 def _languages(run: PageRun) -> dict[str, Any]:
     """A table with the columns that the run has, and what it lacks."""
-    losses = run.losses[run.losses.language != ""].pivot(index="language", columns="step", values="value")
-    ends = losses.reindex(columns=[min(run.steps), max(run.steps)]).dropna()
-    courses = {"loss": {code: f"{before:,.3f} → {after:,.3f}" for code, before, after in ends.itertuples()}}
-    for kind in LANGUAGE_KINDS:
-        of_kind = [move for move in run.moved("language") if move.kind == kind]
-        courses[kind] = {move.language: f"{number(move.before)} → {number(move.after)}" for move in of_kind}
+    counts = run.counts(ANCHORED, "language")
+    courses = {kind: _courses(run, counts[counts.kind == kind]) for kind in LANGUAGE_KINDS}
+    courses["loss"] = _courses(run, run.losses[run.losses.language != ""], 3)
     columns = {
         name: [number(getattr(language, name)) for language in run.languages] for name in ("tokens", "documents")
     }
@@ -184,15 +182,21 @@ def _languages(run: PageRun) -> dict[str, Any]:
     }
 
 
+def _courses(run: PageRun, rows: pd.DataFrame, places: int = 0) -> dict[str, str]:
+    """By language, its number at the first and the last step; of those that have one at both."""
+    ends = rows.pivot(index="language", columns="step", values="value").reindex(columns=run.ends).dropna()
+    return {code: " → ".join(number(value, places) for value in values) for code, *values in ends.itertuples()}
+
+
 def _facts(run: PageRun) -> list[tuple[str, str]]:
     layers, width = run.shape
     tokens = [language.tokens for language in run.languages if language.tokens is not None]
     options = ", ".join(f"{name} {value}" for name, value in run.options.items())
-    anchored = ", ".join(f"{name} {values.iloc[0]:.4f}" for name, values in thresholds_of(run, ANCHORED))
+    anchored = ", ".join(f"{name} {number(values.iloc[0], 4)}" for name, values in thresholds_of(run, ANCHORED))
     return [
-        ("run", run.name),
+        ("run" if run.is_run else "name", run.name),
         ("folder", run.folder),
-        ("model", run.model),
+        ("model", run.model or "not given"),
         ("revision", run.revision or "not given"),
         ("site and scope", f"{run.site}, {run.scope}"),
         ("neurons", f"{layers:,} layers x {width:,} = {run.neurons:,}"),
