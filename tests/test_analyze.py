@@ -98,6 +98,26 @@ def test_what_is_asked_by_name_is_answered_first(command: Command, run: Path, tm
     assert "What was asked" not in (tmp_path / "usual" / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_overlap_of_languages_is_answered_in_a_sentence(
+    command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignlab.results._MOST_TELLING", 2)
+    status, out, _ = command(f"run={run}", "analyses=[language_overlap]", "folder=out")
+    assert status == 0
+    said = re.search(r"step 4: given the margins, (\d) of (\d) pairs share more than others and (\d) less", out)
+    assert said
+    table = rows(tmp_path / "out/table.csv", record="step 4", since="", since_before="", measure="z beyond the margins")
+    tested = [row for row in table if row["p_adjusted"]]
+    found = [float(row["value"]) > 0 for row in tested if float(row["p_adjusted"]) < 0.05]
+    assert [int(number) for number in said.groups()] == [sum(found), len(tested), len(found) - sum(found)]
+    surest = min(tested, key=lambda row: (float(row["p_adjusted"]), -abs(float(row["value"]))))
+    lines = out[said.end() :].splitlines()
+    assert lines[1].startswith("pair ")
+    assert lines[2].startswith(f"{surest['language']} and {surest['other']} ")
+    assert lines[4] == f"and {len(table) - 2} more: out/table.csv"
+    assert said[0] in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
 def test_another_identifier_and_the_same_folder_for_the_same_question(command: Command, run: Path) -> None:
     for _ in range(2):
         assert command(f"run={run}", "identifier.name=lape", "classify_languages=[sw,en,de]", "shards=[0,2]")[0] == 0

@@ -40,7 +40,7 @@ from alignlab.runs import check_writable
 
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
-_MOST_LINES = 40  # of an analysis on the terminal
+_MOST_LINES, _MOST_TELLING = 40, 15  # of an analysis on the terminal; where sentences say the answer
 _FILES = ("table.csv", "sets.safetensors", "report.html", "config.yaml")
 
 
@@ -155,13 +155,16 @@ def _show_asked(results: Results) -> None:
     for asked in results.asked:
         console.say()
         console.heading(f"{capital(asked.analysis.replace('_', ' '))}: {asked.shows}")
+        for sentence in asked.said:
+            console.say(sentence)
+        shown = asked.lines[: _MOST_TELLING if asked.said else _MOST_LINES]
         if asked.lines:
             header = asked.header
-            console.table(asked.lines[:_MOST_LINES], header, "l" + "r" * (len(header) - 1))
+            console.table(shown, header, "l" + "r" * (len(header) - 1))
         else:
             console.say("no numbers: the records have none that answer it")
-        if len(asked.lines) > _MOST_LINES:
-            console.say(f"and {len(asked.lines) - _MOST_LINES} more: {results.folder / 'table.csv'}")
+        if len(asked.lines) > len(shown):
+            console.say(f"and {len(asked.lines) - len(shown)} more: {results.folder / 'table.csv'}")
 
 
 def show_results(config: AnalyzeConfig, results: Results) -> None:

@@ -164,6 +164,7 @@ def test_the_sets_and_what_applies_to_them(ask: Callable[..., Any], tmp_path: Pa
         assert float(common["value"]) == len(expected[a] & expected[b])
         (jaccard,) = rows(table, analysis="language_overlap", language=a, other=b, measure="jaccard")
         assert float(jaccard["value"]) == len(expected[a] & expected[b]) / len(expected[a] | expected[b])
+        assert int(jaccard["denominator"]) == int(common["denominator"]) == len(expected[a] | expected[b])
 
     # What needs degrees is left out, and that is said; so is the page, which shows kinds.
     assert not [row for row in rows(table) if row["analysis"] in NEED_DEGREES]
@@ -203,7 +204,12 @@ def test_a_run_shows_its_sets_record_by_record(tmp_path: Path, capsys: pytest.Ca
     for step, size in zip(steps, sizes, strict=True):
         assert ["step", f"{step}", f"{size}"] in lines
     # All neurons, then the mean of each group, each with its change; sets stay as large.
-    assert ["selected", f"{sizes[1]}", f"{sizes[1] - sizes[0]:+d}", *([f"{TOP}.0", "+0.0"] * 3)] in lines
+    assert [
+        "selected",
+        f"{sizes[1]}",
+        f"{sizes[1] - sizes[0]:+d}".replace("-", "−"),
+        *([f"{TOP}.0", "+0.0"] * 3),
+    ] in lines
 
 
 def test_what_needs_degrees_is_refused_by_name(ask: Callable[..., Any], tmp_path: Path) -> None:

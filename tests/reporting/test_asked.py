@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from alignlab.analysis.languages import EXCESS, EXPECTED, EXPECTED_COMMON, Z
 from alignlab.neurons.table import Row
 from alignlab.reporting.page.asked import asked_tables
 from alignlab.reporting.page.data import Asked
@@ -66,3 +67,63 @@ def test_movement_is_a_verdict_of_its_own() -> None:
 
 def test_an_analysis_without_rows_is_named() -> None:
     assert asked_tables([FIRST], [FIRST], {"layer_parts": "parts"}) == [Asked("layer_parts", "parts", (), [])]
+
+
+def pair_rows(record: str, excess: dict[str, float], adjusted: dict[str, float | None]) -> list[Row]:
+    """Of de and three others: 4 of 10 in common, 2.25 expected; z ten times what is beyond."""
+    found = []
+    for other, beyond in excess.items():
+        of = Row(analysis="language_overlap", record=record, group="pair", language="de", other=other, value=0)
+        p = adjusted[other]
+        found += [
+            replace(of, measure="jaccard", value=0.4, unit="share", denominator=10),
+            replace(of, measure=EXPECTED, value=0.4 - beyond, unit="share"),
+            replace(of, measure=EXCESS, value=beyond, unit="share", reference=0.0),
+            replace(of, measure="common", value=4, denominator=10),
+            replace(of, measure=EXPECTED_COMMON, value=2.25),
+            replace(of, measure=Z, value=10 * beyond, unit="z", p=p, p_adjusted=p, correction="holm" if p else ""),
+        ]
+    return found
+
+
+def test_pairs_of_languages_are_told_in_a_sentence_and_the_surest_first() -> None:
+    first = pair_rows("step 0", {"bn": 0.1, "en": 0.1, "sw": 0.1}, {"bn": 0.5, "en": 0.5, "sw": None})
+    now = pair_rows("step 9", {"bn": -0.2, "en": 0.3, "sw": 0.1}, {"bn": 0.04, "en": 0.001, "sw": None})
+    change = next(row for row in now if (row.other, row.measure) == ("bn", EXCESS))
+    change = replace(change, value=-0.3, since="step 0", low=-0.4, high=-0.1, beyond_noise=True)
+    (table,) = asked_tables(first, [*now, change], {"language_overlap": "pairs"})
+    assert table.said == [
+        "step 0: given the margins, 0 of 2 pairs share more than others and 0 less (corrected by Holm).",
+        "step 9: given the margins, 1 of 2 pairs share more than others and 1 less (corrected by Holm).",
+    ]
+    assert table.header[:5] == ("pair", "common", "expected", "Jaccard", "expected Jaccard")
+    assert table.header[5:] == (
+        "z",
+        "p, corrected",
+        "beyond the margins",
+        "its change",
+        "95 % interval",
+        "against noise",
+    )
+    assert table.lines == [
+        ("de and en", "4", "2.2", "0.400", "0.100", "+3.0", "0.001", "+0.300", "", "", ""),
+        (
+            "de and bn",
+            "4",
+            "2.2",
+            "0.400",
+            "0.600",
+            "−2.0",
+            "0.04",
+            "−0.200",
+            "−0.300",
+            "−0.400 to −0.100",
+            "beyond noise",
+        ),
+        ("de and sw", "4", "2.2", "0.400", "0.300", "+1.0", "", "+0.100", "", "", ""),
+    ]
+    (alone,) = asked_tables(first, first, {"language_overlap": "pairs"})
+    assert len(alone.said) == 1
+    (untold,) = asked_tables([], [row for row in now if row.other == "sw"], {"language_overlap": "pairs"})
+    assert untold.said == ["step 9: no pair of languages can be tested, since the margins leave no freedom."]
+    assert asked_tables([], [], {"language_overlap": "pairs"}) == [Asked("language_overlap", "pairs", (), [], [])]

@@ -58,13 +58,13 @@ def language_overlap(view: View) -> list[Row]:
     for (a, b), shared in found.pairs.items():
         whose = {"group": "pair", "language": a, "other": b, "convention": view.convention}
         rows += [
-            view.row(value, **whose, measure=measure, unit=unit, reference=reference)
-            for measure, value, unit, reference in (
-                ("jaccard", shared.jaccard, "share", None),
-                (EXPECTED, shared.expected_jaccard, "share", None),
-                (EXCESS, shared.excess, "share", 0.0),
-                ("common", shared.common, "neurons", None),
-                (EXPECTED_COMMON, shared.expected, "neurons", None),
+            view.row(value, **whose, measure=measure, unit=unit, denominator=of, reference=reference)
+            for measure, value, unit, of, reference in (
+                ("jaccard", shared.jaccard, "share", shared.either, None),
+                (EXPECTED, shared.expected_jaccard, "share", None, None),
+                (EXCESS, shared.excess, "share", None, 0.0),
+                ("common", shared.common, "neurons", shared.either, None),
+                (EXPECTED_COMMON, shared.expected, "neurons", None, None),
             )
         ]
         rows.append(_verdict(view, shared.z, shared.p, shared.p_adjusted, PAIRS, found.correction, **whose))

@@ -37,7 +37,7 @@ Pair = tuple[str, str]
 class PairOverlap:
     """What two languages share, beside chance that keeps the margins.
 
-    common: neurons of both.  jaccard: common over the neurons of either; NaN where both have none.
+    common: neurons of both.  either: neurons of one or both.  jaccard: common / either; NaN where both have none.
     expected, expected_jaccard: the mean of each by chance.
     z: (common - expected) / standard deviation by chance; NaN where the margins leave no freedom.
     p: two-sided, that `common` lies so far out by chance; NaN where the margins leave no freedom.
@@ -45,6 +45,7 @@ class PairOverlap:
     """
 
     common: int
+    either: int
     jaccard: float
     expected: float
     expected_jaccard: float
@@ -89,7 +90,8 @@ class LanguageOverlaps:
             off = held.expected_jaccard - _jaccard(held.expected, first.size(pair))
             expected_jaccard = _jaccard(expected, now.size(pair)) + off
             common = now.shared(pair)
-            pairs[pair] = PairOverlap(common, _jaccard(common, now.size(pair)), expected, expected_jaccard)
+            jaccard = _jaccard(common, now.size(pair))
+            pairs[pair] = PairOverlap(common, now.size(pair) - common, jaccard, expected, expected_jaccard)
         return LanguageOverlaps(pairs, np.empty((0, len(pairs))), self.correction, now)
 
 
@@ -131,7 +133,7 @@ def language_overlaps(sets: Mapping[str, Tensor], draws: int = DRAWS, seed: int 
     with np.errstate(divide="ignore", invalid="ignore"):
         jaccard, drawn_jaccard = observed / (sizes - observed), common / (sizes - common)
         z = np.where(sd > 0, (observed - mean) / sd, np.nan)
-    values = (observed, jaccard, mean, drawn_jaccard.mean(axis=0), z, p, adjusted(p, correction))
+    values = (observed, sizes - observed, jaccard, mean, drawn_jaccard.mean(axis=0), z, p, adjusted(p, correction))
     each = zip(*(column.tolist() for column in values), strict=True)
     found = {pair: PairOverlap(*one) for pair, one in zip(pairs, each, strict=True)}
     return LanguageOverlaps(found, drawn_jaccard, correction, margins)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from alignlab.analysis.languages import EXPECTED_COMMON
+
 _PLACES = {"ratio": 2}
+# Measures that are means over draws.
+_OVER_DRAWS = ("by chance", EXPECTED_COMMON)
 # Groups whose counts are whole numbers: of others they are means over languages.
 _WHOLE = ("all", "selection", "language", "pair", "reference")
 
@@ -22,7 +26,7 @@ def form(row: Any) -> tuple[int, str]:
     """
     places = _PLACES.get(row.unit, 3)
     if row.unit == "neurons":
-        places = 1 if row.measure == "by chance" else digits(row.group)
+        places = 1 if row.measure in _OVER_DRAWS else digits(row.group)
     return places, "+" if row.reference == 0 else ""
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
+from alignlab.analysis.languages import EXCESS, EXPECTED, EXPECTED_COMMON, Z
+from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import REESTIMATED, Row
 from alignlab.reporting.page.data import MOVEMENT_VERDICTS, STATUS_WORDS, VERDICTS, Asked
 from alignlab.reporting.wording import form, interval, number
@@ -24,16 +29,16 @@ def asked_tables(first: Sequence[Row], last: Sequence[Row], shows: Mapping[str, 
     shows: what each analysis that was asked shows. One without rows is named, with a table that is empty.
     """
     return [
-        _table(name, words, *([row for row in rows if row.analysis == name] for rows in (first, last)))
+        _TABLES.get(name, _table)(
+            name, words, *([row for row in rows if row.analysis == name] for rows in (first, last))
+        )
         for name, words in shows.items()
     ]
 
 
 def _table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> Asked:
     before, after = ({_key(row): row for row in rows if not row.is_change} for rows in (first, last))
-    # Since the first record; since the one before only where nothing else is asked.
-    since = [row for row in last if row.since] or [row for row in last if row.since_before]
-    changes = {_key(row): row for row in since}
+    changes = {_key(row): row for row in _changes(last)}
     records = [rows[0].record for rows in (first, last) if rows]
     keys = [*dict.fromkeys([*after, *changes])]
     varying = [place for place in range(len(_WHOSE)) if len({key[place] for key in keys}) > 1]
@@ -46,10 +51,78 @@ def _table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> 
         lines.append(
             (_said(key, varying) or name, *map(_value, numbers), "" if change is None else _value(change), *_sure(sure))
         )
-    used = [place for place in range(len(header)) if any(line[place] for line in lines)]
-    return Asked(
-        name, words, tuple(header[place] for place in used), [tuple(line[place] for place in used) for line in lines]
+    return _used(Asked(name, words, header, lines))
+
+
+def _changes(rows: Sequence[Row]) -> list[Row]:
+    """Since the first record; since the one before only where nothing else is asked."""
+    return [row for row in rows if row.since] or [row for row in rows if row.since_before]
+
+
+def _used(asked: Asked) -> Asked:
+    """Without the columns in which nothing stands."""
+    used = [place for place in range(len(asked.header)) if any(line[place] for line in asked.lines)]
+    header = tuple(asked.header[place] for place in used)
+    return replace(asked, header=header, lines=[tuple(line[place] for place in used) for line in asked.lines])
+
+
+_PAIR_HEADER = (
+    "pair", "common", "expected", "Jaccard", "expected Jaccard", "z", "p, corrected", "beyond the margins",
+    "its change", "95 % interval", _NOISE,
+)  # fmt: skip
+
+
+def _pairs_table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> Asked:
+    """Of pairs of languages the verdicts in a sentence a record, and a line a pair of the last one: the change is that
+    of what is beyond the margins. What is surest comes first.
+    """
+    records = {row.record: rows for rows in (first, last) for row in rows}
+    said = [pairs_sentence(record, [one for one in rows if not one.is_change]) for record, rows in records.items()]
+    at: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in last:
+        if not row.is_change:
+            at.setdefault((row.language, row.other), {})[row.measure] = row
+    changes = {(row.language, row.other): row for row in _changes(last) if row.measure == EXCESS}
+    lines = []
+    for pair, of in sorted(at.items(), key=lambda item: _doubt(item[1].get(Z))):
+        z, change = of.get(Z), changes.get(pair)
+        p = "" if z is None or z.p_adjusted is None else f"{z.p_adjusted:.2g}"
+        values = (_value(of.get(measure)) for measure in ("common", EXPECTED_COMMON, "jaccard", EXPECTED))
+        verdict = number(z.value if z else None, 1, "+"), p
+        beyond = _value(of.get(EXCESS)), "" if change is None else _value(change)
+        sure = change or of.get(EXCESS)
+        ends, noise, _ = ("", "", "") if sure is None else _sure(sure)
+        lines.append((" and ".join(pair), *values, *verdict, *beyond, ends, noise))
+    return replace(_used(Asked(name, words, _PAIR_HEADER, lines)), said=said)
+
+
+def _doubt(z: Row | None) -> tuple[float, float]:
+    """How far from sure a pair's verdict is."""
+    if z is None or z.p_adjusted is None:
+        return math.inf, 0
+    return z.p_adjusted, -abs(z.value)
+
+
+def pairs_sentence(record: str, rows: Iterable[Any]) -> str:
+    """How many pairs of languages share more than others, and less, given the margins.
+
+    rows: of a record, those of other measures are passed over; as `Row` or as the lines of a `frame` of it.
+    """
+    pairs = [
+        row for row in rows if row.measure == Z and row.p_adjusted is not None and row.p_adjusted == row.p_adjusted
+    ]
+    if not pairs:
+        return f"{record}: no pair of languages can be tested, since the margins leave no freedom."
+    found = [row.value for row in pairs if row.p_adjusted < ALPHA]
+    more = sum(value > 0 for value in found)
+    return (
+        f"{record}: given the margins, {more} of {len(pairs)} pairs share more than others and {len(found) - more} "
+        f"less ({_CORRECTIONS[pairs[0].correction]})."
     )
+
+
+_CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
+_TABLES = {"language_overlap": _pairs_table}
 
 
 def _said(key: tuple[object, ...], varying: Sequence[int]) -> str:

@@ -68,12 +68,14 @@ class Asked:
     """The numbers of an analysis as people read them: a line a number.
 
     shows: what the analysis shows, in words.  lines: texts, as many as the header has.
+    said: the answer in sentences, where there are any; the lines that tell most then stand first.
     """
 
     analysis: str
     shows: str
     header: tuple[str, ...]
     lines: Sequence[tuple[str, ...]]
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

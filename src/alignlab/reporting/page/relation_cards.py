@@ -9,9 +9,9 @@ import pandas as pd
 
 from alignlab.analysis.languages import EXCESS, EXPECTED, Z
 from alignlab.analysis.layer_parts import CURVE, FIRST_LAYER, NO_SIGNATURE, WITHIN_ONE
-from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import basis
+from alignlab.reporting.page.asked import pairs_sentence
 from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import PageRun
 from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
@@ -28,7 +28,6 @@ from alignlab.reporting.page.relation_figures import (
 from alignlab.reporting.wording import lower, number
 
 _PAIR = ["language", "other"]
-_CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
 
 
 def cards(runs: Sequence[PageRun]) -> list[Card]:
@@ -115,14 +114,9 @@ def _by_measure(rows: pd.DataFrame, whose: list[str]) -> pd.DataFrame:
 def _beyond_margins(run: PageRun, step: int) -> Iterator[str]:
     """How many pairs share more than others, given the margins, and whether families do."""
     name = run.step_title(step)
-    pairs = run.of("language_overlap", step=step, measure=Z, is_change=False).dropna(subset="p_adjusted")
+    pairs = run.of("language_overlap", step=step, measure=Z, is_change=False)
     if len(pairs):
-        found = pairs[pairs.p_adjusted < ALPHA]
-        more, words = (found.value > 0).sum(), _CORRECTIONS[pairs.correction.iloc[0]]
-        yield (
-            f"{name}: given the margins, {more} of {len(pairs)} pairs share more than others and {len(found) - more} "
-            f"less ({words})."
-        )
+        yield pairs_sentence(name, pairs.itertuples())
     for row in run.of("family_overlap", step=step, measure=Z, is_change=False).dropna(subset="p").itertuples():
         yield f"{name}: of pairs within a language family, less others: z {number(row.value, 1, '+')}, p {row.p:.2g}."
 
