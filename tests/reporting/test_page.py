@@ -291,6 +291,11 @@ def test_what_is_missing_is_named() -> None:
     assert "Not computed. To have it: python -m alignlab.analyze run=runs/bare." in said
     assert "no interval computed" in said
     assert page.all("p", **{"class": "lead"})[0].startswith("Not tested against noise: specific (")
+    anchored = [row for row in page_run().rows if row.analysis != "transitions" or row.thresholds == "anchored"]
+    (said,) = [card for name, card in cards([replace(page_run(), rows=anchored)]).items() if name == "transitions"]
+    assert [(one.text[:29], one.thresholds) for one in said.missing] == [
+        ("At anchored thresholds only: ", "reestimated")
+    ]
     refused = replace(run, parts_refused="4 layers, and parts need 12 or more")
     assert "Refused: 4 layers, and parts need 12 or more" in Page(render([refused])).all("p")
 

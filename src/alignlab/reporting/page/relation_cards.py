@@ -28,6 +28,7 @@ from alignlab.reporting.page.relation_figures import (
 from alignlab.reporting.wording import lower, number
 
 _PAIR = ["language", "other"]
+_ANCHORED_ONLY = "At anchored thresholds only: at re-estimated ones neurons change their kind as the thresholds do."
 
 
 def cards(runs: Sequence[PageRun]) -> list[Card]:
@@ -173,7 +174,8 @@ def _transitions(runs: Sequence[PageRun]) -> Card:
             if thresholds in set(rows.thresholds):
                 card.captions.append(Caption(basis(run, thresholds), place, thresholds))
             else:
-                card.missing.append(Caption(run.missing("transitions"), place, thresholds))
+                lacking = _ANCHORED_ONLY if len(rows) else run.missing("transitions")
+                card.missing.append(Caption(lacking, place, thresholds))
     return card
 
 
