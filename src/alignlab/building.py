@@ -84,6 +84,7 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         public = hide_all(to_plain(config))
         wandb_logger = WandbConfig.of(config.wandb).build(plan.folder, config.run.name, public, done_steps)
         loggers += [wandb_logger] if wandb_logger is not None else []
+    in_wandb = [logger for logger in loggers if isinstance(logger, WandbRun)]
     stopping = StopOnSignal()
     tracker = NeuronTracker(
         plan.probe,
@@ -105,10 +106,11 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         keep_last=config.checkpoints.keep_last,
         keep_steps=plan.snapshot_steps(),
         languages=TrainingLanguages(plan.trained_languages, config.reference or ""),
+        share=next((run.log_checkpoint for run in in_wandb), None) if config.wandb.checkpoints else None,
     )
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)
-    shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in loggers if isinstance(run, WandbRun)]
+    shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in in_wandb]
     callbacks = [stopping, tracker, *shown, progress, checkpoints]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
 

@@ -92,7 +92,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 def strangers(folder: Path) -> list[Path]:
     """The files in a folder that are not on its list: all of them where there is no list."""
-    known = {folder / name for name in _listed(folder)} | {folder / NAME}
+    known = {folder / name for name in listed(folder)} | {folder / NAME}
     return [file for file in _files(folder) if file not in known]
 
 
@@ -135,7 +135,7 @@ def checksum_of(written: bytes) -> str:
 
 def remove_listed(folder: Path) -> None:
     """Remove the files that alignlab wrote in a folder, then their list, and the folders that are empty by then."""
-    for name in _listed(folder):
+    for name in listed(folder):
         (folder / name).unlink(missing_ok=True)
     (folder / NAME).unlink(missing_ok=True)
     for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
@@ -143,8 +143,8 @@ def remove_listed(folder: Path) -> None:
     _remove_empty(folder)
 
 
-def _listed(folder: Path) -> list[str]:
-    """The files that alignlab wrote there."""
+def listed(folder: Path) -> list[str]:
+    """The files that alignlab wrote there, by their paths in the folder."""
     if (manifest := _read(folder)) is not None:
         return list(manifest["files"])
     if any(_is_earlier(folder, kind) for kind in _EARLIER):

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from alignlab.analysis.snapshots import summarise
 from alignlab.neurons import ActivationCounts
@@ -23,7 +25,7 @@ from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS, MEDIA, TABLE
 from alignlab.reporting.wandb_run import ARTIFACT_TYPE, CHARTS
 
-from ..reporting.wandb_server import Forks, WandbServer
+from ..reporting.wandb_server import Forks, WandbServer, bare_environment
 
 WANDB = Path(sys.executable).with_name("wandb")
 SMALL = (
@@ -93,9 +95,44 @@ def path_of(row: dict[str, Any], key: str) -> str:
     return str(row[key]["path"] if key in row else row[f"{key}.path"])
 
 
-def artifacts_of_counts(server: WandbServer) -> dict[int, Any]:
+def artifacts_of(server: WandbServer, kind: str) -> dict[int, Any]:
     """By their number; W&B makes artifacts of tables too."""
-    return {number: item for number, item in enumerate(server.artifacts) if item.type == ARTIFACT_TYPE}
+    return {number: item for number, item in enumerate(server.artifacts) if item.type == kind}
+
+
+def check_model(server: WandbServer, number: int, checkpoint: Path) -> None:
+    """The files that W&B has are those of the checkpoint that load the model, with the weights that were trained."""
+    artifact = server.artifacts[number]
+    assert artifact.committed
+    assert {checkpoint.name} <= {*artifact.aliases} <= {"latest", checkpoint.name}
+    place = f"/storage/artifacts/{number}/"
+    files = {path.removeprefix(place): content for path, content in server.uploads.items() if path.startswith(place)}
+    files.pop("wandb_manifest.json", None)
+    own = {"trainer.ckpt", "logged.json", "manifest.json"}
+    assert files == {path.name: path.read_bytes() for path in checkpoint.iterdir() if path.name not in own}
+    weights = safetensors.torch.load(files["adapter_model.safetensors"])
+    trained = torch.load(checkpoint / "trainer.ckpt", weights_only=True)["state_dict"]
+    assert len(weights) == len(trained) > 10
+    for name, weight in weights.items():
+        stem, _, kind = name.rpartition(".")
+        assert torch.equal(weight, trained[f"model.{stem}.default.{kind}"])
+
+
+def test_checkpoints_of_an_offline_training_are_uploaded_later(forks: Forks, tmp_path: Path) -> None:
+    """Those that stay: `keep_last` removes that of step 3, at which there is no snapshot."""
+    arguments = [*SMALL, "wandb.checkpoints=true", "checkpoints.every_n_steps=3", "checkpoints.keep_last=1"]
+    job = forks.start(tmp_path, {}, [None], arguments=arguments).end()
+    assert (job.statuses, job.complaints) == ([0], "")
+    (tmp_path / "run/checkpoints/step-000006/mine.safetensors").write_bytes(b"x")
+    (run,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    server = WandbServer()
+    environment = bare_environment() | server.environment | {"HOME": str(tmp_path / "home")}
+    subprocess.run([WANDB, "sync", run], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    server.die()
+    ((number, artifact),) = artifacts_of(server, "model").items()
+    assert artifact.metadata["step"] == 6
+    (tmp_path / "run/checkpoints/step-000006/mine.safetensors").unlink()
+    check_model(server, number, tmp_path / "run/checkpoints/step-000006")
 
 
 def check_media(row: dict[str, Any], read: Callable[[str], bytes], folder: Path, step: int) -> None:
@@ -139,7 +176,9 @@ def numbers(values: Any) -> list[float]:
 
 def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tmp_path: Path, reference: Path) -> None:
     server = WandbServer()
-    job = forks.start(tmp_path, server.environment, [None], arguments=[*SMALL, "wandb.artifact=all"]).end()
+    job = forks.start(
+        tmp_path, server.environment, [None], arguments=[*SMALL, "wandb.artifact=all", "wandb.checkpoints=true"]
+    ).end()
     server.die()
     assert (job.statuses, job.complaints) == ([0], "")
     folder = tmp_path / "run"
@@ -154,7 +193,7 @@ def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tm
     assert not set(MEDIA) & set(run.history[1])
     assert run.exit_codes == [0]
     assert run.values["trainer"]["max_steps"] == 6
-    counts = artifacts_of_counts(server)
+    counts = artifacts_of(server, ARTIFACT_TYPE)
     assert [artifact.metadata["step"] for artifact in counts.values()] == [0, 2, 4, 6]
     for number, artifact in counts.items():
         name = f"step-{artifact.metadata['step']:06d}"
@@ -165,6 +204,15 @@ def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tm
             == (folder / f"neurons/{name}.safetensors").read_bytes()
         )
     assert (folder / "metrics.csv").read_bytes() == (reference / "metrics.csv").read_bytes()
+    models = artifacts_of(server, "model")
+    assert [artifact.metadata["step"] for artifact in models.values()] == [2, 4, 6]
+    for number, artifact in models.items():
+        check_model(server, number, folder / f"checkpoints/step-{artifact.metadata['step']:06d}")
+    # Of copies that wandb made on the way nothing is left, here or at home.
+    assert {path.name for path in (folder / "wandb").iterdir()} <= {
+        "run_id.txt", next((folder / "wandb").glob("run-*")).name, "debug.log", "debug-internal.log", "latest-run"
+    }  # fmt: skip
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
 
 
 def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: Path) -> None:
@@ -221,7 +269,7 @@ def test_a_server_that_dies_changes_no_number_and_costs_seconds(forks: Forks, tm
 def test_a_killed_training_goes_on_as_the_same_run(artifact: str, forks: Forks, tmp_path: Path) -> None:
     """Killed in its fourth step, it goes on from its second; every number and the counts are there once."""
     server = WandbServer()
-    arguments = [*SMALL, f"wandb.artifact={artifact}"]
+    arguments = [*SMALL, f"wandb.artifact={artifact}", f"wandb.checkpoints={'false' if artifact == 'none' else 'true'}"]
     job = forks.start(tmp_path, server.environment, [3, None], arguments=arguments).end()
     server.die()
     assert job.statuses == [signal.SIGKILL, 0]
@@ -231,8 +279,13 @@ def test_a_killed_training_goes_on_as_the_same_run(artifact: str, forks: Forks, 
     assert [row["_step"] for row in run.history] == list(range(7))
     for row in run.history:
         assert without_own(row) == pytest.approx(expected[row["_step"]])
-    counts = artifacts_of_counts(server).values()
+    counts = artifacts_of(server, ARTIFACT_TYPE).values()
     steps = [item.metadata["step"] for item in counts]
     assert set(steps) == {"last": {6}, "all": {0, 2, 4, 6}, "none": set()}[artifact]
     # The first process was killed while it sent that of step 0; the second sent it again.
     assert {item.metadata["step"] for item in counts if item.committed} == set(steps)
+    models = artifacts_of(server, "model")
+    last = {item.metadata["step"]: number for number, item in models.items()}
+    assert sorted(last) == ([] if artifact == "none" else [2, 4, 6])
+    for step, number in last.items():
+        check_model(server, number, tmp_path / f"run/checkpoints/step-{step:06d}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class PretrainedCheckpoint(Checkpoint):
     Of these the last `keep_last` are kept (all where it is None) and those of `keep_steps`. One of another step, where
     the training was stopped, goes when the next one is there. Weights that are not finite are never saved, and a
     checkpoint in which somebody has put files of their own is never removed.
+    `share` is given each checkpoint that stays, in a run that goes on those of before too, and the names of the files
+    that are the training's own.
     Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the
     snapshot, unless the training was stopped right there.
     """
@@ -53,6 +55,7 @@ class PretrainedCheckpoint(Checkpoint):
         keep_last: int | None = None,
         keep_steps: Collection[int] = (),
         languages: TrainingLanguages | None = None,
+        share: Callable[[Path, Collection[str]], None] | None = None,
     ) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
@@ -60,11 +63,16 @@ class PretrainedCheckpoint(Checkpoint):
         self.keep_last = keep_last
         self.keep_steps = frozenset(keep_steps)
         self.languages = languages
+        self.share = share  # not log: Lightning gives callbacks a method of that name
         self._saved: int | None = None
 
     @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = trainer.global_step
+        if trainer.is_global_zero:
+            for step in self.folder.checkpoint_steps():
+                if step <= trainer.global_step:
+                    self._share(step)
 
     @loud
     def on_train_batch_end(
@@ -107,7 +115,14 @@ class PretrainedCheckpoint(Checkpoint):
                     "Make room and give the same command again: it continues from the checkpoint before.",
                 ) from error
             self._remove_old()
+            self._share(trainer.global_step)
         trainer.strategy.barrier("alignlab checkpoint")
+
+    def _share(self, step: int) -> None:
+        """Hand over a checkpoint, unless it may be removed while it is on its way."""
+        stays = step in self.keep_steps or (step in self.steps and self.keep_last is None)
+        if self.share is not None and stays:
+            self.share(self.folder.checkpoint(step), (STATE, LOGGED))
 
     def _remove_old(self) -> None:
         """Of the checkpoints before the one that has just been saved, remove those that are not to be kept."""

@@ -25,6 +25,11 @@ class WandbOptions(Options):
         "last",
         "counts that become an artifact: none, those of the last snapshot, or all (275 MB each at 7 B, 10 languages)",
     )
+    checkpoints: bool = option(
+        False,
+        "also log each checkpoint as an artifact of type model, but those that checkpoints.keep_last will remove: the "
+        "adapter or model and its tokenizer, without the state of the training",
+    )
     init_timeout: float = option(
         30.0, "wait this long for the server at the start, then go on offline", unit="seconds", ge=1
     )

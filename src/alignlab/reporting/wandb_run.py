@@ -20,7 +20,8 @@ import shlex
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -32,14 +33,16 @@ from lightning.pytorch.loggers import WandbLogger
 from alignlab import console
 from alignlab.atomic import remove, write_text
 from alignlab.environment import read_environment
+from alignlab.manifest import listed
 from alignlab.neurons.counts_file import read_header
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.options import WandbOptions, logged_in, wandb_host
-from alignlab.runs import RunFolder, step_name
+from alignlab.runs import RunFolder, step_name, step_of
 
-ARTIFACT_TYPE, RESULTS_TYPE = "neuron-counts", "neuron-analysis"
+ARTIFACT_TYPE, RESULTS_TYPE, MODEL_TYPE = "neuron-counts", "neuron-analysis", "model"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
+_STAGING = "WANDB_DATA_DIR"
 # The charts of W&B's default view: everything else that is logged is hidden there.
 CHARTS = (
     "train/loss",
@@ -107,7 +110,7 @@ class WandbConfig(WandbOptions):
                 return None
             if asked == "online":
                 console.complain(f"The run goes on with W&B offline. {_upload_line(run)}")
-        return WandbRun(run, self.finish_timeout)
+        return WandbRun(run, self.finish_timeout, Path(os.environ[_STAGING]))
 
     def _online(self, path: Path, arguments: dict[str, Any]) -> Any:
         """The online run; None where there can be none, which is said."""
@@ -123,13 +126,15 @@ class WandbConfig(WandbOptions):
         except Exception as error:  # noqa: BLE001 - an outage shows in many ways, none of which may stop the run
             console.complain(f"W&B at {wandb_host()} cannot be used: {first_line(error)}.")
             _quietly(partial(wandb.teardown, exit_code=1))  # wandb holds on to the id of a run that did not start
-            for left in set((path / "wandb").glob("run-*")) - before:
+            for left in {*(path / "wandb").glob("run-*"), Path(os.environ[_STAGING])} - before:
                 remove(left)
             return None
 
     def _start(self, mode: str, **arguments: Any) -> Any:
-        # Else artifacts on their way, and logs, would lie in the home folder.
-        os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(arguments["dir"].absolute() / "wandb")
+        # Else artifacts on their way, and logs, would lie in the home folder. A folder of its own: it goes at the end.
+        staging = arguments["dir"].absolute() / "wandb/artifacts" / secrets.token_hex(4)
+        staging.mkdir(parents=True)
+        os.environ[_STAGING] = os.environ["WANDB_CACHE_DIR"] = str(staging)
         # wandb's reports of its own errors hold stack traces, and their sending outlasts every limit below.
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
@@ -160,12 +165,14 @@ class WandbRun(WandbLogger):
     Rows before the first step that W&B lacks are not sent. Within it (`with`), the end of the work ends the run.
 
     finish_timeout: seconds to wait for uploads at the end.
+    staging: where wandb keeps copies of what it uploads, and leaves them; removed once the server has all of the run.
     """
 
-    def __init__(self, run: Any, finish_timeout: float) -> None:
+    def __init__(self, run: Any, finish_timeout: float, staging: Path | None = None) -> None:
         super().__init__(experiment=run)
         self._first = int(run.starting_step)
         self._finish_timeout = finish_timeout
+        self._staging = staging
         self._step = -1
         self._row: dict[str, Any] = {}
         self._media: list[Callable[[], dict[str, Any]]] = []
@@ -197,6 +204,13 @@ class WandbRun(WandbLogger):
         The file is not copied: it has to stay in place until it is uploaded.
         """
         self._artifacts.do(partial(self._log_counts, path))
+
+    def log_checkpoint(self, folder: Path, without: Collection[str] = ()) -> None:
+        """Make a checkpoint a version of the run's model: of the files that alignlab wrote those that load the model.
+
+        without: names of the others.  The files have to stay in place until they are uploaded.
+        """
+        self._artifacts.do(partial(self._log_checkpoint, folder, without))
 
     def log_results(self, paths: Sequence[Path]) -> None:
         """Make the files of an analysis an artifact; they have to stay in place until they are uploaded."""
@@ -236,6 +250,10 @@ class WandbRun(WandbLogger):
         ended = ending.end(limit + 5)
         arrived = self._arrivals.end(5)
         if all(logged) and ended and arrived:
+            if self._staging is not None and not self.experiment.offline:
+                remove(self._staging)
+                with suppress(OSError):  # where others keep theirs
+                    self._staging.parent.rmdir()
             return
         console.complain(f"W&B did not get all of the run. {_upload_line(self.experiment)}")
         import wandb
@@ -257,6 +275,11 @@ class WandbRun(WandbLogger):
     def _log_counts(self, path: Path) -> None:
         header = dataclasses.asdict(read_header(path))
         self._log_files("neurons", ARTIFACT_TYPE, [path], ["latest", step_name(header["step"] or 0)], header)
+
+    def _log_checkpoint(self, folder: Path, without: Collection[str]) -> None:
+        paths = [folder / name for name in listed(folder) if name not in without]
+        step = step_of(folder)
+        self._log_files("model", MODEL_TYPE, paths, ["latest", step_name(step)], {"step": step})
 
     def _log_files(
         self, name: str, kind: str, paths: Sequence[Path], aliases: list[str], about: dict[str, Any] | None = None
