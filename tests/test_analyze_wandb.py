@@ -80,11 +80,22 @@ def test_an_analysis_is_a_run_of_its_own_that_names_the_run(tmp_path: Path) -> N
     for name in ("table.csv", "sets.safetensors", "report.html", "config.yaml"):
         assert server.uploads[f"/storage/artifacts/{number}/{name}"] == (tmp_path / "out" / name).read_bytes()
 
+    # So is a page of the run.
+    artifacts = len(server.artifacts)
+    alignlab("report", "run=run", "intervals=none", "log=true", server=server, folder=tmp_path)
+    assert trained == before
+    (page,) = (run for run in server.runs.values() if run is not trained and run is not analysis)
+    assert (page.upserts[0]["jobType"], page.exit_codes) == ("report", [0])
+    assert page.values["source_run"] == trained.name
+    ((number, artifact),) = enumerate(server.artifacts[artifacts:], start=artifacts)
+    assert artifact.committed
+    assert server.uploads[f"/storage/artifacts/{number}/report.html"] == (tmp_path / "run/report.html").read_bytes()
+
     # The same question again is another run; nothing of the first is written over.
     held = copy.deepcopy(analysis)
     alignlab("analyze", "run=run", "identifier.name=lape", "folder=out", "log=true", server=server, folder=tmp_path)
     assert (trained, analysis) == (before, held)
-    assert len(server.runs) == 3
+    assert len(server.runs) == 4
     server.die()
 
 

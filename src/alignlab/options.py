@@ -108,6 +108,7 @@ class ReportConfig(Options):
     )
     resamples: int = option(200, "resamples of each record", ge=2)
     workspace: bool = option(False, "also save a dashboard in the W&B project of the (first) run")
+    log: bool = option(False, "also log the page to W&B, as a run of its own that names the (first) run")
     file: str | None = option(None, "where the page is written; null: report.html in the (first) run")
     png: str | None = option(None, "folder to which every figure is written as PNG too, with an installed Chromium")
 

@@ -217,15 +217,15 @@ class AnalyzeConfig(AnalyzeOptions):
             hide_all,
         )
 
-    def wandb_run(self) -> WandbRun | None:
-        """The W&B run that this is logged to; None where it is not."""
+    def wandb_run(self, kind: Literal["report", "recount", "reclassify"] | None = None) -> WandbRun | None:
+        """The W&B run that this is logged to; None where it is not.  kind: by default what this analysis does."""
         if not self.log:
             return None
         run = None if self.run is None else RunFolder(Path(self.run).expanduser())
         shown = hide_all(to_plain(self.model_copy(update={"folder": str(self.results)})))
-        name = f"{run.path.name} {self.results.name}" if run is not None else self.results.name
-        again = self.recount or bool(self.models)
-        kind = "recount" if again else "reclassify"
+        what = "report" if kind == "report" else self.results.name
+        name = f"{run.path.name} {what}" if run is not None else what
+        kind = kind or ("recount" if self.recount or self.models else "reclassify")
         return WandbConfig.of(self.wandb).build_analysis(self._kept, name, shown, kind, run)
 
     @property

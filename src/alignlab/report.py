@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,9 @@ def run(config: ReportConfig) -> None:
     check_page(target)
     if images is not None:
         check_png(images, target)
-    questions = [question(folder, config) for folder in config.folders]
+    questions = [
+        question(folder, config, log=config.log and number == 0) for number, folder in enumerate(config.folders)
+    ]
     for each in questions:
         require_tau(identifier_of(each.identifier), "kinds, which the page shows")
     asked = [(each, each.records(each.recounting())) for each in questions]
@@ -58,7 +61,11 @@ def run(config: ReportConfig) -> None:
                 page.add(view, found)
                 advance()
         pages.append(page.page())
-    write_page(pages, target)
+    logged = questions[0].wandb_run("report")
+    with logged or nullcontext():
+        write_page(pages, target)
+        if logged is not None:
+            logged.log_results([target])
     written = [("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")]
     if images is not None:
         figures = figures_of(pages)
@@ -67,17 +74,19 @@ def run(config: ReportConfig) -> None:
         written.append(("figures", f"{images} ({len(figures)} PNG files)"))
     console.say()
     console.heading("Written")
+    written += [("W&B", logged.place)] if logged is not None else []
     console.table(written)
     if config.workspace:
         console.say(f"dashboard: {dashboard(config.folders[0], pages[0])}")
     console.say(f"\nNext: ask otherwise, e.g. python -m alignlab.analyze run={config.folders[0]} identifier.name=lape")
 
 
-def question(folder: str, config: ReportConfig) -> AnalyzeConfig:
+def question(folder: str, config: ReportConfig, *, log: bool = False) -> AnalyzeConfig:
     """What `alignlab.analyze` would ask the run, by its own settings."""
     from alignlab.question import AnalyzeConfig
 
     argv = [f"run={folder}", f"intervals={config.intervals}", f"resamples={config.resamples}", "analyses=[]"]
+    argv += ["log=true"] if log else []
     argv += [] if config.reference is None else [f"reference={config.reference}"]
     return AnalyzeConfig.of(load(AnalyzeOptions, argv, analyze.base_of)[0])
 
