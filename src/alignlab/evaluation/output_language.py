@@ -39,8 +39,8 @@ def language_of(texts: Iterable[str], languages: Sequence[str]) -> list[str | No
     languages: ISO 639 codes, those that a text may be in. Where there is one only, any text in its script is in it.
 
     None: fewer than 3 characters of some script; two languages within .2 in probability; or under two thirds of the
-    text in the script of the language. Latin letters are no part of the text in this where the language has another
-    script, since units and names are often left in them.
+    text in the script of the language. Latin letters do not count in this where the language has another script,
+    since units and names are often left in them.
 
     Raises InputError for languages that are not known, or that py3langid cannot tell.
     """
