@@ -63,6 +63,8 @@ ANSWERS: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("3 million people", "3000000"),
         ("2.5 million", "2500000"),
         ("3 lakh rupees", "300000"),
+        ("a house for $280k.", "280000"),
+        ("12 kg", "12"),
         ("So $\\boxed{18}$, as 3 + 15 says.", "18"),
         ("\\boxed{\\frac{3}{4}}", "3/4"),
         ("$1\\frac{1}{2}$", "3/2"),
