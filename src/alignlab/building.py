@@ -15,6 +15,7 @@ from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
 from alignlab.callbacks.stopping import StopOnSignal
+from alignlab.callbacks.validation import ValidationLoss
 from alignlab.callbacks.wandb_neurons import WandbNeurons
 from alignlab.config import to_plain
 from alignlab.data.training import MicroBatches, training_loader
@@ -111,8 +112,17 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)
     shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in in_wandb]
-    callbacks = [stopping, tracker, *shown, progress, checkpoints]
+    callbacks = [stopping, tracker, *shown, *_validation(plan), progress, checkpoints]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
+
+
+def _validation(plan: RunPlan) -> list[L.Callback]:
+    """What measures the loss of the examples held out, where there are any."""
+    asked = plan.config.data.validation
+    if asked is None:
+        return []
+    pad_id, tokens = plan.tokenizer.pad_token_id or 0, asked.max_tokens_per_batch
+    return [ValidationLoss(plan.training, plan.validation_steps(), pad_id=pad_id, max_tokens=tokens)]
 
 
 def _trainer(plan: RunPlan, total_steps: int, **parts: Any) -> L.Trainer:

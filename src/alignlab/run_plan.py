@@ -139,6 +139,15 @@ class RunPlan:
             raise InputError(Problem(f"{section}.every_n_steps", found, f"at most {_MOST_WRITTEN:,} times"))
         return [*(range(interval, self.total_steps, interval) if interval else ()), self.total_steps]
 
+    def validation_steps(self) -> list[int]:
+        """The steps at which the loss of the examples held out is measured; none where there are none."""
+        asked = self.config.data.validation
+        if asked is None:
+            return []
+        if asked.every_n_steps is None:
+            return self.snapshot_steps()
+        return [0, *self._every("data.validation", asked.every_n_steps)]
+
     def checkpoints_kept(self) -> int:
         """How many checkpoints lie on the disk at the end."""
         steps, last = self.checkpoint_steps(), self.config.checkpoints.keep_last
