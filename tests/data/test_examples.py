@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from alignlab.data.encoding import fingerprint
 from alignlab.data.examples import AnswerPairs, Answers, Texts
 from alignlab.data.options import DataConfig
 from alignlab.data.prompts import Prompts
@@ -208,3 +209,15 @@ def test_each_part_of_a_mixture_has_its_own_prompts(tmp_path: Path, tokenizer: P
     )
     assert [tokenizer.decode(text.tokens) for text in data.documents] == ["<bos>A 12?|7<eos>", "<bos>B 12?|7<eos>"]
     assert [(part.name, part.size, part.weight) for part in data.parts] == [("a", 1, 1), ("b", 1, 2)]
+
+
+def test_the_order_of_the_parts_in_a_config_changes_nothing(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    (tmp_path / "de.tsv").write_text("12?\t7\n")
+    first = Part(source=Files(path=str(tmp_path), answer=1))
+    parts = {"b": first, "a": Part(source=pairs_file(tmp_path, ROW))}
+    one, other = (
+        load_training(DataConfig(train=Mixture(parts=dict(order))), tokenizer, Answers(), seed=0)
+        for order in (parts.items(), reversed(parts.items()))
+    )
+    assert [part.name for part in one.parts] == [part.name for part in other.parts] == ["a", "b"]
+    assert fingerprint(one.documents) == fingerprint(other.documents)

@@ -91,7 +91,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "preference": (PAIRS, "24 examples (zh 12, de 12)"),
     "ipo": ((*PAIRS, "method.loss=ipo", "method.trainable=full"), "24 examples (zh 12, de 12)"),
-    "mixture": (("config=mixture.yaml", *SMALL[1:]), "45 examples (zh 20, de 20, en 5)"),
+    "mixture": (("config=mixture.yaml", *SMALL[1:]), "45 examples (en 5, zh 20, de 20)"),
 }
 
 

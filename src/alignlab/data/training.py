@@ -79,14 +79,11 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
 
     seed: of what is held out. Raises `InputError` where nothing to train on is left, for every part that is so.
     """
-    mixed = isinstance(config.train, Mixture)
-    parts = config.train.parts if isinstance(config.train, Mixture) else {"": Part(source=config.train)}
-    if not parts:
-        raise InputError.of("data.train.parts", "no source", "one or more, each by a name of its own")
+    parts = _parts(config)
     found: dict[str, Found[Any]] = {}
     problems: list[Problem] = []
     for name, part in parts.items():
-        where = f"data.train.parts.{name}" if mixed else "data.train"
+        where = f"data.train.parts.{name}" if name else "data.train"
         try:
             found[name] = _examples(part.source.load(), where, part.prompts or config.prompts, config, tokenizer, kind)
         except InputError as error:
@@ -100,6 +97,16 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
         sum(each.dropped for each in found.values()),
     )
     return _with_validation(data, config, tokenizer, seed)
+
+
+def _parts(config: DataConfig) -> dict[str, Part]:
+    """The sources by name, in the order of the names: the one in which a config has them changes nothing."""
+    if not isinstance(config.train, Mixture):
+        return {"": Part(source=config.train)}
+    if not config.train.parts or "" in config.train.parts:
+        found = "a source without a name" if config.train.parts else "no source"
+        raise InputError.of("data.train.parts", found, "one or more, each by a name of its own")
+    return dict(sorted(config.train.parts.items()))
 
 
 def _examples(
