@@ -20,6 +20,7 @@ from alignlab import load_run
 from alignlab.config import shipped_configs
 from alignlab.manifest import verify
 from alignlab.methods.base import AlignmentModule
+from alignlab.models import load
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.load import DEMO_FOLDER, ModelConfig
 from alignlab.neurons import ActivationCounts, lape, ternary
@@ -322,6 +323,23 @@ def test_only_the_neurons_of_a_run_are_trained_and_continued_to_the_same_end(
     status, _, complaints = command(*SMALL, *trained, *strict, "run.folder=whole")
     assert status == 2
     assert "method.neurons: the neurons that are trained changed since" in complaints
+
+
+def test_a_base_in_4_bits_is_for_adapters_and_a_dry_run_tells_where_it_cannot_be(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "find_spec", lambda name: None)
+    four_bits = (*SMALL, "model.four_bit=true")
+    status, printed, complaints = command(*four_bits, "dry_run=true")
+    assert status == 0
+    assert "Plan of demo" in printed
+    assert "note: without dry_run this would be refused: model.four_bit: true, but bitsandbytes" in complaints
+    status, _, complaints = command(*four_bits)
+    assert status == 2
+    assert complaints.count("model.four_bit: true, but bitsandbytes and accelerate not installed") == 1
+    status, _, complaints = command(*four_bits, "method.trainable=full")
+    assert status == 2
+    assert "method.trainable: full, and model.four_bit is true; expected lora" in complaints
 
 
 def test_a_dry_run_tells_what_trains_of_some_neurons(command: Command, tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ class RunPlan:
     @cached_property
     def outline(self) -> nn.Module:
         """The prepared model on the meta device: all its shapes, no weights."""
+        if self.config.model.four_bit and self.config.method.trainable != "lora":
+            found = f"{self.config.method.trainable}, and model.four_bit is true"
+            fix = "Weights of 4 bits cannot be trained."
+            raise InputError(Problem("method.trainable", found, "lora, or model.four_bit=false", fix))
         model = self.model.build_meta()
         probed = (document for documents in self.probe.documents.values() for document in documents)
         documents = [*self.training.documents, *self.training.validation_documents, *probed]
@@ -188,6 +192,7 @@ class RunPlan:
             ranks=self.ranks,
             gradient_checkpointing=self.config.model.gradient_checkpointing,
             weights_at_hand=self.model.weights_at_hand(),
+            four_bit=self.config.model.four_bit,
             statistics=tuple(self.config.tracker.statistics),
             top_rate=self.config.identifier.top_rate,
         )

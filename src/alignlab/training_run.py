@@ -54,6 +54,8 @@ def run(config: TrainConfig) -> None:
             return
         planned = show_plan(plan)
         if config.dry_run:
+            for problem in plan.model.four_bit_problems():
+                console.complain(f"note: without dry_run this would be refused: {problem}")
             console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
             return
         check_fits(planned, plan.folder.path, on_gpu=plan.on_gpu)

@@ -53,6 +53,9 @@ def _with_adapter(model: nn.Module, lora: Lora) -> Any:
         use_rslora=lora.rslora,
         modules_to_save=lora.modules_to_save or None,
     )
+    if getattr(model, "is_loaded_in_4bit", False):
+        # Checkpointing is another option's; norms go to float32.
+        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     return peft.get_peft_model(model, adapter)
 
 

@@ -74,7 +74,7 @@ class ModelLoader:
             below = self.below(source)
             below.check()
             content = digest_of(below.folder) if below.folder else f"{below.source}@{below.commit()}"
-            parts = [content, below.dtype, below.attention, self.precision]
+            parts = [content, below.dtype, below.attention, self.precision, *(["nf4"] if below.four_bit else [])]
             if adapter_config(source) is not None:
                 parts.append(digest_of(Path(source).expanduser()))
             self._digests[source] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers.utils.hub import extract_commit_hash
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any, some_of
 from alignlab.hub import hub_answers
+from alignlab.models.distributed import local_rank
 from alignlab.models.options import DEMO, ModelOptions
 
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo_model"
@@ -35,11 +37,13 @@ class ModelConfig(ModelOptions):
         """The causal language model in evaluation mode, with its weights (safetensors only)."""
         self.check()
         attention = {"attn_implementation": self.attention} if self.attention else {}
+        quantised = {"quantization_config": _nf4(), "device_map": {"": local_rank()}} if self.four_bit else {}
         with _refusing(self.source):
             model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
                 str(self._path),
                 **self._from,
                 **attention,
+                **quantised,
                 dtype=self.dtype,
                 use_safetensors=True,
                 output_loading_info=True,
@@ -93,8 +97,11 @@ class ModelConfig(ModelOptions):
         return self.folder is None or any((self.folder / name).is_file() for name in _WEIGHTS)
 
     def check(self) -> None:
-        """Refuse a source that is no model's, or a folder without weights, before anything is loaded."""
+        """Refuse a source that is no model's, a folder without weights, or 4 bits where there are none, before anything
+        is loaded.
+        """
         self._check_folder()
+        refuse_any(self.four_bit_problems())
         if not self.weights_at_hand():
             others = sorted(path.name for path in self._path.iterdir() if path.suffix in _PICKLES)
             raise InputError.of(
@@ -106,6 +113,17 @@ class ModelConfig(ModelOptions):
         index = self._path / _WEIGHTS[1]
         if index.is_file() and not (self._path / _WEIGHTS[0]).is_file():
             _check_index(index)
+
+    def four_bit_problems(self) -> list[Problem]:
+        """What is missing here to load the model in 4 bits, if that is asked for."""
+        if not self.four_bit:
+            return []
+        lacking = [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]
+        found = [f"{' and '.join(lacking)} not installed"] if lacking else []
+        found += [] if torch.cuda.is_available() else ["there is no GPU"]
+        fix = "Set model.four_bit=false, or pip install bitsandbytes accelerate on a machine with a GPU."
+        where = "model.four_bit"
+        return [Problem(where, f"true, but {' and '.join(found)}", "bitsandbytes and a GPU", fix)] if found else []
 
     @property
     def _path(self) -> Path:
@@ -140,6 +158,16 @@ class ModelConfig(ModelOptions):
         refuse_any(
             [Problem("model.source", f"{self.source} {found}", expected) for found, names, expected in faults if names]
         )
+
+
+def _nf4() -> transformers.BitsAndBytesConfig:
+    """As in QLoRA (Dettmers et al. 2023): NF4, its scales quantised too, computed with in bfloat16."""
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def digest_of(folder: Path) -> str:

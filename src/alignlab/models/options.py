@@ -27,5 +27,8 @@ class ModelOptions(Options):
     source: str = option(DEMO, f"folder, Hub id such as mistralai/Mistral-7B-v0.1, or {DEMO} (in the package)")
     revision: str | None = option(None, "branch, tag or commit on the Hub; null takes the newest")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", "weights as stored (auto) or converted")
+    four_bit: bool = option(
+        False, "load the linear maps in 4 bits (NF4 by bitsandbytes, on a GPU), as the frozen base of adapters (QLoRA)"
+    )
     attention: str | None = option(None, "transformers' attn_implementation; null leaves the choice to transformers")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")

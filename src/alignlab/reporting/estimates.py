@@ -22,6 +22,7 @@ from alignlab.neurons.fields import FIELDS, Axis
 from alignlab.recording.probes import Probe, PromptProbe
 
 _ADAM_BYTES = 8  # two float32 moments a trained weight
+_NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight: a scale of 8 bits for 64, one of 32 bits for 256 of those
 _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and quick for any run
 
 
@@ -41,6 +42,7 @@ class Planned:
     ranks: int
     gradient_checkpointing: bool
     weights_at_hand: bool
+    four_bit: bool = False
     statistics: Sequence[str] = ("documents",)
     top_rate: float | None = None
 
@@ -76,7 +78,7 @@ def memory(planned: Planned) -> Memory:
     whole_layer = tokens * (14 * config.hidden_size + 3 * planned.sites[0].width) * width
     inputs = tokens * config.hidden_size * width * layers
     return Memory(
-        weights=weight_bytes(parameters),
+        weights=weight_bytes(parameters) - (_saved_by_four_bits(planned.model) if planned.four_bit else 0),
         gradients=weight_bytes(trained),
         optimiser=sum(parameter.numel() for parameter in trained) * _ADAM_BYTES,
         activations=inputs + whole_layer if planned.gradient_checkpointing else whole_layer * layers,
@@ -120,6 +122,14 @@ def checkpoint_bytes(planned: Planned) -> int:
 def weight_bytes(parameters: Sequence[nn.Parameter]) -> int:
     """Size of parameters in bytes."""
     return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+
+
+def _saved_by_four_bits(model: nn.Module) -> int:
+    """By how many bytes the frozen linear maps, but for the output layer, are smaller in NF4."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    maps = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
+    frozen = [linear.weight for linear in maps if not linear.weight.requires_grad]
+    return round(sum(weight.numel() * (weight.element_size() - _NF4_BYTES) for weight in frozen))
 
 
 def check_fits(planned: Planned, folder: Path, *, on_gpu: bool) -> None:
