@@ -256,6 +256,8 @@ def test_the_reference_is_bit_for_bit_that_of_the_base_at_every_step(
 
 
 def test_the_adapter_and_the_dropout_are_on_again_after_the_reference(tokenizer: Any, tiny_llama: Any) -> None:
+    for layer in tiny_llama.model.layers:  # dropout of the base, beside that of the adapter
+        layer.self_attn.attention_dropout = 0.3
     module = adapted(tiny_llama)
     module.model.train()
     batch = batch_of(SCRIPT.make_pairs(tokenizer))
