@@ -12,6 +12,7 @@ from torch import nn
 
 from alignlab import console
 from alignlab.analysis.snapshots import Snapshot, summarise
+from alignlab.callbacks.schedule import Schedule
 from alignlab.callbacks.tracker_files import TrackerFiles
 from alignlab.data.records import Record
 from alignlab.errors import InputError
@@ -31,7 +32,7 @@ from alignlab.recording.tallies import check_statistics
 from alignlab.reporting.counts_table import TABLE_ALIGN, TABLE_HEADER, table_note, table_rows, table_title
 
 
-class SnapshotTaker:
+class SnapshotTaker(Schedule):
     """Takes snapshots of a model's neurons; the base of the callbacks, which know when and with which precision.
 
     A snapshot is a counting pass of its own over the probe; it changes neither the model nor the random numbers of the
@@ -129,16 +130,6 @@ class SnapshotTaker:
             from_first(lambda: self.files.clear(overwrite=self.overwrite) if main else None)
         if not self.planned:
             from_first(lambda: self.files.write_identifier(self.identifier) if main else None)
-
-    def due(self, step: int) -> bool:
-        """Whether a snapshot is to be taken after this step."""
-        if self.steps is not None:
-            return step in self.steps and not self.taken(step)
-        return self.every_n_steps is not None and step % self.every_n_steps == 0 and not self.taken(step)
-
-    def due_at_end(self, step: int) -> bool:
-        """Whether one is to be taken where the training ends."""
-        return self.steps is None and not self.taken(step)
 
     def taken(self, step: int) -> bool:
         """Whether the last snapshot is that of this step."""
