@@ -11,9 +11,11 @@ import unicodedata
 from collections import Counter, defaultdict
 
 import pytest
+from pydantic import ValidationError
 
 from alignlab.data.records import Record
-from alignlab.data.wordproblems import LANGUAGES, TASKS, generate
+from alignlab.data.sources import WordProblems
+from alignlab.data.wordproblems import LANGUAGES, TASKS, TEMPLATES, generate
 from alignlab.data.wordproblems.languages import LANGUAGE_FILES
 from alignlab.data.wordproblems.languages.ru import plural
 from alignlab.data.wordproblems.problems import NAMES, SPLITS, THINGS, problem_at
@@ -226,3 +228,28 @@ def test_the_tasks_in_english_are_made_of_the_english_problem(code: str) -> None
         assert made["translate_then_solve"][number].answer == f"{own.prompt}\n{own.answer}"
         assert len({records[number].prompt for records in made.values()}) == 1
     assert (made["solve"] == english) == (code == "en")
+
+
+def test_problems_of_templates_that_are_left_out_are_the_same_problems_as_before() -> None:
+    everything = {(record.language, record.id): record for record in generate(["en", "sw"], 200, split="test")}
+    chosen = [name for name in TEMPLATES if name not in {"bus", "age", "hat"}]
+    found = generate(["en", "sw"], 100, split="test", templates=chosen)
+    assert len(found) == 200
+    assert {record.cluster for record in found} <= set(chosen)
+    known = [record for record in found if (record.language, record.id) in everything]
+    assert len(known) > 100
+    assert all(record == everything[record.language, record.id] for record in known)
+    first = [record.id for record in generate(["en"], 200, split="test") if record.cluster in chosen]
+    assert [record.id for record in found[:100]] == first[:100]
+
+
+def test_a_source_leaves_out_templates_and_refuses_those_that_are_none() -> None:
+    found = WordProblems(languages=["en"], count=50, without_templates=["bus", "age"]).load()
+    assert len(found) == 50
+    assert not {record.cluster for record in found} & {"bus", "age"}
+    with pytest.raises(ValidationError, match="some of: gets_more"):
+        WordProblems(without_templates=["buss"])
+    with pytest.raises(InputError, match="all templates are left out"):
+        WordProblems(without_templates=list(TEMPLATES)).load()
+    with pytest.raises(InputError, match=r"wordproblems templates: 'buss'.*did you mean 'bus'"):
+        generate(["en"], 1, templates=["buss"])

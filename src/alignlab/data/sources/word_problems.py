@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from alignlab.config import Options, option
 from alignlab.data.records import Record
-from alignlab.data.wordproblems import LANGUAGES, generate
+from alignlab.data.wordproblems import LANGUAGES, TEMPLATES, generate
+from alignlab.errors import InputError
 from alignlab.languages import check_codes
 
 
@@ -23,10 +25,23 @@ class WordProblems(Options):
     )
     count: int = option(1000, "problems of each language", unit="problems", ge=1, le=1_000_000)
     seed: int = option(0, "which problems are drawn", ge=0)
+    without_templates: list[str] = option(
+        [],
+        "leave out problems of these templates, for an evaluation on others than are trained on",
+        check=lambda names: _check_templates(names),
+    )
 
     @property
     def clusters(self) -> str:
         return "templates"
 
     def load(self) -> list[Record]:
-        return generate(self.languages, self.count, split=self.split, seed=self.seed, task=self.task)
+        chosen = [name for name in TEMPLATES if name not in self.without_templates]
+        if not chosen:
+            raise InputError.of("without_templates", "all templates are left out", "one or more that are taken")
+        return generate(self.languages, self.count, split=self.split, seed=self.seed, task=self.task, templates=chosen)
+
+
+def _check_templates(names: Sequence[str]) -> str | None:
+    good = all(name in TEMPLATES for name in names)
+    return None if good else f"some of: {', '.join(TEMPLATES)}"
