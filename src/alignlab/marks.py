@@ -11,16 +11,20 @@ PNG = b"tEXtSoftware\0alignlab"
 YAML = b"# alignlab: "
 
 _START = 1 << 16  # bytes in which a file says what it is
-_COUNTS = b'"format":"alignlab-counts"'
-_REFERENCE = b'\\"format\\": \\"alignlab-reference\\"'
+# Of a record, and of the reference's log-probabilities.
+_TENSORS = (
+    b'"format":"alignlab-counts"',
+    b'"format":"alignlab-effects"',
+    b'\\"format\\": \\"alignlab-reference\\"',
+)
 _TABLE = {"step", "group", "language", "layer", "kind", "degree"}
 _METRICS = "step,key,value"
 _RESPONSE = {"language", "id", "prompt", "tokens"}
 
 
 def is_ours(path: Path) -> bool:
-    """Whether alignlab wrote a file of this name: counts, responses, log-probabilities, a table, metrics, a page, a
-    figure or a tracker's identifier.
+    """Whether alignlab wrote a file of this name: counts, effects, responses, log-probabilities, a table, metrics, a
+    page, a figure or a tracker's identifier.
 
     An empty file is nobody's, and passes; one that is damaged where it says what it is passes for somebody else's.
     """
@@ -40,7 +44,7 @@ def is_page(path: Path) -> bool:
 
 def _is_tensors(_path: Path, start: bytes) -> bool:
     # The header of safetensors, JSON without blanks, whose metadata come first.
-    return start[8:9] == b"{" and (_COUNTS in start or _REFERENCE in start)
+    return start[8:9] == b"{" and any(mark in start for mark in _TENSORS)
 
 
 def _is_table(path: Path, start: bytes) -> bool:

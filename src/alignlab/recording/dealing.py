@@ -43,8 +43,11 @@ def cluster_count(documents: Sequence[Document]) -> int:
     return len({document.cluster for document in documents})
 
 
-def cluster_problems(records: Collection[Record]) -> list[Problem]:
-    """That documents which say the same thing, and so share an id, are in different clusters; one problem for all."""
+def cluster_problems(records: Collection[Record], where: str = "probe.source") -> list[Problem]:
+    """That documents which say the same thing, and so share an id, are in different clusters; one problem for all.
+
+    where: the config key that names their source.
+    """
     found: dict[str, dict[str, str]] = {}  # id -> cluster -> the first language in which it has this one
     for record in records:
         found.setdefault(record.id, {}).setdefault(record.cluster, record.language)
@@ -59,7 +62,7 @@ def cluster_problems(records: Collection[Record]) -> list[Problem]:
     fix = "Correct them, or set parallel=false in the source if documents of one id do not say the same thing."
     return [
         Problem(
-            "probe.source",
+            where,
             f"{len(apart):,} of {len(found):,} documents are in different clusters: {', '.join(named)}{more}",
             "the same cluster wherever the id is the same, as parallel documents are resampled together",
             fix,

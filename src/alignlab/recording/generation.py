@@ -14,7 +14,7 @@ from torch import nn
 from transformers import GenerationConfig, GenerationMixin
 
 from alignlab.data.batching import side_by_side, token_budget_batches
-from alignlab.errors import UnsupportedModelError
+from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.distributed import over_ranks, rank, world_size
 from alignlab.models.modes import evaluating
 
@@ -70,19 +70,39 @@ def generate(
     return [_response(row, set(stops)) for row in (over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
 
 
-def generator_of(model: nn.Module) -> Any:
+def check_can_generate(
+    model: nn.Module, longest: int, max_new_tokens: int, section: str, *, unable: str, too_long: str
+) -> None:
+    """Refuse a model that cannot answer prompts: one that cannot generate, or has too few positions.
+
+    longest: tokens of the longest prompt.  section: of the config, which says how long answers may be.
+    unable, too_long: what to do about either.
+    Works on models on the meta device. Raises `InputError`.
+    """
+    generator_of(model, section, unable)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
+    if positions is not None and longest + max_new_tokens > positions:
+        raise InputError.of(
+            f"{section}.max_new_tokens",
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones for a model of {positions} positions",
+            f"{positions} together at most",
+            too_long,
+        )
+
+
+def generator_of(model: nn.Module, section: str = "probe", fix: str = "Set probe.responses=reference.") -> Any:
     """The model of transformers that generates, inside of its PEFT wrapper if it has one.
 
-    Raises `UnsupportedModelError` for a model that cannot generate.
+    Raises `UnsupportedModelError` for a model that cannot generate; section, fix: as for `check_can_generate`.
     """
     for module in model.modules():
         if isinstance(module, GenerationMixin):
             return module
     raise UnsupportedModelError.of(
-        "probe.responses",
+        "probe.responses" if section == "probe" else section,
         f"{type(model).__name__} cannot generate",
         "a causal language model (AutoModelForCausalLM)",
-        "Set probe.responses=reference.",
+        fix,
     )
 
 

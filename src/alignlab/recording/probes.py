@@ -184,7 +184,7 @@ class ProbeConfig(ProbeOptions):
             encoded = encode(
                 chosen, tokenizer, self.prompts, max_length=self.max_length, append_eos=False, needs_answer=False
             )
-            documents[language] = [_without_last(document, closing) for document in encoded.documents]
+            documents[language] = [without_last(document, closing) for document in encoded.documents]
             truncated += encoded.truncated
         settings = self.model_dump(include={one.name for one in fields(ProbeTexts)})
         numbers = {language: cluster_count(texts) for language, texts in documents.items()}
@@ -214,7 +214,7 @@ def build_probe(records: Sequence[Record], tokenizer: Any, **options: Any) -> Pr
     return ProbeConfig(**options).build_from(records, tokenizer)
 
 
-def _without_last(document: Document, token: int | None) -> Document:
+def without_last(document: Document, token: int | None) -> Document:
     """The document without its last token if that is `token`: behind an EOS that a tokenizer adds comes no answer."""
     if token is None or len(document) < 2 or document.tokens[-1] != token:
         return document

@@ -20,7 +20,7 @@ from torch import nn
 from alignlab import console
 from alignlab.data.encoding import Document, special_token_ids
 from alignlab.errors import InputError
-from alignlab.recording.generation import Response, generate, generator_of
+from alignlab.recording.generation import Response, check_can_generate, generate
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses_file import read_responses, write_responses
 from alignlab.recording.writing import refusing
@@ -124,16 +124,15 @@ def check_can_answer(probe: Probe | PromptProbe, model: nn.Module) -> None:
     """
     if isinstance(probe, Probe):
         return
-    generator_of(model)  # refuses one that cannot generate
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     longest = max(len(prompt) for prompt in _prompts(probe))
-    if positions is not None and longest + probe.max_new_tokens > positions:
-        raise InputError.of(
-            "probe.max_new_tokens",
-            f"a prompt of {longest} tokens and {probe.max_new_tokens} new ones for a model of {positions} positions",
-            f"{positions} together at most",
-            "Set a smaller probe.max_new_tokens or probe.max_length.",
-        )
+    check_can_generate(
+        model,
+        longest,
+        probe.max_new_tokens,
+        "probe",
+        unable="Set probe.responses=reference.",
+        too_long="Set a smaller probe.max_new_tokens or probe.max_length.",
+    )
 
 
 def _prompts(probe: PromptProbe) -> list[Document]:

@@ -8,11 +8,12 @@ which a line that was damaged is found. Files from before there were checksums h
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignlab.atomic import write_text
 from alignlab.checksums import damaged, of_values
@@ -22,21 +23,32 @@ from alignlab.recording.generation import Response
 from alignlab.recording.probes import PromptProbe
 
 
-def write_responses(path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe) -> None:
-    """Write the file, whole or not at all. Raises OSError when it cannot be written."""
+def responses_text(
+    prompts: Sequence[Document],
+    responses: Sequence[Response],
+    tokenizer: Any,
+    found: Sequence[Mapping[str, object]] | None = None,
+) -> str:
+    """The text of the file. found: for each response what else its line says."""
     rows = [
         {
             "language": prompt.language,
             "id": prompt.id,
-            "prompt": _text(probe, prompt.tokens.tolist(), special=True),
+            "prompt": text_of(tokenizer, prompt.tokens, special=True),
             "tokens": response.tokens.tolist(),
             "ended": response.ended,
-            "text": _text(probe, response.tokens.tolist()),
+            "text": text_of(tokenizer, response.tokens),
+            **more,
         }
-        for prompt, response in zip(prompts, responses, strict=True)
+        for prompt, response, more in zip(prompts, responses, found or [{}] * len(prompts), strict=True)
     ]
     lines = [json.dumps(row | {"checksum": of_values(row)}, ensure_ascii=False) for row in rows]
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def write_responses(path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe) -> None:
+    """Write the file, whole or not at all. Raises OSError when it cannot be written."""
+    write_text(path, responses_text(prompts, responses, probe.tokenizer))
 
 
 def read_responses(path: Path, prompts: Sequence[Document], probe: PromptProbe) -> list[Response]:
@@ -69,7 +81,7 @@ def _parsed(path: Path, number: int, line: str, prompt: Document, probe: PromptP
         raise _refusal(path, f"line {number} is no response")
     if row.pop("checksum", None) not in (None, of_values(row)):
         raise damaged(path, f"line {number}")
-    expected = (prompt.language, prompt.id, _text(probe, prompt.tokens.tolist(), special=True))
+    expected = (prompt.language, prompt.id, text_of(probe.tokenizer, prompt.tokens, special=True))
     if (row["language"], row["id"], row["prompt"]) != expected:
         raise _refusal(path, f"line {number} answers another prompt than {prompt.language!r}, {prompt.id!r}")
     tokens, ended = row["tokens"], row["ended"]
@@ -86,8 +98,9 @@ def _are_ids(tokens: Any) -> bool:
     )
 
 
-def _text(probe: PromptProbe, tokens: list[int], *, special: bool = False) -> str:
-    return str(probe.tokenizer.decode(tokens, skip_special_tokens=not special))
+def text_of(tokenizer: Any, tokens: npt.NDArray[np.int32], *, special: bool = False) -> str:
+    """What tokens say; special: special tokens too."""
+    return str(tokenizer.decode(tokens.tolist(), skip_special_tokens=not special))
 
 
 def _refusal(path: Path, found: str) -> InputError:

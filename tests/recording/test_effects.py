@@ -1,0 +1,132 @@
+"""The record of answers: what it refuses, and that it comes back from its file as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from alignlab.errors import InputError
+from alignlab.marks import is_ours
+from alignlab.recording.effects import Effects, Item
+
+
+def make(count: int = 6, **changes: Any) -> Effects:
+    """Items in English and German, the same problems; two arms; random results."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(most: int, least: int = 0) -> torch.Tensor:
+        return torch.randint(least, most, (2 * count, 2), generator=generator)
+
+    named = tuple(
+        Item(f"{number}", language, f"template {number % 3} =ü", f"{number}/7", [True, False, None][number % 3])
+        for language in ("en", "de")
+        for number in range(count)
+    )
+    fields: dict[str, Any] = {
+        "items": named,
+        "arms": ("none", "off"),
+        "languages": ("en", "de", "sw"),
+        "right": random(2).bool(),
+        "output_language": random(3, -1).to(torch.int16),
+        "tokens": random(40).to(torch.int32),
+        "ended": random(2).bool(),
+        "task": "sums",
+        "model": "demo",
+        "revision": "abc",
+        "step": 40,
+        "trained_languages": ("de",),
+        "reference": "en",
+        "data_fingerprint": "f00",
+        "clusters": "templates",
+        "answers_checksum": "c0ffee",
+    }
+    return Effects(**{**fields, **changes})
+
+
+def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
+    effects = make()
+    effects.save(tmp_path / "step-000040.safetensors")
+    found = Effects.load(tmp_path / "step-000040.safetensors")
+    for name in Effects.__dataclass_fields__:
+        one, other = getattr(effects, name), getattr(found, name)
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, name
+    assert is_ours(tmp_path / "step-000040.safetensors")
+
+
+def test_its_file_is_ours_however_many_items_it_has(tmp_path: Path) -> None:
+    make(count=3000).save(tmp_path / "step-000040.safetensors")
+    assert (tmp_path / "step-000040.safetensors").stat().st_size > 1 << 17
+    assert is_ours(tmp_path / "step-000040.safetensors")
+
+
+def test_answers_are_in_their_language_where_the_told_language_is_the_items() -> None:
+    effects = make()
+    expected = [
+        [int(told) >= 0 and effects.languages[int(told)] == item.language for told in row]
+        for item, row in zip(effects.items, effects.output_language, strict=True)
+    ]
+    assert effects.in_language.tolist() == expected
+    assert any(map(any, expected))
+
+
+def test_two_lines_at_a_prompt() -> None:
+    effects = make()
+    right = {
+        language: sum(
+            bool(hit) for item, hit in zip(effects.items, effects.right[:, 0], strict=True) if item.language == language
+        )
+        for language in ("en", "de")
+    }
+    assert repr(effects) == (
+        "<Effects: sums, 12 items x 2 arms, step 40, model demo\n"
+        f" right (none) in 2 languages: en {right['en']} of 6, de {right['de']} of 6>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"right": torch.zeros(3, 2, dtype=torch.bool)}, r"right: the shape \(3, 2\)"),
+        ({"right": torch.zeros(12, 2)}, "right: torch.float32"),
+        ({"arms": ("none", "none")}, "arms: 'none' twice"),
+        ({"languages": ("en", "sw")}, "items: in de"),
+        ({"output_language": torch.full((12, 2), 3, dtype=torch.int16)}, "output_language: 3 to 3"),
+        ({"output_language": torch.full((12, 2), -2, dtype=torch.int16)}, "output_language: -2 to -2"),
+        ({"tokens": torch.full((12, 2), -1, dtype=torch.int32)}, "tokens: -1"),
+        ({"items": (make().items[0],) * 12}, "'0' twice in 'en'"),
+    ],
+)
+def test_records_that_contradict_themselves_are_refused(changes: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        make(**changes)
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "step-000040.safetensors"
+    make().save(path)
+    whole = path.read_bytes()
+    for place in (40, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(InputError, match="step-000040"):
+            Effects.load(path)
+    path.write_bytes(whole[:-7])
+    with pytest.raises(InputError, match="step-000040"):
+        Effects.load(path)
+    with pytest.raises(InputError, match="no such file"):
+        Effects.load(tmp_path / "none.safetensors")
+
+
+def test_items_that_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    make().save(path)
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        # Without checksums, which earlier files do not have.
+        metadata = {name: text for name, text in file.metadata().items() if name not in ("header_checksum", "checksum")}
+    safetensors.torch.save_file({**tensors, "items": torch.tensor([91, 49, 93], dtype=torch.uint8)}, path, metadata)
+    with pytest.raises(InputError, match="its items are no such list"):
+        Effects.load(path)
