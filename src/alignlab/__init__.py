@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alignlab.callbacks import NeuronTracker, NeuronTrackerCallback
+    from alignlab.callbacks import CapabilityTracker, NeuronTracker, NeuronTrackerCallback
     from alignlab.errors import InputError, UnsupportedModelError
     from alignlab.neurons.counts import ActivationCounts
     from alignlab.neurons.lape_identifier import lape
@@ -25,6 +25,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "ActivationCounts": "alignlab.neurons",
+    "CapabilityTracker": "alignlab.callbacks",
     "InputError": "alignlab.errors",
     "NeuronSets": "alignlab.neurons",
     "NeuronTracker": "alignlab.callbacks",
@@ -38,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "ActivationCounts",
+    "CapabilityTracker",
     "InputError",
     "NeuronSets",
     "NeuronTracker",

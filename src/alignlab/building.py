@@ -11,6 +11,7 @@ from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvir
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from alignlab import console
+from alignlab.callbacks.capability_tracker import CapabilityTracker
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
@@ -100,6 +101,19 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         loss=config.tracker.loss,
         statistics=config.tracker.statistics,
     )
+    capability = []
+    if plan.task is not None:
+        capability.append(
+            CapabilityTracker(
+                plan.task,
+                folder=plan.folder.path,
+                steps=plan.evaluation_steps(),
+                overwrite=True,
+                abandonable=stopping.abandonable,
+                trained=plan.trained_languages,
+                reference=config.reference or "",
+            )
+        )
     checkpoints = PretrainedCheckpoint(
         plan.folder,
         plan.tokenizer,
@@ -112,7 +126,7 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)
     shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in in_wandb]
-    callbacks = [stopping, tracker, *shown, *_validation(plan), progress, checkpoints]
+    callbacks = [stopping, tracker, *capability, *shown, *_validation(plan), progress, checkpoints]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
 
 

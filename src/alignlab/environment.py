@@ -56,6 +56,7 @@ def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: st
     compared = {
         "data_fingerprint": ("data.train", "the training data, as tokenised,"),
         "probe_fingerprint": ("probe", "the probe, as tokenised,"),
+        "evaluation_fingerprint": ("evaluation", "the problems of the evaluation, as tokenised,"),
         "model": ("model.source", "the model's revision"),
         "model_fingerprint": ("model.source", "the weights of the model"),
         "neurons_fingerprint": ("method.neurons", "the neurons that are trained"),
@@ -66,7 +67,7 @@ def differing_sources(stored: Mapping[str, Any], now: Mapping[str, Any], run: st
             where, f"{what} changed since {run} began ({str(then[key])[:16]} then, {str(here[key])[:16]} now)", "", fix
         )
         for key, (where, what) in compared.items()
-        if key in then and then[key] != here[key]
+        if key in then and key in here and then[key] != here[key]
     ]
 
 

@@ -10,6 +10,7 @@ from alignlab.config import Options, option, section
 from alignlab.console import has_controls
 from alignlab.data.options import DataConfig
 from alignlab.errors import InputError, Problem
+from alignlab.evaluation.options import EvaluationOptions
 from alignlab.methods.options import MethodOptions, QuestionTranslationOptions
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -90,6 +91,7 @@ class TrainConfig(Options):
     method: MethodOptions = section(QuestionTranslationOptions, "how it is trained")
     probe: ProbeOptions = section(ProbeOptions, "on which text neurons are counted")
     tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
+    evaluation: EvaluationOptions | None = section(None, "problems that the model answers while it trains; null: none")
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified")
     checkpoints: CheckpointConfig = section(CheckpointConfig, "when the weights are saved")
     wandb: WandbOptions = section(WandbOptions, "Weights & Biases")

@@ -10,12 +10,13 @@ from alignlab import console
 from alignlab.callbacks.pretrained_checkpoint import LOGGED
 from alignlab.environment import differing_sources, differing_versions, environment, read_environment
 from alignlab.errors import InputError, Problem
-from alignlab.manifest import verify
+from alignlab.manifest import checksum, verify
 from alignlab.marks import is_ours
 from alignlab.neurons.counts_file import check_step
+from alignlab.recording.effects import Effects
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
-from alignlab.runs import RunFolder, step_name, step_of
+from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
 
 
 def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps: int) -> None:
@@ -62,11 +63,36 @@ def faults_of_finished(folder: RunFolder) -> list[str]:
             check_step(path, step_of(path))
         except InputError as error:
             faults += [str(problem) for problem in error.problems]
+    faults += _faults_of_answers(folder)
     steps = folder.checkpoint_steps()
     for step in steps:
         found = verify(folder.checkpoint(step), deep=step == steps[-1])
         faults += [f"{folder.checkpoint(step)}: {fault}" for fault in found]
     return faults if steps else [*faults, f"{folder.checkpoints}: there is no checkpoint any more"]
+
+
+def _faults_of_answers(folder: RunFolder) -> list[str]:
+    """Of what the model answered: the table, and a record with its answers at each step that is in it."""
+    records = {step_of(path) for path in snapshot_files(folder.evaluation, "safetensors")}
+    if not records and not folder.evaluation.is_dir():
+        return []
+    table = folder.evaluation_table
+    if not table.is_file():
+        return [f"{table}: there is no such file"]
+    faults = [] if is_ours(table) else [f"{table}: it is damaged"]
+    tables = {step_of(path) for path in snapshot_files(folder.evaluation, "csv")}
+    for step in sorted(records | tables):
+        record, answers = (folder.evaluation / f"{step_name(step)}.{suffix}" for suffix in ("safetensors", "jsonl"))
+        try:
+            written = Effects.load(record).answers_checksum
+        except InputError as error:
+            faults += [str(problem) for problem in error.problems]
+            continue
+        if not answers.is_file():
+            faults.append(f"{answers}: there is no such file")
+        elif checksum(answers) != written:
+            faults.append(f"{answers}: it is damaged")
+    return faults
 
 
 def _check_metrics(folder: RunFolder, done: int) -> None:

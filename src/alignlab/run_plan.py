@@ -12,8 +12,10 @@ from torch import nn
 
 from alignlab.data.batching import StepPlan
 from alignlab.data.encoding import check_padding, check_vocabulary, fingerprint
-from alignlab.data.training import TrainingData, load_training
-from alignlab.errors import InputError, Problem
+from alignlab.data.training import TrainingData, load_training, parts_of
+from alignlab.errors import InputError, Problem, some_of
+from alignlab.evaluation.options import TaskOptions
+from alignlab.evaluation.tasks import Task, TaskConfig, in_training
 from alignlab.methods.base import Method
 from alignlab.methods.registry import method_of
 from alignlab.methods.trainable import neurons_fingerprint
@@ -64,6 +66,25 @@ class RunPlan:
         return ProbeConfig.of(self.config.probe).build(self.tokenizer)
 
     @cached_property
+    def task(self) -> Task | None:
+        """The problems that the model answers while it trains; None where there are to be none."""
+        options = self.config.evaluation
+        if options is None:
+            return None
+        records, source = options.source.load(), options.source
+        known: dict[str, None] = {}
+        for part in parts_of(self.config.data).values():
+            same = part.source.name == source.name and getattr(part.source, "path", "") == getattr(source, "path", "")
+            known |= dict.fromkeys(in_training(records, part.source.load(), same_source=same))
+        if known:
+            found = f"{len(known):,} problems are in the training data too: {some_of(list(known))}"
+            fix = "Take another split or file, or leave them out of the training."
+            raise InputError(Problem("evaluation.source", found, "problems that are not trained on", fix))
+        task = TaskConfig(**{name: getattr(options, name) for name in TaskOptions.model_fields})
+        built = task.build_from(records, self.tokenizer, options.source.clusters)
+        return built.after({document.cluster for document in self.training.documents})
+
+    @cached_property
     def trained_languages(self) -> tuple[str, ...]:
         """Languages of the training prompts, most frequent first in the data's order."""
         return tuple(dict.fromkeys(example.language for example in self.training.examples))
@@ -78,6 +99,7 @@ class RunPlan:
         model = self.model.build_meta()
         probed = (document for documents in self.probe.documents.values() for document in documents)
         documents = [*self.training.documents, *self.training.validation_documents, *probed]
+        documents += self.task.prompts if self.task is not None else []
         check_vocabulary(documents, embedding_rows(model))
         check_padding(self.tokenizer.pad_token_id, embedding_rows(model))
         with torch.device("meta"):
@@ -129,6 +151,14 @@ class RunPlan:
         """The steps at which neurons are counted."""
         return [0, *self._every("tracker", self.config.tracker.every_n_steps)]
 
+    def evaluation_steps(self) -> list[int]:
+        """The steps at which the model answers problems; none where it is not to."""
+        if self.config.evaluation is None:
+            return []
+        if (interval := self.config.evaluation.every_n_steps) is None:
+            return self.snapshot_steps()
+        return [0, *self._every("evaluation", interval)]
+
     def checkpoint_steps(self) -> list[int]:
         """The steps at which weights are saved."""
         if (interval := self.config.checkpoints.every_n_steps) is not None:
@@ -166,6 +196,7 @@ class RunPlan:
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
             "model_fingerprint": self.model.fingerprint(),
             "neurons_fingerprint": neurons_fingerprint(self.config.method),
+            **({"evaluation_fingerprint": self.task.fingerprint} if self.task is not None else {}),
         }
 
     @property
@@ -195,4 +226,6 @@ class RunPlan:
             four_bit=self.config.model.four_bit,
             statistics=tuple(self.config.tracker.statistics),
             top_rate=self.config.identifier.top_rate,
+            task=self.task,
+            evaluation_steps=self.evaluation_steps(),
         )

@@ -31,7 +31,7 @@ Start = Literal["new", "continue", "finished"]
 _LOCK = ".lock"
 _MOST_STEPS = 1_000_000  # of a run, that are looked for
 _STEP = r"step-([0-9]{6}|[1-9][0-9]{6,9})"
-_SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|responses\.jsonl)|responses\.jsonl")
+_SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|(responses\.)?jsonl)|responses\.jsonl")
 _CHECKPOINT = re.compile(_STEP)
 # What W&B, and what alignlab for it, puts into the folder `wandb`.
 _WANDB = re.compile(
@@ -78,6 +78,24 @@ class RunFolder:
     def reference(self) -> Path:
         """What a method has kept of the model as it was before the first step."""
         return self.path / "reference.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
+    def evaluation_table(self) -> Path:
+        return self.path / "evaluation.csv"
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """The tables of all snapshots."""
+        return self.table, self.evaluation_table
+
+    @property
+    def step_files(self) -> tuple[Path, ...]:
+        """The folders with what a run writes at its steps."""
+        return self.neurons, self.evaluation
 
     @property
     def checkpoints(self) -> Path:
@@ -151,8 +169,8 @@ class RunFolder:
                 raise InputError(Problem(str(self._mark), found, "what a run wrote there", fix))
             found = "the folder holds other things and no run of alignlab"
             raise InputError(Problem(self._where, found, "a new folder or a run's", fix))
-        folders = (self.neurons, self.checkpoints, self.path / "wandb")
-        files = (self.config, self.environment, self.metrics, self.table, self.reference, self.finished)
+        folders = (*self.step_files, self.checkpoints, self.path / "wandb")
+        files = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.finished)
         problems = [
             Problem(str(path), f"it is {'no folder' if path in folders else 'no file'}", "what a run wrote there", fix)
             for path in (*folders, *files)
@@ -178,19 +196,20 @@ class RunFolder:
             # First of all: a run whose removal was broken off must not pass for one that goes on, or is finished.
             write_text(self._mark, json.dumps({"kind": "run", "files": {}, "state": "clearing"}) + "\n")
         self.finished.unlink(missing_ok=True)
-        for file in _entries(self.neurons):
-            if _SNAPSHOT.fullmatch(file.name):
-                file.unlink()
+        for folder in self.step_files:
+            for file in _entries(folder):
+                if _SNAPSHOT.fullmatch(file.name):
+                    file.unlink()
         for step in self.checkpoint_steps():
             remove_listed(self.checkpoint(step))
         wandb = self.path / "wandb"
         for entry in _entries(wandb):
             if _WANDB.fullmatch(entry.name):
                 _remove_entry(entry)
-        for folder in (self.neurons, self.checkpoints, wandb):
+        for folder in (*self.step_files, self.checkpoints, wandb):
             with suppress(OSError):  # where somebody else's files are left in it
                 folder.rmdir()
-        for file in (self.metrics, self.table, self.reference, self.environment, self.config, self._mark):
+        for file in (self.metrics, *self.tables, self.reference, self.environment, self.config, self._mark):
             file.unlink(missing_ok=True)
 
     @contextmanager
@@ -214,10 +233,11 @@ class RunFolder:
 
     def _left_over(self) -> list[Path]:
         """What trainings that were killed had begun to write, of the names that only they write."""
-        own = (self.config, self.environment, self.metrics, self.table, self.reference, self.finished)
-        names = {path.name for path in own} | {NAME}
+        whole = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.finished)
+        names = {path.name for path in whole} | {NAME}
         left = [entry for entry in _entries(self.path) if name_being_written(entry) in names]
-        for folder, pattern in ((self.neurons, _SNAPSHOT), (self.checkpoints, _CHECKPOINT)):
+        of_steps = ((folder, _SNAPSHOT) for folder in self.step_files)
+        for folder, pattern in (*of_steps, (self.checkpoints, _CHECKPOINT)):
             left += [entry for entry in _entries(folder) if pattern.fullmatch(name_being_written(entry) or "")]
         return left
 
@@ -301,8 +321,8 @@ class RunFolder:
 
     def _check_clearable(self) -> None:
         """Refuse to remove what somebody has put among the run's files, under names that the run would give."""
-        named = [file for file in (self.metrics, self.table, self.reference) if file.exists()]
-        named += [file for file in _entries(self.neurons) if _SNAPSHOT.fullmatch(file.name)]
+        named = [file for file in (self.metrics, *self.tables, self.reference) if file.exists()]
+        named += [file for folder in self.step_files for file in _entries(folder) if _SNAPSHOT.fullmatch(file.name)]
         foreign = [file for file in named if not is_ours(file)]
         problems = [stranger_problem("overwrite", self.path, foreign)] if foreign else []
         problems += [

@@ -21,8 +21,9 @@ from alignlab.neurons.identifiers import Identifier, identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.table import unguarded
 from alignlab.options import AnalyzeOptions
+from alignlab.recording.effects import Effects
 from alignlab.regular_files import read_regular
-from alignlab.runs import RunFolder, step_of
+from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
 
 
 class Snapshots(Mapping[int, ActivationCounts]):
@@ -91,6 +92,20 @@ class StoredRun:
     def table(self) -> pd.DataFrame:
         """Every count of every snapshot: the rows of `neurons.csv`."""
         return _frame(RunFolder(self.folder).table)
+
+    @cached_property
+    def evaluation(self) -> pd.DataFrame:
+        """What the model could do at every step, and its change since step 0: the rows of `evaluation.csv`."""
+        return _frame(RunFolder(self.folder).evaluation_table)
+
+    def effects(self, step: int | None = None) -> Effects:
+        """What the model answered at a step, by default the last, problem by problem."""
+        folder = RunFolder(self.folder).evaluation
+        steps = sorted(step_of(path) for path in snapshot_files(folder, "safetensors"))
+        if not steps or (step is not None and step not in steps):
+            found = "the run has answers of no step" if step is None else f"the run has no answers of step {step}"
+            raise InputError(Problem("step", found, f"one of: {', '.join(map(str, steps)) or 'none'}"))
+        return Effects.load(folder / f"{step_name(steps[-1] if step is None else step)}.safetensors")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -52,7 +52,8 @@ def _corrected(found: Sequence[float | None], correction: Correction) -> list[fl
 def family_of(row: Row) -> str:
     """With which others of its record, change, thresholds and convention a number is looked at, in words."""
     what = f"{row.analysis} ({row.measure})" if row.measure else row.analysis
-    return f"{what}, {_part(row)}"
+    # Of a task, the problems of templates that are in training, and those of others, are asked apart.
+    return ", ".join(filter(None, [what, _part(row), row.label if row.task else ""]))
 
 
 def _part(row: Row) -> str:

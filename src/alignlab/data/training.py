@@ -79,7 +79,7 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
 
     seed: of what is held out. Raises `InputError` where nothing to train on is left, for every part that is so.
     """
-    parts = _parts(config)
+    parts = parts_of(config)
     found: dict[str, Found[Any]] = {}
     problems: list[Problem] = []
     for name, part in parts.items():
@@ -99,7 +99,7 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
     return _with_validation(data, config, tokenizer, seed)
 
 
-def _parts(config: DataConfig) -> dict[str, Part]:
+def parts_of(config: DataConfig) -> dict[str, Part]:
     """The sources by name, in the order of the names: the one in which a config has them changes nothing."""
     if not isinstance(config.train, Mixture):
         return {"": Part(source=config.train)}

@@ -24,7 +24,8 @@ class Row:
 
     What is asked:
 
-    analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes.
+    analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes;
+        `capability`, of what a model answers.
     record: what the number is of, such as `step 100`.  step: its optimiser steps.
     since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
     thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
@@ -50,7 +51,8 @@ class Row:
         strongly, and which control with which seed stood in for them.
     task: what a model was evaluated on.
     measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
-    label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`).
+    label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`); of a task, which
+        of its problems (`templates in training`), where they are not all.
 
     The number:
 
@@ -65,7 +67,7 @@ class Row:
 
     low, high: its 95 % interval; None where none was computed, and of `too few`.
     over: what the interval is over: `shards` of documents, or of whole `clusters` of documents that are not
-        independent, such as those of a template; `seeds`.
+        independent, such as those of a template; `documents` themselves, or the `clusters` of these; `seeds`.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where

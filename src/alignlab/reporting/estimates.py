@@ -16,6 +16,7 @@ from alignlab.console import size
 from alignlab.data.batching import StepPlan
 from alignlab.data.training import TrainingData
 from alignlab.errors import InputError, Problem
+from alignlab.evaluation.tasks import Task
 from alignlab.models.load import embedding_rows
 from alignlab.models.sites import Site
 from alignlab.neurons.fields import FIELDS, Axis
@@ -45,6 +46,8 @@ class Planned:
     four_bit: bool = False
     statistics: Sequence[str] = ("documents",)
     top_rate: float | None = None
+    task: Task | None = None
+    evaluation_steps: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,11 @@ def read_metrics(path: Path, last_step: int, fix: str = _GO_ON) -> list[tuple[in
 def metrics_digest(path: Path, step: int) -> str:
     """A digest of what the training had logged when step `step` was saved.
 
-    The snapshot of that step is left out: where the training was stopped it is taken when it goes on.
+    The snapshot and the answers of that step are left out: where the training was stopped they are had when it goes on.
     """
     digest = xxhash.xxh3_128()
     for row in read_metrics(path, step):
-        if row[0] < step or not row[1].startswith("neurons/"):
+        if row[0] < step or not row[1].startswith(("neurons/", "capability/")):
             digest.update(f"{row[0]},{row[1]},{row[2]!r}\n".encode())
     return digest.hexdigest()
 

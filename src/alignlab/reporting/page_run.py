@@ -18,6 +18,7 @@ from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.page import PageLanguage, PageRun
+from alignlab.reporting.page_capability import read_capability
 
 # The analyses whose rows the page shows: of every record, and of the first and the last one.
 COURSE = ("kinds", "losses", "thresholds", "transitions", "layer_parts")
@@ -96,6 +97,7 @@ class PageOf:
             environment=None if self.question else _environment(self.folder / "environment.json"),
             notes=hide_all([*self._notes, *self._of_shown(counts.languages)]),
             how_to=hide_all(self.how_to),
+            capability=read_capability(self.folder) if self.by_step else None,
             step_names={} if self.by_step else self._steps,
             is_run=not self.question,
         )

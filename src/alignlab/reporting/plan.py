@@ -10,6 +10,9 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.data.mixing import MixedPlan
+from alignlab.evaluation import answering
+from alignlab.evaluation.output_language import cannot_be_told
+from alignlab.evaluation.tasks import Task
 from alignlab.languages import get
 from alignlab.neurons.selection import small_selection
 from alignlab.recording.probes import Probe, PromptProbe
@@ -31,6 +34,8 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     """
     model, probe = planned.model, planned.probe
     check_can_answer(probe, model)
+    if planned.task is not None:
+        answering.check_can_answer(planned.task, model)
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     total = sum(p.numel() for p in parameters)
@@ -51,6 +56,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
         *(_responses(probe, len(planned.snapshot_steps)) if isinstance(probe, PromptProbe) else ()),
         ("snapshots", _snapshots(planned)),
+        *([("evaluation", _evaluation(planned.task, len(planned.evaluation_steps)))] if planned.task else []),
         (
             "checkpoints",
             f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights, those trained, Adam's moments)",
@@ -131,6 +137,22 @@ def _responses(probe: PromptProbe, snapshots: int) -> list[tuple[str, str]]:
         "regenerated": f"generated at every snapshot: up to {tokens:,} tokens ({new}), {snapshots} times",
     }
     return [("responses", when[probe.responses])]
+
+
+def _evaluation(task: Task, times: int) -> str:
+    """What the answers cost, at most: a model that ends its answers writes less."""
+    each = len(task.prompts) * task.max_new_tokens
+    read = sum(map(len, task.prompts))
+    untold = cannot_be_told(task.languages)
+    clusters = f", {len({prompt.cluster for prompt in task.prompts}):,} {task.clusters}" if task.clusters else ""
+    unseen = sum(seen is False for seen in task.seen) if task.clusters else 0
+    apart = f" ({unseen:,} problems of {task.clusters} that are not in training)" if 0 < unseen < len(task.seen) else ""
+    return (
+        f"{task.name}: {len(task.prompts):,} problems in {len(task.languages)} languages{clusters}{apart}, answered "
+        f"{times} times: each {read:,} tokens read and up to {each:,} written ({task.max_new_tokens:,} an answer), "
+        f"{times * each:,} in all"
+        + (f"; {' '.join(untold)}: it cannot be told whether an answer is in it" if untold else "")
+    )
 
 
 def _languages(languages: Sequence[str], trained: Sequence[str]) -> str:

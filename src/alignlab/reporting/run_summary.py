@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 
 from alignlab import console
-from alignlab.runs import RunFolder
+from alignlab.neurons.table import read_csv
+from alignlab.reporting.capability_table import show
+from alignlab.runs import RunFolder, snapshot_files, step_of
 
 
 def show_run_summary(folder: RunFolder) -> None:
@@ -16,6 +18,12 @@ def show_run_summary(folder: RunFolder) -> None:
         ("numbers", f"{folder.metrics} (every step), {folder.table} (neurons by kind, language, layer, degree)"),
         ("snapshots", f"{len(folder.snapshots())} in {folder.neurons}"),
     ]
+    if evaluations := sorted(snapshot_files(folder.evaluation, "csv"), key=step_of):
+        # A run that was killed before it wrote its tables has none; they are made again when it goes on.
+        show(read_csv(evaluations[-1]))
+        rows.insert(
+            2, ("answers", f"{len(evaluations)} in {folder.evaluation}; shares right: {folder.evaluation_table}")
+        )
     if steps:
         last = folder.checkpoint(steps[-1])
         rows.append(("checkpoints", f"{len(steps)} in {folder.checkpoints}; the last is {last}"))

@@ -43,12 +43,14 @@ from alignlab.runs import RunFolder, step_name, step_of
 ARTIFACT_TYPE, RESULTS_TYPE, MODEL_TYPE = "neuron-counts", "neuron-analysis", "model"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
 _STAGING = "WANDB_DATA_DIR"
+AXES = {"train/": STEP, "neurons/": SNAPSHOT_STEP, "capability/": "capability/step"}
 # The charts of W&B's default view: everything else that is logged is hidden there.
 CHARTS = (
     "train/loss",
     *(f"neurons/{kind}" for kind in ("specific", "related", "general", "unassigned")),
     *(f"neurons/{group}/{kind}" for kind in ("specific", "related") for group in ("trained", "unseen")),
     *(f"neurons/{group}/loss" for group in ("trained", "unseen")),
+    *(f"capability/{group}/right" for group in ("trained", "reference", "unseen")),
 )
 
 
@@ -180,8 +182,8 @@ class WandbRun(WandbLogger):
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
         self._finished = False
-        self._rows.do(partial(define_charts, run, "train/"))
-        self._rows.do(partial(define_charts, run, "neurons/"))
+        for prefix in AXES:
+            self._rows.do(partial(define_charts, run, prefix))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """The run has the whole config already."""
@@ -295,11 +297,11 @@ class WandbRun(WandbLogger):
 
 
 def define_charts(run: Any, prefix: str) -> None:
-    """Give the keys that begin so, `train/` or `neurons/`, their x-axis, and hide all but `CHARTS` in the default view.
+    """Give the keys that begin so, one of `AXES`, their x-axis, and hide all but `CHARTS` in the default view.
 
     Each would be a chart: a hundred of them would hide the ten that are looked at.
     """
-    axis = {"train/": STEP, "neurons/": SNAPSHOT_STEP}[prefix]
+    axis = AXES[prefix]
     run.define_metric(axis, hidden=True)
     run.define_metric(f"{prefix}*", step_metric=axis, hidden=True)
     for key in CHARTS:

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 
 from alignlab.neurons.table import ANCHORED, REESTIMATED
-from alignlab.reporting.page import relation_cards
+from alignlab.reporting.page import capability, relation_cards
 from alignlab.reporting.page.answer import alternative, basis
 from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import GROUPS, MEANS, MOVEMENT_VERDICTS, PageRun
@@ -31,6 +31,8 @@ def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
     """Every card of the page by its name."""
     of_counts = (_answer, _kinds, _groups, _heatmaps, _layers, _languages, _degrees)
     made = [*(make(runs) for make in of_counts), *relation_cards.cards(runs)]
+    if any(run.capability for run in runs):
+        made.append(capability.card([run.capability for run in runs], [run.name for run in runs]))
     for card in made:
         for key, figures in card.variants.items():
             shown = [runs[int(key.split("|")[0])]] if "run" in card.by else runs

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ import pandas as pd
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.summary import SELECTED
 from alignlab.neurons.table import ANCHORED, Row
+
+if TYPE_CHECKING:
+    from alignlab.reporting.page.capability import PageCapability
 
 _NUMBERS = (
     "step", "layer", "degree", "value", "denominator", "low", "high", "reference", "p", "p_adjusted", "movement",
@@ -108,6 +111,7 @@ class PageRun:
     training_loss: (step, loss) in nats a token. parts_refused: why there are no parts, such as too few layers.
     config: YAML. environment: what the run was made with.
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
+    capability: what the model answered while it trained; None where it was asked nothing.
     asked: of the analyses that were asked by name, the numbers as the terminal says them; they stand first.
     is_run: whether the snapshots are those of a training run, and not of published counts or of models.
     left_out: parts that are left out to keep the page small.
@@ -135,6 +139,7 @@ class PageRun:
     asked: Sequence[Asked] = ()
     is_run: bool = True
     left_out: frozenset[str] = frozenset()
+    capability: PageCapability | None = None
 
     @property
     def neurons(self) -> int:

@@ -23,6 +23,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.marks import is_page
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import glossary, lead, sentences, thresholds_of
+from alignlab.reporting.page.capability import helped
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.controls import controls
@@ -42,6 +43,7 @@ _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are
 
 SECTIONS = {
     "answer": "What changed",
+    "capability": "Answers",
     "kinds": "Kinds over steps",
     "layers": "Layers",
     "overlap": "Sharing",
@@ -127,7 +129,8 @@ def _render(runs: Sequence[PageRun]) -> str:
         runs=runs,
         labels=letters(runs),
         cards=made,
-        sections=SECTIONS.items(),
+        sections=[one for one in SECTIONS.items() if one[0] != "capability" or "capability" in made],
+        helped=helped,
         lead=lead,
         glossary=glossary,
         groups=GROUPS,
