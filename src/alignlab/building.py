@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 import lightning as L
@@ -15,6 +16,7 @@ from alignlab.callbacks.capability_tracker import CapabilityTracker
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
 from alignlab.callbacks.progress import TrainingProgress
+from alignlab.callbacks.stop_early import History, Rule, StopEarly, best_of
 from alignlab.callbacks.stopping import StopOnSignal
 from alignlab.callbacks.validation import ValidationLoss
 from alignlab.callbacks.wandb_neurons import WandbNeurons
@@ -81,7 +83,8 @@ def build_module(plan: RunPlan) -> L.LightningModule:
 def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
     """The Lightning trainer, with the callbacks and loggers of a run that goes on after `done_steps`."""
     config = plan.config
-    loggers: list[Any] = [MetricsCsv(plan.folder.metrics, done_steps)]
+    metrics = MetricsCsv(plan.folder.metrics, done_steps)
+    loggers: list[Any] = [metrics]
     if is_first():
         public = hide_all(to_plain(config))
         wandb_logger = WandbConfig.of(config.wandb).build(plan.folder, config.run.name, public, done_steps)
@@ -114,6 +117,10 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
                 reference=config.reference or "",
             )
         )
+    stop_early = []
+    if config.stopping is not None:
+        looks = [(tracker, tracker.take_snapshot), *((one, one.evaluate) for one in capability)]
+        stop_early.append(StopEarly(Rule(**to_plain(config.stopping)), metrics, looks))
     checkpoints = PretrainedCheckpoint(
         plan.folder,
         plan.tokenizer,
@@ -122,11 +129,12 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         keep_steps=plan.snapshot_steps(),
         languages=TrainingLanguages(plan.trained_languages, config.reference or ""),
         share=next((run.log_checkpoint for run in in_wandb), None) if config.wandb.checkpoints else None,
+        best=lambda steps: best_checkpoint(plan, metrics.history(config.checkpoints.best or ""), steps),
     )
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
     progress = TrainingProgress(plan.total_steps)
     shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in in_wandb]
-    callbacks = [stopping, tracker, *capability, *shown, *_validation(plan), progress, checkpoints]
+    callbacks = [stopping, tracker, *capability, *shown, *_validation(plan), *stop_early, progress, checkpoints]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
 
 
@@ -137,6 +145,12 @@ def _validation(plan: RunPlan) -> list[L.Callback]:
         return []
     pad_id, tokens = plan.tokenizer.pad_token_id or 0, asked.max_tokens_per_batch
     return [ValidationLoss(plan.training, plan.validation_steps(), pad_id=pad_id, max_tokens=tokens)]
+
+
+def best_checkpoint(plan: RunPlan, history: History, steps: Collection[int]) -> int | None:
+    """Of the steps that have a checkpoint the one at which the number of `checkpoints.best` was best; None for none."""
+    best = best_of([one for one in history if one[0] in steps], plan.config.checkpoints.best_mode)
+    return None if best is None else best[0]
 
 
 def _trainer(plan: RunPlan, total_steps: int, **parts: Any) -> L.Trainer:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Literal
 
 from alignlab.analysis.options import USUAL, AnalysisName, CountsFormat
-from alignlab.config import Options, option, section
+from alignlab.config import REQUIRED, Options, option, section
 from alignlab.console import has_controls
 from alignlab.data.options import DataConfig
 from alignlab.errors import InputError, Problem
@@ -73,6 +73,20 @@ class CheckpointConfig(Options):
     keep_last: int | None = option(
         None, "keep this many of the last, and those of steps with a snapshot; null keeps all", ge=1
     )
+    best: str | None = option(
+        None,
+        "logged number by which one checkpoint is kept and named as the best, such as capability/trained/right",
+    )
+    best_mode: Literal["max", "min"] = option("max", "whether the highest or the lowest is best")
+
+
+class StoppingConfig(Options):
+    """When the training ends before its last step."""
+
+    monitor: str = option(REQUIRED, "logged number that is looked at, such as capability/trained/right")
+    mode: Literal["max", "min"] = option("max", "whether the highest or the lowest is best")
+    patience: int = option(3, "values in a row without a new best after which the training ends", unit="values", ge=1)
+    min_delta: float = option(0.0, "by more than which a value has to exceed the best", ge=0)
 
 
 class TrainConfig(Options):
@@ -93,6 +107,7 @@ class TrainConfig(Options):
     tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
     evaluation: EvaluationOptions | None = section(None, "problems that the model answers while it trains; null: none")
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified")
+    stopping: StoppingConfig | None = section(None, "when the training ends before its last step; null: never")
     checkpoints: CheckpointConfig = section(CheckpointConfig, "when the weights are saved")
     wandb: WandbOptions = section(WandbOptions, "Weights & Biases")
     trainer: TrainerOptions = section({"max_epochs": 1}, "arguments of lightning.Trainer; of others its own defaults")

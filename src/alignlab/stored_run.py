@@ -161,11 +161,16 @@ def _frame(path: Path) -> pd.DataFrame:
         # Only empty cells are missing: `na` is a language.
         table = pd.read_csv(BytesIO(read_regular(path)), keep_default_na=False, na_values=[""])
         texts = table.select_dtypes(include=["object", "string"])
-        return table.assign(**{name: texts[name].map(unguarded, na_action="ignore") for name in texts})
+        return table.assign(**{name: texts[name].map(_text) for name in texts})
     except (ValueError, OSError) as error:  # of bytes that are no UTF-8, and of rows that do not fit
         raise InputError(
             Problem(str(path), f"it cannot be read ({error})", "a table that the run has written")
         ) from error
+
+
+def _text(cell: Any) -> Any:
+    """A cell of a column with texts, or with verdicts of which some are missing."""
+    return unguarded(cell) if isinstance(cell, str) else cell
 
 
 def _some(steps: tuple[int, ...]) -> str:

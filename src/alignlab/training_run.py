@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from alignlab import console
 from alignlab.atomic import write_text
-from alignlab.building import PlannedSteps, build_module, build_trainer, check_trainer, close_loggers
+from alignlab.building import PlannedSteps, best_checkpoint, build_module, build_trainer, check_trainer, close_loggers
 from alignlab.callbacks.pretrained_checkpoint import state_path
+from alignlab.callbacks.stop_early import Stop, StopEarly
 from alignlab.callbacks.stopping import StopOnSignal, requeue
 from alignlab.config import to_plain, to_yaml
 from alignlab.environment import environment
@@ -23,6 +26,7 @@ from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import TrainConfig
 from alignlab.redaction import hide_all
 from alignlab.reporting.estimates import Planned, check_fits
+from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
 from alignlab.reporting.run_summary import show_run_summary
 from alignlab.run_checks import check_continued, faults_of_finished
@@ -140,11 +144,13 @@ def end_run(plan: RunPlan, trainer: Trainer) -> None:
     """Mark a run as finished that has taken its last step, and say what it wrote; say of any other how it goes on."""
     folder, step, total = plan.folder, trainer.global_step, plan.total_steps
     stopped = _stopping(trainer).signal
+    early = next((one.stop for one in trainer.callbacks if isinstance(one, StopEarly)), None)
+    ended = step >= total or (early is not None and stopped is None)
     if trainer.is_global_zero:
-        close_loggers(trainer, finished=step >= total)
-    if step >= total:
+        close_loggers(trainer, finished=ended)
+    if ended:
         if trainer.is_global_zero:
-            folder.finish({"step": step})
+            folder.finish(_end(plan, step, early))
         show_run_summary(folder)
         return
     where = f"after step {step} of {total}, with a checkpoint"
@@ -154,6 +160,21 @@ def end_run(plan: RunPlan, trainer: Trainer) -> None:
     if plan.config.trainer.get("max_time") is None:
         raise RuntimeError(f"the training ended after step {step} of {total}, and nothing had asked it to")
     console.say(f"\nStopped {where}: trainer.max_time is over. The same command goes on from there.")
+
+
+def _end(plan: RunPlan, step: int, early: Stop | None) -> dict[str, Any]:
+    """What is written down of the end of a run: its last step, why it is not the planned one, the best checkpoint."""
+    end: dict[str, Any] = {"step": step}
+    if early is not None:
+        end |= {"planned_steps": plan.total_steps, "stopped": asdict(early)}
+    if (monitor := plan.config.checkpoints.best) is not None:
+        rows = read_metrics(plan.folder.metrics, step)
+        history = [(at, value) for at, key, value in rows if key == monitor]
+        best = best_checkpoint(plan, history, plan.folder.checkpoint_steps())
+        if best is None:
+            console.complain(f"note: no checkpoint is named as best: nothing logged {monitor!r} at a step that has one")
+        end["best"] = None if best is None else {"step": best, "monitor": monitor, "value": dict(history)[best]}
+    return end
 
 
 def _stopping(trainer: Trainer) -> StopOnSignal:

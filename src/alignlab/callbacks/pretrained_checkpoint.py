@@ -37,9 +37,9 @@ class PretrainedCheckpoint(Checkpoint):
     `checkpoints/step-*` holds what `save_pretrained` writes (a PEFT adapter, or the full model), the tokenizer,
     `trainer.ckpt` with the trained weights, the optimiser and the loop, from which Lightning goes on, `alignlab.json`
     with the `languages` that are trained, and the list of these files with their checksums.
-    Of these the last `keep_last` are kept (all where it is None) and those of `keep_steps`. One of another step, where
-    the training was stopped, goes when the next one is there. Weights that are not finite are never saved, and a
-    checkpoint in which somebody has put files of their own is never removed.
+    Of these the last `keep_last` are kept (all where it is None), those of `keep_steps`, and of all that are there the
+    one that `best` names. One of another step, where the training was stopped, goes when the next one is there. Weights
+    that are not finite are never saved, and a checkpoint in which somebody has put files of their own is never removed.
     `share` is given each checkpoint that stays, in a run that goes on those of before too, and the names of the files
     that are the training's own.
     Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the
@@ -56,6 +56,7 @@ class PretrainedCheckpoint(Checkpoint):
         keep_steps: Collection[int] = (),
         languages: TrainingLanguages | None = None,
         share: Callable[[Path, Collection[str]], None] | None = None,
+        best: Callable[[Collection[int]], int | None] = lambda steps: None,
     ) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
@@ -64,6 +65,7 @@ class PretrainedCheckpoint(Checkpoint):
         self.keep_steps = frozenset(keep_steps)
         self.languages = languages
         self.share = share  # not log: Lightning gives callbacks a method of that name
+        self.best = best
         self._saved: int | None = None
 
     @loud
@@ -128,7 +130,7 @@ class PretrainedCheckpoint(Checkpoint):
         """Of the checkpoints before the one that has just been saved, remove those that are not to be kept."""
         steps = self.folder.checkpoint_steps()
         planned = [step for step in steps if step in self.steps]
-        kept = {*planned[-(self.keep_last or len(planned)) :], *self.keep_steps, steps[-1]}
+        kept = {*planned[-(self.keep_last or len(planned)) :], *self.keep_steps, steps[-1], self.best(steps)}
         for folder in (self.folder.checkpoint(step) for step in steps if step not in kept):
             if strangers(folder):
                 console.complain(f"{folder} is kept: it also holds files that alignlab did not write.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class MetricsCsv(Logger):
         self.path = path
         self.step = step
         self._started = False
+        self._histories: dict[str, list[tuple[int, float]]] = {}
         self._known: set[tuple[int | None, str]] = set()  # what an earlier process logged of the step it ended at
 
     @property
@@ -40,6 +41,17 @@ class MetricsCsv(Logger):
     def version(self) -> str:
         return ""
 
+    def history(self, key: str) -> list[tuple[int, float]]:
+        """Steps and values of a number that was logged up to now, also by the processes before; rank zero's."""
+        self._start()
+        return self._histories.get(key, [])
+
+    @property
+    def keys(self) -> set[str]:
+        """What has been logged up to now; rank zero's."""
+        self._start()
+        return set(self._histories)
+
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The run folder has the whole config already."""
 
@@ -49,12 +61,14 @@ class MetricsCsv(Logger):
         self._start()
         with self.path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            # repr() gives back the very same float.
-            writer.writerows(
-                (step, key, repr(float(value)))
+            new = [
+                (step, key, float(value))
                 for key, value in metrics.items()
                 if key != "epoch" and (step, key) not in self._known
-            )
+            ]
+            # repr() gives back the very same float.
+            writer.writerows((*row[:2], repr(row[2])) for row in new)
+        self._remember((step or 0, key, value) for step, key, value in new)
 
     def _start(self) -> None:
         if self._started:
@@ -63,8 +77,13 @@ class MetricsCsv(Logger):
         # A run from the start does all again, step 0 included.
         kept = read_metrics(self.path, self.step) if self.step > 0 else []
         self._known = {(step, key) for step, key, _ in kept if step == self.step}
+        self._remember(kept)
         with whole_file(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *((*row[:2], repr(row[2])) for row in kept)])
+
+    def _remember(self, rows: Iterable[tuple[int, str, float]]) -> None:
+        for step, key, value in rows:
+            self._histories.setdefault(key, []).append((step, value))
 
 
 def read_metrics(path: Path, last_step: int, fix: str = _GO_ON) -> list[tuple[int, str, float]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 from alignlab import console
+from alignlab.errors import InputError, Problem
 from alignlab.neurons.table import read_csv
+from alignlab.regular_files import read_regular
 from alignlab.reporting.capability_table import show
 from alignlab.runs import RunFolder, snapshot_files, step_of
 
@@ -27,6 +30,7 @@ def show_run_summary(folder: RunFolder) -> None:
     if steps:
         last = folder.checkpoint(steps[-1])
         rows.append(("checkpoints", f"{len(steps)} in {folder.checkpoints}; the last is {last}"))
+    rows += _end(folder)
     if offline:
         rows.append(("W&B", f"offline in {folder.path / 'wandb'}"))
     console.say()
@@ -39,3 +43,25 @@ def show_run_summary(folder: RunFolder) -> None:
         f"\nNext: ask the snapshots again, e.g. python -m alignlab.analyze run={shlex.quote(str(folder.path))} "
         "identifier.name=lape"
     )
+
+
+def _end(folder: RunFolder) -> list[tuple[str, str]]:
+    """Why the run ended before its planned end, and its best checkpoint, as it wrote them down.
+
+    Raises InputError where that is damaged.
+    """
+    if not folder.finished.is_file():
+        return []
+    rows = []
+    try:
+        end = json.loads(read_regular(folder.finished))
+        if (stopped := end.get("stopped")) is not None:
+            rows.append(("stopped", f"after step {end['step']} of {end['planned_steps']}: {stopped['rule']}"))
+        if (best := end.get("best")) is not None:
+            chosen = f"{best['monitor']} {best['value']:.4g}, optimistic as it was chosen by it"
+            rows.append(("best checkpoint", f"{folder.checkpoint(best['step'])} ({chosen})"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = "it is damaged"
+        fix = "Restore it from a copy, or remove it and give the same command again."
+        raise InputError(Problem(str(folder.finished), found, "what the run wrote at its end", fix)) from None
+    return rows
