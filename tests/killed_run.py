@@ -29,6 +29,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 import alignlab.analyze
 import alignlab.report
 import alignlab.train
+from alignlab.evaluation import answering
 from alignlab.methods.base import AlignmentModule
 from alignlab.recording import passing
 
@@ -36,7 +37,8 @@ TRAIN = [
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "checkpoints.every_n_steps=2",
     "probe.max_texts=6", "probe.source.count=6", "probe.source.languages=[en,de,sw]", "data.train.count=18",
     "data.examples_per_step=8", "data.workers=2", "trainer.accumulate_grad_batches=2", "method.lora.dropout=0.2",
-    "wandb.mode=disabled", "run.folder=run",
+    "wandb.mode=disabled", "run.folder=run", "evaluation.source.count=3", "evaluation.source.languages=[en,de]",
+    "evaluation.max_new_tokens=8",
 ]  # fmt: skip
 ARGUMENTS = {
     "train": TRAIN,
@@ -63,6 +65,7 @@ def install(see: Callable[[str], None]) -> None:
     before(Path, "unlink", "unlink")
     before(AlignmentModule, "training_step", "micro-batch")
     before(passing, "_read_language", "language")
+    before(answering, "checked", "answers")
 
 
 def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:

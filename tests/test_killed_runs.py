@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from alignlab.neurons import ActivationCounts, NeuronSets
+from alignlab.recording.effects import Effects
 
 STEPS = (0, 2, 4, 6)
 
@@ -32,7 +33,7 @@ def same(one: Any, other: Any) -> bool:
 
 def check_training(case: Path, whole: Path, about: str) -> None:
     run, expected = case / "run", whole / "run"
-    for name in ("metrics.csv", "neurons.csv", "finished.json", "config.yaml"):
+    for name in ("metrics.csv", "neurons.csv", "evaluation.csv", "finished.json", "config.yaml"):
         assert (run / name).read_bytes() == (expected / name).read_bytes(), f"{about}: {name}"
     checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert checkpoints == [f"step-{step:06d}" for step in STEPS[1:]], about
@@ -49,6 +50,16 @@ def check_training(case: Path, whole: Path, about: str) -> None:
     for name in snapshots:
         one, two = ActivationCounts.load(run / "neurons" / name), ActivationCounts.load(expected / "neurons" / name)
         assert torch.equal(one.firings.long(), two.firings.long()), f"{about}: {name}"
+
+    answers = sorted(path.name for path in (expected / "evaluation").iterdir())
+    assert sorted(path.name for path in (run / "evaluation").iterdir()) == answers, about
+    assert len(answers) == 3 * len(STEPS), about
+    for step in STEPS:
+        name = f"evaluation/step-{step:06d}"
+        assert (run / f"{name}.jsonl").read_bytes() == (expected / f"{name}.jsonl").read_bytes(), f"{about}: {name}"
+        records = [Effects.load(folder / f"{name}.safetensors") for folder in (run, expected)]
+        assert records[0].items == records[1].items, f"{about}: {name}"
+        assert torch.equal(records[0].right, records[1].right), f"{about}: {name}"
 
 
 def check_analysis(case: Path, whole: Path, about: str) -> None:

@@ -16,12 +16,14 @@ from safetensors.torch import load_file
 
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts, NeuronSets
+from alignlab.recording.effects import Effects
 
 # Four documents a language and a batch each: in double precision neither the batches nor the ranks change a count.
 ARGUMENTS = [
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
     "probe.source.languages=[en,de,sw]", "data.train.count=24", "data.examples_per_step=6", "wandb.mode=disabled",
-    "trainer.precision=64-true", "probe.max_tokens_per_batch=1",
+    "trainer.precision=64-true", "probe.max_tokens_per_batch=1", "evaluation.source.count=5",
+    "evaluation.source.languages=[en,de]", "evaluation.max_new_tokens=50", "evaluation.max_tokens_per_batch=300",
 ]  # fmt: skip
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
@@ -57,6 +59,18 @@ def compare(one: Path, two: Path) -> None:
         assert torch.allclose(first.loss_sum, second.loss_sum, rtol=1e-5)
 
 
+def compare_answers(one: Path, two: Path) -> None:
+    for step in (0, 2, 4):
+        name = f"evaluation/step-{step:06d}"
+        assert (one / f"{name}.jsonl").read_bytes() == (two / f"{name}.jsonl").read_bytes()
+        first, second = (Effects.load(folder / f"{name}.safetensors") for folder in (one, two))
+        assert first.items == second.items
+        assert torch.equal(first.right, second.right)
+        assert len(first.items) == 10
+    assert bool(Effects.load(one / "evaluation/step-000000.safetensors").right.any())
+    assert (one / "evaluation.csv").read_bytes() == (two / "evaluation.csv").read_bytes()
+
+
 @pytest.mark.slow
 def test_two_ranks_train_and_count_as_one(tmp_path: Path) -> None:
     for name, extra, torchrun in (("one", [], False), ("launched", TWO, False), ("torchrun", TWO, True)):
@@ -67,6 +81,8 @@ def test_two_ranks_train_and_count_as_one(tmp_path: Path) -> None:
         assert done.stdout.count("Neurons at step 2") == 1
     compare(tmp_path / "one", tmp_path / "launched")
     compare(tmp_path / "one", tmp_path / "torchrun")
+    for launched in ("launched", "torchrun"):
+        compare_answers(tmp_path / "one", tmp_path / launched)
     # The same command again on two ranks: nothing is done twice.
     again = run(tmp_path, "run.folder=torchrun", *TWO, torchrun=True)
     assert again.returncode == 0

@@ -50,8 +50,9 @@ CHARTS = (
     *(f"neurons/{kind}" for kind in ("specific", "related", "general", "unassigned")),
     *(f"neurons/{group}/{kind}" for kind in ("specific", "related") for group in ("trained", "unseen")),
     *(f"neurons/{group}/loss" for group in ("trained", "unseen")),
-    *(f"capability/{group}/right" for group in ("trained", "reference", "unseen")),
 )
+# Beside them, where the model answers problems while it trains.
+CAPABILITY_CHARTS = tuple(f"capability/{group}/right" for group in ("trained", "reference", "unseen"))
 
 
 class WandbConfig(WandbOptions):
@@ -182,7 +183,7 @@ class WandbRun(WandbLogger):
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
         self._finished = False
-        for prefix in AXES:
+        for prefix in ("train/", "neurons/"):
             self._rows.do(partial(define_charts, run, prefix))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -304,7 +305,7 @@ def define_charts(run: Any, prefix: str) -> None:
     axis = AXES[prefix]
     run.define_metric(axis, hidden=True)
     run.define_metric(f"{prefix}*", step_metric=axis, hidden=True)
-    for key in CHARTS:
+    for key in (*CHARTS, *CAPABILITY_CHARTS):
         if key.startswith(prefix):
             run.define_metric(key, step_metric=axis)
 

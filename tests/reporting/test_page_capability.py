@@ -1,0 +1,100 @@
+"""What the page says of a model's answers: the sentence, the figure, the samples; their text never becomes markup."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alignlab.analysis.capability import capability_rows
+from alignlab.checksums import of_values
+from alignlab.errors import InputError
+from alignlab.neurons.table import csv_text, write_csv
+from alignlab.recording.effects import Effects, Item
+from alignlab.reporting.page import render
+from alignlab.reporting.page.capability import helped
+from alignlab.reporting.page_capability import read_capability
+
+from .page_data import bare_run
+
+EVIL = "</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\u202e"
+SHARES = {0: {"en": 0.9, "de": 0.2, "sw": 0.5}, 40: {"en": 0.9, "de": 0.9, "sw": 0.05}}
+
+
+def write_run(folder: Path, steps: tuple[int, ...] = (0, 40)) -> None:
+    """Answers of a run: German rises, Swahili falls, English stays."""
+    first: Effects | None = None
+    tables = []
+    (folder / "evaluation").mkdir(parents=True)
+    for step in steps:
+        items = tuple(Item(f"{n}", code, f"{n}", "7") for code in ("en", "de", "sw") for n in range(60))
+        random = np.random.default_rng(1)
+        right = torch.tensor([[random.random() < SHARES[step][item.language]] for item in items])
+        told = torch.tensor([[("en", "de", "sw").index(item.language)] for item in items], dtype=torch.int16)
+        tokens = torch.ones((len(items), 1), dtype=torch.int32)
+        effects = Effects(
+            items, ("none",), ("en", "de", "sw"), right, told, tokens, tokens.bool(), task="sums", step=step,
+            trained_languages=("de",),
+        )  # fmt: skip
+        effects.save(folder / f"evaluation/step-{step:06d}.safetensors")
+        lines: list[dict[str, Any]] = [
+            {"language": item.language, "id": item.id, "prompt": f"{EVIL} {item.id}?", "tokens": [1], "ended": True,
+             "text": f"{EVIL} {step}", "expected": "7", "right": bool(hit), "output_language": None}
+            for item, hit in zip(items, right, strict=True)
+        ]  # fmt: skip
+        text = "".join(json.dumps(line | {"checksum": of_values(line)}) + "\n" for line in lines)
+        (folder / f"evaluation/step-{step:06d}.jsonl").write_text(text, encoding="utf-8")
+        tables += capability_rows(effects, first)
+        first = first or effects
+    write_csv(folder / "evaluation.csv", tables)
+
+
+def test_the_first_sentence_answers_whether_it_helped(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    said = helped(read_capability(tmp_path))
+    assert said.startswith("Did it help? Share of right answers, trained languages (de): yes, it rose, 0.")
+    assert "; unseen languages (sw): no, it fell, 0." in said
+    assert "; English (en): no change beyond noise, 0." in said
+    assert said.count("95 % interval") == 3
+    write_run(tmp_path / "one", steps=(40,))
+    assert helped(read_capability(tmp_path / "one")).startswith("Share of right answers at step 40, trained languages")
+    assert helped(None) == ""
+    assert read_capability(tmp_path / "none") is None
+
+
+def test_text_of_models_is_text_on_the_page(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    capability = read_capability(tmp_path)
+    assert capability is not None
+    page = render([replace(bare_run(), capability=capability)])
+    assert "<img src=x" not in page
+    assert "{{ 7 * 7 }}" in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    lead = page[page.index('<p class="lead">') :]
+    assert lead.startswith('<p class="lead">Did it help?')
+    assert 'id="figure-capability"' in page
+    # Those whose answer became right or wrong come first.
+    assert all(
+        sample.said[0].right != sample.said[-1].right for sample in capability.samples if sample.language == "de"
+    )
+    assert 'id="figure-capability"' not in render([bare_run()])
+
+
+def test_damaged_answers_are_refused_by_line(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    path = tmp_path / "evaluation/step-000040.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"expected": "7"', '"expected": "8"', 1), encoding="utf-8")
+    with pytest.raises(InputError, match=r"step-000040\.jsonl, line 1: its checksum does not fit"):
+        read_capability(tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"step-000040\.jsonl: it cannot be read"):
+        read_capability(tmp_path)
+    (tmp_path / "evaluation.csv").write_text(csv_text([]), encoding="utf-8")
+    (tmp_path / "evaluation.csv").unlink()
+    with pytest.raises(InputError, match=r"evaluation\.csv: there is no such file"):
+        read_capability(tmp_path)
