@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from alignlab.neurons.table import Row, unguarded
 from alignlab.reporting.page import PageRun, write_page
 from alignlab.reporting.page.data import MEANS, Asked
+from alignlab.reporting.page_capability import read_capability
 
 from ..installed_browser import installed_browser
+from ..reporting.page_capability_data import write_run
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
 
 ARGUMENTS = (
@@ -463,3 +465,18 @@ def test_the_answer_needs_no_script(open_page: Open, files: dict[str, Path]) -> 
     assert page.locator(".lead").is_visible()
     assert page.get_by_text("The figures need JavaScript.").is_visible()
     assert page.locator("#transitions table").first.is_visible()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_answers_of_a_model_are_drawn_and_are_text(open_page: Open, tmp_path: Path, viewport: dict[str, int]) -> None:
+    write_run(tmp_path / "run")
+    write_page([replace(page_run(), capability=read_capability(tmp_path / "run"))], tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html", viewport)
+    lines = [trace for trace in drawn(page, "capability") if trace["y"] and len(trace["y"]) == 2]
+    assert [[round(value, 3) for value in line["y"]] for line in lines[-3:]]
+    expect(page.locator("p.lead")).to_contain_text("Did it help? Share of right answers, trained languages (de): yes")
+    page.locator("#capability details.fold summary").last.click()
+    expect(page.locator("table.answers tbody tr")).to_have_count(6)
+    expect(page.locator("table.answers tbody td.said").first).to_contain_text("<img src=x onerror=alert(1)>{{ 7 * 7 }}")
+    assert page.locator("table.answers img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
