@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ import yaml
 from alignlab.atomic import name_being_written, remove, write_text
 from alignlab.config import differences
 from alignlab.errors import InputError, Problem
+from alignlab.folder_lock import LOCK, locked
 from alignlab.manifest import NAME, checksum_of, remove_listed, stranger_problem, strangers, verify
 from alignlab.marks import is_ours
 from alignlab.redaction import comparable
@@ -28,7 +26,6 @@ from alignlab.regular_files import read_regular
 IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time")
 Start = Literal["new", "continue", "finished"]
 
-_LOCK = ".lock"
 _MOST_STEPS = 1_000_000  # of a run, that are looked for
 _STEP = r"step-([0-9]{6}|[1-9][0-9]{6,9})"
 _SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|(responses\.)?jsonl)|responses\.jsonl")
@@ -159,7 +156,7 @@ class RunFolder:
 
         Nothing is written to find out, so that it can be asked before the folder is locked.
         """
-        if not self.path.exists() or set(self.path.iterdir()) <= {self.path / _LOCK, *self._left_over()}:
+        if not self.path.exists() or set(self.path.iterdir()) <= {self.path / LOCK, *self._left_over()}:
             return
         fix = "Set run.folder to another folder."
         if not self._is_run():
@@ -218,18 +215,10 @@ class RunFolder:
 
         What killed processes were writing is removed. Where nothing was written in the end, no folder is left.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = self._lock()
-        try:
+        with locked(self.path, "run.folder"):
             for entry in self._left_over():
                 _remove_entry(entry)
             yield
-        finally:
-            if [entry.name for entry in self.path.iterdir()] == [_LOCK]:
-                (self.path / _LOCK).unlink()
-                with suppress(OSError):
-                    self.path.rmdir()
-            os.close(descriptor)
 
     def _left_over(self) -> list[Path]:
         """What trainings that were killed had begun to write, of the names that only they write."""
@@ -240,32 +229,6 @@ class RunFolder:
         for folder, pattern in (*of_steps, (self.checkpoints, _CHECKPOINT)):
             left += [entry for entry in _entries(folder) if pattern.fullmatch(name_being_written(entry) or "")]
         return left
-
-    def _lock(self) -> int:
-        path = self.path / _LOCK
-        while True:
-            try:
-                # No link is followed: what it leads to is not ours.
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                found = f"{path} cannot be opened ({error.strerror})"
-                fix = "Remove it, or set run.folder to another folder."
-                raise InputError(Problem(self._where, found, "a file that no link leads to", fix)) from None
-            try:
-                # Not flock: a killed run's loader processes would inherit it and hold it for some seconds.
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(descriptor)
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    found = f"it cannot be locked ({error.strerror})"
-                    fix = "Set run.folder to a folder on another disk."
-                    raise InputError(Problem(self._where, found, "a file system with locks", fix)) from None
-                found = "another process is using this run folder"
-                raise InputError(Problem(self._where, found, "one process a run", "Wait for it or stop it.")) from None
-            with suppress(FileNotFoundError):
-                if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                    return descriptor
-            os.close(descriptor)  # the one that held it has just removed the file
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as finished."""

@@ -1,4 +1,4 @@
-"""What a model answers to prompts: greedily, in batches, by the model's own `generate`."""
+"""What a model answers to prompts: greedily or drawn, in batches, by the model's own `generate`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers import GenerationConfig, GenerationMixin
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 
 from alignlab.data.batching import side_by_side, token_budget_batches
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.distributed import over_ranks, rank, world_size
 from alignlab.models.modes import evaluating
+from alignlab.recording.sampling import Draws, Sampling, uniform
 
 
 @dataclass(frozen=True)
@@ -40,32 +41,46 @@ def generate(
     eos_ids: Sequence[int] = (),
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
     advance: Callable[[int], None] = lambda prompts: None,
+    sampling: Sampling | None = None,
+    batches: Sequence[Sequence[int]] | None = None,
 ) -> list[Response]:
-    """The greedy responses to prompts, each of one token or more; a collective call where there are several ranks.
+    """The responses to prompts, each of one token or more; a collective call where there are several ranks.
 
-    Always the likeliest token, whatever sampling or penalties the model's generation config asks for, until one of
-    its EOS tokens. Batches are of similar length and dealt to the ranks; every rank gets all responses. Modes,
-    gradients, random numbers and the generation config are left as they were.
+    The likeliest token each time, or the one that `sampling` draws, whatever sampling or penalties the model's
+    generation config asks for, until one of its EOS tokens. Batches are of similar length and dealt to the ranks; every
+    rank gets all responses. Modes, gradients, random numbers and the generation config are left as they were.
 
     max_tokens_per_batch: padding and new tokens included.  eos_ids: EOS tokens beside those of the model.
     context: entered around each batch, such as an autocast.  advance: told the prompts of each batch done.
+    batches: the prompts of each batch, by number, where they are not to be those of `prompt_batches`.
     """
+    if batches is None:
+        padded = next(model.parameters()).dtype != torch.float64
+        lengths = [len(prompt) for prompt in prompts]
+        batches = prompt_batches(lengths, max_new_tokens, max_tokens_per_batch, padded=padded)
     stops = sorted({*eos_ids, *_stops_of(generator_of(model))})
     device = next(model.parameters()).device
     # Ids plus one, so that what the ranks have done adds up: 0 is where there is no token.
     written = torch.zeros((len(prompts), max_new_tokens), dtype=torch.int64, device=device)
     with _greedy(model, max_new_tokens, stops) as config, evaluating(model), torch.no_grad():
-        for numbers in _batches(model, prompts, max_new_tokens, max_tokens_per_batch)[rank() :: world_size()]:
+        for numbers in batches[rank() :: world_size()]:
             chosen = [prompts[number] for number in numbers]
             # Padded on the left, so that all end together.
             input_ids = side_by_side(chosen, padding_side="left").long()
             mask = side_by_side([np.ones_like(prompt) for prompt in chosen], padding_side="left").long()
+            drawing = LogitsProcessorList()
+            if sampling is not None:
+                drawn = [uniform(sampling.seed, sampling.names[number], max_new_tokens) for number in numbers]
+                drawing.append(Draws(torch.tensor(np.stack(drawn), device=device), input_ids.shape[1], sampling))
             with context():
                 output = model.generate(  # type: ignore[operator]
-                    input_ids=input_ids.to(device), attention_mask=mask.to(device), generation_config=config
+                    input_ids=input_ids.to(device),
+                    attention_mask=mask.to(device),
+                    generation_config=config,
+                    logits_processor=drawing,
                 )
             new = output[:, input_ids.shape[1] :]
-            written[torch.tensor(numbers, device=device), : new.shape[1]] = new + 1
+            written[torch.tensor(list(numbers), device=device), : new.shape[1]] = new + 1
             advance(len(numbers))
     return [_response(row, set(stops)) for row in (over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
 
@@ -79,7 +94,7 @@ def check_can_generate(
     unable, too_long: what to do about either.
     Works on models on the meta device. Raises `InputError`.
     """
-    generator_of(model, section, unable)
+    generator_of(model, "probe.responses" if section == "probe" else section, unable)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     if positions is not None and longest + max_new_tokens > positions:
         raise InputError.of(
@@ -90,19 +105,16 @@ def check_can_generate(
         )
 
 
-def generator_of(model: nn.Module, section: str = "probe", fix: str = "Set probe.responses=reference.") -> Any:
+def generator_of(model: nn.Module, where: str = "probe.responses", fix: str = "Set probe.responses=reference.") -> Any:
     """The model of transformers that generates, inside of its PEFT wrapper if it has one.
 
-    Raises `UnsupportedModelError` for a model that cannot generate; section, fix: as for `check_can_generate`.
+    Raises `UnsupportedModelError` for a model that cannot generate, about the key `where`.
     """
     for module in model.modules():
         if isinstance(module, GenerationMixin):
             return module
     raise UnsupportedModelError.of(
-        "probe.responses" if section == "probe" else section,
-        f"{type(model).__name__} cannot generate",
-        "a causal language model (AutoModelForCausalLM)",
-        fix,
+        where, f"{type(model).__name__} cannot generate", "a causal language model (AutoModelForCausalLM)", fix
     )
 
 
@@ -136,22 +148,23 @@ def _greedy(model: nn.Module, max_new_tokens: int, stops: list[int]) -> Iterator
         generator.generation_config = own
 
 
-def _batches(
-    model: nn.Module, prompts: Sequence[npt.NDArray[np.int32]], max_new_tokens: int, max_tokens: int
+def prompt_batches(
+    lengths: Sequence[int], max_new_tokens: int, max_tokens: int, *, padded: bool = True
 ) -> list[list[int]]:
-    """Prompts by number, in batches of similar length: in double precision of one length, without padding.
+    """Prompts by number, in batches of similar length, which with their new tokens have at most `max_tokens`.
 
-    There transformers' eager attention makes -inf of the lowest number, with which it masks, so that what stands for
-    padding becomes NaN, and with it the whole row.
+    lengths: tokens of each prompt.
+    padded: whether a batch may hold prompts of several lengths. In double precision it may not: transformers' eager
+        attention makes -inf of the lowest number, with which it masks, so that what stands for padding becomes NaN, and
+        with it the whole row.
     """
     groups: dict[int, list[int]] = {}
-    padded = next(model.parameters()).dtype != torch.float64
-    for number, prompt in enumerate(prompts):
-        groups.setdefault(0 if padded else len(prompt), []).append(number)
+    for number, length in enumerate(lengths):
+        groups.setdefault(0 if padded else length, []).append(number)
     return [
         [group[index] for index in batch]
         for group in groups.values()
-        for batch in token_budget_batches([len(prompts[number]) + max_new_tokens for number in group], max_tokens)
+        for batch in token_budget_batches([lengths[number] + max_new_tokens for number in group], max_tokens)
     ]
 
 
