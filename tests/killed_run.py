@@ -2,9 +2,9 @@
 
 Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10] [--set KEY=VALUE]
 
-A moment is a write that is synced, a renaming, a removal, a micro-batch or a counted language. `--most` takes that many
-of them, spread over the run (0: every one); `--random` takes moments by the clock instead. Everything is imported once:
-a fork is a fresh process that costs a second, not ten.
+A moment is a write that is synced, a renaming, a removal, a micro-batch, a counted language or a batch of answers.
+`--most` takes that many of them, spread over the run (0: every one); `--random` takes moments by the clock instead.
+Everything is imported once: a fork is a fresh process that costs a second, not ten.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 import alignlab.analyze
+import alignlab.prepare
 import alignlab.report
 import alignlab.train
 from alignlab.evaluation import answering
 from alignlab.methods.base import AlignmentModule
+from alignlab.preparation import responses
 from alignlab.recording import passing
 
 TRAIN = [
@@ -44,7 +46,17 @@ ARGUMENTS = {
     "train": TRAIN,
     "analyze": ["run=run", "recount=true", "probe.max_texts=4", "intervals=ends", "resamples=4", "folder=out"],
     "report": ["run=run", "resamples=4"],
+    "prepare": [
+        "responses",
+        "config=prepare_demo",
+        "source.count=8",
+        "samples=3",
+        "max_new_tokens=24",
+        "folder=out",
+        "max_tokens_per_batch=400",
+    ],
 }
+NEEDS_RUN = ("analyze", "report")
 RANKS = {2: ["trainer.devices=2", "trainer.strategy=ddp"]}
 
 
@@ -66,6 +78,7 @@ def install(see: Callable[[str], None]) -> None:
     before(AlignmentModule, "training_step", "micro-batch")
     before(passing, "_read_language", "language")
     before(answering, "checked", "answers")
+    before(responses, "generate", "answers")
 
 
 def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:
@@ -153,7 +166,7 @@ def main() -> None:
 
     start = root / "start"
     start.mkdir(parents=True)
-    if given.verb != "train" and fork(start, "train", lambda what: None) != 0:
+    if given.verb in NEEDS_RUN and fork(start, "train", lambda what: None) != 0:
         sys.exit(f"the training failed: {(start / 'log.txt').read_text()}")
     shutil.copytree(start, root / "whole")
     moments = root / "moments.txt"

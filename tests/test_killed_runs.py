@@ -74,7 +74,13 @@ def check_report(case: Path, whole: Path, about: str) -> None:
     assert page == (whole / "run/report.html").read_bytes(), about
 
 
-CHECKS = {"train": check_training, "analyze": check_analysis, "report": check_report}
+def check_answers(case: Path, whole: Path, about: str) -> None:
+    for name in ("responses.jsonl", "table.csv", "config.yaml"):
+        assert (case / "out" / name).read_bytes() == (whole / "out" / name).read_bytes(), f"{about}: {name}"
+    assert not (case / "out/parts").exists(), about
+
+
+CHECKS = {"train": check_training, "analyze": check_analysis, "report": check_report, "prepare": check_answers}
 
 
 def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, Any]]:
@@ -95,7 +101,15 @@ def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "ranks", "most"),
-    [("train", 1, 30), ("train", 2, 8), ("analyze", 1, 12), ("analyze", 2, 4), ("report", 1, 8)],
+    [
+        ("train", 1, 30),
+        ("train", 2, 8),
+        ("analyze", 1, 12),
+        ("analyze", 2, 4),
+        ("report", 1, 8),
+        ("prepare", 1, 20),
+        ("prepare", 2, 6),
+    ],
 )
 def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, ranks: int, most: int) -> None:
     results = stop_and_continue(tmp_path / "kill", verb, "--ranks", str(ranks), "--most", str(most))
@@ -108,7 +122,9 @@ def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, r
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
-@pytest.mark.parametrize(("verb", "ranks", "most"), [("train", 1, 8), ("train", 2, 4), ("analyze", 1, 3)])
+@pytest.mark.parametrize(
+    ("verb", "ranks", "most"), [("train", 1, 8), ("train", 2, 4), ("analyze", 1, 3), ("prepare", 1, 3)]
+)
 def test_a_verb_that_is_asked_to_stop_says_so_and_goes_on(
     tmp_path: Path, verb: str, ranks: int, most: int, name: str
 ) -> None:

@@ -22,6 +22,7 @@ from alignlab.methods.registry import METHODS, method_of
 from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.options import AnalyzeOptions, ReportConfig, TrainConfig
+from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 from alignlab.recording.options import Statistic
 from alignlab.recording.tallies import STATISTICS
 from alignlab.trainer_options import RESERVED, TrainerOptions
@@ -80,12 +81,12 @@ def test_options_become_what_they_name() -> None:
     assert method_of(PreferenceOptions(beta=0.3)) == METHODS["preference"](beta=0.3)
 
 
-@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig])
+@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions])
 def test_every_default_is_one_that_its_option_takes(root: type) -> None:
     assert set(load(root, [])[1].values()) == {"default"}
 
 
-@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig])
+@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions, PreferencesOptions])
 def test_every_option_has_a_meaning(root: type) -> None:
     def without(field: Field, key: str) -> list[str]:
         below = [item for fields in field.choices.values() for item in fields.items()]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import alignlab.prepare
 import alignlab.train
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
@@ -62,6 +63,14 @@ def test_the_command_runs(
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
         assert importlib.import_module(module).main([*arguments, *FEW.get(" ".join(arguments), [])]) == 0
+        assert "Written" in capsys.readouterr().out
+        return
+    if module == "alignlab.prepare":
+        kind, *rest = arguments
+        asked = rest if kind == "responses" else ["config=prepare_demo"]
+        few = ["source.count=4", "samples=3", "temperature=1.5", "max_new_tokens=64"]
+        assert alignlab.prepare.main(["responses", *asked, *few]) == 0
+        assert kind == "responses" or alignlab.prepare.main(arguments) == 0
         assert "Written" in capsys.readouterr().out
         return
     assert module == "alignlab.train"

@@ -12,6 +12,7 @@ from alignlab.errors import Problem, did_you_mean
 COMMANDS = {
     "train": "fine-tune a language model and watch its neurons change",
     "analyze": "classify stored counts anew, or count models and checkpoints, and compare them",
+    "prepare": "let a model answer questions, and make pairs of preference from its answers",
     "report": "write one HTML page of a run, or of several side by side",
 }
 

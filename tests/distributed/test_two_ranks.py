@@ -152,3 +152,19 @@ def test_a_refusal_of_rank_zero_is_every_ranks(tmp_path: Path) -> None:
     assert re.search(r"exitcode +: 2 ", done.stderr)
     assert "SIGABRT" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["thesis.tex"]
+
+
+@pytest.mark.slow
+def test_two_ranks_answer_as_one(tmp_path: Path) -> None:
+    asked = ["responses", "config=prepare_demo", "source.count=6", "samples=3", "max_new_tokens=40"]
+    asked += ["max_tokens_per_batch=500"]
+    for name, torchrun in (("one", False), ("two", True)):
+        done = run(tmp_path, *asked, f"folder={name}", torchrun=torchrun, verb="prepare")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Plan of the responses") == done.stdout.count("Written") == 1
+        assert f"; ranks {1 + torchrun}" in done.stdout
+    for name in ("responses.jsonl", "table.csv"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    again = run(tmp_path, *asked, "folder=two", "seed=1", torchrun=True, verb="prepare")
+    assert again.returncode != 0
+    assert again.stderr.count("different are seed") == 1

@@ -17,7 +17,7 @@ from alignlab.evaluation.tasks import Task
 from alignlab.manifest import checksum_of
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import ABSTAINED, NO_INTERVENTION, Effects, Item
-from alignlab.recording.generation import Response, check_can_generate, generate
+from alignlab.recording.generation import Response, check_positions, generate, generator_of
 from alignlab.recording.passing import Progress
 from alignlab.recording.responses_file import responses_text, text_of
 
@@ -101,14 +101,9 @@ def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answer
 
 def check_can_answer(task: Task, model: nn.Module) -> None:
     """Refuse a model that cannot answer the task; also on the meta device. Raises `InputError`."""
-    check_can_generate(
-        model,
-        task.longest,
-        task.max_new_tokens,
-        "evaluation",
-        unable="Leave out the section evaluation.",
-        too_long="Set a smaller evaluation.max_new_tokens, or take shorter problems.",
-    )
+    generator_of(model, "evaluation", "Leave out the section evaluation.")
+    fix = "Set a smaller evaluation.max_new_tokens, or take shorter problems."
+    check_positions(model, task.longest, task.max_new_tokens, "evaluation.max_new_tokens", fix)
 
 
 def _written(number: Fraction) -> str:

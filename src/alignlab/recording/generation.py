@@ -85,24 +85,16 @@ def generate(
     return [_response(row, set(stops)) for row in (over_ranks(written).cpu() - 1).numpy().astype(np.int32)]
 
 
-def check_can_generate(
-    model: nn.Module, longest: int, max_new_tokens: int, section: str, *, unable: str, too_long: str
-) -> None:
-    """Refuse a model that cannot answer prompts: one that cannot generate, or has too few positions.
+def check_positions(model: nn.Module, longest: int, new: int, where: str, fix: str) -> None:
+    """Refuse a model of fewer positions than the longest prompt and the new tokens take. Raises `InputError`.
 
-    longest: tokens of the longest prompt.  section: of the config, which says how long answers may be.
-    unable, too_long: what to do about either.
-    Works on models on the meta device. Raises `InputError`.
+    Works on models on the meta device.
+    where, fix: the config key that says how many are new, and what to do.
     """
-    generator_of(model, "probe.responses" if section == "probe" else section, unable)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
-    if positions is not None and longest + max_new_tokens > positions:
-        raise InputError.of(
-            f"{section}.max_new_tokens",
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones for a model of {positions} positions",
-            f"{positions} together at most",
-            too_long,
-        )
+    if positions is not None and longest + new > positions:
+        found = f"a prompt of {longest} tokens and {new} new ones for a model of {positions} positions"
+        raise InputError.of(where, found, f"{positions} together at most", fix)
 
 
 def generator_of(model: nn.Module, where: str = "probe.responses", fix: str = "Set probe.responses=reference.") -> Any:

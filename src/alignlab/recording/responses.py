@@ -20,7 +20,7 @@ from torch import nn
 from alignlab import console
 from alignlab.data.encoding import Document, special_token_ids
 from alignlab.errors import InputError
-from alignlab.recording.generation import Response, check_can_generate, generate
+from alignlab.recording.generation import Response, check_positions, generate, generator_of
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses_file import read_responses, write_responses
 from alignlab.recording.writing import refusing
@@ -124,15 +124,10 @@ def check_can_answer(probe: Probe | PromptProbe, model: nn.Module) -> None:
     """
     if isinstance(probe, Probe):
         return
+    generator_of(model)  # refuses one that cannot generate
     longest = max(len(prompt) for prompt in _prompts(probe))
-    check_can_generate(
-        model,
-        longest,
-        probe.max_new_tokens,
-        "probe",
-        unable="Set probe.responses=reference.",
-        too_long="Set a smaller probe.max_new_tokens or probe.max_length.",
-    )
+    fix = "Set a smaller probe.max_new_tokens or probe.max_length."
+    check_positions(model, longest, probe.max_new_tokens, "probe.max_new_tokens", fix)
 
 
 def _prompts(probe: PromptProbe) -> list[Document]:

@@ -1,0 +1,72 @@
+"""What is prepared for training, as options."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alignlab.config import REQUIRED, Options, option, section
+from alignlab.data.prompts import Prompts
+from alignlab.data.sources import Source, WordProblems
+from alignlab.languages import check_codes
+from alignlab.models.options import ModelOptions, PrecisionName
+from alignlab.options import check_folder
+
+
+class ResponsesOptions(Options):
+    """A model's answers to questions: several to each, drawn."""
+
+    dry_run: bool = option(False, "print the plan and stop")
+    folder: str = option("prepared/responses", "where the answers are kept", check=check_folder)
+    model: ModelOptions = section(ModelOptions, "which model answers; its source may be a PEFT adapter too")
+    precision: PrecisionName = option("32-true", "of the answering")
+    source: Source = section(WordProblems, "where questions and their right answers come from")
+    prompts: Prompts = section(Prompts, "how a question becomes text")
+    languages: list[str] | None = option(
+        None, "languages of the source to ask in, by ISO 639 code; null takes all", check=check_codes
+    )
+    samples: int = option(20, "answers to each question in each language", unit="answers", ge=1, le=10_000)
+    temperature: float = option(0.8, "by which logits are divided; 0 takes the likeliest token", ge=0, le=100)
+    top_p: float = option(1.0, "share of probability of the likeliest tokens, of which one is drawn", gt=0, le=1)
+    max_new_tokens: int = option(512, "at which an answer is cut", unit="tokens", ge=1, le=1_000_000)
+    max_prompt_tokens: int = option(512, "longer questions are left out", unit="tokens", ge=1, le=10_000_000)
+    max_tokens_per_batch: int = option(
+        16_384, "size of a batch, with padding and all tokens that may come", unit="tokens", ge=1
+    )
+    seed: int = option(0, "of the draws: with it, the question's id and language and the answer's number", ge=0)
+
+
+class RightOverWrong(Options):
+    """A right answer over a wrong one: less than 0.001 from the last number of the source's answer, or not."""
+
+    name: Literal["right_over_wrong"] = "right_over_wrong"
+
+
+class PreferencesOptions(Options):
+    """Pairs of a chosen and a rejected answer, from a model's answers."""
+
+    dry_run: bool = option(False, "print the plan and stop")
+    responses: str = option(REQUIRED, "folder of the answers, as `alignlab.prepare responses` left it")
+    folder: str | None = option(
+        None, "where the pairs are written; null: preferences in the folder of the answers", check=check_folder
+    )
+    rule: RightOverWrong = section(RightOverWrong, "by which an answer is chosen over another")
+    languages: list[str] | None = option(
+        None, "languages to make pairs in, by ISO 639 code; null takes all of the answers", check=check_codes
+    )
+    pairs_per_language: int = option(
+        10_000, "at most so many, of as many questions as there are; those set apart included", unit="pairs", ge=1
+    )
+    pairs_per_question: int | None = option(None, "at most so many; null takes all that there are", unit="pairs", ge=1)
+    cleaned: list[str] = option(
+        ["en"],
+        "languages in which answers lose <<...>> and all from #### on, and are left out where a line comes twice, as "
+        "MAPO does with English ones",
+        check=check_codes,
+    )
+    dev_every: int | None = option(
+        10,
+        "of so many questions the last is set apart, in all languages; null for none",
+        unit="questions",
+        ge=2,
+    )
+    seed: int = option(0, "which pairs are taken", ge=0)

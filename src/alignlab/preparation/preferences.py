@@ -1,0 +1,212 @@
+"""Pairs of preference from a model's answers: planned, made language by language, written and told."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+from alignlab import console
+from alignlab.atomic import whole_folder
+from alignlab.config import to_plain, to_yaml
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.manifest import check_replaceable
+from alignlab.preparation.answers import Question
+from alignlab.preparation.options import PreferencesOptions
+from alignlab.preparation.pairs import REASONS, Sides, in_dev, right_over_wrong, take
+from alignlab.preparation.responses_folder import ResponsesFolder
+from alignlab.redaction import hide_all
+from alignlab.regular_files import read_regular
+from alignlab.runs import check_writable
+from alignlab.secret_settings import check_settings
+
+KIND = "preferences"
+TRAIN, DEV, REPORT = "train.jsonl", "dev.jsonl", "report.csv"
+
+
+@dataclass
+class Outcome:
+    """What became of the questions of a language.
+
+    found: pairs that there are.  train, dev: pairs taken.  paired: questions that gave them.
+    reasons: questions that gave none, by why, of `pairs.REASONS`. With `paired` they sum to `questions`.
+    """
+
+    language: str
+    questions: int = 0
+    found: int = 0
+    train: int = 0
+    dev: int = 0
+    paired: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def cells(self) -> list[int]:
+        numbers = [self.questions, self.found, self.train, self.dev, self.paired]
+        return numbers + [self.reasons[reason] for reason in REASONS]
+
+
+COLUMNS = ("questions", "found", "train", "dev", "paired", *REASONS)
+
+
+def run(options: PreferencesOptions) -> None:
+    """Plan, make the pairs, write them, and say what was written."""
+    check_settings(to_plain(options), ("folder", "responses"))
+    source = ResponsesFolder(Path(options.responses).expanduser())
+    target = source.path / "preferences" if options.folder is None else Path(options.folder).expanduser()
+    counted, ids = _survey(source)
+    _check_languages(options, list(counted))
+    check_replaceable(target, KIND, "folder")
+    check_writable(target, "folder")
+    languages = [code for code in counted if options.languages is None or code in options.languages]
+    console.heading("Plan of the preferences")
+    console.table(
+        [
+            (
+                "responses",
+                f"{source.path}: {', '.join(f'{counted[code]:,} questions in {code}' for code in languages)}",
+            ),
+            ("rule", f"{options.rule.name}: {type(options.rule).__doc__}"),
+            ("pairs", _limits(options)),
+            ("set apart", "none" if options.dev_every is None else f"every {options.dev_every}th question ({DEV})"),
+            ("folder", str(target)),
+        ]
+    )
+    if options.dry_run:
+        console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
+        return
+    with whole_folder(target, KIND) as partial:
+        # The same whatever languages are asked for: parallel questions share an id, and none is in both files.
+        outcomes = _write(options, source, languages, in_dev(ids, options.dev_every), partial)
+        (partial / REPORT).write_text(_report(outcomes), encoding="utf-8")
+        document = to_yaml(options.model_copy(update={"dry_run": False}), hide_all)
+        (partial / "config.yaml").write_text(document, encoding="utf-8")
+    _show(outcomes, target, source)
+
+
+def _survey(source: ResponsesFolder) -> tuple[Counter[str], list[str]]:
+    """How many questions each language has, and the ids of all in their order, each once."""
+    counted: Counter[str] = Counter()
+    ids: dict[str, None] = {}
+    for question in source.read():
+        counted[question.language] += 1
+        ids[question.id] = None
+    return counted, list(ids)
+
+
+def _check_languages(options: PreferencesOptions, have: Sequence[str]) -> None:
+    refuse_any(
+        [
+            Problem("languages", f"the responses have none in {code}", f"some of: {', '.join(have)}")
+            for code in options.languages or ()
+            if code not in have
+        ]
+    )
+
+
+def _limits(options: PreferencesOptions) -> str:
+    most = f"at most {options.pairs_per_language:,} of a language"
+    return most + ("" if options.pairs_per_question is None else f", {options.pairs_per_question:,} of a question")
+
+
+def _write(
+    options: PreferencesOptions, source: ResponsesFolder, languages: Sequence[str], dev: set[str], folder: Path
+) -> list[Outcome]:
+    """Make the pairs and write them; one language's questions are held at a time. Raises InputError where none is.
+
+    dev: ids of the questions that are set apart.
+    """
+    outcomes = []
+    with (
+        (folder / TRAIN).open("w", encoding="utf-8", newline="") as train,
+        (folder / DEV).open("w", encoding="utf-8", newline="") as apart,
+        console.progress("Comparing answers", len(languages)) as advance,
+    ):
+        for code, group in groupby(source.read(), key=lambda question: question.language):
+            if code in languages:
+                outcomes.append(_of_language(options, list(group), dev, train, apart))
+                advance(note=code)
+    if not any(outcome.train for outcome in outcomes):
+        why = sum((outcome.reasons for outcome in outcomes), Counter())
+        told = "; ".join(f"{REASONS[reason]}: {why[reason]:,}" for reason in REASONS if why[reason])
+        fix = "Draw more answers (samples), at a higher temperature, or of a model that is right sometimes."
+        raise InputError(Problem(f"responses ({source.path})", f"no pair for training ({told})", "one or more", fix))
+    return outcomes
+
+
+def _of_language(
+    options: PreferencesOptions, questions: Sequence[Question], dev: set[str], train: IO[str], apart: IO[str]
+) -> Outcome:
+    outcome = Outcome(questions[0].language, len(questions))
+    clean = outcome.language in options.cleaned
+    of_both: list[tuple[Question, Sides]] = []
+    for question in questions:
+        sides = right_over_wrong(question, clean=clean)
+        if isinstance(sides, str):
+            outcome.reasons[sides] += 1
+        else:
+            of_both.append((question, sides))
+            outcome.found += len(sides.chosen) * len(sides.rejected)
+    taken = take(
+        [question.id for question, _ in of_both],
+        [sides for _, sides in of_both],
+        seed=options.seed,
+        most=options.pairs_per_language,
+        most_per_question=options.pairs_per_question,
+    )
+    numbers: Counter[str] = Counter()
+    for pair in taken:
+        question, sides = of_both[pair.question]
+        numbers[question.id] += 1
+        row = {
+            "id": f"{question.id}/{numbers[question.id]}",
+            "question": question.id,
+            "cluster": question.cluster,
+            "language": question.language,
+            "prompt": question.prompt,
+            "chosen": sides.chosen[pair.chosen],
+            "rejected": sides.rejected[pair.rejected],
+        }
+        in_dev_file = question.id in dev
+        (apart if in_dev_file else train).write(f"{json.dumps(row, ensure_ascii=False)}\n")
+        outcome.dev += in_dev_file
+        outcome.train += not in_dev_file
+    outcome.paired = len(numbers)
+    outcome.reasons["over_limit"] = len(of_both) - len(numbers)
+    return outcome
+
+
+def _report(outcomes: Sequence[Outcome]) -> str:
+    lines = [",".join(("language", *COLUMNS))]
+    lines += [",".join([outcome.language, *map(str, outcome.cells())]) for outcome in outcomes]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) -> None:
+    """Print how many pairs each language got, why the other questions fell out, and what was written."""
+    why = [reason for reason in REASONS if any(outcome.reasons[reason] for outcome in outcomes)]
+    console.say()
+    console.heading("Pairs")
+    rows = [[one.language, *(f"{number:,}" for number in one.cells()[:5])] for one in outcomes]
+    rows = [[*row, *(f"{one.reasons[reason]:,}" for reason in why)] for row, one in zip(rows, outcomes, strict=True)]
+    header = ("language", *COLUMNS[:5], *(reason.replace("_", " ") for reason in why))
+    console.table(rows, header, "l" + "r" * len(header))
+    console.say("found: pairs that there are; train and dev: taken; paired: questions with a pair. Of the others:")
+    for reason in why:
+        console.say(f"  {reason.replace('_', ' ')}: {REASONS[reason]}")
+    console.say()
+    console.heading("Written")
+    files = {"pairs": TRAIN, "set apart": DEV, "report": REPORT}
+    console.table([(what, str(target / name)) for what, name in files.items()])
+    stored = yaml.safe_load(read_regular(source.config).decode("utf-8"))["prompts"]
+    prompts = {f"data.prompts.{name}": value for name, value in stored.items() if value is not None}
+    settings = {"method.name": "preference", "data.train.name": "pairs", "data.train.path": str(target / TRAIN)}
+    written = [f"{name}={value}" for name, value in settings.items()]
+    written += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in prompts.items()]
+    console.say(f"\nNext: python -m alignlab.train {shlex.join(written)}")
