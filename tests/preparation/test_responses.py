@@ -305,3 +305,13 @@ def test_other_weights_are_refused(command: Command, model_folder: Path, monkeyp
     status, _, complaint = command("model.source=model")
     assert status == 2
     assert "model.source: the weights of the model changed since out began (" in complaint
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(command: Command, model_folder: Path) -> None:
+    shutil.copytree(model_folder, "model")
+    weights = Path("model/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    status, _, complaint = command("model.source=model")
+    assert status == 2
+    assert "model.source: the weights of model are damaged" in complaint
+    assert not Path("out").exists()

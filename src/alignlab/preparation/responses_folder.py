@@ -19,6 +19,7 @@ import yaml
 from alignlab.atomic import name_being_written, whole_file, write_text
 from alignlab.checksums import damaged, of_values
 from alignlab.config import differences
+from alignlab.environment import differing_versions
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.folder_lock import LOCK, locked
 from alignlab.manifest import NAME, checksum, kind_of, stranger_problem, verify
@@ -124,8 +125,11 @@ class ResponsesFolder:
             write_text(file, content)
         self._write_manifest("begun", list(written))
 
-    def check_continued(self, made_from: Mapping[str, Any]) -> None:
-        """Refuse to go on with other questions or another model than it began with. Raises `InputError`."""
+    def check_continued(self, made_from: Mapping[str, Any]) -> list[str]:
+        """Refuse to go on with other questions or another model than it began with. Raises `InputError`.
+
+        Returns a line for each package of another version than it began with.
+        """
         stored = json.loads(read_regular(self.environment))  # its checksum has been looked at
         fix = "Restore what it began with, or set folder to another folder."
         refuse_any(
@@ -137,6 +141,7 @@ class ResponsesFolder:
                 if stored[key] != made_from[key]
             ]
         )
+        return differing_versions(stored, made_from)
 
     def done(self, batches: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
         """The batches whose answers are there, and those whose are there but damaged, which are to be made again."""
