@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -144,6 +145,24 @@ def test_at_temperature_zero_it_is_transformers_greedy_answer(
         ids = tokenizer(QUESTIONS[language][int(number) - 1] + "\n", return_tensors="pt")["input_ids"]
         greedy = tiny_llama.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
         assert text == tokenizer.decode(greedy[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_an_adapter_answers_on_the_base_that_it_names(
+    command: Command, model_folder: Path, tokenizer: Any, tiny_llama: Any
+) -> None:
+    config = peft.LoraConfig(r=4, target_modules=["gate_proj", "q_proj"], init_lora_weights=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        adapted = peft.get_peft_model(tiny_llama, config).double()
+    adapted.peft_config["default"].base_model_name_or_path = str(model_folder)
+    adapted.save_pretrained("adapter")
+    assert command("folder=base", "languages=[de]")[0] == 0
+    assert command("model.source=adapter", "languages=[de]")[0] == 0
+    assert answers() != answers("base")
+    for (language, number), texts in answers().items():
+        text = QUESTIONS[language][int(number) - 1]
+        slow = [drawn_slowly(adapted, tokenizer, text, f"{language}\0{number}\0{n}", 0.9, 0.95) for n in range(SAMPLES)]
+        assert texts == [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in slow]
 
 
 @pytest.mark.parametrize("written", [0, 1, 4])
