@@ -188,6 +188,7 @@ def test_what_cannot_be_used_is_refused_by_name(command: Command) -> None:
     assert "languages: the responses have none in fr; expected some of: de, en, zh." in refused(
         command, "languages=[fr]"
     )
+    assert "languages is []; expected one language or more, or null." in refused(command, "languages=[]")
     made.responses.write_bytes(made.responses.read_bytes()[:-1])
     assert "made: responses.jsonl is not as it was written" in refused(command)
     unfinished = ResponsesFolder(Path("begun"))

@@ -268,6 +268,7 @@ def test_text_is_kept_as_it_is(command: Command) -> None:
     [
         (["temperature=0"], "command line: temperature: 0, and samples is 3; expected one answer: the likeliest"),
         (["languages=[fr,en]"], "command line: languages: the source has none in fr; expected some of: de, en."),
+        (["languages=[]"], "command line: languages is []; expected one language or more, or null."),
         (["max_prompt_tokens=1"], "max_prompt_tokens: all 6 questions are of more than 1 tokens"),
         (["max_new_tokens=3000"], "for a model of 2048 positions; expected 2048 together at most. Set a smaller"),
         (["top_p=0"], "command line: top_p is 0; expected a number, above 0 and at most 1."),

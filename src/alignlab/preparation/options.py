@@ -12,6 +12,11 @@ from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.options import check_folder
 
 
+def check_some(codes: list[str]) -> str | None:
+    """What language codes have to be, if these are not: one or more."""
+    return check_codes(codes) if codes else "one language or more, or null"
+
+
 class ResponsesOptions(Options):
     """A model's answers to questions: several to each, drawn."""
 
@@ -22,7 +27,7 @@ class ResponsesOptions(Options):
     source: Source = section(WordProblems, "where questions and their right answers come from")
     prompts: Prompts = section(Prompts, "how a question becomes text")
     languages: list[str] | None = option(
-        None, "languages of the source to ask in, by ISO 639 code; null takes all", check=check_codes
+        None, "languages of the source to ask in, by ISO 639 code; null takes all", check=check_some
     )
     samples: int = option(20, "answers to each question in each language", unit="answers", ge=1, le=10_000)
     temperature: float = option(0.8, "by which logits are divided; 0 takes the likeliest token", ge=0, le=100)
@@ -51,7 +56,7 @@ class PreferencesOptions(Options):
     )
     rule: RightOverWrong = section(RightOverWrong, "by which an answer is chosen over another")
     languages: list[str] | None = option(
-        None, "languages to make pairs in, by ISO 639 code; null takes all of the answers", check=check_codes
+        None, "languages to make pairs in, by ISO 639 code; null takes all of the answers", check=check_some
     )
     pairs_per_language: int = option(
         10_000, "at most so many, of as many questions as there are; those set apart included", unit="pairs", ge=1
