@@ -89,7 +89,9 @@ def test_every_pair_that_there_is_is_written_once(command: Command) -> None:
     assert {row["question"] for row in dev} <= {"q9", "q19", "q29", "q39"}
     assert not {row["question"] for row in train} & {"q9", "q19", "q29", "q39"}
     assert len({(row["language"], row["id"]) for row in train + dev}) == len(train) + len(dev)
-    assert "Next: python -m alignlab.train method.name=preference data.train.name=pairs" in said
+    assert (
+        "Next: python -m alignlab.train method.name=preference data.train.name=pairs data.train.path=made/pref" in said
+    )
     assert "'data.prompts.template=\"{prompt}\\n\"'" in said
 
 

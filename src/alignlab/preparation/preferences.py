@@ -206,7 +206,7 @@ def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) ->
     console.table([(what, str(target / name)) for what, name in files.items()])
     stored = yaml.safe_load(read_regular(source.config).decode("utf-8"))["prompts"]
     prompts = {f"data.prompts.{name}": value for name, value in stored.items() if value is not None}
-    settings = {"method.name": "preference", "data.train.name": "pairs", "data.train.path": str(target / TRAIN)}
-    written = [f"{name}={value}" for name, value in settings.items()]
+    written = ["method.name=preference", "data.train.name=pairs", f"data.train.path={target / TRAIN}"]
+    written.append("data.train.cluster=cluster")  # pairs of one question, or template, are not independent
     written += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in prompts.items()]
     console.say(f"\nNext: python -m alignlab.train {shlex.join(written)}")
