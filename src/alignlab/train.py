@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from alignlab.command import end, run_command
 from alignlab.options import TrainConfig
 
-INTRO = "Fine-tune a language model on question translation and watch its neurons change."
+INTRO = "Fine-tune a language model across languages and watch its neurons change."
 # What is shown where nothing is asked for.
 START = f"""python -m alignlab.train config=FILE [key=value ...]
 

@@ -91,8 +91,14 @@ def test_a_template_that_writes_turns_otherwise_later_is_refused(tokenizer: PreT
         Answers().of([conversation(*TURNS[1:])], chat, Prompts(), max_length=500)
 
 
+def test_a_conversation_that_answers_nothing_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    chat = with_template(tokenizer, NO_END)
+    with pytest.raises(InputError, match="the conversation of document '1' begins with the assistant"):
+        Answers().of([conversation(*TURNS[2:])], chat, Prompts(), max_length=500)
+
+
 def test_conversations_without_a_template_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(InputError, match=r"the tokenizer has no chat template; expected one\. Conversations"):
+    with pytest.raises(InputError, match=r"the tokenizer has no chat template; expected one\. Conversations .a column"):
         Answers().of([conversation(*TURNS)], tokenizer, Prompts(), max_length=500)
 
 

@@ -28,7 +28,7 @@ class ValidationLoss(L.Callback):
 
     def __init__(self, data: TrainingData, steps: Collection[int], *, pad_id: int, max_tokens: int) -> None:
         self.data = data
-        self.steps = steps
+        self.steps = frozenset(steps)
         self.pad_id = pad_id
         self._batches = token_budget_batches([len(example) for example in data.validation], max_tokens)
         self._weight = sum(data.kind.weight(example) for example in data.validation)

@@ -80,14 +80,10 @@ class Prompts(Options):
     def _chat(self, turns: list[dict[str, str]], tokenizer: Any, *, prompts: bool) -> str:
         """Turns in the tokenizer's chat template. prompts: the text ends where an answer is to follow."""
         if not getattr(tokenizer, "chat_template", None):
-            raise InputError.of(
-                "prompts.chat",
-                "true, but the tokenizer has no chat template" if self.chat else "the tokenizer has no chat template",
-                "one",
-                "Set chat: false, or take a model that was trained on chats."
-                if self.chat
-                else "Conversations (a column of messages) need a model that was trained on chats.",
-            )
+            found, fix = "the tokenizer has no chat template", "Conversations (a column of messages) need one."
+            if self.chat:
+                found, fix = f"true, but {found}", "Set chat: false, or take a model that was trained on chats."
+            raise InputError.of("prompts.chat", found, "one", fix)
         own = self.system is not None and turns[0]["role"] != "system"
         system = [{"role": "system", "content": str(self.system)}] if own else []
         try:
@@ -101,12 +97,15 @@ class Prompts(Options):
     def _conversation(self, record: Record, tokenizer: Any) -> Conversation:
         """All turns as one text, and where in it the assistant speaks, the end of its turn included."""
         turns = [{"role": message.role, "content": message.content} for message in record.messages]
+        if turns[0]["role"] == "assistant":
+            found = f"the conversation of document {record.id!r} begins with the assistant"
+            raise InputError.of("prompts", found, "a turn that is answered")
         text = self._chat(turns, tokenizer, prompts=False)
         spans = []
         for number, turn in enumerate(turns):
             if turn["role"] != "assistant":
                 continue
-            before = self._chat(turns[:number], tokenizer, prompts=True) if number else ""
+            before = self._chat(turns[:number], tokenizer, prompts=True)
             # White space between turns is the template's; the model has ended before it.
             through = self._chat(turns[: number + 1], tokenizer, prompts=False).rstrip()
             if not through.startswith(before) or not text.startswith(through):
