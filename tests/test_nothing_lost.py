@@ -569,6 +569,7 @@ def test_a_nan_gradient_under_a_finite_loss_costs_no_checkpoint(
 # 5. Two at once
 
 
+@pytest.mark.slow
 def test_identical_analyses_and_reports_at_once_all_succeed(run: Path, finished_run: Path) -> None:
     shutil.copy(finished_run / "finished.json", run)
     commands = [["analyze", "run=run", "intervals=ends", "resamples=5"], ["report", "run=run", "resamples=5"]] * 2

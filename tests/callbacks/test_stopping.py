@@ -149,6 +149,7 @@ def slurm(folder: Path, status: int) -> dict[str, str]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_slurms_warning_saves_and_requeues_and_nothing_of_lightnings_is_left(tmp_path: Path) -> None:
     variables = slurm(tmp_path, status=0)
     # As an earlier version, or another program, may have left one: never loaded.
@@ -170,6 +171,7 @@ def test_slurms_warning_saves_and_requeues_and_nothing_of_lightnings_is_left(tmp
     assert steps == ["1", "2", "3", "4", "5", "6"]
 
 
+@pytest.mark.slow
 def test_a_stale_checkpoint_of_lightnings_is_not_loaded_by_a_new_run(tmp_path: Path) -> None:
     variables = slurm(tmp_path, status=0)
     assert stopped_at(tmp_path, "never", 0, "SIGUSR1", **variables).returncode == 0

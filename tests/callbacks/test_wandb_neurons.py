@@ -118,6 +118,7 @@ def check_model(server: WandbServer, number: int, checkpoint: Path) -> None:
         assert torch.equal(weight, trained[f"model.{stem}.default.{kind}"])
 
 
+@pytest.mark.slow
 def test_checkpoints_of_an_offline_training_are_uploaded_later(forks: Forks, tmp_path: Path) -> None:
     """Those that stay: `keep_last` removes that of step 3, at which there is no snapshot."""
     arguments = [*SMALL, "wandb.checkpoints=true", "checkpoints.every_n_steps=3", "checkpoints.keep_last=1"]
@@ -265,7 +266,9 @@ def test_a_server_that_dies_changes_no_number_and_costs_seconds(forks: Forks, tm
         assert (tmp_path / "run" / name).read_bytes() == (reference / name).read_bytes()
 
 
-@pytest.mark.parametrize("artifact", ["last", "all", "none"])
+@pytest.mark.parametrize(
+    "artifact", ["last", *(pytest.param(name, marks=pytest.mark.slow) for name in ("all", "none"))]
+)
 def test_a_killed_training_goes_on_as_the_same_run(artifact: str, forks: Forks, tmp_path: Path) -> None:
     """Killed in its fourth step, it goes on from its second; every number and the counts are there once."""
     server = WandbServer()

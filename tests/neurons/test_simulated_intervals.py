@@ -82,6 +82,7 @@ def check_verdicts(world: Any, runs: int, changed: float, share: float) -> None:
         assert simulation.found_share(there, kind) * runs >= binom.ppf(CHANCE, runs, share)
 
 
+@pytest.mark.slow
 def test_intervals_mostly_hold_what_is_expected() -> None:
     check_coverage(replace(simulation.FEW, resamples=60), runs=25)
 

@@ -171,6 +171,7 @@ def test_the_id_of_a_run_is_kept_and_another_run_gets_another(tmp_path: Path) ->
     assert not (tmp_path / "one/wandb").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(
     start: Start, tmp_path: Path, server: WandbServer
 ) -> None:

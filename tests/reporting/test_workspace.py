@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from alignlab.analysis.snapshots import summarise
@@ -30,6 +31,7 @@ def save(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_arrives_with_every_section() -> None:
     server = WandbServer()
     done = save(server.environment)
