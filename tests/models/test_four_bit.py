@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,18 @@ def test_without_bitsandbytes_or_a_gpu_it_is_refused_before_anything_is_loaded(
     assert not ModelConfig(source=str(model_folder)).four_bit_problems()
 
 
+@pytest.fixture
+def bitsandbytes() -> Any:
+    """The library, which a user's machine may be without, and CI may not."""
+    if os.environ.get("CI") == "true":
+        return importlib.import_module("bitsandbytes")
+    return pytest.importorskip("bitsandbytes")
+
+
 def test_adapters_on_a_base_in_4_bits_learn_and_leave_it_as_it_is(
-    model_folder: Path, tiny_llama: Any, monkeypatch: pytest.MonkeyPatch
+    bitsandbytes: Any, model_folder: Path, tiny_llama: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the processor, where bitsandbytes computes too, only slowly."""
-    bitsandbytes = pytest.importorskip("bitsandbytes")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(ModelConfig, "four_bit_problems", lambda self: [])
     monkeypatch.setattr(load, "local_rank", lambda: "cpu")
@@ -74,8 +83,8 @@ def test_adapters_on_a_base_in_4_bits_learn_and_leave_it_as_it_is(
     assert torch.equal(weight.data, before)
 
 
-def test_the_plan_reckons_with_the_bytes_that_bitsandbytes_keeps() -> None:
-    functional = pytest.importorskip("bitsandbytes.functional")
+def test_the_plan_reckons_with_the_bytes_that_bitsandbytes_keeps(bitsandbytes: Any) -> None:
+    functional = bitsandbytes.functional
     packed, state = functional.quantize_4bit(torch.randn(1024, 2048), quant_type="nf4", compress_statistics=True)
     kept = [packed, state.absmax, state.state2.absmax]
     assert sum(part.numel() * part.element_size() for part in kept) == 1024 * 2048 * estimates._NF4_BYTES
