@@ -9,14 +9,40 @@ from typing import Any
 from alignlab import console
 from alignlab.callbacks.pretrained_checkpoint import LOGGED
 from alignlab.environment import differing_sources, differing_versions, environment, read_environment
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import checksum, verify
 from alignlab.marks import is_ours
 from alignlab.neurons.counts_file import check_step
+from alignlab.options import TrainConfig
 from alignlab.recording.effects import Effects
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
 from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
+
+
+def check_monitored(config: TrainConfig) -> None:
+    """Refuse, before anything runs, to look at a number that this training will not log."""
+    sections = {
+        "train/": "",
+        "neurons/": "",
+        "capability/": "evaluation" if config.evaluation is None else "",
+        "validation/": "data.validation" if config.data.validation is None else "",
+    }
+    asked = {
+        "stopping.monitor": config.stopping and config.stopping.monitor,
+        "checkpoints.best": config.checkpoints.best,
+    }
+    problems = []
+    for where, key in asked.items():
+        if not key:
+            continue
+        missing = next((section for start, section in sections.items() if key.startswith(start)), None)
+        if missing is None:
+            expected = f"a key of metrics.csv, which begins with one of {', '.join(sections)}"
+            problems.append(Problem(where, f"nothing logs {key!r}", expected))
+        elif missing:
+            problems.append(Problem(where, f"nothing logs {key!r} without {missing}", fix=f"Set {missing} too."))
+    refuse_any(problems)
 
 
 def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps: int) -> None:

@@ -29,7 +29,7 @@ from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
 from alignlab.reporting.run_summary import show_run_summary
-from alignlab.run_checks import check_continued, faults_of_finished
+from alignlab.run_checks import check_continued, check_monitored, faults_of_finished
 from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
@@ -43,6 +43,7 @@ def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
     check_settings(to_plain(config), NAMES)
     require_tau(identifier_of(config.identifier))
+    check_monitored(config)
     plan = RunPlan(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(config.model_copy(update={"dry_run": False, "overwrite": False, "resume": "auto"}), hide_all)

@@ -116,3 +116,21 @@ def test_a_number_that_nothing_logs_is_refused(
     refusal = capsys.readouterr().err
     assert "stopping.monitor: nothing logs 'capability/trained/rigth'" in refusal
     assert "Did you mean 'capability/trained/right'?" in refusal
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("stopping.monitor=loss", "stopping.monitor: nothing logs 'loss'; expected a key of metrics.csv, which begins"),
+        ("checkpoints.best=accuracy", "checkpoints.best: nothing logs 'accuracy'"),
+        ("stopping.monitor=validation/loss", "nothing logs 'validation/loss' without data.validation. Set data.valid"),
+        ("checkpoints.best=capability/trained/right", "nothing logs 'capability/trained/right' without evaluation"),
+    ],
+)
+def test_a_number_that_will_not_be_logged_is_refused_before_anything_runs(
+    argument: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert alignlab.train.main(["config=demo", argument, "dry_run=true"]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
