@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alignlab import console
-from alignlab.analysis.capability import BOTH, IN_LANGUAGE, RIGHT, UNTOLD
+from alignlab.analysis.capability import BOTH, IN_LANGUAGE, RIGHT
 from alignlab.neurons.table import Row
 from alignlab.reporting.wording import interval as ends
 from alignlab.reporting.wording import number
 
 _GROUPS = ("trained", "reference", "unseen", "all languages")
 _MOST_LANGUAGES = 12  # that have a line of their own on the terminal
-TABLE_HEADER = ("", "right", "95 %", "change", "95 %", "", "right in language", "change", IN_LANGUAGE, UNTOLD)
-TABLE_ALIGN = "lrrrrlrrrr"
+TABLE_HEADER = ("", "right", "95 %", "change", "95 %", "", "right in language", IN_LANGUAGE)
+TABLE_ALIGN = "lrrrrlrr"
+_OF_CHANGES = (3, 4, 5)  # columns of them, which the first step has not
 
 
 def scalars(rows: Sequence[Row]) -> dict[str, float]:
@@ -48,7 +49,10 @@ def show(rows: Sequence[Row]) -> None:
     """Print the table, with what its numbers are above it and how to read them below."""
     console.say()
     console.heading(table_title(rows))
-    console.table(table_rows(rows), TABLE_HEADER, TABLE_ALIGN)
+    changed = any(row.is_change for row in rows)
+    kept = [place for place in range(len(TABLE_HEADER)) if changed or place not in _OF_CHANGES]
+    lines = [[line[place] for place in kept] for line in table_rows(rows)]
+    console.table(lines, [TABLE_HEADER[place] for place in kept], "".join(TABLE_ALIGN[place] for place in kept))
     console.say(table_note(rows))
 
 
@@ -59,17 +63,13 @@ def table_note(rows: Sequence[Row]) -> str:
         for group in _GROUPS[:3]
     }
     asked = ", ".join(f"{group} {count:,}" for group, count in groups.items() if count)
-    over = next((row.over for row in rows if row.over), "documents")
-    note = (
-        f"right: the last number of the greedy answer is the expected one; in language: the answer is in the language "
-        f"of the question; {UNTOLD}: too little text. Groups: all problems of their languages ({asked}); "
-    )
+    over = "clusters of problems" if any(row.over == "clusters" for row in rows) else "problems"
     since = next((row.since for row in rows if row.since), "")
     change = f", changes since {since} are paired by problem" if since else ""
     return (
-        f"{note}intervals are over {over} of problems{change}."
-        if over == "clusters"
-        else (f"{note}intervals are over problems{change}.")
+        f"right: the last number of the greedy answer is the expected one; in language: the answer is in the language "
+        f"of the question, as far as its text tells. Groups: all problems of their languages ({asked}); intervals are "
+        f"over {over}{change}."
     )
 
 
@@ -91,9 +91,7 @@ def _line(found: dict[tuple[str, str, str, bool], Row], group: str, language: st
         interval(moved),
         verdict(moved),
         share(row(BOTH)),
-        share(row(BOTH, change=True)),
         share(row(IN_LANGUAGE)),
-        share(row(UNTOLD)),
     ]
 
 
