@@ -63,10 +63,10 @@ def test_forked_workers_leave_stopping_to_their_parent_and_end_by_a_second_signa
 VERB = """
 import os, signal, sys
 import alignlab.command
-from alignlab.question import AnalyzeConfig
+from alignlab.options import AnalyzeOptions
 def run(config):
     os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-sys.exit(alignlab.command.run_command(AnalyzeConfig, run, command="analyze", intro="", argv=[]))
+sys.exit(alignlab.command.run_command(AnalyzeOptions, run, command="analyze", intro="", argv=[]))
 """
 
 

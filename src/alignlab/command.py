@@ -163,6 +163,8 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # PEFT imports it wherever it is installed; what it warns of are faster kernels on some processors.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message)
     import transformers
