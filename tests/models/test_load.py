@@ -152,7 +152,7 @@ def test_a_folder_that_is_not_there_is_refused_with_the_nearest(model_folder: Pa
 
 def test_a_file_is_no_folder(model_folder: Path) -> None:
     source = model_folder / "config.json"
-    assert refusal(source).startswith(f"model.source: there is no folder {source}")
+    assert refusal(source) == f"model.source: {source} is a file; expected a model folder, or a Hub id."
 
 
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:

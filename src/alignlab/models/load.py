@@ -140,6 +140,8 @@ class ModelConfig(ModelOptions):
         path = self._path
         if not path.is_dir():
             if self.source.startswith(("/", ".", "~")) or self.source.count("/") > 1 or path.exists():
+                if path.exists():
+                    raise InputError.of("model.source", f"{self.source} is a file", "a model folder, or a Hub id")
                 beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
                 found = f"there is no folder {self.source}"
                 raise InputError.of("model.source", found, "a model folder", did_you_mean(path.name, beside))
