@@ -63,6 +63,15 @@ def test_a_missing_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert nearest(tmp_path / "quite-different.bin") == ""
 
 
+def test_a_path_through_a_file_is_told_and_so_is_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "texts.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        read_lines(tmp_path / "texts.txt" / "de" / "train.de")
+    assert message(refused).endswith(f"expected a text file. {tmp_path / 'texts.txt'} is no folder.")
+    monkeypatch.chdir(tmp_path)
+    assert nearest(Path("no/such/en.txt")) == f"The nearest folder that exists is {tmp_path.resolve()}."
+
+
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         read_lines(tmp_path)

@@ -163,7 +163,7 @@ def _refusing(path: Path) -> Iterator[None]:
     """Say in our words what the system says of a file that cannot be read."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError.of(str(path), "there is no such file", "a text file", nearest(path)) from None
     except OSError as error:
         raise InputError.of(str(path), f"it cannot be read ({error.strerror})", "a readable text file") from None
@@ -306,5 +306,8 @@ def nearest(path: Path) -> str:
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     if folder != path.parent:
-        return f"The nearest folder that exists is {folder}."
+        inside = folder / path.relative_to(folder).parts[0]
+        if inside.exists():
+            return f"{inside} is no folder."
+        return f"The nearest folder that exists is {folder.resolve() if folder == Path() else folder}."
     return did_you_mean(path.name, [entry.name for entry in folder.iterdir()])
