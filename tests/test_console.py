@@ -76,6 +76,21 @@ def test_tables_hold_text(screen: io.StringIO) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [80, 90, 120])
+def test_a_terminal_breaks_no_word_of_a_header(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, width=width, color_system=None))
+    kinds = ["specific", "related", "general", "unassigned", "selected"]
+    header = ["record", *kinds, "loss trained", "loss reference", "loss unseen"]
+    console.table(
+        [("step 0", *["60"] * 5, *["0.015"] * 3), ("step 200", *["64"] * 5, *["0.379"] * 3)], header, "lrrrrrrrr"
+    )
+    lines = [line.split() for line in output.getvalue().splitlines()]
+    words = {word for line in lines[:-2] for word in line}
+    assert words == {word for name in header for word in name.split()}
+    assert [line[:3] for line in lines[-2:]] == [["step", "0", "60"], ["step", "200", "64"]]
+
+
 def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(console, "_console", Console(file=output, soft_wrap=True, highlight=False))

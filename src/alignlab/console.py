@@ -13,8 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 from lightning_utilities.core.rank_zero import rank_zero_only
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -59,11 +61,18 @@ def heading(text: str) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "") -> None:
-    """Print a table. align: one letter a column, `l` or `r`; the rest is left. In a file no line is folded."""
+    """Print a table. align: one letter a column, `l` or `r`; the rest is left.
+
+    In a file no line is folded. A terminal folds cells, where it is too narrow, but no words of a header if it can.
+    """
     if not _speaks():
         return
-    grid = Table(show_header=bool(header), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     columns = max([len(header), *(len(row) for row in rows)])
+    gap = 2
+    if header and _console.is_terminal and _width(rows, header, gap) > _console.width:
+        header = [name.replace(" ", "\n") for name in header]
+        gap = 2 if _width(rows, header, 2) <= _console.width else 1
+    grid = Table(show_header=bool(header), box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for index in range(columns):
         name = header[index] if index < len(header) else ""
         right = index < len(align) and align[index] == "r"
@@ -77,6 +86,13 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str 
     wide.print(grid)
     for line in wide.file.getvalue().splitlines():  # type: ignore[attr-defined]
         _console.print(Text(line.rstrip()))
+
+
+def _width(rows: Sequence[Sequence[str]], header: Sequence[str], gap: int) -> int:
+    """Letters of a line of a table that is not folded."""
+    columns = zip_longest(*rows, header, fillvalue="")
+    widest = [max(cell_len(line) for cell in column for line in plain(cell).split("\n")) for column in columns]
+    return sum(widest) + gap * (len(widest) - 1)
 
 
 def complain(text: str) -> None:
