@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from alignlab.config import asks_for_help, help_text
+from alignlab.config import Options, asks_for_help, help_text, load, option
 from alignlab.config.schema import keys_of, schema_of
 from alignlab.errors import InputError
 
@@ -51,6 +51,14 @@ def test_it_fits_a_terminal(text):
     assert text.startswith("python -m alignlab.train [config=FILE] [key=value ...]\n\nFine-tune and track.\n")
     assert max(map(len, text.splitlines())) <= 100
     assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+
+
+def test_a_default_with_the_end_of_a_line_is_shown_as_it_can_be_typed():
+    class Prompts(Options):
+        template: str = option("{prompt}\n\tä", "text before the answer")
+
+    assert '\ntemplate="{prompt}\\n\\tä"' in help_text(Prompts, "python -m alignlab.train", "Train.")
+    assert load(Prompts, ['template="{prompt}\\n\\tä"'])[0].template == Prompts().template
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -91,13 +92,15 @@ def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Itera
 
 
 def _default(value: object) -> str:
-    """A default as it can be typed: text without quotes, unless it is empty."""
+    """A default as it can be typed, on one line: text without quotes, unless it is empty or has a line's end."""
     if value is ABSENT:
         return "REQUIRED"
     if isinstance(value, list):
         return "[" + ",".join(_default(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}: {_default(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and not value.isprintable():
+        return json.dumps(value, ensure_ascii=False)  # as YAML reads it too: "{prompt}\n"
     return value if isinstance(value, str) and value else show(value)
 
 
