@@ -290,7 +290,7 @@ def test_every_torn_snapshot_is_named_before_any_is_asked(command: Command, run:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "nothing is set to analyse; expected a run, models or counts. Write run=runs/demo"),
+        (["models=[]"], "nothing is set to analyse; expected a run, models or counts. Write run=runs/demo"),
         (["run=a", "counts=b"], "both run and counts are set; expected one of them."),
         (["models=[a]", "counts=b"], "both models and counts are set; expected one of them."),
         (["recount=true", "counts=b"], "recount: true, but there is no run; expected run=FOLDER."),

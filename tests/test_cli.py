@@ -40,12 +40,30 @@ def test_a_verb_gets_the_rest(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "config=demo", "dry_run=true", "trainer.max_steps=1"]) == 0
     assert "Plan of demo" in capsys.readouterr().out
-    assert main(["report"]) == 2
+    assert main(["report", "runs=[]"]) == 2
     assert "runs/demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_verb_alone_says_what_it_can_do(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"python -m alignlab.{command} ")
+    assert " --help" in said
+    assert max(map(len, said.splitlines())) <= 120
 
 
 def test_the_installed_script_ends_with_the_status_and_answers_without_torch() -> None:
     script = Path(sys.executable).with_name("alignlab")
     assert subprocess.run([script, "trian"], capture_output=True, check=False).returncode == 2
-    code = "import sys, alignlab.cli; alignlab.cli.main([]); sys.exit('torch' in sys.modules)"
+    code = "import sys, alignlab.cli; [alignlab.cli.main(argv) for argv in ([], ['analyze'], ['report'])]"
+    code += "; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_package_runs_as_the_script_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "alignlab"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: alignlab COMMAND")

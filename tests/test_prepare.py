@@ -13,7 +13,7 @@ import alignlab.prepare
 from alignlab.prepare import KINDS
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"], ["responses"]])
 def test_alone_it_says_what_can_be_prepared(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert alignlab.prepare.main(argv) == 0
     said = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ INTRO = (
     "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
     "or count models and checkpoints again, and compare them."
 )
+# What is shown where nothing is asked for.
+START = f"""python -m alignlab.analyze run=FOLDER|models=[A,B]|counts=FOLDER [key=value ...]
+
+{textwrap.fill(INTRO, 100)}
+
+    run=runs/demo                            the snapshots of a run, as it counted and classified them
+    run=runs/demo identifier.name=lape       with another identifier
+    models=[builtin:demo,FOLDER]             two models or checkpoints, counted and compared
+    --help, --help probe, ...                every key, or those of one section; what each analysis is
+"""
 INHERITED = ("identifier", "model", "probe", "wandb")
 
 
@@ -56,6 +67,9 @@ def base_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
+    if not given:
+        sys.stdout.write(START)
+        return 0
     words = {
         "Analyses, and what they are in Zhang et al. 2025": {str(name): one.words for name, one in MEANINGS.items()}
     }

@@ -62,7 +62,8 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if not given or given == ["help"] or (given[0] not in KINDS and asks_for_help(given) is not None):
+    alone = given in ([], ["help"], ["responses"])  # every option of responses has a default: hours of answers
+    if alone or (given[0] not in KINDS and asks_for_help(given) is not None):
         sys.stdout.write(usage())
         return 0
     name, rest = given[0], given[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from alignlab.reporting.page import PageRun
 
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
+# What is shown where nothing is asked for.
+START = f"""python -m alignlab.report run=FOLDER|runs=[FOLDER,FOLDER] [key=value ...]
+
+{textwrap.fill(INTRO, 100)}
+
+    run=runs/demo                                 the page is runs/demo/report.html
+    runs=[runs/demo,runs/other] file=both.html    up to four runs side by side
+    --help                                        every key
+"""
 
 
 def run(config: ReportConfig) -> None:
@@ -106,7 +116,11 @@ def dashboard(folder: str, page: PageRun) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_command(ReportConfig, run, command="report", intro=INTRO, argv=sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        sys.stdout.write(START)
+        return 0
+    return run_command(ReportConfig, run, command="report", intro=INTRO, argv=given)
 
 
 if __name__ == "__main__":
