@@ -58,6 +58,7 @@ def test_a_dry_run_and_refusals(run: Path, tmp_path: Path, capsys: pytest.Captur
         (["runs=[]"], "run: 0 runs; expected 1 to 4. Write run=runs/demo"),
         ([f"run={tmp_path / 'no'}"], "there is no such folder; expected the folder of a run"),
         ([f"run={tmp_path}"], "the folder holds no snapshot"),
+        ([f"run={run / 'neurons.csv'}"], "it is a file; expected the folder of a run"),
         ([f"run={run}", "interval=all"], "Did you mean 'intervals'?"),
         ([f"run={run}", "intervals=al"], "Did you mean 'all'?"),
     ):

@@ -37,12 +37,15 @@ START = f"""python -m alignlab.report run=FOLDER|runs=[FOLDER,FOLDER] [key=value
 def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
     # torch and all: once the config is known to be right
+    from alignlab.analysis.records import snapshots_of
     from alignlab.neurons.identifiers import identifier_of, require_tau
     from alignlab.reporting.page import check_page, write_page
     from alignlab.reporting.page_run import SHOWN
     from alignlab.reporting.png import check_png, figures_of, write_png
     from alignlab.results import page_of
 
+    if config.file is None:
+        snapshots_of(Path(config.folders[0]).expanduser())  # into the folder of which the page goes
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()
     check_page(target)
