@@ -212,7 +212,7 @@ def test_published_counts_need_no_model_and_no_run(command: Command, run: Path, 
         "unassigned": int((chosen & (result.degree == 0)).sum()),
         "selected": int(chosen.sum()),
     }
-    assert f"Neurons at published: 4 x 640 = 2560, 128 selected, tau {result.threshold:.4f}" in printed
+    assert f"Neurons at published: 4 x 640 = 2,560, 128 selected, tau {result.threshold:.4f}" in printed
     sets = NeuronSets.load(tmp_path / "out/sets.safetensors")
     assert all(torch.equal(sets[name], result.sets[name]) for name in counts.languages)
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8").partition('<script type="application/json"')[0]

@@ -168,7 +168,7 @@ def _lines(description: str, total: int, done: int) -> Advance:
             said = now
             left = (now - started) / max(done - first, 1) * (total - done)
             note = f", {note}" if note else ""
-            say(f"{description}: {done} of {total} ({done / total:.0%}), about {duration(left)} left{note}")
+            say(f"{description}: {done:,} of {total:,} ({done / total:.0%}), about {duration(left)} left{note}")
 
     return advance
 

@@ -72,7 +72,7 @@ def table_title(snapshot: Snapshot) -> str:
     result = snapshot.result
     thresholds = [f"{name} {number(value, 4)}" for name, value in result.thresholds.items()]
     selected = f"{int(result.selected.sum())} selected"
-    return ", ".join([f"Neurons at {snapshot.label}: {layers} x {width} = {layers * width}", selected, *thresholds])
+    return ", ".join([f"Neurons at {snapshot.label}: {layers} x {width:,} = {layers * width:,}", selected, *thresholds])
 
 
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
