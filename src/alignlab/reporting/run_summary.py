@@ -39,10 +39,9 @@ def show_run_summary(folder: RunFolder) -> None:
     if offline:
         console.say("\nTo see it on W&B, log in with `wandb login`, then:")
         console.say(f"    wandb sync {shlex.quote(str(offline[-1]))}")
-    console.say(
-        f"\nNext: ask the snapshots again, e.g. python -m alignlab.analyze run={shlex.quote(str(folder.path))} "
-        "identifier.name=lape"
-    )
+    run = f"run={shlex.quote(str(folder.path))}"
+    console.say(f"\nNext: its page: python -m alignlab.report {run}")
+    console.say(f"or ask the snapshots again, e.g. python -m alignlab.analyze {run} identifier.name=lape")
 
 
 def _end(folder: RunFolder) -> list[tuple[str, str]]:
