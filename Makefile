@@ -24,7 +24,7 @@ help:
 install: .venv/installed
 
 demo: install
-	$(BIN)/python -m alignlab.train config=configs/demo.yaml overwrite=true
+	$(BIN)/python -m alignlab.train config=configs/demo.yaml $(if $(wildcard runs/demo/finished.json),overwrite=true)
 	$(BIN)/python -m alignlab.report run=runs/demo
 
 test: install
