@@ -30,7 +30,10 @@ SMALL = [
 ]  # fmt: skip
 # What makes a command of the README small enough for a test.
 FEW = {
-    "models=[builtin:demo,runs/demo/checkpoints/step-000200]": ["probe.max_texts=2", "probe.source.count=2"],
+    "models=[builtin:demo,runs/demo/checkpoints/step-000200] identifier.top_rate=0.1": [
+        "probe.max_texts=2",
+        "probe.source.count=2",
+    ],
 }
 
 
@@ -49,6 +52,16 @@ def test_no_command_is_forgotten() -> None:
 def test_make_has_the_target(command: str) -> None:
     done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "alignlab" in done.stdout or "pytest" in done.stdout
+
+
+def test_the_demo_goes_on_where_it_was_stopped_and_starts_anew_once_it_is_finished(tmp_path: Path) -> None:
+    make = ["make", "--dry-run", "--directory", str(tmp_path), "--makefile", str(ROOT / "Makefile"), "demo"]
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "runs/demo").mkdir(parents=True)
+    assert "overwrite" not in subprocess.run(make, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "runs/demo/finished.json").touch()
+    assert "overwrite=true" in subprocess.run(make, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("command", starting("python -m alignlab."))
@@ -95,7 +108,7 @@ def test_torchrun(command: str, tmp_path: Path) -> None:
     _, *arguments = shlex.split(command)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", *arguments, *SMALL]
     subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
-    assert (tmp_path / "runs/demo/finished.json").is_file()
+    assert (tmp_path / "runs/ranks/finished.json").is_file()
 
 
 @pytest.mark.parametrize("command", starting("sbatch "))
