@@ -242,6 +242,26 @@ def test_nothing_is_clipped_or_folded_on_paper(open_page: Open, files: dict[str,
     assert page.locator("details.fold[open]").count() == 0
 
 
+def test_paper_is_white_and_has_the_bands_at_once(open_page: Open, files: dict[str, Path]) -> None:
+    page = open_page(files["one"], color_scheme="dark")
+    page.emulate_media(media="print")
+    printed = page.evaluate(
+        """() => {
+            dispatchEvent(new Event('beforeprint'));
+            const bands = [...document.querySelectorAll('.sankey-link')].map(band => getComputedStyle(band).opacity);
+            const {backgroundColor} = getComputedStyle(document.body);
+            return [document.documentElement.dataset.theme, backgroundColor, [...new Set(bands)]];
+        }"""
+    )
+    assert printed == ["light", "rgb(255, 255, 255)", ["1"]]
+    assert drawn(page, "kinds")[1]["line"]["color"] == "#1584cc"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    settle(page)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    plots = "[...document.querySelectorAll('.plot')]"
+    assert page.evaluate(f"{plots}.every(plot => plot.querySelector('.main-svg').clientWidth == plot.clientWidth)")
+
+
 def test_the_demos_page_is_eight_screens_of_a_desktop_and_uses_its_width(open_page: Open, tmp_path: Path) -> None:
     run = page_run(shape=(4, 640))
     rows = [row for row in run.rows if row.analysis != "layer_parts"]

@@ -148,11 +148,14 @@ function draw(card) {
   if (details.open) fillTable(card);
 }
 
-// Paper cannot be unfolded: tables are open on it, and figures as wide as it is.
+// Paper cannot be unfolded: tables are open on it, and figures as wide as it is. It is white, whatever the screen is.
 let folded = [];
+let wasDark = false;
 function toPaper() {
   turn++;
   printing = true;
+  wasDark = isDark();
+  setTheme(false);
   folded = all("details.fold:not([open])");
   for (const details of folded) details.open = true;
   for (const card of all("[data-figure]")) draw(card);
@@ -160,7 +163,9 @@ function toPaper() {
 
 function fromPaper() {
   printing = false;
+  setTheme(wasDark);
   for (const details of folded) details.open = false;
+  for (const plot of all(".plot")) Plotly.purge(plot); // which would keep the width of paper
   drawAll();
 }
 
@@ -387,7 +392,7 @@ document.getElementById("no-script").remove();
 update();
 
 button.addEventListener("click", () => { setTheme(!isDark()); drawAll(); });
-system.addEventListener("change", () => { setTheme(system.matches); drawAll(); });
+system.addEventListener("change", () => { if (!printing) { setTheme(system.matches); drawAll(); } });
 for (const control of all("[data-state]")) control.addEventListener("change", update);
 slider.addEventListener("input", () => {
   all('[data-figure="layers"], [data-figure="heatmaps"]').forEach(draw);
