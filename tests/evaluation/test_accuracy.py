@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +12,13 @@ from scipy.stats import binom, binomtest, t, ttest_rel
 from alignlab.errors import InputError
 from alignlab.evaluation.accuracy import accuracy, accuracy_change
 
-SCRIPT = Path(__file__).parents[2] / "scripts/simulations/accuracy.py"
+from ..scripts_as_modules import SIMULATIONS, script_as_module
+
 # All bounds of a test together are crossed by chance in one of a thousand seeds.
 CHANCE = 1e-3
 
 
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("simulated_accuracy", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["simulated_accuracy"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-simulation = load()
+simulation = script_as_module(SIMULATIONS / "accuracy.py")
 
 
 def data(seed: int, n: int = 60, m: int = 20) -> tuple[list[bool], list[bool], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 import os
 import re
@@ -33,19 +32,12 @@ from alignlab.methods.options import Lora, OptimizerOptions
 from alignlab.methods.preference import Preference, PreferenceModule, answer_log_probabilities
 from alignlab.methods.reference import stored_reference
 
+from ..scripts_as_modules import script_as_module
+
 RANK = Path(__file__).with_name("one_preference_rank.py")
 
 
-def _script() -> Any:
-    spec = importlib.util.spec_from_file_location(RANK.stem, RANK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
+SCRIPT = script_as_module(RANK)
 LORA = Lora(rank=4, dropout=0.3, targets=["q_proj", "down_proj"])
 
 

@@ -6,11 +6,8 @@ are quantiles of the binomial error of so few runs.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +22,13 @@ from alignlab.analysis.view import View
 from alignlab.neurons.layer_parts import PARTS
 from alignlab.neurons.uncertainty import bootstrap
 
-SCRIPT = Path(__file__).parents[2] / "scripts/simulations/intervals.py"
+from ..scripts_as_modules import SIMULATIONS, script_as_module
+
 # All bounds of a test together are crossed by chance in one of a thousand seeds.
 CHANCE = 1e-3
 
 
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("simulated_intervals", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["simulated_intervals"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-simulation = load()
+simulation = script_as_module(SIMULATIONS / "intervals.py")
 
 
 @pytest.fixture(autouse=True)

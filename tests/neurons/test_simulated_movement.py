@@ -6,9 +6,6 @@ The populations and movements are those of `scripts/simulations/reassigned_movem
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,21 +16,12 @@ from alignlab.neurons import Kind, kind_counts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.reassigned import DRAWS, QUESTIONS, movement
 
-SCRIPT = Path(__file__).parents[2] / "scripts/simulations/reassigned_movement.py"
+from ..scripts_as_modules import SIMULATIONS, script_as_module
+
 CHANCE = 1e-3
 
 
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("simulated_movement", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["simulated_movement"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-simulation = load()
+simulation = script_as_module(SIMULATIONS / "reassigned_movement.py")
 SMALL, LARGE = (simulation.moves_of(simulation.POPULATIONS[name]) for name in ("small", "large"))
 SPECIALISED, SHARED = "% of related neurons become specific", "% of specific neurons become related"
 PLANTED = ((SPECIALISED, "related"), (SHARED, "specific"))

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from alignlab.neurons.fields import FIELDS
 
+from ..scripts_as_modules import script_as_module
+
 SCRIPT = Path(__file__).with_name("one_of_two_ranks.py")
 SHARDED = Path(__file__).with_name("one_of_two_sharded_ranks.py")
-
-
-def script(path: Path = SCRIPT) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run_two(path: Path, *arguments: Path | str) -> list[int]:
@@ -39,7 +30,7 @@ def run_two(path: Path, *arguments: Path | str) -> list[int]:
 def test_two_ranks_answer_and_count_as_one(budget: int, model_folder: Path, tmp_path: Path) -> None:
     assert run_two(SCRIPT, model_folder, tmp_path, str(budget)) == [0, 0]
     (tmp_path / "alone").mkdir()
-    one = script().answer_and_count(model_folder, tmp_path / "alone", budget, main=True)
+    one = script_as_module(SCRIPT).answer_and_count(model_folder, tmp_path / "alone", budget, main=True)
     assert one["firings"].sum() > 0
     ranks = [torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in range(2)]
     # Of an odd number of batches a rank has one fewer: it runs a forward that nobody counts, as sharded ones need.
@@ -63,7 +54,7 @@ def test_two_ranks_answer_and_count_as_one(budget: int, model_folder: Path, tmp_
 def test_a_sharded_model_is_counted_and_edited_as_a_whole_one(model_folder: Path, tmp_path: Path) -> None:
     """Its forwards are collective: of three batches a language the second rank, which has one, would wait for ever."""
     assert run_two(SHARDED, model_folder, tmp_path) == [0, 0]
-    whole = script(SHARDED).count(script(SHARDED).load(model_folder), model_folder)
+    whole = script_as_module(SHARDED).count(script_as_module(SHARDED).load(model_folder), model_folder)
     assert whole["forwards"] == 6
     assert whole["firings"][0].sum() > whole["firings"][1].sum() > 0
     for rank in range(2):
