@@ -66,34 +66,32 @@ class TrainedNeurons(Options):
 
 
 class TrainableOptions(Options):
-    """Which weights are trained: what all methods share."""
+    """Which weights are trained, and by which optimiser: what all methods share."""
 
     trainable: Literal["lora", "full", "neurons"] = option(
         "lora", "weights trained: low-rank adapters, all, or those of some neurons"
     )
     lora: Lora = section(Lora, "low-rank adapters, used where trainable is lora")
     neurons: TrainedNeurons = section(TrainedNeurons, "which neurons, used where trainable is neurons")
+    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 
 class SupervisedOptions(TrainableOptions):
     """Supervised fine-tuning: the answers are learnt, and of conversations what the assistant says."""
 
     name: Literal["supervised"] = "supervised"
-    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 
 class QuestionTranslationOptions(TrainableOptions):
     """Question translation: questions of other languages into English ones. The same as supervised."""
 
     name: Literal["question_translation"] = "question_translation"
-    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 
 class CausalOptions(TrainableOptions):
     """Language modelling: every token of the texts is learnt."""
 
     name: Literal["causal"] = "causal"
-    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
 
 class PreferenceOptions(TrainableOptions):
@@ -106,7 +104,6 @@ class PreferenceOptions(TrainableOptions):
     )
     beta: float = option(0.1, "how strongly the model is held to the reference", gt=0)
     label_smoothing: float = option(0.0, "share of pairs that dpo takes to be the wrong way round", ge=0, lt=0.5)
-    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
     @model_validator(mode="after")
     def _smoothing_of_dpo(self) -> Self:
