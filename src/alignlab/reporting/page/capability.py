@@ -13,11 +13,11 @@ from alignlab.analysis.capability import BOTH, RIGHT
 from alignlab.neurons.table import Row
 from alignlab.reporting.page.card import Caption, Card
 from alignlab.reporting.page.data import STATUS_WORDS, VERDICTS, PageLanguage, frame
-from alignlab.reporting.page.figures import dots_of_languages
-from alignlab.reporting.page.panels import GROUP_STYLE, Panels, interval_errors, listed
-from alignlab.reporting.page.theme import LIGHT, faded
+from alignlab.reporting.page.language_figures import ends_and_course
+from alignlab.reporting.page.panels import GROUP_STYLE, listed
 from alignlab.reporting.wording import interval, joined, number, signed
 
+_WORDS: dict[str, Any] = {"groups": "groups of languages", "title": "share right", "unit": "right", "span": (0, 1)}
 _PLACES = 3  # decimals of a share
 _WHO = {"trained": "trained languages", "unseen": "unseen languages"}  # of the reference, its name
 
@@ -138,7 +138,7 @@ def card(capabilities: Sequence[PageCapability | None], names: Sequence[str]) ->
         label = "Share of right answers at the last step: " + ", ".join(
             f"{group} {number(ends[group], _PLACES)}" for group in GROUP_STYLE if group in ends
         )
-        made.add(str(place), partial(_figure, right, capability.languages), label, 2)
+        made.add(str(place), partial(ends_and_course, right, capability.languages, **_WORDS), label, 2)
         made.captions.append(Caption(_basis(capability), place))
         made.tables[str(place)] = _table(capability, name)
     return made
@@ -168,34 +168,3 @@ def _table(capability: PageCapability, name: str) -> dict[str, Any]:
     found = found.assign(verdict=verdicts)
     lines = zip(*(listed(found[column]) for column in columns), strict=True)
     return {"columns": ["run", *columns], "rows": [[name, *line] for line in lines]}
-
-
-def _figure(right: pd.DataFrame, languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
-    titles = ["<b>first and last step</b>", "<b>groups of languages</b>"]
-    figure = Panels(titles, columns, max(200, 24 * len(languages) + 24), margin_right=56)
-    of_languages = right[right["group"] == "language"]
-    said = [
-        f"%{{customdata}}, step {step:,}<br>%{{x:.{_PLACES}f}} right" for step in (right.step.min(), right.step.max())
-    ]
-    dots_of_languages(figure, 0, of_languages, languages, (LIGHT["text"], LIGHT["muted"]), said)
-    lines = {group: right[right["group"] == group].sort_values("step") for group in GROUP_STYLE}
-    lines = {group: line for group, line in lines.items() if len(line)}
-    for group, line in lines.items():
-        style = GROUP_STYLE[group]
-        figure.add(
-            "scatter",
-            1,
-            x=line.step,
-            y=line.value,
-            error_y=interval_errors(line, thickness=5, color=faded(LIGHT["text"], 0.25)),
-            name=group,
-            mode="lines+markers",
-            line={"color": LIGHT["text"], "width": 2, "dash": style["dash"]},
-            marker={"symbol": style["symbol"], "size": 8, "color": LIGHT["text"]},
-            hovertemplate=f"{group}<br>step %{{x:,}}: %{{y:.{_PLACES}f}} right<extra></extra>",
-        )
-    figure.label_ends(1, lines, 0, 1)
-    figure.x(0, "share right", range=[-0.02, 1.02])
-    figure.steps(1, sorted(set(right.step)))
-    figure.y(1, "share right", range=[-0.02, 1.02])
-    return figure

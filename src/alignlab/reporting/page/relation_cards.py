@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from alignlab.reporting.page.answer import basis
 from alignlab.reporting.page.asked import pairs_sentence
 from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import PageRun
-from alignlab.reporting.page.loss_figures import loss_by_language, training_loss
+from alignlab.reporting.page.language_figures import ends_and_course
 from alignlab.reporting.page.panels import listed
 from alignlab.reporting.page.relation_figures import (
     MEASURES,
@@ -25,6 +26,7 @@ from alignlab.reporting.page.relation_figures import (
     overlap_heatmaps,
     transition_flow,
 )
+from alignlab.reporting.page.training_figure import UNIT, training_loss
 from alignlab.reporting.wording import lower, number
 
 _PAIR = ["language", "other"]
@@ -222,11 +224,10 @@ def _losses(runs: Sequence[PageRun]) -> Card:
         if run.losses.empty:
             card.missing.append(Caption(run.missing("losses"), place))
             continue
-        draw = partial(loss_by_language, run.losses, run.languages)
+        words: dict[str, Any] = {"groups": "mean over languages", "title": f"loss, {UNIT}", "unit": UNIT}
+        draw = partial(ends_and_course, run.losses, run.languages, **words)
         card.add(str(place), draw, "Dots of the loss of every language at the first and last step", 2)
-        what = (
-            f"Mean negative log-likelihood of the counted tokens (scope {run.scope}) of every language, nats a token."
-        )
+        what = f"Mean negative log-likelihood of the counted tokens (scope {run.scope}) of every language, {UNIT}."
         card.captions.append(Caption(what, place))
         of_languages = run.losses[run.losses.language != ""].rename(columns={"value": "loss"})
         card.tables[str(place)] = _table(run, of_languages, ["step", "language", "loss"])
