@@ -29,6 +29,7 @@ from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
 from alignlab.neurons.reassigned import DRAWS
+from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
@@ -257,11 +258,16 @@ class AnalyzeConfig(AnalyzeOptions):
         options = ", ".join(f"{key} {value}" for key, value in identifier.items())
         left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
+        few = ""
+        if recount is not None and "top_rate" in identifier:  # a run's own plan has warned of it
+            layers, width = recount.shape()[2:]
+            few = small_selection(identifier["top_rate"], layers * width)
         console.heading("Plan of the analysis")
         console.table(
             [
                 *rows,
                 ("identifier", f"{name} ({options})" if options else name),
+                *([("warning", few)] if few else []),
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.asked)),
                 *([("left out", f"{' '.join(left_out)}: {name} has no tau, and so no kinds")] if left_out else []),

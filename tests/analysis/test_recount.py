@@ -176,7 +176,12 @@ def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.Cap
         assert main([f"models=[{adapter}]", *PROBE]) == 2
         assert message in capsys.readouterr().err
     # With model.source it stands on that.
-    assert main([f"models=[{adapter}]", "model.source=builtin:demo", *PROBE, "dry_run=true"]) == 0
+    given = [f"models=[{adapter}]", "model.source=builtin:demo", *PROBE, "dry_run=true"]
+    capsys.readouterr()
+    assert main(given) == 0
+    assert "top_rate=0.01 selects 26 of 2,560 neurons" in " ".join(capsys.readouterr().out.split())
+    assert main([*given, "identifier.top_rate=0.1"]) == 0
+    assert "warning" not in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
 

@@ -148,6 +148,9 @@ def test_a_folder_that_is_not_there_is_refused_with_the_nearest(model_folder: Pa
         refusal("/nowhere/at/all", what) == "model.source: there is no folder /nowhere/at/all; expected a model folder."
     )
     assert refusal("./nowhere", what).startswith("model.source: there is no folder ./nowhere")
+    assert refusal("builtin:dmo", what) == (
+        "model.source: builtin:dmo; expected builtin:demo, a model folder, or a Hub id. Did you mean 'builtin:demo'?"
+    )
 
 
 def test_a_file_is_no_folder(model_folder: Path) -> None:

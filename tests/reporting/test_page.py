@@ -297,7 +297,7 @@ def test_what_is_missing_is_named() -> None:
         ("At anchored thresholds only: ", "reestimated")
     ]
     refused = replace(run, parts_refused="4 layers, and parts need 12 or more")
-    assert "Refused: 4 layers, and parts need 12 or more" in Page(render([refused])).all("p")
+    assert "Not computed: 4 layers, and parts need 12 or more" in Page(render([refused])).all("p")
 
 
 def test_text_of_data_stays_text(run: PageRun) -> None:

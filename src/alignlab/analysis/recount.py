@@ -117,7 +117,7 @@ class Recount:
             probe,
             origin=Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference),
             context=self._context,
-            progress=lambda tokens: console.progress(f"Counting {model.label}", tokens),
+            progress=lambda tokens: console.progress(f"Tokens read, {model.label}", tokens),
         )
 
     def _answered(self, model: ModelToCount, name: str) -> Probe:

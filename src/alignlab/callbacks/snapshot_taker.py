@@ -162,7 +162,7 @@ class SnapshotTaker(Schedule):
                     statistics=self.statistics,
                     answers=Answers(self.files.neurons, step, main),
                     context=context,
-                    progress=lambda tokens: console.progress(f"Counting at step {step}", tokens),
+                    progress=lambda tokens: console.progress(f"Tokens read at step {step}", tokens),
                 )
         if counts is None:
             return None

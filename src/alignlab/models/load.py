@@ -138,6 +138,10 @@ class ModelConfig(ModelOptions):
     def _check_folder(self) -> None:
         """Say in our words what is missing, before transformers does in many."""
         path = self._path
+        if self.source.startswith("builtin:") and self.source != DEMO:
+            raise InputError.of(
+                "model.source", self.source, f"{DEMO}, a model folder, or a Hub id", f"Did you mean {DEMO!r}?"
+            )
         if not path.is_dir():
             if self.source.startswith(("/", ".", "~")) or self.source.count("/") > 1 or path.exists():
                 if path.exists():

@@ -187,7 +187,7 @@ def _parts(runs: Sequence[PageRun]) -> Card:
     for place, run in enumerate(runs):
         found = parts_of(run)
         if not found:
-            why = f"Refused: {run.parts_refused}" if run.parts_refused else run.missing("parts")
+            why = f"Not computed: {run.parts_refused}" if run.parts_refused else run.missing("parts")
             card.missing.append(Caption(why, place))
             continue
         for step, at in found.items():
