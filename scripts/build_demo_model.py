@@ -1,12 +1,14 @@
 """Train the demo model from nothing, measure it, and write its folder with a model card.
 
-    python scripts/build_demo_model.py --steps 4000
+    python scripts/build_demo_model.py --steps 4500 --threads 1
 
-The text is monolingual: every document is one problem in one language, and no problem is seen in two languages.
-English has most of the text and of the worked answers; the last languages have few or none, so that what the model
-can do in English is not yet there in them, and alignment has something to do. The same seed, steps and threads give
-the same model on the same kind of machine, unless `--minutes` cuts it short. On a busy machine, GOMP_SPINCOUNT=0
-keeps waiting threads from taking the time of working ones. Nothing is downloaded.
+English text is mostly worked answers. The nine other languages have questions alone, questions with the bare result,
+translations into English under the instruction of question translation, and some worked answers, the last languages
+few. Lines of sums teach arithmetic. So what the model can do in English lies ready in the other languages but is seldom
+shown, and alignment has something to bring out. No problem is seen in two languages, but for questions in translation.
+
+The same seed, steps and threads give the same model on the same kind of machine, unless `--minutes` cuts it short. On a
+busy machine, GOMP_SPINCOUNT=0 keeps waiting threads from taking the time of working ones. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,30 +23,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignlab.data.wordproblems import LANGUAGES, generate, texts
-from alignlab.data.wordproblems.problems import problem_at
+from alignlab.data.wordproblems.problems import WordProblem, problem_at
 from alignlab.data.wordproblems.shapes import SHAPES
+from alignlab.languages import get
 
 CARD = Path(__file__).with_name("demo_model_card.md")
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "alignlab" / "assets" / "demo_model"
-# Per language: share of the documents, and the share of these that carry the worked answer.
-# Given worked answers in 5 % of the text, a language already answers as well as English, since arithmetic in digits is
-# shared; a language lags only when it is given few or none.
+# Shares of the documents: lines of sums, English, and what is left in equal parts for the other languages.
+SUMS, ENGLISH = 0.15, 0.33
+PROBLEMS_PER_SUMS = 6
+# The problems are drawn with seeds from here on, so that those of a fine-tuning (seed 0 by default) are others.
+FIRST_SEED = 1000
+KINDS = ("worked", "bare", "translation", "question")
+# Without sums a model of this size learns little that another language could take over. Given worked answers in a fifth
+# of its text a language still mostly gives the bare result; given them in two fifths it answers as well as English.
+# Per language: share of its documents that are of each of KINDS; what is missing to 1 are questions alone.
 MIXTURE = {
-    "en": (0.46, 0.95),
-    "de": (0.07, 0.40),
-    "fr": (0.07, 0.40),
-    "es": (0.07, 0.40),
-    "ru": (0.07, 0.40),
-    "zh": (0.07, 0.40),
-    "ja": (0.07, 0.40),
-    "sw": (0.04, 0.03),
-    "th": (0.04, 0.00),
-    "bn": (0.04, 0.00),
+    "en": (0.95, 0.00, 0.00),
+    "de": (0.20, 0.11, 0.40),
+    "fr": (0.20, 0.11, 0.40),
+    "es": (0.20, 0.11, 0.40),
+    "ru": (0.14, 0.12, 0.40),
+    "zh": (0.14, 0.12, 0.40),
+    "ja": (0.14, 0.12, 0.40),
+    "sw": (0.06, 0.13, 0.40),
+    "th": (0.06, 0.13, 0.40),
+    "bn": (0.06, 0.13, 0.40),
 }
+# The instruction under which the demo's configurations let questions be translated.
+INSTRUCTION = yaml.safe_load(
+    (Path(__file__).resolve().parents[1] / "configs/base/question_translation.yaml").read_text(encoding="utf-8")
+)["data"]["prompts"]["template"]
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 VOCABULARY = 1536
 WIDTH, LAYERS, NEURONS, HEADS = 160, 4, 640, 5
@@ -82,7 +96,7 @@ def arguments() -> argparse.Namespace:
         default=FOLDER,
         help="folder to write, replaced if it is there (default: the one in the package)",
     )
-    parser.add_argument("--steps", type=int, default=4000, help="optimiser steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=4500, help="optimiser steps (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training by then, with fewer steps")
     parser.add_argument("--seed", type=int, default=0, help="of weights, text and order (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
@@ -112,7 +126,7 @@ def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     # As much text of each language, so that no language is cut into longer runs of tokens than need be.
-    sample = generate(LANGUAGES, 2000, seed=seed)
+    sample = generate(LANGUAGES, 2000, seed=FIRST_SEED + seed)
     tokenizer.train_from_iterator((f"{one.prompt}\n{one.answer}" for one in sample), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
@@ -143,12 +157,36 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def documents(seed: int) -> Iterator[str]:
-    """The training text without end: document `index` is problem `index` of the split, in one language only."""
+    """The training text without end: document `index` is problem `index` of the split, or lines of sums."""
+    languages = list(MIXTURE)
+    other = (1 - SUMS - ENGLISH) / (len(languages) - 1)
+    shares = [ENGLISH if code == "en" else other for code in languages]
+    drawn = FIRST_SEED + seed
     for index in range(10**12):
         rng = random.Random(f"demo/{seed}/{index}")
-        code = rng.choices(list(MIXTURE), [share for share, _ in MIXTURE.values()])[0]
-        question, answer = texts(problem_at("train", seed, index), code, "solve")
-        yield f"{question}\n{answer}{EOS}" if rng.random() < MIXTURE[code][1] else f"{question}{EOS}"
+        if rng.random() < SUMS:
+            yield sums(drawn, index) + EOS
+            continue
+        code = rng.choices(languages, shares)[0]
+        kind = rng.choices(KINDS, [*MIXTURE[code], 1 - sum(MIXTURE[code])])[0]
+        yield document(problem_at("train", drawn, index), code, kind) + EOS
+
+
+def document(problem: WordProblem, code: str, kind: str) -> str:
+    """A problem in a language, as one of KINDS."""
+    question, answer = texts(problem, code, "translate" if kind == "translation" else "solve")
+    if kind == "question":
+        return question
+    if kind == "bare":
+        answer = last_line(answer)
+    prompt = INSTRUCTION.replace("{language}", get(code).name) if kind == "translation" else "{prompt}\n"
+    return prompt.replace("{prompt}", question) + answer
+
+
+def sums(seed: int, index: int) -> str:
+    """The steps of some problems of the split, a line each, without their words."""
+    problems = [problem_at("train", seed, index * PROBLEMS_PER_SUMS + number) for number in range(PROBLEMS_PER_SUMS)]
+    return "\n".join(f"{step.work} = {step.result}" for problem in problems for step in problem.steps)
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Tensor]:
@@ -233,8 +271,9 @@ def last_line(text: str) -> str:
 def card(options: argparse.Namespace, made: dict[str, float], measured: dict[str, Measured]) -> str:
     """The model card, all of it from this run."""
     rows = [
-        f"| {code} | {share:.0%} | {worked:.0%} | {measured[code].loss:.3f} | {measured[code].accuracy:.3f} |"
-        for code, (share, worked) in MIXTURE.items()
+        f"| {code} | {' | '.join(f'{share:.0%}' for share in shares)} "
+        f"| {measured[code].loss:.3f} | {measured[code].accuracy:.3f} |"
+        for code, shares in MIXTURE.items()
     ]
     return CARD.read_text(encoding="utf-8").format(
         **vars(options) | made,
@@ -244,6 +283,9 @@ def card(options: argparse.Namespace, made: dict[str, float], measured: dict[str
         width=WIDTH,
         neurons=NEURONS,
         templates=len(SHAPES),
+        problem_seed=FIRST_SEED + options.seed,
+        sums=SUMS,
+        english=ENGLISH,
         per_step=TOKENS_PER_BATCH,
         peak=PEAK_RATE,
         torch=torch.__version__,

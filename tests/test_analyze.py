@@ -24,7 +24,7 @@ Command = Callable[..., tuple[int, str, str]]
 SMALL = [
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.source.count=6", "probe.max_texts=6",
     "probe.source.languages=[en,zh,de,sw]", "data.train.count=24", "data.examples_per_step=6", "wandb.mode=disabled",
-    "probe.shards=3",
+    "probe.shards=3", "evaluation=null",
 ]  # fmt: skip
 
 

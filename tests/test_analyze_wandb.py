@@ -19,6 +19,7 @@ from .reporting.wandb_server import KEY, WandbServer, bare_environment
 SMALL = [
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.source.count=6", "probe.max_texts=6",
     "probe.source.languages=[en,zh,de,sw]", "data.train.count=24", "data.examples_per_step=6", "probe.shards=3",
+    "evaluation=null",
 ]  # fmt: skip
 pytestmark = pytest.mark.slow
 

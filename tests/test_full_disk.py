@@ -13,7 +13,7 @@ import pytest
 ARGUMENTS = [
     "config=demo", "run.folder=run", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4",
     "probe.source.count=4", "probe.source.languages=[en,de]", "data.train.count=8", "data.examples_per_step=4",
-    "wandb.mode=disabled",
+    "wandb.mode=disabled", "evaluation=null",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from alignlab.runs import RunFolder
 SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
     "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
+    "evaluation=null",
 )  # fmt: skip
 MODELS = (("/home/one/model", "5bc1e80"), ("/home/two/model", "5bc1e80"), ("/home/one/model", "77f0a2c"))
 Verb = Callable[..., tuple[int, str, str]]

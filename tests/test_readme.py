@@ -26,11 +26,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 SMALL = [
     "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
-    "data.examples_per_step=2", "wandb.mode=disabled",
+    "data.examples_per_step=2", "wandb.mode=disabled", "evaluation=null",
 ]  # fmt: skip
 # What makes a command of the README small enough for a test.
 FEW = {
-    "models=[builtin:demo,runs/demo/checkpoints/step-000200] identifier.top_rate=0.1": [
+    "models=[builtin:demo,runs/demo/checkpoints/step-000150] identifier.top_rate=0.1": [
         "probe.max_texts=2",
         "probe.source.count=2",
     ],
@@ -161,6 +161,6 @@ def make_run(folder: Path) -> None:
         argv = ["config=demo", f"run.name={name}", *SMALL, "probe.shards=2", "trainer.max_steps=1"]
         assert alignlab.train.main(argv) == 0
     checkpoints = folder / "runs/demo/checkpoints"
-    shutil.copytree(checkpoints / "step-000001", checkpoints / "step-000200")
+    shutil.copytree(checkpoints / "step-000001", checkpoints / "step-000150")
     counts = ActivationCounts.load(folder / "runs/demo/neurons/step-000001.safetensors")
     save_ternary_counts(counts, folder / "published", "train.demo")

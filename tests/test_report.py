@@ -14,7 +14,7 @@ from alignlab.train import main as train
 SMALL = [
     "config=demo", "trainer.max_steps=2", "tracker.every_n_steps=1", "probe.source.count=6", "probe.max_texts=6",
     "probe.source.languages=[en,zh,de]", "data.train.count=12", "data.examples_per_step=4", "wandb.mode=disabled",
-    "probe.shards=3",
+    "probe.shards=3", "evaluation=null",
 ]  # fmt: skip
 
 

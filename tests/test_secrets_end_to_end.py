@@ -20,7 +20,7 @@ from .reporting.wandb_server import bare_environment
 
 SMALL = [
     "config=demo", "trainer.max_steps=2", "tracker.every_n_steps=1", "probe.max_texts=6", "probe.shards=3",
-    "data.train.count=12", "data.examples_per_step=4", "wandb.mode=offline", "run.folder=run",
+    "data.train.count=12", "data.examples_per_step=4", "wandb.mode=offline", "run.folder=run", "evaluation=null",
 ]  # fmt: skip
 PLANTED = {
     "GITHUB_PAT": "planted-pat-0a1b2c",

@@ -24,6 +24,7 @@ from alignlab.stored_run import StoredRun, load_run
 SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
     "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
+    "evaluation=null",
 )  # fmt: skip
 
 

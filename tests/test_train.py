@@ -28,6 +28,7 @@ from alignlab.neurons import ActivationCounts, lape, ternary
 SMALL = (
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "probe.max_texts=8", "probe.source.count=8",
     "data.train.count=40", "data.examples_per_step=8", "wandb.mode=disabled", "probe.source.languages=[en,de,zh,sw]",
+    "evaluation=null",
 )  # fmt: skip
 Command = Callable[..., tuple[int, str, str]]
 
@@ -373,6 +374,8 @@ def test_every_shipped_config_dry_runs(
     arguments = [f"config={name}", "dry_run=true", f"data.root={data_root}"]
     if "mistral" in name:
         arguments.append(f"model.source={mistral_folder}")
+    if name == "demo_preference":
+        arguments.append(f"data.train.path={data_root}/pairs.jsonl")
     before = files(tmp_path)
     status, printed, complaint = command(*arguments)
     assert (status, complaint) == (0, "")
@@ -406,6 +409,9 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mgsm").mkdir()
     for code in ("bn", "de", "en", "sw", "te", "zh"):
         (root / f"mgsm/{code}.tsv").write_text(f"Frage in {code}?\t3\nUnd noch eine?\t4\n", encoding="utf-8")
+    pair = {"id": "0", "question": "0", "prompt": "1 + 1?", "chosen": "2", "rejected": "3"}
+    lines = [json.dumps({**pair, "language": code}) for code in ("zh", "de")]
+    (root / "pairs.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return root
 
 

@@ -89,7 +89,7 @@ def test_a_run_leaves_its_answers_beside_its_snapshots(command: Command, capsys:
 
 
 def test_problems_that_are_trained_on_are_refused_and_named(command: Command) -> None:
-    status, _, complaints = command("evaluation.source.split=train", "evaluation.source.seed=0")
+    status, _, complaints = command("evaluation.source.split=train", "data.train.without_templates=[]")
     assert status == 2
     assert "evaluation.source: 3 problems are in the training data too: train-0-000000, train-0-000001" in complaints
     assert not Path("run").exists()

@@ -41,6 +41,7 @@ def test_the_installed_wheel_runs_the_demo_outside_the_repository(tmp_path: Path
     command = [
         sys.executable, "-m", "alignlab.train", "config=demo", "trainer.max_steps=2", "probe.max_texts=2",
         "probe.source.count=2", "data.train.count=8", "data.examples_per_step=4", "wandb.mode=offline",
+        "evaluation=null",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -24,7 +24,7 @@ from alignlab.train import main as train
 SMALL = [
     "config=demo", "trainer.max_steps=2", "tracker.every_n_steps=1", "probe.source.count=4", "probe.max_texts=4",
     "probe.source.languages=[en,zh,de]", "data.train.count=12", "data.examples_per_step=4", "wandb.mode=disabled",
-    "probe.shards=2", "method.lora.dropout=0.3",
+    "probe.shards=2", "method.lora.dropout=0.3", "evaluation=null",
 ]  # fmt: skip
 PROBE = ["probe.source.count=3", "probe.source.languages=[en,sw]", "probe.shards=3", "probe.scope=all"]
 

@@ -15,7 +15,7 @@ from alignlab.runs import RunFolder
 ARGUMENTS = [
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=3", "probe.max_texts=4", "probe.source.count=4",
     "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
-    "run.folder=run",
+    "run.folder=run", "evaluation=null",
 ]  # fmt: skip
 # Sends itself a signal in the micro-batch, or the counting, of a step.
 STOP_AT = """

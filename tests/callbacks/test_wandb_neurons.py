@@ -31,6 +31,7 @@ WANDB = Path(sys.executable).with_name("wandb")
 SMALL = (
     "config=demo", "trainer.max_steps=6", "tracker.every_n_steps=2", "probe.max_texts=6", "probe.source.count=6",
     "probe.source.languages=[en,de,sw]", "data.train.count=18", "data.examples_per_step=6", "run.folder=run",
+    "evaluation=null",
 )  # fmt: skip
 
 # A process trains; one that is to be killed is, at the beginning of a micro-batch.

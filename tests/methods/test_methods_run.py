@@ -26,7 +26,7 @@ from alignlab.models.load import DEMO_FOLDER
 
 SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
-    "data.examples_per_step=8", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]",
+    "data.examples_per_step=8", "wandb.mode=disabled", "probe.source.languages=[en,de,zh]", "evaluation=null",
 )  # fmt: skip
 PROBLEMS = {"source": {"name": "builtin:wordproblems", "languages": ["zh", "de"], "count": 20}, "weight": 3}
 MIXTURE = {
@@ -155,7 +155,7 @@ def test_every_method_trains_and_goes_on_as_if_it_had_not_been_stopped(
 def test_the_validation_loss_is_transformers_own_on_what_is_held_out(train: Command, tmp_path: Path) -> None:
     train(
         *SMALL, "method.name=supervised", "data.train.count=20", "data.train.task=solve", "data.validation.share=0.3",
-        "data.validation.max_tokens_per_batch=300", "method.lora.dropout=0.5",
+        "data.validation.max_tokens_per_batch=300", "method.lora.dropout=0.5", "data.train.without_templates=[]",
     )  # fmt: skip
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER)
     template = yaml.safe_load((tmp_path / "runs/demo/config.yaml").read_text())["data"]["prompts"]["template"]

@@ -19,7 +19,7 @@ SMALL = (
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=3", "probe.source.count=3",
     "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled", "probe.source.languages=[en,de,sw]",
     "probe.max_new_tokens=60", "method.lora.dropout=0.2", "method.optimizer.lr=0.02",
-    "tracker.statistics=[documents,moments,maximum]",
+    "tracker.statistics=[documents,moments,maximum]", "evaluation=null",
 )  # fmt: skip
 STEPS = (0, 2, 4)
 FILES = {
