@@ -1,7 +1,7 @@
 """The first picture of the README: what the model of a run can do, and its neurons by kind, over the same steps.
 
 python -m alignlab.train config=demo evaluation.source.count=200 tracker.every_n_steps=25 run.name=picture
-python scripts/studies/demo_picture.py runs/picture docs/images/demo.png
+python scripts/studies/demo_picture.py runs/demo docs/images/demo.png
 """
 
 from __future__ import annotations
