@@ -1,7 +1,9 @@
 """The first picture of the README: what the model of a run can do, and its neurons by kind, over the same steps.
 
-python -m alignlab.train config=demo evaluation.source.count=200 tracker.every_n_steps=25 run.name=picture
-python scripts/studies/demo_picture.py runs/demo docs/images/demo.png
+    python -m alignlab.train config=demo
+    python scripts/studies/demo_picture.py runs/demo docs/images/demo.png
+
+Needs what writes PNG files: `pip install 'alignlab[png]'` and a Chromium or Chrome.
 """
 
 from __future__ import annotations
