@@ -15,16 +15,18 @@ from alignlab import console
 from alignlab.callbacks.capability_tracker import CapabilityTracker
 from alignlab.callbacks.neuron_tracker import NeuronTracker
 from alignlab.callbacks.pretrained_checkpoint import PretrainedCheckpoint
-from alignlab.callbacks.progress import TrainingProgress
+from alignlab.callbacks.progress import EndOfBatch, Peak, TrainingProgress
 from alignlab.callbacks.stop_early import History, Rule, StopEarly, best_of
 from alignlab.callbacks.stopping import StopOnSignal
 from alignlab.callbacks.validation import ValidationLoss
 from alignlab.callbacks.wandb_neurons import WandbNeurons
 from alignlab.config import to_plain
 from alignlab.data.training import MicroBatches, training_loader
-from alignlab.errors import InputError, Problem
-from alignlab.methods.base import Course
+from alignlab.errors import InputError, Problem, UnsupportedModelError
+from alignlab.methods.base import AlignmentModule, Course
 from alignlab.models.distributed import is_first, rank, world_size
+from alignlab.models.flops import matrix_peak
+from alignlab.models.precision import precision_name
 from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.redaction import hide_all
@@ -63,7 +65,7 @@ def _check_parts(plan: RunPlan, ranks: int) -> None:
         raise InputError(Problem("data.examples_per_step", found, "at least one example for each"))
 
 
-def build_module(plan: RunPlan) -> L.LightningModule:
+def build_module(plan: RunPlan) -> AlignmentModule:
     """The Lightning module, with the weights loaded."""
     L.seed_everything(plan.config.seed, verbose=False)
     model = plan.method.prepare(plan.model.build())
@@ -132,10 +134,38 @@ def build_trainer(plan: RunPlan, done_steps: int) -> L.Trainer:
         best=lambda steps: best_checkpoint(plan, metrics.history(config.checkpoints.best or ""), steps),
     )
     # Progress comes behind the tracker: the first snapshot is no part of the time that steps take.
-    progress = TrainingProgress(plan.total_steps)
+    end_of_batch = EndOfBatch()
+    progress = TrainingProgress(plan.total_steps, end_of_batch, in_wandb, lambda module: peak_of(plan, module))
     shown = [WandbNeurons(tracker, run, config.wandb.artifact) for run in in_wandb]
-    callbacks = [stopping, tracker, *capability, *shown, *_validation(plan), *stop_early, progress, checkpoints]
+    callbacks = [
+        end_of_batch,
+        stopping,
+        tracker,
+        *capability,
+        *shown,
+        *_validation(plan),
+        *stop_early,
+        progress,
+        checkpoints,
+    ]
     return _trainer(plan, plan.total_steps, logger=loggers, callbacks=callbacks)
+
+
+def peak_of(plan: RunPlan, module: AlignmentModule) -> Peak | None:
+    """The matrix peak of the run's GPUs, measured on this one; None without a GPU, whose peak nobody else takes from,
+    or where the model's operations cannot be counted, which is said.
+    """
+    if module.device.type != "cuda":
+        return None
+    try:
+        flops = plan.method.flops(plan.outline)
+    except UnsupportedModelError as error:
+        console.complain(f"note: no share of the matrix peak is shown: {error}")
+        return None
+    name = precision_name(plan.config.trainer.get("precision")) or "32-true"
+    computed = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
+    dtype = computed.get(name.partition("-")[0], torch.float32)
+    return Peak(matrix_peak(module.device, dtype) * world_size(), flops.of)
 
 
 def _validation(plan: RunPlan) -> list[L.Callback]:

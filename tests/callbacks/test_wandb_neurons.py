@@ -80,15 +80,16 @@ def documented(folder: Path) -> dict[int, dict[str, float]]:
         for row in csv.DictReader(file):
             if row["key"].startswith("train/"):
                 values[int(row["step"])][row["key"]] = float(row["value"])
-    assert {"train/loss", "train/learning_rate"} <= values[6].keys()
+    assert {"train/loss", "train/learning_rate", "train/gradient_norm", "train/tokens"} <= values[6].keys()
     assert len(values[6]) > 30
     return values
 
 
 def without_own(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of history without what W&B adds, and without figures and tables."""
+    """A row of history without what W&B adds, figures and tables, and what depends on the clock."""
     own = ("_step", "_timestamp", "_runtime", *MEDIA)
-    return {key: value for key, value in row.items() if key.partition(".")[0] not in own}
+    timed = ("speed/",)
+    return {key: value for key, value in row.items() if key.partition(".")[0] not in own and not key.startswith(timed)}
 
 
 def path_of(row: dict[str, Any], key: str) -> str:
@@ -232,14 +233,18 @@ def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: 
         check_media(rows[step], lambda path: (run / "files" / path).read_bytes(), tmp_path / "run", step)
     metrics = [record["metric"] for record in records if record["type"] == "metric"]
     axes = {metric["glob_name"]: metric["step_metric"] for metric in metrics if "glob_name" in metric}
-    assert axes == {"train/*": "trainer/global_step", "neurons/*": "neurons/step"}
+    step = "trainer/global_step"
+    assert axes == {"train/*": step, "speed/*": step, "neurons/*": "neurons/step"}
+    for row in rows[1:]:
+        assert row["speed/tokens_per_second"] > 0
+        assert row["speed/peak_memory_gb"] > 0
     # About ten charts at first sight; what else is logged is hidden.
     hidden = {metric.get("name") or metric["glob_name"]: metric.get("options", {}).get("hidden") for metric in metrics}
     charts = [key for key, is_hidden in hidden.items() if not is_hidden]
     assert sorted(charts) == sorted(CHARTS)
     assert 8 <= len(charts) <= 12 < len(expected[6])
     assert set(charts) <= expected[6].keys()
-    assert (hidden["train/*"], hidden["neurons/*"]) == (True, True)
+    assert (hidden["train/*"], hidden["speed/*"], hidden["neurons/*"]) == (True, True, True)
     made_with = json.loads((tmp_path / "run/environment.json").read_text(encoding="utf-8"))
     assert any(made_with["data_fingerprint"] in line and "made_with" in line for line in read.stdout.splitlines())
     artifacts = [

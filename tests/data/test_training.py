@@ -57,6 +57,11 @@ def test_ranks_and_accumulation_part_every_step(documents: list[Document], ranks
         assert sorted(n for part in parts for n in numbers(part)) == sorted(numbers(whole[step]))
         for part in parts:
             assert int(part["step_weight"]) == int(whole[step]["step_weight"])
+        lengths = [int(row.sum()) for part in parts for row in part["attention_mask"]]
+        learnt = sum(int(row[1:].sum()) for part in parts for row in part["answer"])
+        for part in parts:
+            assert part["step_size"].tolist() == [sum(lengths), sum(length**2 for length in lengths), learnt]
+            assert part["examples_seen"].tolist() == [12 * (step + 1), len(documents)]
 
 
 def test_ranks_get_batches_of_like_length_at_the_same_time(documents: list[Document]) -> None:

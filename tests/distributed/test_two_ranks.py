@@ -40,14 +40,15 @@ def run(folder: Path, *argv: str, torchrun: bool = False, verb: str = "train") -
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def losses(folder: Path) -> list[float]:
+def logged(folder: Path, key: str) -> list[float]:
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        return [float(row["value"]) for row in csv.DictReader(file) if row["key"] == "train/loss"]
+        return [float(row["value"]) for row in csv.DictReader(file) if row["key"] == key]
 
 
 def compare(one: Path, two: Path) -> None:
-    assert losses(two) == pytest.approx(losses(one), rel=1e-6)
-    assert len(losses(one)) == 4
+    for key in ("train/loss", "train/gradient_norm", "train/tokens", "train/epoch"):
+        assert logged(two, key) == pytest.approx(logged(one, key), rel=1e-6)
+        assert len(logged(one, key)) == 4
     for step in (0, 2, 4):
         name = f"neurons/step-{step:06d}.safetensors"
         first, second = ActivationCounts.load(one / name), ActivationCounts.load(two / name)

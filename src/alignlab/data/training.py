@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -165,7 +166,9 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
     """This rank's micro-batches of the run, by number: a pure function of the plan.
 
     Micro-batch i belongs to step i // accumulation. An item has the tensors of the examples' kind, `number`, `index`,
-    the examples' numbers, and `step_weight`, the weight of the whole step over all ranks, by which losses are divided.
+    the examples' numbers, and of the whole step, over all ranks: `step_weight`, by which losses are divided;
+    `step_size`, the tokens of its texts, the sum of the squares of their tokens, and the tokens that are learnt; and
+    `examples_seen`, the examples of this step and all before, and how many there are.
     """
 
     def __init__(
@@ -188,6 +191,7 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
         self.accumulation = accumulation
         self.rank, self.ranks, self.pad_id = rank, ranks, pad_id
         self._weights = [kind.weight(example) for example in examples]
+        self._sizes = np.array([size_of(example) for example in examples], dtype=np.int64).reshape(-1, 3)
 
     def __len__(self) -> int:
         return self.plan.total_steps * self.accumulation
@@ -201,7 +205,20 @@ class MicroBatches(Dataset[dict[str, Tensor]]):
             "index": torch.tensor(own),
             "number": torch.tensor(number),
             "step_weight": torch.tensor(sum(self._weights[index] for group in groups for index in group)),
+            "step_size": torch.from_numpy(self._sizes[[index for group in groups for index in group]].sum(axis=0)),
+            "examples_seen": torch.tensor([(step + 1) * self.plan.examples_per_step, len(self.examples)]),
         }
+
+
+def size_of(example: Example) -> tuple[int, int, int]:
+    """Of an example's texts: tokens, the sum of the squares of their tokens, and tokens learnt."""
+    texts = example.documents
+    # The first token has no prediction, so it is never learnt.
+    return (
+        sum(len(text) for text in texts),
+        sum(len(text) ** 2 for text in texts),
+        sum(int(text.answer[1:].sum()) for text in texts),
+    )
 
 
 class FromMicroBatch(Sampler[int]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from alignlab import console
 from alignlab.data.examples import Examples
 from alignlab.data.training import TrainingData
 from alignlab.errors import InputError
@@ -22,6 +24,9 @@ from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.methods.options import TrainableOptions
 from alignlab.methods.trainable import make_trainable
 from alignlab.models.distributed import over_ranks, rank, world_size
+from alignlab.models.flops import TextFlops, text_flops
+
+_TOKENS_SEEN = "alignlab_tokens_seen"  # in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,10 @@ class Method(TrainableOptions, ABC):
         """The model with its trainable weights; also on the meta device."""
         return make_trainable(model, self)
 
+    def flops(self, prepared: nn.Module) -> TextFlops:
+        """What a step costs by its texts. prepared: the model as it is trained, on the meta device."""
+        return text_flops(prepared, backward=True)
+
     @abstractmethod
     def build(self, model: nn.Module, course: Course) -> AlignmentModule:
         """The Lightning module around a prepared model."""
@@ -61,6 +70,11 @@ class AlignmentModule(L.LightningModule):
     """Trains `model` on planned micro-batches; a method says only how a micro-batch's loss is summed.
 
     model: the model as it is trained (a PEFT wrapper or a plain one).
+
+    step_size: of the last step, as `MicroBatches` has it: tokens, sum of squares of tokens, tokens learnt.
+    tokens_seen: of the texts trained on up to now, over all ranks; padding is none. None where it is not known.
+    logged: the row of numbers that was logged last.
+    resumed: when, on `time.perf_counter`, the callbacks were done with the micro-batch before, or with the start.
     """
 
     def __init__(self, model: nn.Module, optimizer: OptimizerConfig, course: Course) -> None:
@@ -68,7 +82,12 @@ class AlignmentModule(L.LightningModule):
         self.model = model
         self.optimizer_config = optimizer
         self.course = course
+        self.step_size = (0, 0, 0)
+        self.tokens_seen: int | None = 0
+        self.logged: dict[str, float] = {}
+        self.resumed = 0.0
         self._step_sums: dict[str, Tensor] = {}
+        self._row: dict[str, float] = {}
         self.strict_loading = False  # a checkpoint holds the trained weights only
 
     @abstractmethod
@@ -82,6 +101,12 @@ class AlignmentModule(L.LightningModule):
     def on_fit_start(self) -> None:
         # from_pretrained gives evaluation mode and Lightning keeps it: dropout and checkpointing would be silently off.
         self.model.train()
+
+    def on_train_start(self) -> None:
+        self.resumed = time.perf_counter()  # Lightning asks callbacks first
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.resumed = time.perf_counter()
 
     @loud
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -98,11 +123,11 @@ class AlignmentModule(L.LightningModule):
             for name, value in sums.items()
         }
         if (number + 1) % accumulation == 0:
-            self._log_step(number // accumulation + 1)
+            self._end_step(number // accumulation + 1, batch)
         return share_of_step(sums["loss"], batch["step_weight"], ranks=world_size(), accumulation=accumulation)
 
-    def _log_step(self, step: int) -> None:
-        """Log the means of a whole step: over all its micro-batches and ranks."""
+    def _end_step(self, step: int, batch: dict[str, Tensor]) -> None:
+        """Take the means of a whole step, over all its micro-batches and ranks, and what has been seen with it."""
         whole = over_ranks(torch.stack(list(self._step_sums.values())))
         means = dict(zip(self._step_sums, whole, strict=True))
         loss = means["loss"]
@@ -110,18 +135,45 @@ class AlignmentModule(L.LightningModule):
             fix = "Lower method.optimizer.lr, clip (trainer.gradient_clip_val), or use a wider precision."
             raise InputError.of(f"step {step}", f"the loss is {float(loss)}", "a finite loss", fix)
         self.log("train/loss", loss, logger=False)  # for the progress bar and the user's callbacks
-        # Not by self.log: it numbers steps from 0 and under accumulation takes the last micro-batch for the step.
-        if self.trainer.is_global_zero and step % self.trainer.log_every_n_steps == 0:
+        tokens, squares, learnt = batch["step_size"].tolist()
+        self.step_size = (tokens, squares, learnt)
+        if self.tokens_seen is not None:
+            self.tokens_seen += tokens
+        self._row = {}
+        if step % self.trainer.log_every_n_steps == 0:
             schedule: Any = self.lr_schedulers()
-            values = {f"train/{name}": float(mean) for name, mean in means.items()}
-            values["train/learning_rate"] = float(schedule.get_last_lr()[0])
+            seen, examples = batch["examples_seen"].tolist()
+            self._row = {f"train/{name}": float(mean) for name, mean in means.items()}
+            self._row["train/learning_rate"] = float(schedule.get_last_lr()[0])
+            self._row["train/epoch"] = seen / examples
+            if self.tokens_seen is not None:
+                self._row["train/tokens"] = self.tokens_seen
+
+    @loud
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Log the step: its gradients are whole now, added up over micro-batches and ranks, and not yet clipped."""
+        if not self._row:
+            return
+        weights = (weight for group in optimizer.param_groups for weight in group["params"])
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        self._row["train/gradient_norm"] = float(nn.utils.get_total_norm(gradients))
+        self.logged = self._row
+        # Not by self.log: it numbers steps from 0 and under accumulation takes the last micro-batch for the step.
+        if self.trainer.is_global_zero:
             for logger in self.loggers:
-                logger.log_metrics(values, step=step)
+                logger.log_metrics(self._row, step=self.trainer.global_step + 1)
 
     def configure_optimizers(self) -> Any:
-        return self.optimizer_config.build(self.model, self.course.total_steps)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return self.optimizer_config.build(self.model, self.course.total_steps, fused=not scaled)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.tokens_seen = checkpoint.get(_TOKENS_SEEN)
+        if self.tokens_seen is None:
+            console.complain("note: the run began with a version that did not count tokens: it goes on without them")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[_TOKENS_SEEN] = self.tokens_seen
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         # Of no use to a continuation: those of ours have none, and the time that Lightning's timer has seen pass was
         # that of another process.

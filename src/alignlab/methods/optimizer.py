@@ -10,19 +10,30 @@ from torch import nn
 
 from alignlab.methods.options import OptimizerOptions
 
+_FUSED = ("cpu", "cuda")  # devices for which torch has fused kernels of AdamW
+
 
 class OptimizerConfig(OptimizerOptions):
     """AdamW with a schedule of transformers."""
 
-    def build(self, model: nn.Module, total_steps: int) -> dict[str, Any]:
-        """Optimiser and schedule, as Lightning's `configure_optimizers` returns them."""
+    def build(self, model: nn.Module, total_steps: int, *, fused: bool = True) -> dict[str, Any]:
+        """Optimiser and schedule, as Lightning's `configure_optimizers` returns them.
+
+        fused: update all weights in one kernel, where the devices have one; it rounds differently than one after
+            another. Not for gradients that are scaled: a fused optimiser takes the scale off by itself, behind the back
+            of clipping and of who looks at their norm.
+        """
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps
+            [group for group in groups if group["params"]],
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            fused=(fused and all(parameter.device.type in _FUSED for parameter in trained)) or None,
         )
         schedule = transformers.get_scheduler(
             self.schedule,

@@ -18,6 +18,7 @@ from alignlab.methods.losses import dpo_losses, ipo_losses
 from alignlab.methods.optimizer import OptimizerConfig
 from alignlab.methods.options import PreferenceOptions
 from alignlab.methods.reference import stored_reference
+from alignlab.models.flops import TextFlops, text_flops
 from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 
@@ -26,6 +27,14 @@ class Preference(PreferenceOptions, Method):
     """Preference optimisation on pairs."""
 
     examples = AnswerPairs()
+
+    def flops(self, prepared: nn.Module) -> TextFlops:
+        """An adapter's reference is read anew in every step, without a backward; another's is kept."""
+        training = super().flops(prepared)
+        if not isinstance(prepared, peft.PeftModel):
+            return training
+        with prepared.disable_adapter():
+            return training + text_flops(prepared, backward=False)
 
     def build(self, model: nn.Module, course: Course) -> AlignmentModule:
         return PreferenceModule(model, self, course)

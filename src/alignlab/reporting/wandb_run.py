@@ -43,7 +43,7 @@ from alignlab.runs import RunFolder, step_name, step_of
 ARTIFACT_TYPE, RESULTS_TYPE, MODEL_TYPE = "neuron-counts", "neuron-analysis", "model"
 STEP, SNAPSHOT_STEP = "trainer/global_step", "neurons/step"
 _STAGING = "WANDB_DATA_DIR"
-AXES = {"train/": STEP, "neurons/": SNAPSHOT_STEP, "capability/": "capability/step"}
+AXES = {"train/": STEP, "speed/": STEP, "neurons/": SNAPSHOT_STEP, "capability/": "capability/step"}
 # The charts of W&B's default view: everything else that is logged is hidden there.
 CHARTS = (
     "train/loss",
@@ -183,7 +183,7 @@ class WandbRun(WandbLogger):
         self._artifacts = _Worker()  # its own: to log one asks the server, which may not answer
         self._arrivals = _Worker()
         self._finished = False
-        for prefix in ("train/", "neurons/"):
+        for prefix in ("train/", "speed/", "neurons/"):
             self._rows.do(partial(define_charts, run, prefix))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
