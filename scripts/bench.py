@@ -27,6 +27,8 @@ SECTIONS = {
     "f": ("bench.neurons", "bootstrap_of_seven_billion"),
     "g": ("bench.analysis", "hundred_snapshots"),
     "h": ("bench.passing", "against_fifteen_lines"),
+    "i": ("bench.training", "against_trl"),
+    "j": ("bench.training", "against_trl_on_pairs"),
 }
 COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 

@@ -77,7 +77,7 @@ def test_a_run_leaves_snapshots_checkpoints_and_numbers(command: Command, tmp_pa
     assert list(losses) == [1, 2, 3, 4, 5, 6]
     # Nothing that depends on the clock: the file is the same, byte for byte, of a run that was continued.
     sections = {row["key"].partition("/")[0] for row in rows(folder / "metrics.csv")}
-    assert sections == {"train", "neurons", "capability"}
+    assert sections == {"train", "neurons"}
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["data_fingerprint"]

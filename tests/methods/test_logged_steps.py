@@ -200,3 +200,24 @@ def test_the_fused_optimiser_differs_by_rounding_and_repeats_its_bits() -> None:
     for one, other, before in zip(fused, plain, start, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
         assert not torch.allclose(one, before, atol=1e-2)
+
+
+def test_an_optimiser_that_was_not_fused_goes_on_as_it_was() -> None:
+    """So that a run of an earlier version ends as it would have."""
+    shapes = [(16, 40), (40,)]
+
+    def steps(model: torch.nn.ParameterList, optimizer: Any, first: int) -> None:
+        for step in range(first, first + 5):
+            for weight, gradient in zip(model, gradients(shapes, seed=1 + step), strict=True):
+                weight.grad = gradient
+            optimizer.step()
+
+    whole = torch.nn.ParameterList(gradients(shapes, seed=0))
+    plain = OptimizerConfig(lr=1e-2).build(whole, 10, fused=False)["optimizer"]
+    steps(whole, plain, 0)
+    continued = copy.deepcopy(whole)
+    fused = OptimizerConfig(lr=1e-2).build(continued, 10)["optimizer"]
+    fused.load_state_dict(copy.deepcopy(plain.state_dict()))
+    steps(whole, plain, 5)
+    steps(continued, fused, 5)
+    assert all(torch.equal(one, other) for one, other in zip(whole, continued, strict=True))
