@@ -1,9 +1,11 @@
 """Runs a verb in forks that are stopped at a chosen moment, and then again; used by test_killed_runs.
 
 Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10] [--set KEY=VALUE]
+                            [--boundary]
 
-A moment is a write that is synced, a renaming, a removal, a micro-batch, a counted language or a batch of answers.
-`--most` takes that many of them, spread over the run (0: every one); `--random` takes moments by the clock instead.
+A moment is a write that is synced, a renaming, a removal, a micro-batch, a counted language, a batch of answers, or
+that a stage has ended. `--most` takes that many of them, spread over the run (0: every one); `--random` takes moments
+by the clock instead, and `--boundary` only those from the end of the first stage to the first step of the next.
 Everything is imported once: a fork is a fresh process that costs a second, not ten.
 """
 
@@ -30,6 +32,7 @@ import alignlab.analyze
 import alignlab.prepare
 import alignlab.report
 import alignlab.train
+from alignlab import training_run
 from alignlab.evaluation import answering
 from alignlab.methods.base import AlignmentModule
 from alignlab.preparation import responses
@@ -79,6 +82,7 @@ def install(see: Callable[[str], None]) -> None:
     before(passing, "_read_language", "language")
     before(answering, "checked", "answers")
     before(responses, "generate", "answers")
+    before(training_run, "end_stage", "end-of-stage")
 
 
 def fork(folder: Path, verb: str, see: Callable[[str], None], *, ranks: int = 1, kill: Any = None) -> int:
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], help="a key=value more for the training")
+    parser.add_argument("--boundary", action="store_true")
     given = parser.parse_args()
     ARGUMENTS["train"] += given.set
     root: Path = given.folder
@@ -180,9 +185,13 @@ def main() -> None:
         sys.exit(f"the whole run failed: {(root / 'whole/log.txt').read_text()}")
     lasted = time.monotonic() - began
     names = moments.read_text().split()
-    stride = max(1, len(names) // given.most) if given.most else 1
+    first, last = 0, len(names)
+    if given.boundary:
+        first = names.index("end-of-stage")
+        last = names.index("micro-batch", first) + 1
+    stride = max(1, (last - first) // given.most) if given.most else 1
     random.seed(0)
-    chosen = [(place, None) for place in range(0, len(names), stride)]
+    chosen = [(place, None) for place in range(first, last, stride)]
     if given.random:
         chosen = [(-1, random.uniform(0, lasted)) for _ in range(given.random)]
     results = []

@@ -18,6 +18,14 @@ from alignlab.neurons import ActivationCounts, NeuronSets
 from alignlab.recording.effects import Effects
 
 STEPS = (0, 2, 4, 6)
+# Of three steps each, the second on English answers.
+STAGES = (
+    "stages.translate.trainer.max_steps=3",
+    "stages.solve.trainer.max_steps=3",
+    "stages.solve.data.train.task=solve",
+    "stages.solve.data.train.languages=[en]",
+    "stages.solve.method.name=supervised",
+)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -33,10 +41,15 @@ def same(one: Any, other: Any) -> bool:
 
 def check_training(case: Path, whole: Path, about: str) -> None:
     run, expected = case / "run", whole / "run"
-    for name in ("metrics.csv", "neurons.csv", "evaluation.csv", "finished.json", "config.yaml"):
+    staged = [path.relative_to(expected) for path in expected.glob("merged/*/*")]
+    staged += [Path("stages.json")] if (expected / "stages.json").is_file() else []
+    tables = ("metrics.csv", "neurons.csv", "evaluation.csv", "finished.json", "config.yaml")
+    for name in (*tables, *staged):
         assert (run / name).read_bytes() == (expected / name).read_bytes(), f"{about}: {name}"
+    assert len([*run.glob("merged/*/*")]) == len([*expected.glob("merged/*/*")]), about
+    steps = sorted({*STEPS, *((3,) if staged else ())})
     checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert checkpoints == [f"step-{step:06d}" for step in STEPS[1:]], about
+    assert checkpoints == [f"step-{step:06d}" for step in steps[1:]], about
     (saved,) = (expected / "checkpoints/step-000006").glob("*model.safetensors")  # of an adapter, or a whole model
     written = run / "checkpoints/step-000006" / saved.name
     assert same(safetensors.torch.load_file(written), safetensors.torch.load_file(saved)), about
@@ -46,15 +59,15 @@ def check_training(case: Path, whole: Path, about: str) -> None:
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert same(states[0][key], states[1][key]), f"{about}: {key}"
     snapshots = sorted(path.name for path in (run / "neurons").glob("*.safetensors"))
-    assert snapshots == [f"step-{step:06d}.safetensors" for step in STEPS], about
+    assert snapshots == [f"step-{step:06d}.safetensors" for step in steps], about
     for name in snapshots:
         one, two = ActivationCounts.load(run / "neurons" / name), ActivationCounts.load(expected / "neurons" / name)
         assert torch.equal(one.firings.long(), two.firings.long()), f"{about}: {name}"
 
     answers = sorted(path.name for path in (expected / "evaluation").iterdir())
     assert sorted(path.name for path in (run / "evaluation").iterdir()) == answers, about
-    assert len(answers) == 3 * len(STEPS), about
-    for step in STEPS:
+    assert len(answers) == 3 * len(steps), about
+    for step in steps:
         name = f"evaluation/step-{step:06d}"
         assert (run / f"{name}.jsonl").read_bytes() == (expected / f"{name}.jsonl").read_bytes(), f"{about}: {name}"
         records = [Effects.load(folder / f"{name}.safetensors") for folder in (run, expected)]
@@ -150,6 +163,27 @@ def test_a_killed_training_of_some_neurons_continues_to_the_same_result(tmp_path
     given = [part for option in options for part in ("--set", option)]
     results = stop_and_continue(tmp_path / "kill", "train", "--most", "8", *given)
     assert len(results) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("adapter", "ranks", "most", "more"),
+    [
+        ("merge", 1, 16, ["--boundary"]),
+        ("carry", 1, 8, ["--boundary"]),
+        ("merge", 1, 8, []),
+        ("merge", 2, 6, ["--boundary"]),
+        ("merge", 1, 4, ["--boundary", "--signal", "TERM"]),
+    ],
+)
+def test_a_training_in_stages_that_is_killed_continues_to_the_same_result(
+    tmp_path: Path, adapter: str, ranks: int, most: int, more: list[str]
+) -> None:
+    given = [part for option in (*STAGES, f"stages.solve.adapter={adapter}") for part in ("--set", option)]
+    options = ["--ranks", str(ranks), "--most", str(most), *more, *given]
+    results = stop_and_continue(tmp_path / "kill", "train", *options)
+    assert len(results) >= most
+    assert (tmp_path / "kill/whole/run/merged").exists() == (adapter == "merge")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
 from alignlab.recording.options import ProbeOptions, Statistic
 from alignlab.reporting.options import WandbOptions
-from alignlab.trainer_options import TrainerOptions
+from alignlab.trainer_options import StageTrainerOptions, TrainerOptions
 
 MOST_RUNS = 4
 REFERENCE_MEANING = "language that the others are aligned to, neither trained nor unseen; null: as the counts say"
@@ -89,6 +89,22 @@ class StoppingConfig(Options):
     min_delta: float = option(0.0, "by more than which a value has to exceed the best", ge=0)
 
 
+class StageOptions(Options):
+    """A part of a training: on data and by a method of its own, from the weights that the stage before ended with."""
+
+    data: DataConfig = section(DataConfig, "what it is trained on; what is not set is as in data")
+    method: MethodOptions = section(QuestionTranslationOptions, "how it is trained; what is not set is as in method")
+    stopping: StoppingConfig | None = section(
+        None, "when it ends before its last step; what is not set is as in stopping"
+    )
+    trainer: StageTrainerOptions = section({}, "its length and gradients; what is not set is as in trainer")
+    adapter: Literal["merge", "carry"] = option(
+        "merge",
+        "what becomes of the adapter of the stage before; merge: it is merged into the weights, and a new one begins; "
+        "carry: it is trained on",
+    )
+
+
 class TrainConfig(Options):
     """Everything about a training run."""
 
@@ -103,6 +119,12 @@ class TrainConfig(Options):
     model: ModelOptions = section(ModelOptions, "which model is fine-tuned")
     data: DataConfig = section(DataConfig, "what is trained on")
     method: MethodOptions = section(QuestionTranslationOptions, "how it is trained")
+    stages: dict[str, StageOptions] = section(
+        {},
+        "parts of the training, one after another, by name; each is laid over data, method, stopping and trainer, has "
+        "an optimiser and a schedule of its own, and goes on from the weights of the one before",
+        inherits=("data", "method", "stopping"),
+    )
     probe: ProbeOptions = section(ProbeOptions, "on which text neurons are counted")
     tracker: TrackerConfig = section(TrackerConfig, "when neurons are looked at")
     evaluation: EvaluationOptions | None = section(None, "problems that the model answers while it trains; null: none")

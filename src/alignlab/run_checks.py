@@ -18,24 +18,27 @@ from alignlab.recording.effects import Effects
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
 from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
+from alignlab.stages import stage_configs
 
 
 def check_monitored(config: TrainConfig) -> None:
-    """Refuse, before anything runs, to look at a number that this training will not log."""
-    sections = {
-        "train/": "",
-        "neurons/": "",
-        "capability/": "evaluation" if config.evaluation is None else "",
-        "validation/": "data.validation" if config.data.validation is None else "",
-    }
-    asked = {
-        "stopping.monitor": config.stopping and config.stopping.monitor,
-        "checkpoints.best": config.checkpoints.best,
-    }
+    """Refuse, before anything runs, to look at a number that this training, or this stage of it, will not log."""
+    stages = stage_configs(config)
+    asked = [
+        (f"stages.{name}.stopping.monitor" if name else "stopping.monitor", stage.stopping.monitor, [stage])
+        for name, stage in stages.items()
+        if stage.stopping is not None
+    ]
+    if config.checkpoints.best:
+        asked.append(("checkpoints.best", config.checkpoints.best, [*stages.values()]))
     problems = []
-    for where, key in asked.items():
-        if not key:
-            continue
+    for where, key, among in asked:
+        sections = {
+            "train/": "",
+            "neurons/": "",
+            "capability/": "evaluation" if config.evaluation is None else "",
+            "validation/": "data.validation" if all(stage.data.validation is None for stage in among) else "",
+        }
         missing = next((section for start, section in sections.items() if key.startswith(start)), None)
         if missing is None:
             expected = f"a key of metrics.csv, which begins with one of {', '.join(sections)}"
@@ -94,6 +97,8 @@ def faults_of_finished(folder: RunFolder) -> list[str]:
     for step in steps:
         found = verify(folder.checkpoint(step), deep=step == steps[-1])
         faults += [f"{folder.checkpoint(step)}: {fault}" for fault in found]
+    for model in folder.merged_models():
+        faults += [f"{model}: {fault}" for fault in verify(model, deep=False)]
     return faults if steps else [*faults, f"{folder.checkpoints}: there is no checkpoint any more"]
 
 

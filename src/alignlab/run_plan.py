@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from alignlab.data.batching import StepPlan
-from alignlab.data.encoding import check_padding, check_vocabulary, fingerprint
-from alignlab.data.training import TrainingData, load_training, parts_of
-from alignlab.errors import InputError, Problem, some_of
+from alignlab.checksums import of_values
+from alignlab.data.encoding import check_vocabulary, fingerprint
+from alignlab.data.training import parts_of
+from alignlab.errors import InputError, Problem, refuse_any, some_of
 from alignlab.evaluation.options import TaskOptions
 from alignlab.evaluation.tasks import Task, TaskConfig, in_training
-from alignlab.methods.base import Method
-from alignlab.methods.registry import method_of
 from alignlab.methods.trainable import neurons_fingerprint
 from alignlab.models.distributed import world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
 from alignlab.options import TrainConfig
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
-from alignlab.reporting.estimates import Planned
+from alignlab.reporting.estimates import Planned, PlannedStage
 from alignlab.runs import RunFolder
-from alignlab.trainer_options import MOST_STEPS
+from alignlab.stage_plan import StagePlan
+from alignlab.stages import in_stage, stage_configs
 
 # More snapshots or checkpoints than any disk holds.
 _MOST_WRITTEN = 1_000_000
@@ -36,7 +37,8 @@ _MOST_WRITTEN = 1_000_000
 class RunPlan:
     """What a run will be, as its config has it: text, model and steps, each made once, when it is first asked for.
 
-    No weights are loaded for any of it.
+    No weights are loaded for any of it. Steps are numbered through all stages. A stage may end early, which those after
+    it follow: what depends on that takes `ends`, the last steps of the stages that have ended.
     """
 
     config: TrainConfig
@@ -50,16 +52,26 @@ class RunPlan:
         return ModelConfig.of(self.config.model)
 
     @cached_property
-    def method(self) -> Method:
-        return method_of(self.config.method)
-
-    @cached_property
     def tokenizer(self) -> Any:
         return self.model.build_tokenizer()
 
     @cached_property
-    def training(self) -> TrainingData:
-        return load_training(self.config.data, self.tokenizer, self.method.examples, seed=self.config.seed)
+    def stages(self) -> tuple[StagePlan, ...]:
+        """The stages in their order; the run itself where it has none. Raises InputError for all mistakes in them."""
+        carries = [stage.adapter == "carry" for stage in self.config.stages.values()] or [False]
+        stages = tuple(
+            StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed)
+            for (name, config), carried in zip(stage_configs(self.config).items(), carries, strict=True)
+        )
+        problems: dict[Problem, None] = {}
+        for stage in stages:
+            try:
+                with in_stage(self.config, stage.name):
+                    stage.check()
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+        refuse_any(list(problems))
+        return stages
 
     @cached_property
     def probe(self) -> Probe | PromptProbe:
@@ -73,7 +85,7 @@ class RunPlan:
             return None
         records, source = options.source.load(), options.source
         known: dict[str, None] = {}
-        for part in parts_of(self.config.data).values():
+        for part in (part for stage in self.stages for part in parts_of(stage.config.data).values()):
             same = part.source.name == source.name and getattr(part.source, "path", "") == getattr(source, "path", "")
             known |= dict.fromkeys(in_training(records, part.source.load(), same_source=same))
         if known:
@@ -82,29 +94,24 @@ class RunPlan:
             raise InputError(Problem("evaluation.source", found, "problems that are not trained on", fix))
         task = TaskConfig(**{name: getattr(options, name) for name in TaskOptions.model_fields})
         built = task.build_from(records, self.tokenizer, options.source.clusters)
-        return built.after({document.cluster for document in self.training.documents})
+        return built.after({document.cluster for stage in self.stages for document in stage.training.documents})
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
-        """Languages of the training prompts, most frequent first in the data's order."""
-        return tuple(dict.fromkeys(example.language for example in self.training.examples))
+        """Languages of the training prompts of all stages, in the order in which they are first trained on."""
+        return self.trained_by(len(self.stages))
+
+    def trained_by(self, number: int) -> tuple[str, ...]:
+        """Those of the first so many stages."""
+        return tuple(dict.fromkeys(code for stage in self.stages[:number] for code in stage.trained_languages))
 
     @cached_property
     def outline(self) -> nn.Module:
-        """The prepared model on the meta device: all its shapes, no weights."""
-        if self.config.model.four_bit and self.config.method.trainable != "lora":
-            found = f"{self.config.method.trainable}, and model.four_bit is true"
-            fix = "Weights of 4 bits cannot be trained."
-            raise InputError(Problem("method.trainable", found, "lora, or model.four_bit=false", fix))
-        model = self.model.build_meta()
-        probed = (document for documents in self.probe.documents.values() for document in documents)
-        documents = [*self.training.documents, *self.training.validation_documents, *probed]
-        documents += self.task.prompts if self.task is not None else []
-        check_vocabulary(documents, embedding_rows(model))
-        check_padding(self.tokenizer.pad_token_id, embedding_rows(model))
-        with torch.device("meta"):
-            prepared: nn.Module = self.method.prepare(model)
-        return prepared
+        """The model on the meta device, as the first stage trains it: all its shapes, no weights."""
+        model = self.stages[0].outline
+        probed = [document for documents in self.probe.documents.values() for document in documents]
+        check_vocabulary([*probed, *(self.task.prompts if self.task is not None else [])], embedding_rows(model))
+        return model
 
     @cached_property
     def sites(self) -> list[Site]:
@@ -112,29 +119,14 @@ class RunPlan:
         with torch.device("meta"):
             return find_sites(self.outline, self.config.probe.site)
 
-    @property
-    def accumulation(self) -> int:
-        return int(self.config.trainer.get("accumulate_grad_batches", 1))
+    def planned_ends(self, ends: Sequence[int] = ()) -> list[int]:
+        """The last steps of all stages; of those that have not ended, the planned ones."""
+        lengths = [stage.total_steps for stage in self.stages[len(ends) :]]
+        return [*ends[:-1], *accumulate(lengths, initial=ends[-1])] if ends else list(accumulate(lengths))
 
-    @cached_property
-    def total_steps(self) -> int:
-        """Optimiser steps of the run: `trainer.max_steps`, or else what `trainer.max_epochs` makes."""
-        max_steps, max_epochs = self.config.trainer.get("max_steps"), self.config.trainer.get("max_epochs")
-        if isinstance(max_steps, int) and max_steps > 0:
-            return max_steps
-        if max_steps in (None, -1) and isinstance(max_epochs, int | float) and max_epochs > 0:
-            steps = self.training.steps_of_epochs(self.config.data.examples_per_step, max_epochs)
-            if steps > MOST_STEPS:
-                found = f"{max_epochs} are {steps:.3g} steps"
-                raise InputError(Problem("trainer.max_epochs", found, f"at most {MOST_STEPS:,} steps"))
-            return steps
-        found = f"max_steps is {max_steps!r} and max_epochs {max_epochs!r}"
-        raise InputError(Problem("trainer", found, "a number over 0 in one of them, so that the run has an end"))
-
-    @cached_property
-    def steps(self) -> StepPlan:
-        """Which examples every step takes."""
-        return self.training.plan(self.config.data.examples_per_step, self.total_steps, self.config.seed)
+    def total_steps(self, ends: Sequence[int] = ()) -> int:
+        """Optimiser steps of the run."""
+        return self.planned_ends(ends)[-1]
 
     @property
     def wants_gpu(self) -> bool:
@@ -147,40 +139,41 @@ class RunPlan:
         asked = self.wants_gpu or self.config.trainer.get("accelerator", "auto") == "auto"
         return asked and torch.cuda.is_available()
 
-    def snapshot_steps(self) -> list[int]:
+    def snapshot_steps(self, ends: Sequence[int] = ()) -> list[int]:
         """The steps at which neurons are counted."""
-        return [0, *self._every("tracker", self.config.tracker.every_n_steps)]
+        return [0, *self._every("tracker", self.config.tracker.every_n_steps, ends)]
 
-    def evaluation_steps(self) -> list[int]:
+    def evaluation_steps(self, ends: Sequence[int] = ()) -> list[int]:
         """The steps at which the model answers problems; none where it is not to."""
         if self.config.evaluation is None:
             return []
         if (interval := self.config.evaluation.every_n_steps) is None:
-            return self.snapshot_steps()
-        return [0, *self._every("evaluation", interval)]
+            return self.snapshot_steps(ends)
+        return [0, *self._every("evaluation", interval, ends)]
 
-    def checkpoint_steps(self) -> list[int]:
+    def checkpoint_steps(self, ends: Sequence[int] = ()) -> list[int]:
         """The steps at which weights are saved."""
         if (interval := self.config.checkpoints.every_n_steps) is not None:
-            return self._every("checkpoints", interval)
-        return self._every("tracker", self.config.tracker.every_n_steps)
+            return self._every("checkpoints", interval, ends)
+        return self._every("tracker", self.config.tracker.every_n_steps, ends)
 
-    def _every(self, section: str, interval: int | None) -> list[int]:
-        """Every so many steps, and the last. section: of the config, in which the interval stands."""
-        number = self.total_steps // (interval or self.total_steps)
-        if number > _MOST_WRITTEN:
-            found = f"{interval} of {self.total_steps:,} steps, so {number:,} times"
-            raise InputError(Problem(f"{section}.every_n_steps", found, f"at most {_MOST_WRITTEN:,} times"))
-        return [*(range(interval, self.total_steps, interval) if interval else ()), self.total_steps]
-
-    def validation_steps(self) -> list[int]:
-        """The steps at which the loss of the examples held out is measured; none where there are none."""
-        asked = self.config.data.validation
+    def validation_steps(self, stage: StagePlan, ends: Sequence[int] = ()) -> list[int]:
+        """The steps at which the loss of the examples that a stage holds out is measured; none where there are none."""
+        asked = stage.config.data.validation
         if asked is None:
             return []
         if asked.every_n_steps is None:
-            return self.snapshot_steps()
-        return [0, *self._every("data.validation", asked.every_n_steps)]
+            return self.snapshot_steps(ends)
+        return [0, *self._every("data.validation", asked.every_n_steps, ends)]
+
+    def _every(self, section: str, interval: int | None, ends: Sequence[int]) -> list[int]:
+        """Every so many steps, and the last of each stage. section: of the config, in which the interval stands."""
+        lasts = self.planned_ends(ends)
+        number = lasts[-1] // (interval or lasts[-1])
+        if number > _MOST_WRITTEN:
+            found = f"{interval} of {lasts[-1]:,} steps, so {number:,} times"
+            raise InputError(Problem(f"{section}.every_n_steps", found, f"at most {_MOST_WRITTEN:,} times"))
+        return sorted({*(range(interval, lasts[-1], interval) if interval else ()), *lasts})
 
     def checkpoints_kept(self) -> int:
         """How many checkpoints lie on the disk at the end."""
@@ -190,14 +183,25 @@ class RunPlan:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the run is made from beside its config: fingerprints of the data, the model and the neurons."""
+        neurons = [neurons_fingerprint(stage.config.method) for stage in self.stages]
         return {
-            "data_fingerprint": fingerprint([*self.training.documents, *self.training.validation_documents]),
+            "data_fingerprint": fingerprint(
+                document
+                for stage in self.stages
+                for document in (*stage.training.documents, *stage.training.validation_documents)
+            ),
             "probe_fingerprint": self.probe.fingerprint,
             "model": dict(zip(("source", "revision"), identity(self.outline), strict=True)),
             "model_fingerprint": self.model.fingerprint(),
-            "neurons_fingerprint": neurons_fingerprint(self.config.method),
+            "neurons_fingerprint": neurons[0] if len(neurons) == 1 else of_values(neurons),
             **({"evaluation_fingerprint": self.task.fingerprint} if self.task is not None else {}),
         }
+
+    def _merged(self) -> int:
+        """How many models with merged adapters lie on the disk at the end."""
+        return sum(
+            before.config.method.trainable == "lora" and not stage.carries for before, stage in pairwise(self.stages)
+        )
 
     @property
     def ranks(self) -> int:
@@ -211,15 +215,16 @@ class RunPlan:
     def planned(self) -> Planned:
         """What people are shown of it."""
         return Planned(
-            model=self.outline,
+            stages=[
+                PlannedStage(stage.name, stage.outline, stage.training, stage.steps, stage.accumulation, last)
+                for stage, last in zip(self.stages, self.planned_ends(), strict=True)
+            ],
+            merged=self._merged(),
             sites=self.sites,
-            training=self.training,
-            plan=self.steps,
             probe=self.probe,
             trained_languages=self.trained_languages,
             snapshot_steps=self.snapshot_steps(),
             checkpoints=self.checkpoints_kept(),
-            accumulation=self.accumulation,
             ranks=self.ranks,
             gradient_checkpointing=self.config.model.gradient_checkpointing,
             weights_at_hand=self.model.weights_at_hand(),

@@ -29,7 +29,7 @@ Start = Literal["new", "continue", "finished"]
 _MOST_STEPS = 1_000_000  # of a run, that are looked for
 _STEP = r"step-([0-9]{6}|[1-9][0-9]{6,9})"
 _SNAPSHOT = re.compile(rf"{_STEP}\.(safetensors|csv|(responses\.)?jsonl)|responses\.jsonl")
-_CHECKPOINT = re.compile(_STEP)
+_STEP_FOLDER = re.compile(_STEP)
 # What W&B, and what alignlab for it, puts into the folder `wandb`.
 _WANDB = re.compile(
     r"(offline-)?run-\d{8}_\d{6}-.+|superseded|run_id\.txt|latest-run|debug(-\w+)?\.log|wandb|artifacts|wandb-resume\.json"
@@ -99,6 +99,23 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def merged(self) -> Path:
+        """Models into which the adapter of a stage was merged, on which later stages stand."""
+        return self.path / "merged"
+
+    def merged_models(self) -> list[Path]:
+        """Those that are there."""
+        return sorted(_step_folders(self.merged))
+
+    def merged_model(self, step: int) -> Path:
+        return self.merged / step_name(step)
+
+    @property
+    def stages(self) -> Path:
+        """How the stages ended that others have followed."""
+        return self.path / "stages.json"
+
+    @property
     def finished(self) -> Path:
         return self.path / "finished.json"
 
@@ -114,11 +131,7 @@ class RunFolder:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of the checkpoints that are whole, in order; folders with names of other kinds are somebody else's."""
-        return sorted(
-            step_of(folder)
-            for folder in _entries(self.checkpoints)
-            if _CHECKPOINT.fullmatch(folder.name) and folder.is_dir()
-        )
+        return sorted(step_of(folder) for folder in _step_folders(self.checkpoints))
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / step_name(step)
@@ -138,8 +151,12 @@ class RunFolder:
         if overwrite or self._state() == "clearing" or not self._is_begun():
             self._check_clearable()
             return "new"
-        old = self.stored_config()
-        different = differences(comparable(old), comparable(yaml.safe_load(document)), ignore=IGNORED)
+        # There were runs before there were stages.
+        old, new = ({"stages": {}, **one} for one in (self.stored_config(), yaml.safe_load(document)))
+        workers = [f"stages.{name}.data.workers" for name in new["stages"]]
+        different = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
+        if not different and list(old["stages"]) != list(new["stages"]):
+            different = ["the order of stages"]
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
             found = f"it holds a run with another config; different are {'; '.join(different)}"
@@ -166,8 +183,8 @@ class RunFolder:
                 raise InputError(Problem(str(self._mark), found, "what a run wrote there", fix))
             found = "the folder holds other things and no run of alignlab"
             raise InputError(Problem(self._where, found, "a new folder or a run's", fix))
-        folders = (*self.step_files, self.checkpoints, self.path / "wandb")
-        files = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.finished)
+        folders = (*self.step_files, self.checkpoints, self.merged, self.path / "wandb")
+        files = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.stages, self.finished)
         problems = [
             Problem(str(path), f"it is {'no folder' if path in folders else 'no file'}", "what a run wrote there", fix)
             for path in (*folders, *files)
@@ -197,16 +214,24 @@ class RunFolder:
             for file in _entries(folder):
                 if _SNAPSHOT.fullmatch(file.name):
                     file.unlink()
-        for step in self.checkpoint_steps():
-            remove_listed(self.checkpoint(step))
+        for model in (*_step_folders(self.checkpoints), *self.merged_models()):
+            remove_listed(model)
         wandb = self.path / "wandb"
         for entry in _entries(wandb):
             if _WANDB.fullmatch(entry.name):
                 _remove_entry(entry)
-        for folder in (*self.step_files, self.checkpoints, wandb):
+        for folder in (*self.step_files, self.checkpoints, self.merged, wandb):
             with suppress(OSError):  # where somebody else's files are left in it
                 folder.rmdir()
-        for file in (self.metrics, *self.tables, self.reference, self.environment, self.config, self._mark):
+        for file in (
+            self.metrics,
+            *self.tables,
+            self.reference,
+            self.stages,
+            self.environment,
+            self.config,
+            self._mark,
+        ):
             file.unlink(missing_ok=True)
 
     @contextmanager
@@ -222,11 +247,11 @@ class RunFolder:
 
     def _left_over(self) -> list[Path]:
         """What trainings that were killed had begun to write, of the names that only they write."""
-        whole = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.finished)
+        whole = (self.config, self.environment, self.metrics, *self.tables, self.reference, self.stages, self.finished)
         names = {path.name for path in whole} | {NAME}
         left = [entry for entry in _entries(self.path) if name_being_written(entry) in names]
         of_steps = ((folder, _SNAPSHOT) for folder in self.step_files)
-        for folder, pattern in (*of_steps, (self.checkpoints, _CHECKPOINT)):
+        for folder, pattern in (*of_steps, (self.checkpoints, _STEP_FOLDER), (self.merged, _STEP_FOLDER)):
             left += [entry for entry in _entries(folder) if pattern.fullmatch(name_being_written(entry) or "")]
         return left
 
@@ -280,7 +305,15 @@ class RunFolder:
             tracker = None
         every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
         regular = range(0, last + 1, every) if isinstance(every, int) and every > 0 else range(0)
-        return sorted({0, last, *regular[:_MOST_STEPS]})
+        return sorted({0, last, *regular[:_MOST_STEPS], *(step for step in self._ends_of_stages() if step <= last)})
+
+    def _ends_of_stages(self) -> list[int]:
+        """The last steps of the stages that others have followed, as far as that can be told."""
+        try:
+            ends = json.loads(read_regular(self.stages))
+            return [end["step"] for end in ends if isinstance(end["step"], int)]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return []
 
     def _check_clearable(self) -> None:
         """Refuse to remove what somebody has put among the run's files, under names that the run would give."""
@@ -290,7 +323,7 @@ class RunFolder:
         problems = [stranger_problem("overwrite", self.path, foreign)] if foreign else []
         problems += [
             stranger_problem("overwrite", folder, others)
-            for folder in map(self.checkpoint, self.checkpoint_steps())
+            for folder in (*_step_folders(self.checkpoints), *self.merged_models())
             if (others := strangers(folder))
         ]
         if problems:
@@ -304,6 +337,11 @@ def snapshot_files(folder: Path, suffix: str) -> list[Path]:
         for path in _entries(folder)
         if re.fullmatch(rf"{_STEP}\.{re.escape(suffix)}", path.name) and path.is_file()
     )
+
+
+def _step_folders(folder: Path) -> list[Path]:
+    """The folders `step-*` in a folder."""
+    return [entry for entry in _entries(folder) if _STEP_FOLDER.fullmatch(entry.name) and entry.is_dir()]
 
 
 def _entries(folder: Path) -> list[Path]:

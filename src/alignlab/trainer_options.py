@@ -55,8 +55,8 @@ def Meant(meaning: str, **bounds: Any) -> Any:  # noqa: N802 - reads as the Fiel
 
 
 @with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
-class TrainerOptions(TypedDict, total=False):
-    """Arguments of `lightning.Trainer`."""
+class StageTrainerOptions(TypedDict, total=False):
+    """Those arguments of `lightning.Trainer` in which the stages of a run may differ."""
 
     max_epochs: Annotated[
         Annotated[int, Field(ge=-1, le=MOST_STEPS)] | Annotated[float, Field(gt=0, le=MOST_STEPS)] | None,
@@ -66,6 +66,15 @@ class TrainerOptions(TypedDict, total=False):
         Annotated[int, Field(ge=-1, le=MOST_STEPS)] | None,
         Meant("optimiser steps, instead of max_epochs; -1: no limit"),
     ]
+    accumulate_grad_batches: Annotated[int, Meant("micro-batches of an optimiser step", ge=1, le=2**31 - 1)]
+    gradient_clip_val: Annotated[Annotated[float, Field(ge=0)] | None, Meant("gradients are clipped to this")]
+    gradient_clip_algorithm: Annotated[Literal["norm", "value"] | None, Meant("whether norm or values are clipped")]
+
+
+@with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+class TrainerOptions(StageTrainerOptions, total=False):
+    """Arguments of `lightning.Trainer`."""
+
     min_epochs: Annotated[Count | None, Meant("passes before an end is considered")]
     min_steps: Annotated[Count | None, Meant("optimiser steps before an end is considered")]
     max_time: Annotated[Days | Durations | None, Meant("end after this time, such as 00:12:00:00 (days first)")]
@@ -76,9 +85,6 @@ class TrainerOptions(TypedDict, total=False):
     ]
     num_nodes: Annotated[int, Meant("machines", ge=1, le=100_000)]
     precision: Annotated[Precision | None, Meant("of weights and computation")]
-    accumulate_grad_batches: Annotated[int, Meant("micro-batches of an optimiser step", ge=1, le=2**31 - 1)]
-    gradient_clip_val: Annotated[Annotated[float, Field(ge=0)] | None, Meant("gradients are clipped to this")]
-    gradient_clip_algorithm: Annotated[Literal["norm", "value"] | None, Meant("whether norm or values are clipped")]
     log_every_n_steps: Annotated[Positive | None, Meant("a row of numbers this often, in optimiser steps")]
     deterministic: Annotated[bool | Literal["warn"] | None, Meant("algorithms that give the same bits every time")]
     benchmark: Annotated[bool | None, Meant("let cuDNN look for the fastest kernels")]

@@ -18,7 +18,7 @@ from alignlab.errors import InputError
 from alignlab.models.sites import find_sites
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.recording.probes import Probe, build_probe
-from alignlab.reporting.estimates import Planned, response_tokens, snapshot_bytes
+from alignlab.reporting.estimates import Planned, PlannedStage, response_tokens, snapshot_bytes
 from alignlab.reporting.plan import plan_rows
 
 COUNTED = ("firings", "document_firings", "activation_sum", "activation_squares", "maximum")
@@ -33,16 +33,15 @@ def make_probe(tokenizer: Any, **options: Any) -> Probe:
 
 def planned(model: Any, probe: Probe, **changes: Any) -> Planned:
     documents = probe.documents["en"]
+    training = TrainingData(list(documents), Answers(), (TrainingPart("", len(documents)),))
+    plan = StepPlan(tuple(len(document) for document in documents), 2, 4, 0)
     given = {
-        "model": model,
+        "stages": [PlannedStage("", model, training, plan, accumulation=1, last=4)],
         "sites": find_sites(model),
-        "training": TrainingData(list(documents), Answers(), (TrainingPart("", len(documents)),)),
-        "plan": StepPlan(tuple(len(document) for document in documents), 2, 4, 0),
         "probe": probe,
         "trained_languages": ("de",),
         "snapshot_steps": [0, 2, 4],
         "checkpoints": 1,
-        "accumulation": 1,
         "ranks": 1,
         "gradient_checkpointing": False,
         "weights_at_hand": True,

@@ -40,8 +40,8 @@ class PretrainedCheckpoint(Checkpoint):
     Of these the last `keep_last` are kept (all where it is None), those of `keep_steps`, and of all that are there the
     one that `best` names. One of another step, where the training was stopped, goes when the next one is there. Weights
     that are not finite are never saved, and a checkpoint in which somebody has put files of their own is never removed.
-    `share` is given each checkpoint that stays, in a run that goes on those of before too, and the names of the files
-    that are the training's own.
+    `share` is given each checkpoint that stays, in a run that goes on (`goes_on`) those of before too, and the names of
+    the files that are the training's own.
     Being a Lightning `Checkpoint` it runs after all other callbacks: where there is a checkpoint, there is the
     snapshot, unless the training was stopped right there.
     """
@@ -57,6 +57,7 @@ class PretrainedCheckpoint(Checkpoint):
         languages: TrainingLanguages | None = None,
         share: Callable[[Path, Collection[str]], None] | None = None,
         best: Callable[[Collection[int]], int | None] = lambda steps: None,
+        goes_on: bool = True,
     ) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
@@ -66,12 +67,13 @@ class PretrainedCheckpoint(Checkpoint):
         self.languages = languages
         self.share = share  # not log: Lightning gives callbacks a method of that name
         self.best = best
+        self.goes_on = goes_on
         self._saved: int | None = None
 
     @loud
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = trainer.global_step
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.goes_on:
             for step in self.folder.checkpoint_steps():
                 if step <= trainer.global_step:
                     self._share(step)
@@ -152,8 +154,8 @@ def _name_the_demo(folder: Path) -> None:
         card.write_text(card.read_text(encoding="utf-8").replace(str(DEMO_FOLDER), DEMO), encoding="utf-8")
 
 
-def state_path(folder: RunFolder, step: int) -> Path:
-    """The file from which Lightning goes on, once the whole checkpoint has been seen to be as it was written."""
+def check_state(folder: RunFolder, step: int) -> None:
+    """Refuse a checkpoint from which Lightning cannot go on, as it is not as it was written."""
     path = folder.checkpoint(step) / STATE
     fix = f"Remove the folder {path.parent} to continue from the checkpoint before it."
     if folder.has_mark and not (path.parent / NAME).is_file():  # runs of earlier versions have neither
@@ -164,4 +166,3 @@ def state_path(folder: RunFolder, step: int) -> Path:
         torch.load(path, map_location="meta", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise InputError.of(str(path), f"it cannot be read ({error})", "a whole checkpoint", fix) from error
-    return path

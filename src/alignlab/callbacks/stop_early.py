@@ -15,7 +15,7 @@ from alignlab.callbacks.schedule import Schedule
 from alignlab.errors import InputError, did_you_mean
 from alignlab.hooks import loud
 from alignlab.models.distributed import from_first, over_ranks
-from alignlab.reporting.metrics_csv import MetricsCsv
+from alignlab.reporting.metrics_csv import OF_MODEL, MetricsCsv
 
 Mode = Literal["max", "min"]
 History = Sequence[tuple[int, float]]
@@ -31,6 +31,16 @@ def best_of(history: History, mode: Mode, min_delta: float = 0.0) -> tuple[int, 
         if math.isfinite(value) and (found is None or _gain(value, found[1], mode) > min_delta):
             found = step, value
     return found
+
+
+def of_stage(history: History, key: str, first: int) -> History:
+    """What a stage has logged of a number that began after step `first`, 0 for the whole run.
+
+    What is measured of the model on text that all stages share counts at that step too: there the stage begins. Losses
+    of that step are of the stage before, on other text.
+    """
+    begins = first if key.startswith(OF_MODEL) or not first else first + 1
+    return [(step, value) for step, value in history if step >= begins]
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class StopEarly(L.Callback):
     It has to stand behind all that log the number. The history of a continued run is that of its `metrics.csv`.
 
     metrics: where the number is logged.
+    first: steps of the run before this stage of it; what was logged before does not count (`of_stage`).
     last_looks: callbacks that are to have looked at the model at the end, and how they look.
     """
 
@@ -92,9 +103,11 @@ class StopEarly(L.Callback):
         rule: Rule,
         metrics: MetricsCsv,
         last_looks: Sequence[tuple[Schedule, Callable[[L.Trainer, L.LightningModule], None]]] = (),
+        first: int = 0,
     ) -> None:
         self.rule = rule
         self.metrics = metrics
+        self.first = first
         self.last_looks = last_looks
         self.stop: Stop | None = None
         self._step = 0
@@ -120,7 +133,9 @@ class StopEarly(L.Callback):
         self._look(trainer, pl_module)
 
     def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        history = self.metrics.history(self.rule.monitor) if trainer.is_global_zero else []
+        history = of_stage(
+            self.metrics.history(self.rule.monitor) if trainer.is_global_zero else [], self.rule.monitor, self.first
+        )
         # Only where the number is new: what was decided on before is not decided on again at every step.
         found = reason_to_stop(history, self.rule) if history and history[-1][0] == self._step else None
         if not int(over_ranks(torch.tensor(int(found is not None), device=pl_module.device), "max")):

@@ -11,7 +11,7 @@ class Method(Options):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 NAME: Final = "name"
 EXPECTED: Final = "expected"  # type of the errors of `check`
+INHERITS: Final = "inherits"
 REQUIRED: Final[Any] = ...  # the default of an option that has none
 
 
@@ -52,14 +53,17 @@ def option(
     return field
 
 
-def section(default: Any, meaning: str) -> Any:
+def section(default: Any, meaning: str, *, inherits: Collection[str] = ()) -> Any:
     """Options in options: `default` is their class (of a choice by `name`, the one that is taken), None or REQUIRED.
 
     When a higher layer (a later file, the command line) switches `name`, keys of lower layers that only the one
     switched off knows are dropped without a word; keys that both know stay.
+
+    inherits: of a mapping of names to sections at the top of a config. What is set at the top for these keys is a layer
+    below the keys of the same names in each of the sections: `stages.NAME.data` is laid over `data`.
     """
     if not isinstance(default, type):
-        return Field(default, description=meaning)
+        return Field(default, description=meaning, json_schema_extra={INHERITS: list(inherits)} if inherits else None)
     named = getattr(default, "model_fields", {}).get(NAME)
     extra: Any = {"default": {NAME: named.default}} if named else None
     return Field(default_factory=default, description=meaning, json_schema_extra=extra)

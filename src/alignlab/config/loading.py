@@ -44,6 +44,7 @@ def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: 
             settings.lay([Node({key: child for key, child in node.value.items() if key in keys})])
     for layer in layers:
         settings.lay(layer)
+    settings.inherit()
     values = complete(settings.schema, settings.root)
     for fault in _validated(root, values)[1]:
         path, field = _placed(settings.schema, fault["loc"], values)
@@ -99,8 +100,9 @@ def _refuse(settings: Settings, values: Any, fault: ErrorDetails) -> None:
     if fault["type"].startswith("union_tag"):
         path, field = (*path, NAME), field.members[NAME]
     path = path[: next((i for i, part in enumerate(path) if isinstance(part, int)), None)]
-    if any(path[: len(refused)] == refused for refused in settings.refused):
-        return
+    for told in filter(None, (path, settings.inherited(path))):
+        if any(told[: len(refused)] == refused for refused in settings.refused):
+            return
     section, key, where = reduce(getitem, path[:-1], values), dotted(path), settings.trail(path)[-1].where
     if path and path[-1] not in section:
         expected = f"{field.expected(path)}: {field.meaning}"

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from alignlab.errors import did_you_mean
 
-from .declare import NAME
+from .declare import INHERITS, NAME
 
 ABSENT: Final[Any] = PydanticUndefined
 Path = tuple[str | int, ...]
@@ -36,7 +36,7 @@ class Field:
 
     default: ABSENT where there is none. kinds: JSON schemas, of a union one for each of its members.
     choices: of a section the fields by the name that picks them, or under "" where there is one set of them.
-    each: of a mapping of names to sections what each of these is.
+    each: of a mapping of names to sections what each of these is. inherits: see `section`.
     """
 
     meaning: str
@@ -46,6 +46,7 @@ class Field:
     kinds: list[dict[str, Any]]
     choices: dict[str, dict[str, Field]]
     each: Field | None = None
+    inherits: tuple[str, ...] = ()
 
     def below(self, name: str) -> Field | None:
         """The option or section of that name in this one."""
@@ -171,7 +172,7 @@ def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Fie
             members = fields(body)
             choices[members.pop(NAME).kinds[0]["const"]] = members
     meaning, unit, default = spec.get("description", ""), spec.get("unit", ""), spec.get("default", ABSENT)
-    return Field(meaning, unit, default, required, kinds, choices, each)
+    return Field(meaning, unit, default, required, kinds, choices, each, tuple(spec.get(INHERITS, ())))
 
 
 def _describe(kind: dict[str, Any]) -> str:

@@ -50,20 +50,42 @@ class Settings:
         for part in layer:
             self._check(self.schema, part, self.root)
 
-    def _check(self, field: Field, layer: Node, whole: Node, path: Path = ()) -> None:
+    def inherit(self) -> None:
+        """Lay what sections set over what is set at the top, once all layers are there."""
+        for key, member in self.schema.members.items():
+            sections = self.root.value[key].value if member.inherits and key in self.root.value else None
+            for section in sections.values() if isinstance(sections, dict) else ():
+                if isinstance(section.value, dict):
+                    section.value = merged(self._top(member), section).value
+
+    def inherited(self, path: Path) -> Path | None:
+        """The key at the top from which a key in a section has its value, or would have it; None if it has its own."""
+        member = self.schema.members.get(str(path[0])) if len(path) > 2 else None
+        if member is None or path[2] not in member.inherits:
+            return None
+        own, top = self.trail(path), self.trail(path[2:])
+        return path[2:] if len(own) <= len(path) or own[-1] is top[-1] else None
+
+    def _top(self, field: Field) -> Node:
+        """What is set at the top for the keys that the sections of a field inherit."""
+        return Node({name: self.root.value[name] for name in field.inherits if name in self.root.value})
+
+    def _check(self, field: Field, layer: Node, whole: Node, path: Path = (), below: Node | None = None) -> None:
+        """below: what the section inherits."""
         if not isinstance(layer.value, dict) or not (field.choices or field.each):
             return
         values = whole.value if isinstance(whole.value, dict) else {}  # a later part of the layer may have replaced it
         if field.each is not None:
             for key, node in layer.value.items():
-                self._check(field.each, node, values.get(key, Node(None)), (*path, key))
+                self._check(field.each, node, values.get(key, Node(None)), (*path, key), self._top(field))
             return
-        known = field.choices.get(str(_name(field, values)), {})
+        under = below.value if below is not None and isinstance(below.value, dict) else {}
+        known = field.choices.get(str(_name(field, under | values)), {})
         for key, node in layer.value.items():
             if key in field.members:
                 child = values.get(key, Node(None))
                 child.foreign = key not in known and key != NAME
-                self._check(field.members[key], node, child, (*path, key))
+                self._check(field.members[key], node, child, (*path, key), under.get(key))
             elif len(self.problems) < MOST:
                 self._refuse_unknown(field, (*path, key), node)
             else:  # only counted: the nearest of many keys takes its time

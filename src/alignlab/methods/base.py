@@ -31,13 +31,16 @@ _TOKENS_SEEN = "alignlab_tokens_seen"  # in a checkpoint
 
 @dataclass(frozen=True)
 class Course:
-    """What a method's module is told of the run that it is for.
+    """What a method's module is told of the run, or the stage of a run, that it is for.
 
-    total_steps: optimiser steps of the run, for the schedule.
+    total_steps: its optimiser steps, for the schedule.
     seed: of the dropout, together with the micro-batch and the rank: resumed is as unbroken.
     data, pad_id: what is trained on, and what fills its batches.
     reference: file of the run in which a method may keep what it needs of the model as it was before the first step.
     made_from: gives what the run is made from, data and model by their fingerprints.
+    first: optimiser steps of the run before this stage of it.
+    carries: whether the adapter is one that the stage before has trained, so that without it the model is another than
+        before the first step.
     """
 
     total_steps: int
@@ -46,6 +49,8 @@ class Course:
     pad_id: int = 0
     reference: Path = Path("reference.safetensors")
     made_from: Callable[[], Mapping[str, Any]] = dict
+    first: int = 0
+    carries: bool = False
 
 
 class Method(TrainableOptions, ABC):
@@ -72,7 +77,8 @@ class AlignmentModule(L.LightningModule):
     model: the model as it is trained (a PEFT wrapper or a plain one).
 
     step_size: of the last step, as `MicroBatches` has it: tokens, sum of squares of tokens, tokens learnt.
-    tokens_seen: of the texts trained on up to now, over all ranks; padding is none. None where it is not known.
+    tokens_seen: of the texts trained on up to now in this stage, over all ranks; padding is none. None where it is not
+        known.
     logged: the row of numbers that was logged last.
     resumed: when, on `time.perf_counter`, the callbacks were done with the micro-batch before, or with the start.
     """
@@ -113,7 +119,7 @@ class AlignmentModule(L.LightningModule):
         number = int(batch["number"])
         torch.manual_seed(_mix(self.course.seed, number, rank()))
         accumulation = self.trainer.accumulate_grad_batches
-        if number // accumulation != self.trainer.global_step:
+        if self.course.first + number // accumulation != self.trainer.global_step:
             # As Lightning begins anew with a loader that ends too early.
             raise RuntimeError(f"micro-batch {number} came at step {self.trainer.global_step}")
         sums = self.sums(batch)
@@ -123,7 +129,7 @@ class AlignmentModule(L.LightningModule):
             for name, value in sums.items()
         }
         if (number + 1) % accumulation == 0:
-            self._end_step(number // accumulation + 1, batch)
+            self._end_step(self.trainer.global_step + 1, batch)
         return share_of_step(sums["loss"], batch["step_weight"], ranks=world_size(), accumulation=accumulation)
 
     def _end_step(self, step: int, batch: dict[str, Tensor]) -> None:

@@ -43,8 +43,8 @@ class Preference(PreferenceOptions, Method):
 class PreferenceModule(AlignmentModule):
     """One forward for the chosen and rejected answers of a micro-batch, and one of the reference.
 
-    The reference is the same model with its adapter off, in evaluation mode. Where there is no adapter its
-    log-probabilities are taken once, before the first step, and kept in the run folder.
+    The reference is the same model with its adapter off, in evaluation mode. Where there is no adapter, or one that was
+    trained before, its log-probabilities are taken once, before the first step, and kept in the run folder.
     """
 
     def __init__(self, model: nn.Module, method: PreferenceOptions, course: Course) -> None:
@@ -57,7 +57,8 @@ class PreferenceModule(AlignmentModule):
 
         Lightning calls it before it loads a checkpoint, so that the weights are those that the run began with.
         """
-        if isinstance(self.model, peft.PeftModel) or self._stored is not None:
+        adapter_off = isinstance(self.model, peft.PeftModel) and not self.course.carries
+        if adapter_off or self._stored is not None:
             return
         self.trainer.precision_plugin.convert_module(self)
         self.to(self.trainer.strategy.root_device)

@@ -44,13 +44,15 @@ class ModelLoader:
         adapter = adapter_config(source)
         if adapter is None:
             return self.base.model_copy(update={"source": source})
-        if self.base_given:
-            return self.base
         try:
             content = json.loads(adapter.read_bytes())
         except (ValueError, RecursionError):
             content = None
         named = content.get("base_model_name_or_path") if isinstance(content, dict) else None
+        if isinstance(named, str) and (inner := _in_its_run(adapter, named)) is not None:
+            return self.base.model_copy(update={"source": str(inner), "revision": None})
+        if self.base_given:
+            return self.base
         if not isinstance(named, str) or not named:
             raise InputError.of(str(adapter), "it names no base model", "one", "Set model.source.")
         return self.base.model_copy(update={"source": named})
@@ -113,6 +115,18 @@ def adapter_config(source: str) -> Path | None:
     except OSError:  # no such repository, or no network: loading it says so
         return None
     return Path(found) if found and Path(found).is_file() else None
+
+
+def _in_its_run(adapter: Path, named: str) -> Path | None:
+    """The model below the adapter of a later stage, which lies in its run, wherever that has been moved to; else None.
+
+    adapter: its adapter_config.json, in `checkpoints/step-*` of the run.  named: the folder that it names.
+    """
+    folder = Path(*Path(named).parts[-2:])
+    run, checkpoints = adapter.absolute().parents[2:0:-1]
+    inner = run / folder
+    of_run = checkpoints.name == "checkpoints" and folder.parent.name in ("merged", "checkpoints")
+    return inner if of_run and (inner / "config.json").is_file() else None
 
 
 def _with_adapter(model: nn.Module, source: str) -> nn.Module:

@@ -287,8 +287,15 @@ def embedding_rows(model: nn.Module) -> int:
     return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
 
-def identity(model: nn.Module) -> tuple[str, str]:
+def record_as(model: Any, other: nn.Module) -> None:
+    """Let the identity of a model be that of another: the one that a run trains, of which its stages have made this."""
+    model.recorded_as = identity(other)
+
+
+def identity(model: Any) -> tuple[str, str]:
     """Name and revision of the model as transformers knows them, for the record; of the demo, its name here."""
-    name = str(model.config.name_or_path)  # type: ignore[union-attr]
+    if (recorded := getattr(model, "recorded_as", None)) is not None:
+        return recorded  # type: ignore[no-any-return]
+    name = str(model.config.name_or_path)
     revision = getattr(model.config, "_commit_hash", None) or ""
     return DEMO if name == str(DEMO_FOLDER) else name, str(revision)

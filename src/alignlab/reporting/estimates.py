@@ -28,18 +28,30 @@ _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What the plan is made from. `model` may be on the meta device; `top_rate` is the identifier's, if it has one."""
+class PlannedStage:
+    """What a stage of the training is; the whole of it, without a name, where it has none.
 
+    model: as it trains it; may be on the meta device.  last: its last step, counted from the start of the run.
+    """
+
+    name: str
     model: nn.Module
-    sites: Sequence[Site]
     training: TrainingData
     plan: StepPlan
+    accumulation: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the plan is made from. `top_rate` is the identifier's, if it has one; `merged` models are saved whole."""
+
+    stages: Sequence[PlannedStage]
+    sites: Sequence[Site]
     probe: Probe | PromptProbe
     trained_languages: tuple[str, ...]
     snapshot_steps: Sequence[int]
     checkpoints: int
-    accumulation: int
     ranks: int
     gradient_checkpointing: bool
     weights_at_hand: bool
@@ -48,6 +60,12 @@ class Planned:
     top_rate: float | None = None
     task: Task | None = None
     evaluation_steps: Sequence[int] = ()
+    merged: int = 0
+
+    @property
+    def model(self) -> nn.Module:
+        """As the first stage trains it."""
+        return self.stages[0].model
 
 
 @dataclass(frozen=True)
@@ -70,22 +88,26 @@ class Memory:
 
 
 def memory(planned: Planned) -> Memory:
-    """What training takes on one device."""
-    parameters = list(planned.model.parameters())
+    """What training takes on one device: of the stage that takes most."""
+    return max((_memory(planned, stage) for stage in planned.stages), key=lambda one: one.total)
+
+
+def _memory(planned: Planned, stage: PlannedStage) -> Memory:
+    parameters = list(stage.model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    tokens, answers = _largest_micro_batch(planned)
-    config = planned.model.config.get_text_config()  # type: ignore[operator, union-attr]
+    tokens, answers = _largest_micro_batch(stage, planned.ranks)
+    config = stage.model.config.get_text_config()  # type: ignore[operator, union-attr]
     width, layers = parameters[0].element_size(), len(planned.sites)
     # What a layer keeps for the backward pass: about 14 times its width and 3 times its neurons a token; with gradient
     # checkpointing its input only, and one layer at a time in full.
     whole_layer = tokens * (14 * config.hidden_size + 3 * planned.sites[0].width) * width
     inputs = tokens * config.hidden_size * width * layers
     return Memory(
-        weights=weight_bytes(parameters) - (_saved_by_four_bits(planned.model) if planned.four_bit else 0),
+        weights=weight_bytes(parameters) - (_saved_by_four_bits(stage.model) if planned.four_bit else 0),
         gradients=weight_bytes(trained),
         optimiser=sum(parameter.numel() for parameter in trained) * _ADAM_BYTES,
         activations=inputs + whole_layer if planned.gradient_checkpointing else whole_layer * layers,
-        logits=answers * embedding_rows(planned.model) * (width + 8),
+        logits=answers * embedding_rows(stage.model) * (width + 8),
         tokens=tokens,
     )
 
@@ -114,12 +136,23 @@ def response_tokens(probe: Probe | PromptProbe) -> int:
 
 def checkpoint_bytes(planned: Planned) -> int:
     """Size of a checkpoint in bytes: what is loaded (an adapter, or the whole model), and what is gone on from: the
-    trained weights and Adam's moments.
+    trained weights and Adam's moments. Of the stage whose checkpoints are the largest.
     """
-    parameters = list(planned.model.parameters())
+    return max(_checkpoint_bytes(stage.model) for stage in planned.stages)
+
+
+def _checkpoint_bytes(model: nn.Module) -> int:
+    parameters = list(model.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    loaded = trained * 4 if isinstance(planned.model, peft.PeftModel) else weight_bytes(parameters)
+    loaded = trained * 4 if isinstance(model, peft.PeftModel) else weight_bytes(parameters)
     return loaded + trained * (4 + _ADAM_BYTES)
+
+
+def merged_bytes(planned: Planned) -> int:
+    """Size of a model in bytes into which an adapter is merged."""
+    model = planned.model.get_base_model() if isinstance(planned.model, peft.PeftModel) else planned.model
+    names = ("lora_", "modules_to_save.")
+    return weight_bytes([weight for name, weight in model.named_parameters() if not any(one in name for one in names)])
 
 
 def weight_bytes(parameters: Sequence[nn.Parameter]) -> int:
@@ -146,6 +179,7 @@ def check_fits(planned: Planned, folder: Path, *, on_gpu: bool) -> None:
         fix = "Train fewer weights (method.trainable=lora), set model.dtype=bfloat16, or take a smaller model."
         problems.append(Problem("memory", found, "room for them", fix))
     disk = len(planned.snapshot_steps) * snapshot_bytes(planned) + planned.checkpoints * checkpoint_bytes(planned)
+    disk += planned.merged * merged_bytes(planned)
     free = shutil.disk_usage(existing(folder)).free
     if disk > free:
         found = f"the disk has {size(free)} free, snapshots and checkpoints take {size(disk)}"
@@ -162,13 +196,13 @@ def existing(path: Path) -> Path:
     return path
 
 
-def _largest_micro_batch(planned: Planned) -> tuple[int, int]:
+def _largest_micro_batch(stage: PlannedStage, ranks: int) -> tuple[int, int]:
     """Padded tokens of the largest micro-batch among some steps, and the answer tokens of the richest."""
-    plan, examples = planned.plan, planned.training.examples
+    plan, examples = stage.plan, stage.training.examples
     stride = max(1, plan.total_steps // _LOOKED_AT)
     tokens = answers = 0
     for step in range(0, plan.total_steps, stride):
-        for group in plan.micro_batches(step, planned.accumulation * planned.ranks):
+        for group in plan.micro_batches(step, stage.accumulation * ranks):
             texts = [text for index in group for text in examples[index].documents]
             tokens = max(tokens, len(texts) * max(map(len, texts), default=0))
             answers = max(answers, sum(int(text.answer.sum()) for text in texts))

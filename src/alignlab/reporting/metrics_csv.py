@@ -16,6 +16,8 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.distributed import rank
 
 COLUMNS = ("step", "key", "value")
+# With what the keys of numbers begin that are of the model at a step, and not of the training that led there.
+OF_MODEL = ("neurons/", "capability/")
 _GO_ON = "Restore it from a copy, or remove it to go on without the numbers of the steps before."
 
 
@@ -120,7 +122,7 @@ def metrics_digest(path: Path, step: int) -> str:
     """
     digest = xxhash.xxh3_128()
     for row in read_metrics(path, step):
-        if row[0] < step or not row[1].startswith(("neurons/", "capability/")):
+        if row[0] < step or not row[1].startswith(OF_MODEL):
             digest.update(f"{row[0]},{row[1]},{row[2]!r}\n".encode())
     return digest.hexdigest()
 

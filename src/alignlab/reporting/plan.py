@@ -19,8 +19,10 @@ from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import check_can_answer
 from alignlab.reporting.estimates import (
     Planned,
+    PlannedStage,
     checkpoint_bytes,
     memory,
+    merged_bytes,
     response_tokens,
     snapshot_bytes,
     weight_bytes,
@@ -37,20 +39,15 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     if planned.task is not None:
         answering.check_can_answer(planned.task, model)
     parameters = list(model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
     total = sum(p.numel() for p in parameters)
     widths = planned.sites[0].width
     rows = [
         ("model", f"{_name(model)}, {total:,} parameters, {size(weight_bytes(parameters))} as {_dtypes(parameters)}"),
-        ("trained parameters", f"{trained:,} ({trained / total:.2%})"),
         (
             "neurons",
             f"{len(planned.sites)} x {widths:,} sites at {planned.sites[0].at}, {planned.sites[0].name} and so on",
         ),
-        ("training text", _training_text(planned)),
-        *_mixture(planned),
-        *_validation(planned),
-        ("steps", _steps(planned)),
+        *(row for stage in planned.stages for row in _stage(stage)),
         ("probe", _probe_text(probe)),
         *([("shards", probe.dealing)] if probe.dealing else []),
         ("probe languages", _languages(probe.languages, planned.trained_languages)),
@@ -61,6 +58,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
             "checkpoints",
             f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights, those trained, Adam's moments)",
         ),
+        *([("merged", _merged(planned))] if planned.merged else []),
         ("memory", _memory(planned)),
     ]
     few = small_selection(planned.top_rate, len(planned.sites) * widths) if planned.top_rate is not None else ""
@@ -71,24 +69,40 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     return rows
 
 
-def _training_text(planned: Planned) -> str:
-    documents = planned.training.documents
+def _stage(stage: PlannedStage) -> list[tuple[str, str]]:
+    """What a stage trains, on what, for how long."""
+    parameters = list(stage.model.parameters())
+    trained, total = (sum(p.numel() for p in some) for some in ((p for p in parameters if p.requires_grad), parameters))
+    first = stage.last - stage.plan.total_steps + 1
+    named = [(f"stage {stage.name}", f"steps {first:,} to {stage.last:,} of the run")] if stage.name else []
+    return [
+        *named,
+        ("trained parameters", f"{trained:,} ({trained / total:.2%})"),
+        ("training text", _training_text(stage)),
+        *_mixture(stage),
+        *_validation(stage),
+        ("steps", _steps(stage)),
+    ]
+
+
+def _training_text(stage: PlannedStage) -> str:
+    documents = stage.training.documents
     tokens = sum(len(document) for document in documents)
     answers = sum(int(document.answer.sum()) for document in documents)
-    examples = planned.training.examples
+    examples = stage.training.examples
     languages = Counter(example.language for example in examples)
     parts = ", ".join(f"{code} {count:,}" for code, count in languages.items())
     text = f"{len(examples):,} examples ({parts}), {tokens:,} tokens an epoch, {answers:,} of them answers"
-    if planned.training.truncated:
-        text += f"; {planned.training.truncated:,} cut at data.max_length"
-    if planned.training.dropped:
-        text += f"; {planned.training.dropped:,} left out, of which no answer remained"
+    if stage.training.truncated:
+        text += f"; {stage.training.truncated:,} cut at data.max_length"
+    if stage.training.dropped:
+        text += f"; {stage.training.dropped:,} left out, of which no answer remained"
     return text
 
 
-def _mixture(planned: Planned) -> list[tuple[str, str]]:
+def _mixture(stage: PlannedStage) -> list[tuple[str, str]]:
     """What each part of a mixture gives."""
-    plan, parts = planned.plan, planned.training.parts
+    plan, parts = stage.plan, stage.training.parts
     if not isinstance(plan, MixedPlan):
         return []
     given = plan.shares(plan.total_steps * plan.examples_per_step)
@@ -103,9 +117,9 @@ def _mixture(planned: Planned) -> list[tuple[str, str]]:
     ]
 
 
-def _validation(planned: Planned) -> list[tuple[str, str]]:
+def _validation(stage: PlannedStage) -> list[tuple[str, str]]:
     """What is held out."""
-    held = planned.training.validation
+    held = stage.training.validation
     if not held:
         return []
     languages = Counter(example.language for example in held)
@@ -113,8 +127,8 @@ def _validation(planned: Planned) -> list[tuple[str, str]]:
     return [("validation", f"{len(held):,} examples ({parts}), not trained on")]
 
 
-def _steps(planned: Planned) -> str:
-    plan = planned.plan
+def _steps(stage: PlannedStage) -> str:
+    plan = stage.plan
     text = f"{plan.total_steps:,} optimiser steps of {plan.examples_per_step} examples"
     if isinstance(plan, MixedPlan):  # each part has epochs of its own
         return text
@@ -169,6 +183,11 @@ def _snapshots(planned: Planned) -> str:
         f"{count}, {most}{size(each)} each, {size(count * each)} in all "
         f"(firings{beside}; {planned.probe.shards} shards a language)"
     )
+
+
+def _merged(planned: Planned) -> str:
+    each = f"{size(merged_bytes(planned))}{' each' if planned.merged > 1 else ''}"
+    return f"{planned.merged} model{'s' * (planned.merged > 1)}, {each} (adapters merged into the weights for a stage)"
 
 
 def _memory(planned: Planned) -> str:

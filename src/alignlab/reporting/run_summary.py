@@ -54,8 +54,10 @@ def _end(folder: RunFolder) -> list[tuple[str, str]]:
     rows = []
     try:
         end = json.loads(read_regular(folder.finished))
-        if (stopped := end.get("stopped")) is not None:
-            rows.append(("stopped", f"after step {end['step']} of {end['planned_steps']}: {stopped['rule']}"))
+        for part in end.get("stages", [end]):
+            if (stopped := part.get("stopped")) is not None:
+                what = f"stopped {part['name']}" if "name" in part else "stopped"
+                rows.append((what, f"after step {part['step']} of {part['planned_steps']}: {stopped['rule']}"))
         if (best := end.get("best")) is not None:
             chosen = f"{best['monitor']} {best['value']:.4g}, optimistic as it was chosen by it"
             rows.append(("best checkpoint", f"{folder.checkpoint(best['step'])} ({chosen})"))
