@@ -145,6 +145,42 @@ def test_what_changes_no_number_may_differ(run: RunFolder, change: dict[str, Any
     assert run.start(changed(**change), resume="auto", overwrite=False) == "continue"
 
 
+STAGES = {"one": {"data": {"workers": 0}, "adapter": "merge"}, "two": {"data": {"workers": 0}, "adapter": "carry"}}
+
+
+def test_a_run_from_before_there_were_stages_goes_on(run: RunFolder) -> None:
+    assert run.start(changed(stages={}), resume="auto", overwrite=False) == "continue"
+    assert "different are stages.one; stages.two;" in refusal(run, changed(stages=STAGES))
+
+
+def test_the_order_of_stages_counts_and_their_workers_do_not(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(changed(stages=STAGES))
+    run.neurons.mkdir()
+    (run.neurons / "step-000000.safetensors").touch()
+    more = copy.deepcopy(STAGES)
+    more["one"]["data"]["workers"] = 2  # type: ignore[index]
+    assert run.start(changed(stages=more), resume="auto", overwrite=False) == "continue"
+    turned = dict(reversed(STAGES.items()))
+    assert "different are the order of stages;" in refusal(run, changed(stages=turned))
+    more["two"]["adapter"] = "merge"
+    assert "different are stages.two.adapter;" in refusal(run, changed(stages=more))
+
+
+def test_what_stages_left_is_cleared_and_what_strangers_put_there_is_not(run: RunFolder) -> None:
+    with whole_folder(run.merged_model(10), "merged model") as partial:
+        (partial / "model.safetensors").write_text("x", encoding="utf-8")
+    run.stages.write_text("[]", encoding="utf-8")
+    (run.merged_model(10) / "mine.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match=r"it also holds mine.txt, which alignlab did not write"):
+        run.start(changed(seed=1), resume="auto", overwrite=True)
+    (run.merged_model(10) / "mine.txt").unlink()
+    (run.neurons / "step-000000.safetensors").unlink()
+    assert run.start(changed(seed=1), resume="auto", overwrite=True) == "new"
+    run.clear()
+    assert files(run.path) == []
+
+
 def test_a_key_that_only_one_config_has_differs(run: RunFolder) -> None:
     assert "different are trainer.accelerator;" in refusal(run, changed(trainer__accelerator="cpu"))
 

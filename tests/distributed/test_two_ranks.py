@@ -169,3 +169,35 @@ def test_two_ranks_answer_as_one(tmp_path: Path) -> None:
     again = run(tmp_path, *asked, "folder=two", "seed=1", torchrun=True, verb="prepare")
     assert again.returncode != 0
     assert again.stderr.count("different are seed") == 1
+
+
+@pytest.mark.slow
+def test_stages_on_two_ranks_are_those_of_one_and_go_on(tmp_path: Path) -> None:
+    """Lightning's own launcher starts the second rank once, also where the run goes on in the second stage."""
+    stages = ["stages.a.trainer.max_steps=2", "stages.b.trainer.max_steps=2", "stages.b.data.train.task=solve"]
+    for name, extra in (("one", []), ("two", TWO)):
+        done = run(tmp_path, f"run.folder={name}", *stages, *extra)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("Stage b (2 of 2)") == 1
+    compare(tmp_path / "one", tmp_path / "two")
+    merged = "merged/step-000002/model.safetensors"
+    one, two = (load_file(tmp_path / name / merged) for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], rtol=1e-6, atol=1e-9) for name in one)
+    before = (tmp_path / "two/metrics.csv").read_bytes()
+    (tmp_path / "two/finished.json").unlink()
+    shutil.rmtree(tmp_path / "two/checkpoints/step-000004")
+    again = run(tmp_path, "run.folder=two", *stages, *TWO)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (tmp_path / "two/metrics.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_run_that_lightning_launched_goes_on(tmp_path: Path) -> None:
+    assert run(tmp_path, "run.folder=two", *TWO).returncode == 0
+    before = (tmp_path / "two/metrics.csv").read_bytes()
+    (tmp_path / "two/finished.json").unlink()
+    shutil.rmtree(tmp_path / "two/checkpoints/step-000004")
+    again = run(tmp_path, "run.folder=two", *TWO)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "Continuing after step 2." in again.stdout
+    assert (tmp_path / "two/metrics.csv").read_bytes() == before
