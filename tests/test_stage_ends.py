@@ -36,7 +36,7 @@ def test_the_stages_that_had_ended_by_a_step(tmp_path: Path) -> None:
         '[{"name": "one", "step": 0}]',
         '[{"name": "two", "step": 4}]',
         '[{"name": "one", "step": 4}, {"name": "two", "step": 4}]',
-        '[{"name": "one", "step": 1}, {"name": "two", "step": 2}, {"name": "three", "step": 3}]',  # the last is the run's
+        '[{"name": "one", "step": 1}, {"name": "two", "step": 2}, {"name": "three", "step": 3}]',  # the run's end
         "[" * 100_000,
     ],
 )
