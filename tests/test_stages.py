@@ -16,14 +16,22 @@ import pytest
 import torch
 import transformers
 import yaml
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import Logger
 from safetensors.torch import load_file
 
 import alignlab.analyze
 import alignlab.train
+from alignlab.building import StageRun, best_checkpoint, build_trainer
+from alignlab.config import load
 from alignlab.data.sources import WordProblems
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
+from alignlab.options import TrainConfig
+from alignlab.reporting.metrics_csv import MetricsCsv
+from alignlab.run_plan import RunPlan
+from alignlab.stages import stage_seed
 
 DEMO = str(Path(alignlab.train.__file__).parents[2] / "configs/demo.yaml")
 SMALL = {
@@ -309,3 +317,41 @@ def test_stages_that_do_not_go_together(train: Command, stages: Any, argv: list[
     status, _, complaints = train({"stages": stages}, *argv)
     assert status == 2
     assert says in complaints
+
+
+def planned(tmp_path: Path, *argv: str) -> RunPlan:
+    config = {**SMALL, "stages": {"translate": TRANSLATE, "solve": SOLVE}}
+    (tmp_path / "stages.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return RunPlan(load(TrainConfig, [f"config={tmp_path}/stages.yaml", f"run.folder={tmp_path}/run", *argv])[0])
+
+
+def test_a_time_limit_is_over_all_stages(tmp_path: Path) -> None:
+    run = StageRun(planned(tmp_path, "trainer.max_time=00:00:10:00"), (2,))
+    loggers: list[Logger] = [MetricsCsv(tmp_path / "metrics.csv", 2)]
+    trainer = build_trainer(run, loggers, goes_on=False, elapsed=100.0)
+    assert next(one for one in trainer.callbacks if isinstance(one, Timer)).time_remaining() == 500
+    assert (trainer.global_step, trainer.max_steps) == (2, 5)
+
+
+def test_steps_follow_a_stage_that_has_ended_early(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "tracker.every_n_steps=2", "evaluation.source.split=test")
+    assert [plan.planned_ends(ends) for ends in ((), (1,), (2, 4))] == [[2, 5], [1, 4], [2, 4]]
+    assert plan.snapshot_steps() == plan.evaluation_steps() == [0, 2, 4, 5]
+    assert plan.snapshot_steps((1,)) == [0, 1, 2, 4]
+    assert plan.checkpoint_steps((1,)) == [1, 2, 4]
+
+
+def test_the_best_checkpoint_is_by_numbers_that_can_be_compared(tmp_path: Path) -> None:
+    """A loss on the text of another stage cannot; what the model can do on one text can."""
+    history = [(2, 9.0), (4, 3.0), (5, 4.0)]
+    for key, best in (("train/loss", 5), ("validation/loss", 5), ("capability/right/zh", 2), ("neurons/general", 2)):
+        argv = [f"checkpoints.best={key}", "evaluation.source.split=test", "data.validation.examples=2"]
+        assert best_checkpoint(planned(tmp_path, *argv), history, {2, 4, 5}, first=2) == best
+
+
+def test_seeds_of_stages_are_the_runs_and_others() -> None:
+    assert [stage_seed(seed, 0) for seed in (0, 7)] == [0, 7]
+    assert stage_seed(0, 1) == SECOND_SEED
+    seeds = {stage_seed(seed, number) for seed in range(50) for number in range(1, 5)}
+    assert len(seeds) == 200
+    assert max(seeds) < 2**32

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 import alignlab.train
-from alignlab.callbacks.stop_early import Mode, Rule, best_of, reason_to_stop
+from alignlab.callbacks.stop_early import Mode, Rule, best_of, of_stage, reason_to_stop
 from alignlab.reporting.metrics_csv import MetricsCsv
 
 SMALL = [
@@ -134,3 +134,10 @@ def test_a_number_that_will_not_be_logged_is_refused_before_anything_runs(
     assert alignlab.train.main(["config=demo", "evaluation=null", argument, "dry_run=true"]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_looks_at_what_it_has_logged_and_at_the_model_it_began_with() -> None:
+    history = [(0, 1.0), (4, 2.0), (6, 3.0)]
+    assert of_stage(history, "validation/loss", 4) == [(6, 3.0)]
+    assert of_stage(history, "capability/trained/right", 4) == [(4, 2.0), (6, 3.0)]
+    assert of_stage(history, "train/loss", 0) == history
