@@ -48,7 +48,7 @@ class StagePlan:
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
         """Languages of the training prompts, most frequent first in the data's order."""
-        return tuple(dict.fromkeys(example.language for example in self.training.examples))
+        return tuple(dict.fromkeys(text.language for text in self.training.documents))
 
     @cached_property
     def outline(self) -> nn.Module:

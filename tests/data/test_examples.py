@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from alignlab.data.encoding import fingerprint
-from alignlab.data.examples import AnswerPairs, Answers, Texts
+from alignlab.data.examples import AnswerPairs, Answers, ParallelPairs, Texts
 from alignlab.data.options import DataConfig
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Message, Record
@@ -177,6 +177,31 @@ def test_a_pair_of_which_an_answer_is_cut_off_is_left_out(tmp_path: Path, tokeni
     records = pairs_file(tmp_path, ROW, {**ROW, "id": "x", "prompt": "12? " * 20}).load()
     found = AnswerPairs().of(records, tokenizer, Prompts(), max_length=12)
     assert ([pair.id for pair in found.examples], found.dropped) == (["q1-1"], 1)
+
+
+def test_pairs_of_one_id_are_parallel_in_each_two_languages(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [{**ROW, "id": name, "language": code, "chosen": f"{name} {code}"} for name, code in (
+        ("1", "sw"), ("2", "de"), ("2", "sw"), ("3", "zh"), ("4", "zh"), ("4", "de"), ("4", "sw"))]  # fmt: skip
+    found = ParallelPairs().of(pairs_file(tmp_path, *rows).load(), tokenizer, Prompts(), max_length=500)
+    assert [(pair.id, pair.language) for pair in found.examples] == [
+        ("2", "sw+de"), ("4", "sw+de"), ("4", "sw+zh"), ("4", "de+zh"),
+    ]  # fmt: skip
+    assert found.dropped == 2  # 1 and 3 are in one language only
+    batch = ParallelPairs().collate(found.examples[:2], pad_id=2)
+    learnt = [tokenizer.decode(row[mask]) for row, mask in zip(batch["input_ids"], batch["answer"], strict=True)]
+    wrong = ["7, oder 19<eos>"] * 2
+    assert learnt == ["2 sw<eos>", "4 sw<eos>", *wrong, "2 de<eos>", "4 de<eos>", *wrong]
+    assert len(found.examples[0]) == 4 * max(len(text) for text in found.examples[0].documents)
+    assert [ParallelPairs().weight(pair) for pair in found.examples] == [1] * 4
+
+
+def test_pairs_that_share_no_id_are_not_parallel(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    source = pairs_file(tmp_path, ROW, {**ROW, "id": "2", "language": "sw"})
+    said = (
+        r"^data.train: no id is that of pairs in two languages \(there are de, sw\); expected pairs that say the same"
+    )
+    with pytest.raises(InputError, match=said):
+        load_training(DataConfig(train=source), tokenizer, ParallelPairs(), seed=0)
 
 
 def test_all_mistakes_in_a_file_of_pairs_are_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trains a step of preference optimisation, as one rank or one of two under torchrun; used by test_preference.
+"""Trains a step of DPO, IPO or DCO, as one rank or one of two under torchrun; for test_preference and test_consistency.
 
 Usage: python one_preference_rank.py MODEL_FOLDER FOLDER LOSS RANKS ACCUMULATION. Leaves FOLDER/gradients.pt, and
 FOLDER/reference.safetensors.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import transformers
 from torch import Tensor, nn
 
 from alignlab.data.batching import StepPlan
-from alignlab.data.examples import AnswerPairs, Pair
+from alignlab.data.examples import AnswerPairs, Example, Examples, Pair, ParallelPair, ParallelPairs
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
 from alignlab.data.training import MicroBatches, TrainingData, TrainingPart, training_loader
-from alignlab.methods.base import Course
+from alignlab.methods.base import Course, Method
+from alignlab.methods.consistency import Consistency
 from alignlab.methods.options import OptimizerOptions
 from alignlab.methods.preference import Preference
 from alignlab.models.distributed import join, leave, rank, world_size
@@ -29,19 +31,29 @@ from alignlab.models.distributed import join, leave, rank, world_size
 
 def make_pairs(tokenizer: Any, count: int = 11) -> list[Pair]:
     """Pairs of answers of 2 to some 30 tokens."""
+    return AnswerPairs().of(_records(["de"], count), tokenizer, Prompts(), max_length=256).examples
+
+
+def make_parallel_pairs(tokenizer: Any, count: int = 11) -> list[ParallelPair]:
+    """Such pairs in two languages."""
+    return ParallelPairs().of(_records(["de", "zh"], count), tokenizer, Prompts(), max_length=256).examples
+
+
+def _records(languages: list[str], count: int) -> list[Record]:
     generator = random.Random(5)
     words = ["eins ", "zwei ", "Äpfel ", "12 ", "有 "]
 
     def some(most: int) -> str:
         return "".join(generator.choices(words, k=generator.randint(1, most)))
 
-    records = [Record(str(n), "de", some(6), some(9), rejected=some(9)) for n in range(count)]
-    return AnswerPairs().of(records, tokenizer, Prompts(), max_length=256).examples
+    return [
+        Record(str(n), language, some(6), some(9), rejected=some(9)) for language in languages for n in range(count)
+    ]
 
 
-def data_of(pairs: list[Pair]) -> TrainingData:
+def data_of(pairs: Sequence[Example], kind: Examples[Any] | None = None) -> TrainingData:
     """A run's data that are these pairs."""
-    return TrainingData(pairs, AnswerPairs(), (TrainingPart("", len(pairs)),))
+    return TrainingData(pairs, kind or AnswerPairs(), (TrainingPart("", len(pairs)),))
 
 
 def disturb(model: nn.Module) -> nn.Module:
@@ -72,9 +84,16 @@ def train(model_folder: Path, folder: Path, loss: Any, ranks: int, accumulation:
     join()
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(model_folder)
-    pairs = make_pairs(tokenizer)
-    method = Preference(trainable="full", loss=loss, beta=0.3, optimizer=OptimizerOptions(lr=1e-3))
-    course = Course(1, 0, data_of(pairs), 2, folder / "reference.safetensors", lambda: {"model": "tiny"})
+    rate = OptimizerOptions(lr=1e-3)
+    pairs: Sequence[Any]
+    method: Method
+    if loss == "dco":
+        pairs, method = make_parallel_pairs(tokenizer), Consistency(trainable="full", beta=0.3, optimizer=rate)
+    else:
+        pairs, method = make_pairs(tokenizer), Preference(trainable="full", loss=loss, beta=0.3, optimizer=rate)
+    course = Course(
+        1, 0, data_of(pairs, method.examples), 2, folder / "reference.safetensors", lambda: {"model": "tiny"}
+    )
     recorder = _Recorder()
     trainer = L.Trainer(
         max_steps=1, max_epochs=-1, accumulate_grad_batches=accumulation, callbacks=[recorder], logger=False,
@@ -87,7 +106,7 @@ def train(model_folder: Path, folder: Path, loss: Any, ranks: int, accumulation:
         def train_dataloader(self) -> Any:
             plan = StepPlan(tuple(len(pair) for pair in pairs), len(pairs), 1, seed=3)
             batches = MicroBatches(
-                pairs, AnswerPairs(), plan, accumulation=accumulation, rank=rank(), ranks=world_size(), pad_id=2
+                pairs, method.examples, plan, accumulation=accumulation, rank=rank(), ranks=world_size(), pad_id=2
             )
             return training_loader(batches, first=0, workers=0, pin_memory=False)
 

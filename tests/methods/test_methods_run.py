@@ -92,6 +92,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "preference": (PAIRS, "24 examples (zh 12, de 12)"),
     "ipo": ((*PAIRS, "method.loss=ipo", "method.trainable=full"), "24 examples (zh 12, de 12)"),
+    "consistency": ((*PAIRS, "method.name=consistency"), "12 examples (zh+de 12)"),
     "mixture": (("config=mixture.yaml", *SMALL[1:]), "45 examples (en 5, zh 20, de 20)"),
 }
 
@@ -117,7 +118,7 @@ def test_the_plan_of_every_method(train: Command, case: str, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("case", ["causal", "preference", "ipo", "mixture"])
+@pytest.mark.parametrize("case", ["causal", "preference", "ipo", "consistency", "mixture"])
 def test_every_method_trains_and_goes_on_as_if_it_had_not_been_stopped(
     train: Command, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +146,7 @@ def test_every_method_trains_and_goes_on_as_if_it_had_not_been_stopped(
     if case == "ipo":
         assert reference.read_bytes() == Path("broken/reference.safetensors").read_bytes()
     assert ((1, "train/reward_margin") in whole) == (case in {"preference", "ipo"})
+    assert ((1, "train/consistency") in whole) == (case == "consistency")
     assert whole[0, "validation/loss"] != whole[4, "validation/loss"]
     # The model is its own reference then, and each pair is looked up in its own place.
     known = {"preference": math.log(2), "ipo": 1 / (4 * 0.1**2)}

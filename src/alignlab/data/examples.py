@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -21,7 +22,8 @@ E = TypeVar("E")
 class Example(Protocol):
     """What a step is made of: never parted among micro-batches.
 
-    documents: the texts that it holds.  Its length is the tokens that it takes in a batch.
+    language: code of its texts'; where they are in two, both.  documents: the texts that it holds.
+    Its length is the tokens that it takes in a batch.
     """
 
     @property
@@ -39,7 +41,7 @@ class Example(Protocol):
 class Found(Generic[E]):
     """Examples, and what was lost on the way to `max_length` tokens.
 
-    truncated: texts that lost tokens at the end.  dropped: examples left out, as no token to learn from remained.
+    truncated: texts that lost tokens at the end.  dropped: records left out, as what the kind `needs` did not remain.
     """
 
     examples: list[E]
@@ -156,3 +158,76 @@ class AnswerPairs:
 
     def weight(self, example: Pair) -> int:
         return 1
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelPair:
+    """Pairs that say the same in two languages: question, chosen and rejected answer."""
+
+    first: Pair
+    second: Pair
+
+    @property
+    def id(self) -> str:
+        return self.first.id
+
+    @property
+    def language(self) -> str:
+        return f"{self.first.language}+{self.second.language}"
+
+    @property
+    def cluster(self) -> str:
+        return self.first.cluster
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        return (*self.first.documents, *self.second.documents)
+
+    def __len__(self) -> int:
+        return 4 * max(map(len, self.documents))
+
+
+class ParallelPairs:
+    """Pairs of the same id in two languages: each two that there are, in the order of the languages in the data.
+
+    In a batch of Q of them the Q chosen answers in the first language come first, then the Q rejected ones, then those
+    of the second language.
+    """
+
+    unit = "parallel pairs"
+    needs = "two answers, in two languages"
+
+    def of(
+        self, records: Sequence[Record], tokenizer: Any, prompts: Prompts, *, max_length: int
+    ) -> Found[ParallelPair]:
+        pairs = AnswerPairs().of(records, tokenizer, prompts, max_length=max_length)
+        found = list(_parallel(pairs.examples))
+        if not found and pairs.examples:
+            languages = ", ".join(dict.fromkeys(pair.language for pair in pairs.examples))
+            raise InputError.of(
+                "data.train",
+                f"no id is that of pairs in two languages (there are {languages})",
+                "pairs that say the same in two languages, under one id",
+                "Give translations of a question and both its answers the same id.",
+            )
+        alone = len(pairs.examples) - len(
+            {(one.language, one.id) for each in found for one in (each.first, each.second)}
+        )
+        return Found(found, pairs.truncated, pairs.dropped + alone)
+
+    def collate(self, examples: Sequence[ParallelPair], pad_id: int) -> dict[str, Tensor]:
+        sides = zip(*(example.documents for example in examples), strict=True)
+        return Answers().collate([document for side in sides for document in side], pad_id)
+
+    def weight(self, example: ParallelPair) -> int:
+        return 1
+
+
+def _parallel(pairs: Sequence[Pair]) -> Iterator[ParallelPair]:
+    places = {code: place for place, code in enumerate(dict.fromkeys(pair.language for pair in pairs))}
+    by_id: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_id.setdefault(pair.id, []).append(pair)
+    for same in by_id.values():
+        for first, second in combinations(sorted(same, key=lambda pair: places[pair.language]), 2):
+            yield ParallelPair(first, second)

@@ -35,3 +35,22 @@ def ipo_losses(chosen: Tensor, rejected: Tensor, *, beta: float) -> Tensor:
     chosen, rejected: (P,) as for DPO, but averaged over the tokens of the answer, lest long answers count for more.
     """
     return (chosen - rejected - 1 / (2 * beta)) ** 2
+
+
+def dco_losses(
+    leads: tuple[Tensor, Tensor], before: tuple[Tensor, Tensor], *, beta: float, gamma_1: float, gamma_2: float
+) -> Tensor:
+    """Direct consistency optimisation (Liu et al. 2026, 2603.04678v1, equation 10), a loss a question: (Q,).
+
+    In each of two languages the model's lead of one answer over another is to gain on the reference what the other
+    language's lead is there: beta * (lead_1 - before_1) = gamma_1 * before_2, and the other way round. The loss is the
+    sum of both distances. Where it is 0 for all pairs of answers, the policy is the product of the two languages'
+    references, the other one to the power of gamma / beta; with gamma_1 * gamma_2 = beta ** 2 both languages then
+    prefer the same answers.
+
+    leads, before: (Q,) for each language: log-probability of the one answer less that of the other, each summed over
+        its tokens, under the model and under the reference.
+    """
+    first = beta * (leads[0] - before[0]) - gamma_1 * before[1]
+    second = beta * (leads[1] - before[1]) - gamma_2 * before[0]
+    return first.abs() + second.abs()

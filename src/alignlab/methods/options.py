@@ -114,6 +114,29 @@ class PreferenceOptions(TrainableOptions):
         return self
 
 
+class ConsistencyOptions(TrainableOptions):
+    """Direct consistency optimisation (2603.04678): two languages learn to prefer the same of two answers."""
+
+    name: Literal["consistency"] = "consistency"
+    beta: float = option(1.0, "how strongly the model is held to the reference", gt=0)
+    gamma_1: float | None = option(
+        None, "pull of the second language on the first, in the order in which they come in the data; null: beta", gt=0
+    )
+    gamma_2: float | None = option(
+        None,
+        "pull of the first language on the second; null: beta^2 / gamma_1, with which both come to prefer the same",
+        ge=0,
+    )
+    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
+
+    @property
+    def gammas(self) -> tuple[float, float]:
+        """Both, as they are where they are null."""
+        first = self.beta if self.gamma_1 is None else self.gamma_1
+        return first, self.beta**2 / first if self.gamma_2 is None else self.gamma_2
+
+
 MethodOptions = Annotated[
-    SupervisedOptions | QuestionTranslationOptions | CausalOptions | PreferenceOptions, Field(discriminator="name")
+    SupervisedOptions | QuestionTranslationOptions | CausalOptions | PreferenceOptions | ConsistencyOptions,
+    Field(discriminator="name"),
 ]

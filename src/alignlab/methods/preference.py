@@ -40,17 +40,19 @@ class Preference(PreferenceOptions, Method):
         return PreferenceModule(model, self, course)
 
 
-class PreferenceModule(AlignmentModule):
-    """One forward for the chosen and rejected answers of a micro-batch, and one of the reference.
+class ReferenceModule(AlignmentModule):
+    """Compares the log-probabilities of answers with those under a reference, the model as it was before.
 
     The reference is the same model with its adapter off, in evaluation mode. Where there is no adapter, or one that was
     trained before, its log-probabilities are taken once, before the first step, and kept in the run folder.
     """
 
-    def __init__(self, model: nn.Module, method: PreferenceOptions, course: Course) -> None:
-        super().__init__(model, OptimizerConfig.of(method.optimizer), course)
-        self.method = method
-        self._stored: Tensor | None = None  # (examples, 2) float32 log-probabilities of chosen and rejected
+    def __init__(self, model: nn.Module, optimizer: OptimizerConfig, course: Course) -> None:
+        super().__init__(model, optimizer, course)
+        self._stored: Tensor | None = None  # (examples, answers) float32 log-probabilities, answers as in `documents`
+
+    def loss_sum(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.sums(batch)["loss"]
 
     def setup(self, stage: str) -> None:
         """Take the log-probabilities of the reference where they are to be kept.
@@ -66,8 +68,23 @@ class PreferenceModule(AlignmentModule):
             self.model, self.course, answer_log_probabilities, self.trainer.precision_plugin.forward_context
         )
 
-    def loss_sum(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.sums(batch)["loss"]
+    def reference(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Log-probabilities under the reference, of each answer that an example has: (examples,) float32 each."""
+        if self._stored is not None:
+            self._stored = self._stored.to(batch["index"].device)
+            return self._stored.index_select(0, batch["index"]).unbind(1)
+        if not isinstance(self.model, peft.PeftModel):
+            raise InputError.of("method.name", "no reference to compare with", "an adapter, or a run with a folder")
+        with torch.no_grad(), evaluating(self.model), self.model.disable_adapter():
+            return answer_log_probabilities(self.model, batch).view(-1, len(batch["index"])).unbind(0)
+
+
+class PreferenceModule(ReferenceModule):
+    """One forward for the chosen and rejected answers of a micro-batch, and one of the reference."""
+
+    def __init__(self, model: nn.Module, method: PreferenceOptions, course: Course) -> None:
+        super().__init__(model, OptimizerConfig.of(method.optimizer), course)
+        self.method = method
 
     def sums(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss, and of the reward (beta times what the log-probability has gained on the reference) its lead of
@@ -91,18 +108,6 @@ class PreferenceModule(AlignmentModule):
             "log_probability_chosen": chosen.sum(),
             "log_probability_rejected": rejected.sum(),
         }
-
-    def reference(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the chosen and rejected answers under the reference: (P,) float32 each."""
-        if self._stored is not None:
-            self._stored = self._stored.to(batch["index"].device)
-            chosen, rejected = self._stored.index_select(0, batch["index"]).unbind(1)
-            return chosen, rejected
-        if not isinstance(self.model, peft.PeftModel):
-            raise InputError.of("method.name", "preference without a reference", "an adapter, or a run with a folder")
-        with torch.no_grad(), evaluating(self.model), self.model.disable_adapter():
-            chosen, rejected = answer_log_probabilities(self.model, batch).chunk(2)
-        return chosen, rejected
 
 
 def answer_log_probabilities(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The reference's log-probabilities of all pairs, taken once and kept in the run folder."""
+"""The reference's log-probabilities of all answers, taken once and kept in the run folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def stored_reference(
     log_probabilities: Callable[[nn.Module, Mapping[str, Tensor]], Tensor],
     context: Callable[[], AbstractContextManager[object]],
 ) -> Tensor:
-    """Log-probabilities of the chosen and rejected answers of all pairs, those held out behind the others: (P, 2).
+    """Log-probabilities of the answers of all examples, those held out behind the others: (examples, answers).
+
+    The answers of an example are in the order of its `documents`, two of a pair: chosen and rejected.
 
     They are read from the run folder, or taken from `model`, in evaluation mode, and written there, whole or not at
     all; every rank has to call it. Batches are formed before they are dealt to ranks, so that each number is the same
@@ -47,7 +49,7 @@ def stored_reference(
     header = from_first(lambda: _header(course))
     if (kept := from_first(lambda: _read(path, header) if path.exists() else None)) is not None:
         return torch.tensor(kept, dtype=torch.float32)
-    table = torch.zeros(len(pairs), 2, dtype=torch.float32)
+    table = torch.zeros(len(pairs), len(pairs[0].documents), dtype=torch.float32)
     device = next(model.parameters()).device
     batches = token_budget_batches([len(pair) for pair in pairs], _BATCH_TOKENS)
     own = batches[rank() :: world_size()]
@@ -56,7 +58,7 @@ def stored_reference(
             batch = course.data.kind.collate([pairs[number] for number in numbers], course.pad_id)
             with torch.no_grad(), evaluating(model), context():
                 found = log_probabilities(model, {name: tensor.to(device) for name, tensor in batch.items()})
-            table[numbers] = found.float().cpu().view(2, -1).T
+            table[numbers] = found.float().cpu().view(-1, len(numbers)).T
             advance(1)
     table = over_ranks(table.to(device)).cpu()  # each number is one rank's, and 0 on the others
     from_first(lambda: _write(path, header, table))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from alignlab.methods.base import Method
 from alignlab.methods.causal import Causal
+from alignlab.methods.consistency import Consistency
 from alignlab.methods.options import MethodOptions
 from alignlab.methods.preference import Preference
 from alignlab.methods.supervised import QuestionTranslation, Supervised
 
-METHODS: dict[str, type[Supervised | QuestionTranslation | Causal | Preference]] = {
+METHODS: dict[str, type[Supervised | QuestionTranslation | Causal | Preference | Consistency]] = {
     "supervised": Supervised,
     "question_translation": QuestionTranslation,
     "causal": Causal,
     "preference": Preference,
+    "consistency": Consistency,
 }
 
 

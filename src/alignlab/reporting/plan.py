@@ -96,7 +96,7 @@ def _training_text(stage: PlannedStage) -> str:
     if stage.training.truncated:
         text += f"; {stage.training.truncated:,} cut at data.max_length"
     if stage.training.dropped:
-        text += f"; {stage.training.dropped:,} left out, of which no answer remained"
+        text += f"; {stage.training.dropped:,} left out for lack of {stage.training.kind.needs}"
     return text
 
 
