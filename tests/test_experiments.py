@@ -1,0 +1,142 @@
+"""The documents of published experiments: each dry-runs where there is a configuration and a tokenizer but no weights,
+and holds the hyper-parameters that were published.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+import alignlab.prepare
+import alignlab.train
+from alignlab.config import load, shipped_configs
+from alignlab.models.load import DEMO_FOLDER
+from alignlab.options import TrainConfig
+from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
+
+# The aligned sets of the papers; all nine are without English.
+SETS = (["zh"], ["zh", "de"], ["sw", "th"], ["zh", "es", "ru"], ["bn", "de", "es", "fr", "ja", "ru", "sw", "th", "zh"])
+NINE = SETS[-1]
+# Weights by shape: 32 layers of q (4096 x 4096), k and v (4096 x 1024), o (4096 x 4096), for Mistral.
+Q, V, O = 4096 + 4096, 4096 + 1024, 4096 + 4096  # noqa: E741 - what the maps are called
+TRAINED = {
+    "experiments/mistral7b_question_translation_zh-de": 32 * 64 * (Q + V + O),
+    "experiments/label_free_lora": 32 * 8 * (Q + V),
+    "experiments/mapo_dpo": 32 * 64 * (Q + V + O),
+}
+TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/") and not name.endswith("responses")]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Configurations of the models without weights, and a few lines of text, laid out as the documents expect."""
+    root = tmp_path_factory.mktemp("experiments")
+    # A tokenizer smaller than its embedding.
+    transformers.MistralConfig(architectures=["A"], dtype="bfloat16").save_pretrained(root / "mistral")
+    transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained(root / "mistral")
+    for name in ("gsm8k_questions", "mgsm", "numglue", "prepared/mapo/preferences"):
+        (root / name).mkdir(parents=True)
+    for code in [*NINE, "en"]:
+        write(root / f"gsm8k_questions/{code}-en.{code}", *(f"{code} {number}" for number in range(40)))
+        write(root / f"gsm8k_questions/{code}-en.en", *map(str, range(40)))
+        write(root / f"mgsm/{code}.tsv", f"Frage in {code}?\t3", "Und noch eine?\t4")
+        write(root / f"numglue/{code}.jsonl", *(json.dumps({"question": f"{n}?", "answer": "3"}) for n in range(3)))
+    pair = {"prompt": "3?", "chosen": "3", "rejected": "4", "cluster": "1"}
+    for part in ("train", "dev"):
+        rows = [pair | {"id": f"{part}{n}", "language": code} for n in range(3) for code in NINE]
+        write(root / f"prepared/mapo/preferences/{part}.jsonl", *map(json.dumps, rows))
+    return root
+
+
+def write(path: Path, *lines: str) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("languages", SETS, ids=" ".join)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_experiment_dry_runs_without_weights(
+    name: str, languages: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    arguments = [f"config={name}", "dry_run=true", f"data.root={folder}", f"model.source={folder}/mistral"]
+    arguments.append(f"data.train.languages=[{','.join(languages)}]")
+    status, captured = alignlab.train.main(arguments), capsys.readouterr()
+    assert (status, captured.err) == (0, "")
+    for text in (f"{TRAINED[name]:,} (", "32 x 14,336 sites", "unknown (there is no model.safetensors in the folder)"):
+        assert text in captured.out
+    assert all(f"{code} " in captured.out for code in languages)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_mapos_answers_and_pairs_dry_run_without_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    arguments = ["config=experiments/mapo_responses", "dry_run=true", "source.path=numglue", "model.source=mistral"]
+    arguments.append("folder=prepared/new")  # there are pairs in the document's own
+    status, captured = alignlab.prepare.main(["responses", *arguments]), capsys.readouterr()
+    assert (status, captured.err) == (0, "")
+    assert "27 in bn de es fr ja ru sw th zh" in captured.out
+    assert "540: 20 to each, drawn at temperature 0.8; at most 276,480 tokens" in captured.out
+
+
+def options(name: str, *overrides: str) -> dict[str, Any]:
+    """All options of a document, by dotted key."""
+    kind = ResponsesOptions if name.endswith("responses") else TrainConfig
+    found, _ = load(kind, [f"config=experiments/{name}", *overrides])
+    return dict(_flat(found.model_dump(), ""))
+
+
+def _flat(values: dict[str, Any], under: str) -> Any:
+    for key, value in values.items():
+        yield under + key, value
+        if isinstance(value, dict):
+            yield from _flat(value, f"{under}{key}.")
+
+
+ADAMW = {"method.optimizer.beta1": 0.9, "method.optimizer.beta2": 0.999, "method.optimizer.eps": 1e-8}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    # 2401.06838 and the authors' code.
+    "mapo_dpo": {
+        **ADAMW, "method.loss": "dpo", "method.beta": 0.1, "method.optimizer.lr": 1e-6,
+        "method.optimizer.schedule": "cosine", "method.optimizer.warmup": 100 / 1000,
+        "method.optimizer.weight_decay": 0.05, "method.lora.rank": 64, "method.lora.alpha": 128,
+        "method.lora.dropout": 0.05, "method.lora.targets": ["q_proj", "v_proj", "o_proj"],
+        "data.examples_per_step": 16, "data.max_length": 1024, "trainer.max_steps": 1000,
+        "trainer.gradient_clip_val": 1.0, "data.train.languages": NINE,
+    },
+    "mapo_responses": {
+        "samples": 20, "temperature": 0.8, "max_prompt_tokens": 512, "max_new_tokens": 512, "top_p": 1.0,
+        "languages": NINE,
+    },
+    # 2405.13816 and the authors' command: 4 examples x 4 micro-batches.
+    "label_free_lora": {
+        **ADAMW, "method.trainable": "lora", "method.lora.targets": ["q_proj", "v_proj"], "method.optimizer.lr": 5e-5,
+        "method.optimizer.schedule": "cosine", "method.optimizer.warmup": 0.1, "method.optimizer.weight_decay": 0.0,
+        "data.examples_per_step": 16, "data.max_length": 2048, "trainer.max_epochs": 3, "data.validation.share": 0.05,
+        "trainer.gradient_clip_val": 1.0, "data.train.languages": ["zh", "de"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_documents_have_the_published_hyperparameters(name: str) -> None:
+    found = options(name, "source.path=numglue") if name.endswith("responses") else options(name, "data.root=text")
+    assert {key: found[key] for key in PUBLISHED[name]} == PUBLISHED[name]
+
+
+def test_mapos_pairs_are_made_and_learnt_as_published() -> None:
+    pairs = PreferencesOptions(responses="prepared/mapo")
+    assert (pairs.pairs_per_language, pairs.dev_every, pairs.cleaned) == (10_000, 10, ["en"])
+    learnt, asked = options("mapo_dpo", "data.root=text"), options("mapo_responses", "source.path=numglue")
+    prompts = [learnt["data.prompts.template"], learnt["probe.prompts.template"], learnt["evaluation.prompts.template"]]
+    assert prompts == [asked["prompts.template"]] * 3
+    assert prompts[0].format(language="Thai", prompt="3?") == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request in "
+        "Thai. Please answer in Thai.\n\n### Instruction:\n3?\n\n### Response:"
+    )
