@@ -197,7 +197,7 @@ def test_loss_gradients_and_consistency_are_those_of_a_slow_loop(tokenizer: Any,
 def test_a_stored_reference_has_each_answer_in_its_place(
     tokenizer: Any, tiny_llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alignlab.methods.reference._BATCH_TOKENS", 200)
+    monkeypatch.setattr("alignlab.methods.reference._BATCH_TOKENS", 600)  # several questions in a batch
     pairs = SCRIPT.make_parallel_pairs(tokenizer)
     course = Course(1, 0, SCRIPT.data_of(pairs, ParallelPairs()), 2, tmp_path / "reference.safetensors")
     table = stored_reference(tiny_llama, course, answer_log_probabilities, nullcontext)
