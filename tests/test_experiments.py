@@ -23,10 +23,12 @@ SETS = (["zh"], ["zh", "de"], ["sw", "th"], ["zh", "es", "ru"], ["bn", "de", "es
 NINE = SETS[-1]
 # Weights by shape: 32 layers of q (4096 x 4096), k and v (4096 x 1024), o (4096 x 4096), for Mistral.
 Q, V, O = 4096 + 4096, 4096 + 1024, 4096 + 4096  # noqa: E741 - what the maps are called
+LLAMA = 2 * 32000 * 4096 + 32 * (4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096) + 4096
 TRAINED = {
     "experiments/mistral7b_question_translation_zh-de": 32 * 64 * (Q + V + O),
     "experiments/label_free_lora": 32 * 8 * (Q + V),
     "experiments/mapo_dpo": 32 * 64 * (Q + V + O),
+    "experiments/qalign": LLAMA,
 }
 TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/") and not name.endswith("responses")]
 
@@ -35,9 +37,10 @@ TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Configurations of the models without weights, and a few lines of text, laid out as the documents expect."""
     root = tmp_path_factory.mktemp("experiments")
-    # A tokenizer smaller than its embedding.
-    transformers.MistralConfig(architectures=["A"], dtype="bfloat16").save_pretrained(root / "mistral")
-    transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained(root / "mistral")
+    for name, config in (("mistral", transformers.MistralConfig), ("llama", transformers.LlamaConfig)):
+        # A tokenizer smaller than its embedding.
+        config(architectures=["A"], dtype="bfloat16").save_pretrained(root / name)
+        transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained(root / name)
     for name in ("gsm8k_questions", "mgsm", "numglue", "prepared/mapo/preferences"):
         (root / name).mkdir(parents=True)
     for code in [*NINE, "en"]:
@@ -45,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(root / f"gsm8k_questions/{code}-en.en", *map(str, range(40)))
         write(root / f"mgsm/{code}.tsv", f"Frage in {code}?\t3", "Und noch eine?\t4")
         write(root / f"numglue/{code}.jsonl", *(json.dumps({"question": f"{n}?", "answer": "3"}) for n in range(3)))
+    write(root / "metamath.jsonl", *(json.dumps({"query": f"{n}?", "response": "3"}) for n in range(150)))
     pair = {"prompt": "3?", "chosen": "3", "rejected": "4", "cluster": "1"}
     for part in ("train", "dev"):
         rows = [pair | {"id": f"{part}{n}", "language": code} for n in range(3) for code in NINE]
@@ -56,6 +60,10 @@ def write(path: Path, *lines: str) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def model_of(name: str, root: Path) -> str:
+    return f"model.source={root / ('llama' if 'qalign' in name else 'mistral')}"
+
+
 @pytest.mark.parametrize("languages", SETS, ids=" ".join)
 @pytest.mark.parametrize("name", TRAININGS)
 def test_every_experiment_dry_runs_without_weights(
@@ -63,11 +71,12 @@ def test_every_experiment_dry_runs_without_weights(
 ) -> None:
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
-    arguments = [f"config={name}", "dry_run=true", f"data.root={folder}", f"model.source={folder}/mistral"]
+    arguments = [f"config={name}", "dry_run=true", f"data.root={folder}", model_of(name, folder)]
     arguments.append(f"data.train.languages=[{','.join(languages)}]")
     status, captured = alignlab.train.main(arguments), capsys.readouterr()
     assert (status, captured.err) == (0, "")
-    for text in (f"{TRAINED[name]:,} (", "32 x 14,336 sites", "unknown (there is no model.safetensors in the folder)"):
+    neurons = "32 x 11,008 sites" if "qalign" in name else "32 x 14,336 sites"
+    for text in (f"{TRAINED[name]:,} (", neurons, "unknown (there is no model.safetensors in the folder)"):
         assert text in captured.out
     assert all(f"{code} " in captured.out for code in languages)
     assert sorted(folder.rglob("*")) == before
@@ -77,7 +86,7 @@ def test_mapos_answers_and_pairs_dry_run_without_weights(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    arguments = ["config=experiments/mapo_responses", "dry_run=true", "source.path=numglue", "model.source=mistral"]
+    arguments = ["config=experiments/mapo_responses", "dry_run=true", "source.path=numglue", model_of("mapo", folder)]
     arguments.append("folder=prepared/new")  # there are pairs in the document's own
     status, captured = alignlab.prepare.main(["responses", *arguments]), capsys.readouterr()
     assert (status, captured.err) == (0, "")
@@ -101,6 +110,13 @@ def _flat(values: dict[str, Any], under: str) -> Any:
 
 ADAMW = {"method.optimizer.beta1": 0.9, "method.optimizer.beta2": 0.999, "method.optimizer.eps": 1e-8}
 PUBLISHED: dict[str, dict[str, Any]] = {
+    # 2401.07817 and the authors' scripts: 8 GPUs x 2 examples x 8 micro-batches, both stages alike.
+    "qalign": {
+        **ADAMW, "method.trainable": "full", "method.optimizer.lr": 2e-5, "method.optimizer.schedule": "cosine",
+        "method.optimizer.warmup": 0.03, "method.optimizer.weight_decay": 0.0, "data.examples_per_step": 128,
+        "data.max_length": 512, "trainer.max_epochs": 3, "trainer.gradient_clip_val": 1.0,
+        "trainer.precision": "bf16-mixed", "data.train.languages": NINE,
+    },
     # 2401.06838 and the authors' code.
     "mapo_dpo": {
         **ADAMW, "method.loss": "dpo", "method.beta": 0.1, "method.optimizer.lr": 1e-6,
