@@ -22,6 +22,7 @@ TEXTS = {
     "demo_english": "5 examples (en 5)",
     "demo_mixture": "15 examples (en 5, zh 5, de 5)",
     "demo_preference": "2 examples (zh 1, de 1)",
+    "demo_stages": "10 examples (zh 5, de 5)",
     "demo_translate_then_solve": "10 examples (zh 5, de 5)",
     "demo_translation": "10 examples (zh 5, de 5)",
 }

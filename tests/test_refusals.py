@@ -115,7 +115,7 @@ CASES = {
     "code in YAML": Case([], r".*user.yaml:2.*python/object.*", write("user.yaml", "base: mine.yaml\nseed: !!python/object/apply:os.system [ls]\n")),
     "unknown language": Case(["probe.source.languages=[en,jp]"], r"command line: probe.source.languages is \['en', 'jp'\]; .*did you mean 'ja'.*"),
     "false is no language": Case(["probe.source.languages=[en,false]"], r"command line: probe.source.languages.*"),
-    "unknown variant": Case(["method.name=dpo"], r"command line: method.name is 'dpo'; expected one of 'supervised', 'question_translation', 'causal', 'preference'\."),
+    "unknown variant": Case(["method.name=dpo"], r"command line: method.name is 'dpo'; expected one of 'supervised', 'question_translation', 'causal', 'preference', 'consistency'\."),
     "no validation": Case(["data.validation.every_n_steps=5"], r"command line: data\.validation: nothing is set; expected one of share, examples, source\."),
     "two validations": Case(["data.validation.share=0.1", "data.validation.examples=5"], r"command line: data\.validation: share and examples is set; expected one of share, examples, source\."),
     "an empty mixture": Case(["data.train.name=mixture", "data.train.parts={}"], r".*data\.train\.parts: no source; expected one or more, each by a name of its own\."),

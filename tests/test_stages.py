@@ -98,6 +98,7 @@ def plain(stage: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in stage.items() if key != "adapter"}
 
 
+@pytest.mark.slow
 def test_two_stages_are_two_runs_and_a_merge_by_hand(train: Command) -> None:
     assert train({"stages": {"translate": TRANSLATE, "solve": SOLVE}})[0] == 0
 
@@ -131,6 +132,7 @@ def test_two_stages_are_two_runs_and_a_merge_by_hand(train: Command) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_stage_begins_with_the_weights_that_the_one_before_ended_with(train: Command, seen: list[Any]) -> None:
     full = {**TRANSLATE, "method": {"trainable": "full", "optimizer": {"lr": 1e-4}}}
     carried = {**SOLVE, "adapter": "carry"}
@@ -145,6 +147,7 @@ def test_a_stage_begins_with_the_weights_that_the_one_before_ended_with(train: C
     assert steps_in("run/merged") == [8]
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_carried_on_is_the_one_that_peft_loads(train: Command, seen: list[Any]) -> None:
     assert train({"stages": {"translate": TRANSLATE, "solve": {**SOLVE, "adapter": "carry"}}})[0] == 0
     base = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER)
@@ -160,6 +163,7 @@ def test_an_adapter_that_is_carried_on_is_the_one_that_peft_loads(train: Command
     assert not Path("run/merged").exists()
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_carried_on_is_the_reference_of_a_preference(train: Command) -> None:
     """At its first step DPO's loss is ln 2: nothing has been gained on the model as it was before that step."""
     rows = [
@@ -213,7 +217,7 @@ def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> Non
     assert "Stage solve (2 of 2): steps 3 to 5." in printed
 
 
-@pytest.mark.parametrize("adapter", ["merge", "carry"])
+@pytest.mark.parametrize("adapter", ["merge", pytest.param("carry", marks=pytest.mark.slow)])
 def test_checkpoints_of_a_later_stage_are_counted_on_the_model_they_stand_on(train: Command, adapter: str) -> None:
     """Also where the run has been moved."""
     assert train({"stages": {"translate": TRANSLATE, "solve": {**SOLVE, "adapter": adapter}}})[0] == 0

@@ -44,13 +44,13 @@ def run(config: ReportConfig) -> None:
     from alignlab.reporting.png import check_png, figures_of, write_png
     from alignlab.results import page_of
 
-    if config.file is None:
-        snapshots_of(Path(config.folders[0]).expanduser())  # into the folder of which the page goes
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()
-    check_page(target)
     if images is not None:
         check_png(images, target)
+    if config.file is None:
+        snapshots_of(Path(config.folders[0]).expanduser())  # into the folder of which the page goes
+    check_page(target)
     questions = [
         question(folder, config, log=config.log and number == 0) for number, folder in enumerate(config.folders)
     ]

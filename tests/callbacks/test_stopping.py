@@ -77,7 +77,14 @@ def test_counting_is_left_and_the_snapshot_taken_when_the_run_goes_on(tmp_path: 
     assert again.stdout.index("Neurons at step 3") < again.stdout.index("Neurons at step 6")
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("SIGTERM", 143),
+        pytest.param("SIGINT", 130, marks=pytest.mark.slow),
+        pytest.param("SIGUSR1", 138, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
     tmp_path: Path, name: str, status: int
 ) -> None:
@@ -109,12 +116,12 @@ def test_after_the_training_the_handlers_are_those_of_before_it(tmp_path: Path) 
     code = STOP_AT.replace(
         "sys.exit(alignlab.train.main(sys.argv[5:]))",
         "from alignlab import training_run\n"
-        "own_end = training_run.end_run\n"
-        "def end_run(*arguments):\n"
+        "own_end = training_run.end_stage\n"
+        "def end_stage(*arguments):\n"
         "    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):\n"
         "        print(name, signal.getsignal(getattr(signal, name)).__module__)\n"
-        "    own_end(*arguments)\n"
-        "training_run.end_run = end_run\n"
+        "    return own_end(*arguments)\n"
+        "training_run.end_stage = end_stage\n"
         "sys.exit(alignlab.train.main(sys.argv[5:]))",
     )
     command = [sys.executable, "-c", code, "never", "0", "SIGTERM", "1", *ARGUMENTS, "trainer.max_steps=1"]

@@ -131,7 +131,7 @@ def test_a_step_has_the_flops_that_torch_counts_in_it(tokenizer: Any, tiny_llama
     counted = 0
     for example in examples:
         with FlopCounterMode(display=False) as counter:
-            module.loss_sum(kind.collate([example], 0)).backward()
+            module.loss_sum(kind.collate([example], 0) | {"index": torch.zeros(1, dtype=torch.int64)}).backward()
         counted += counter.get_total_flops()
     assert method.flops(outline).of(size) == counted
 

@@ -154,7 +154,9 @@ def test_an_online_run_delivers_history_config_axes_and_artifact(
     # `m` are the defined metrics: 1 is the name, 2 a pattern, 5 the number from 1 of the x-axis in the list.
     metrics = run.config["_wandb"]["value"]["m"]
     axes = {metric["2"]: metrics[metric["5"] - 1]["1"] for metric in metrics if "2" in metric}
-    assert axes == {"train/*": "trainer/global_step", "neurons/*": "neurons/step"}
+    assert axes == {
+        "train/*": "trainer/global_step", "speed/*": "trainer/global_step", "neurons/*": "neurons/step"
+    }  # fmt: skip
     (artifact,) = server.artifacts
     assert artifact.committed
     assert (artifact.name, artifact.type, artifact.run) == (f"neurons-{run.name}", "neuron-counts", run.name)
