@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SIMULATIONS = Path(__file__).parents[1] / "scripts" / "simulations"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SIMULATIONS = SCRIPTS / "simulations"
 
 
 def script_as_module(path: Path) -> Any:

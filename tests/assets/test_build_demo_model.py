@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -19,19 +16,14 @@ from alignlab.data.wordproblems import LANGUAGES, generate
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.options import TrainConfig
 
-SCRIPT = Path(__file__).parents[2] / "scripts/build_demo_model.py"
+from ..scripts_as_modules import SCRIPTS, script_as_module
+
 DRAWN = 4000
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_demo_model", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["build_demo_model"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return script_as_module(SCRIPTS / "build_demo_model.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from statistics import mean
 from types import ModuleType
@@ -20,19 +18,14 @@ from alignlab.evaluation.accuracy import accuracy_change
 from alignlab.options import TrainConfig
 from alignlab.recording.effects import Effects, Item
 
-SCRIPT = Path(__file__).parents[2] / "scripts/studies/demo_recipes.py"
+from ..scripts_as_modules import SCRIPTS, script_as_module
+
 SEEDS = 4
 
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo_recipes", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["demo_recipes"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return script_as_module(SCRIPTS / "studies/demo_recipes.py")
 
 
 class Made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 import alignlab
 import alignlab.train
 
-SCRIPT = Path(__file__).parents[2] / "scripts/studies/demo_picture.py"
+from ..scripts_as_modules import SCRIPTS, script_as_module
+
 SMALL = [
     "config=demo", "trainer.max_steps=4", "tracker.every_n_steps=2", "probe.max_texts=4", "probe.source.count=4",
     "probe.source.languages=[en,zh,sw]", "data.train.count=20", "data.examples_per_step=4", "wandb.mode=disabled",
@@ -27,11 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> alignlab.StoredRun:
 
 
 def test_its_points_are_those_of_the_records(run: alignlab.StoredRun) -> None:
-    spec = importlib.util.spec_from_file_location("demo_picture", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = script_as_module(SCRIPTS / "studies/demo_picture.py")
     drawn = {line["name"]: line for line in script.picture(run)["data"]}
     languages = {"zh, de (trained)": "zh", "en": "en", "7 unseen languages": "sw"}
     assert len(drawn) == len(languages) + len(script.KINDS)
