@@ -1,11 +1,12 @@
 """Runs a verb in forks that are stopped at a chosen moment, and then again; used by test_killed_runs.
 
 Usage: python killed_run.py FOLDER VERB [--ranks 2] [--signal KILL] [--most 30] [--random 10] [--set KEY=VALUE]
-                            [--boundary]
+                            [--without KEY] [--boundary | --start]
 
-A moment is a write that is synced, a renaming, a removal, a micro-batch, a counted language, a batch of answers, or
-that a stage has ended. `--most` takes that many of them, spread over the run (0: every one); `--random` takes moments
-by the clock instead, and `--boundary` only those from the end of the first stage to the first step of the next.
+A moment is a write that is synced, a renaming, a removal, a micro-batch, a counted language, a batch of answers, one of
+pairs whose log-probabilities are taken, or that a stage has ended. `--most` takes that many of them, spread over the
+run (0: every one); `--random` takes moments by the clock instead, `--boundary` only those from the end of the first
+stage to the first step of the next, and `--start` only those from the first log-probabilities to the first step.
 Everything is imported once: a fork is a fresh process that costs a second, not ten.
 """
 
@@ -34,6 +35,7 @@ import alignlab.report
 import alignlab.train
 from alignlab import training_run
 from alignlab.evaluation import answering
+from alignlab.methods import preference
 from alignlab.methods.base import AlignmentModule
 from alignlab.preparation import responses
 from alignlab.recording import passing
@@ -82,6 +84,7 @@ def install(see: Callable[[str], None]) -> None:
     before(passing, "_read_language", "language")
     before(answering, "checked", "answers")
     before(responses, "generate", "answers")
+    before(preference, "answer_log_probabilities", "log-probabilities")
     before(training_run, "end_stage", "end-of-stage")
 
 
@@ -163,9 +166,12 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], help="a key=value more for the training")
+    parser.add_argument("--without", action="append", default=[], help="a key that the training is not to set")
     parser.add_argument("--boundary", action="store_true")
+    parser.add_argument("--start", action="store_true")
     given = parser.parse_args()
-    ARGUMENTS["train"] += given.set
+    kept = [setting for setting in TRAIN if setting.partition("=")[0] not in given.without]
+    ARGUMENTS["train"] = [*kept, *given.set]
     root: Path = given.folder
     number = signal.Signals[f"SIG{given.signal}"]
 
@@ -188,6 +194,9 @@ def main() -> None:
     first, last = 0, len(names)
     if given.boundary:
         first = names.index("end-of-stage")
+        last = names.index("micro-batch", first) + 1
+    if given.start:
+        first = names.index("log-probabilities")
         last = names.index("micro-batch", first) + 1
     stride = max(1, (last - first) // given.most) if given.most else 1
     random.seed(0)

@@ -353,7 +353,7 @@ def section_power(runs: int, pool: ProcessPoolExecutor) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for world in (MANY, FEW):
-        for part in (0.1, 0.2, 0.3, 0.5):
+        for part in (0.1, 0.2, 0.3, 0.4, 0.5):
             work = partial(lead_of, world, (world.logits(), planted(world, part)))
             tables = list(pool.map(work, range(max(runs // 5, 20)), chunksize=10))
             cells = []
