@@ -169,11 +169,11 @@ def test_a_killed_training_of_some_neurons_continues_to_the_same_result(tmp_path
 @pytest.mark.parametrize(
     ("adapter", "ranks", "most", "more"),
     [
-        ("merge", 1, 16, ["--boundary"]),
-        ("carry", 1, 8, ["--boundary"]),
-        ("merge", 1, 8, []),
-        ("merge", 2, 6, ["--boundary"]),
-        ("merge", 1, 4, ["--boundary", "--signal", "TERM"]),
+        ("merge", 1, 6, ["--boundary"]),
+        ("carry", 1, 3, ["--boundary"]),
+        ("merge", 1, 4, []),
+        ("merge", 2, 2, ["--boundary"]),
+        ("merge", 1, 2, ["--boundary", "--signal", "TERM"]),
     ],
 )
 def test_a_training_in_stages_that_is_killed_continues_to_the_same_result(
@@ -197,7 +197,7 @@ def test_a_training_that_is_killed_while_it_takes_its_reference_continues_to_the
     options = ["data.train.name=pairs", f"data.train.path={tmp_path / 'pairs.jsonl'}", "method.name=preference"]
     given = [part for option in (*options, "method.trainable=full") for part in ("--set", option)]
     results = stop_and_continue(
-        tmp_path / "kill", "train", "--most", "5", "--without", "data.train.count", "--start", *given
+        tmp_path / "kill", "train", "--most", "3", "--without", "data.train.count", "--start", *given
     )
     whole = (tmp_path / "kill/whole/run/reference.safetensors").read_bytes()
     assert {"log-probabilities", "rename"} <= {result["what"] for result in results}
