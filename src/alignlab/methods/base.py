@@ -104,6 +104,10 @@ class AlignmentModule(L.LightningModule):
         """What is summed over the units of a micro-batch: `loss`, and whatever else is logged as its mean: () each."""
         return {"loss": self.loss_sum(batch)}
 
+    def setup(self, stage: str) -> None:
+        # Lightning loads a checkpoint before it converts the weights, and would round those of double precision.
+        self.trainer.precision_plugin.convert_module(self)
+
     def on_fit_start(self) -> None:
         # from_pretrained gives evaluation mode and Lightning keeps it: dropout and checkpointing would be silently off.
         self.model.train()

@@ -59,10 +59,10 @@ class ReferenceModule(AlignmentModule):
 
         Lightning calls it before it loads a checkpoint, so that the weights are those that the run began with.
         """
+        super().setup(stage)
         adapter_off = isinstance(self.model, peft.PeftModel) and not self.course.carries
         if adapter_off or self._stored is not None:
             return
-        self.trainer.precision_plugin.convert_module(self)
         self.to(self.trainer.strategy.root_device)
         self._stored = stored_reference(
             self.model, self.course, answer_log_probabilities, self.trainer.precision_plugin.forward_context
