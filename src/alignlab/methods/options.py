@@ -127,7 +127,6 @@ class ConsistencyOptions(TrainableOptions):
         "pull of the first language on the second; null: beta^2 / gamma_1, with which both come to prefer the same",
         ge=0,
     )
-    optimizer: OptimizerOptions = section(OptimizerOptions, "AdamW and its schedule")
 
     @property
     def gammas(self) -> tuple[float, float]:
