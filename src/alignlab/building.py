@@ -177,7 +177,7 @@ def build_trainer(run: StageRun, loggers: list[Logger], *, goes_on: bool, elapse
         )
     stop_early = []
     if stage.config.stopping is not None:
-        looks = [(tracker, tracker.take_snapshot), *((one, one.evaluate) for one in capability)]
+        looks = [tracker, *capability]
         stop_early.append(StopEarly(Rule(**to_plain(stage.config.stopping)), metrics, looks, run.first))
     checkpoints = PretrainedCheckpoint(
         plan.folder,
