@@ -39,7 +39,8 @@ from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import OF_MODEL, MetricsCsv
-from alignlab.reporting.wandb_run import WandbConfig, WandbRun
+from alignlab.reporting.wandb_config import WandbConfig
+from alignlab.reporting.wandb_run import WandbRun
 from alignlab.run_plan import RunPlan
 from alignlab.stage_plan import StagePlan
 from alignlab.stage_start import load_adapter, load_start, start_of

@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
 from alignlab.hooks import loud
-from alignlab.reporting.wandb_run import define_charts
+from alignlab.reporting.wandb_charts import define_charts
 
 
 class Schedule:
@@ -41,7 +41,7 @@ class Schedule:
 class ScheduledCallback(Schedule, L.Callback):
     """A callback of Lightning that looks at the model at these steps, and hands what it finds to the loggers.
 
-    charts: with which its numbers begin in W&B, one of `reporting.wandb_run.AXES`.
+    charts: with which its numbers begin in W&B, one of `reporting.wandb_charts.AXES`.
     """
 
     charts: ClassVar[str]
