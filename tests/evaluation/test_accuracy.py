@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, t, ttest_1samp, ttest_rel
+from scipy.stats import binom, binomtest, t, ttest_rel
 
 from alignlab.errors import InputError
-from alignlab.evaluation.accuracy import accuracy, accuracy_change, mean
+from alignlab.evaluation.accuracy import accuracy, accuracy_change
 
 from ..scripts_as_modules import SIMULATIONS, script_as_module
 
@@ -161,33 +161,6 @@ def test_ends_stay_in_their_range() -> None:
     found = accuracy_change([False] * 3, [True] * 3, list("abc"))
     assert found.high == 1
     assert accuracy([True] * 3, list("abc")).high <= 1
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_mean_by_a_loop_over_clusters_of_any_size(seed: int) -> None:
-    values = (np.random.default_rng(seed).normal(3, 20, 60)).tolist()
-    clusters = data(seed)[2]
-    groups, centre = by_cluster(values, clusters), sum(values) / len(values)
-    m = len(groups)
-    squares = m / (m - 1) * sum((sum(group) - centre * len(group)) ** 2 for group in groups.values())
-    error = math.sqrt(squares) / len(values)
-    found = mean(values, clusters)
-    assert (found.low, found.high) == pytest.approx(t.interval(0.95, m - 1, centre, error))
-    assert found.p == pytest.approx(2 * t.sf(abs(centre) / error, m - 1))
-    assert (found.value, found.documents, found.clusters) == (pytest.approx(centre), 60, m)
-    # Of single documents it is the t interval, and so it is of clusters of one size, by their means.
-    alone = mean(values, [str(number) for number in range(60)])
-    theirs = ttest_1samp(values, 0)
-    assert (alone.low, alone.high, alone.p) == pytest.approx((*theirs.confidence_interval(), theirs.pvalue))
-
-
-def test_a_mean_without_an_interval_and_without_numbers() -> None:
-    for found in (mean([3, 5], ["a", "a"]), mean([4, 4], ["a", "b"])):
-        assert found.value == 4
-        assert np.isnan([found.low, found.high, found.p]).all()
-    for values in ([1.0, 2.0], [np.nan], []):
-        with pytest.raises(InputError, match="values"):
-            mean(values, ["a"] if values else [])
 
 
 def test_one_cluster_has_no_interval() -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from alignlab.analysis.verdicts import with_verdicts
 from alignlab.errors import InputError, Problem
-from alignlab.evaluation.accuracy import Accuracy, accuracy, accuracy_change, mean
+from alignlab.evaluation.accuracy import Accuracy, accuracy, accuracy_change
+from alignlab.evaluation.estimates import Estimate, mean
 from alignlab.neurons.groups import group_languages
 from alignlab.neurons.table import Row
 from alignlab.recording.effects import ABSTAINED, NO_INTERVENTION, Effects
@@ -108,17 +109,17 @@ def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Values]:
     return {name: measure.of(effects)[:, place].numpy() for name, measure in MEASURES.items()}
 
 
-def _mean(values: Values, clusters: Sequence[str]) -> Accuracy:
+def _mean(values: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
     return accuracy(values, clusters) if values.dtype == np.bool_ else mean(values, clusters)
 
 
-def _change(before: Values, after: Values, clusters: Sequence[str]) -> Accuracy:
+def _change(before: Values, after: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
     if before.dtype == np.bool_:
         return accuracy_change(before, after, clusters)
     return mean(after.astype(np.float64) - before, clusters)
 
 
-def _row(found: Accuracy, over: str, columns: dict[str, Any]) -> Row:
+def _row(found: Accuracy | Estimate, over: str, columns: dict[str, Any]) -> Row:
     row = Row(value=found.value, **columns)
     if math.isnan(found.low):  # of one cluster, or all alike
         return replace(row, status="too few")

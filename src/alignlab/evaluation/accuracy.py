@@ -1,4 +1,4 @@
-"""The share of right answers and its change, and other means, with 95 % intervals over clusters of documents.
+"""The share of right answers and its change, with 95 % intervals over clusters of documents.
 
 `docs/statistics/accuracy.md` has the formulas, what else was tried, and how often intervals and verdicts are right.
 """
@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.interval_methods import LEVEL
 from alignlab.neurons.probabilities import Bools, Floats
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share or mean of documents, or a change of one, with the ends of its 95 % interval.
+    """A share of documents, or a change of one, with the ends of its 95 % interval.
 
-    p: of a change or mean, two-sided, of 0: at most .05 where the interval leaves 0 out, and over it otherwise; NaN of
+    p: of a change, two-sided, of no change: at most .05 where the interval leaves 0 out, and over it otherwise; NaN of
         a share.
     documents, clusters: how many it is of. Of one cluster `low`, `high` and `p` are NaN, since nothing tells how
         clusters differ.
@@ -84,31 +84,6 @@ def accuracy_change(before: ArrayLike, after: ArrayLike, clusters: Sequence[str]
     half = stdtrit(m - 1, (1 + LEVEL) / 2) * error
     p = float(2 * stdtr(m - 1, -abs(middle) / error))
     return Accuracy(value, max(float(middle - half), -1.0), min(float(middle + half), 1.0), p, n, m)
-
-
-def mean(values: ArrayLike, clusters: Sequence[str]) -> Accuracy:
-    """The mean of numbers that are no shares, such as lengths of answers, or of their changes.
-
-    values: (n,) numbers, of each document.
-    clusters: (n,) names, as for `accuracy`.
-
-    The interval is the mean -+ t times its standard error over clusters (Liang and Zeger 1986, times m / (m - 1)), t of
-    the number of clusters m less one; p is two-sided, of a mean of 0. Where the clusters do not differ nothing tells
-    how sure the mean is: `low`, `high` and `p` are NaN then too.
-
-    Raises InputError for shapes that differ, no documents, or values that are no finite numbers.
-    """
-    array, n = np.asarray(values, dtype=np.float64), len(clusters)
-    if array.shape != (n,) or not n or not np.isfinite(array).all():
-        expected = "one or more finite numbers, and a name for each in `clusters`"
-        raise InputError(Problem("values", f"shape {array.shape} for {n} clusters' names, or not finite", expected))
-    of_cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    m, value = int(of_cluster.max()) + 1, float(array.mean())
-    error = np.sqrt(_squares(array, of_cluster, value)) / n if m > 1 else 0.0
-    if not error > 0:
-        return Accuracy(value, np.nan, np.nan, np.nan, n, m)
-    half = float(stdtrit(m - 1, (1 + LEVEL) / 2) * error)
-    return Accuracy(value, value - half, value + half, float(2 * stdtr(m - 1, -abs(value) / error)), n, m)
 
 
 def _squares(values: Bools | Floats, of_cluster: np.ndarray, mean: float) -> float:
