@@ -23,7 +23,7 @@ from alignlab.methods.trainable import WAYS
 from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.options import AnalyzeOptions, ReportConfig, TrainConfig
-from alignlab.preparation.options import PreferencesOptions, ResponsesOptions, RightOverWrong
+from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 from alignlab.preparation.pairs import RULES
 from alignlab.recording.options import Statistic
 from alignlab.recording.tallies import STATISTICS
@@ -73,7 +73,8 @@ def test_names_in_options_are_those_of_what_is_there() -> None:
     assert get_args(Statistic) == tuple(STATISTICS)
     assert get_args(AnalysisName) == tuple(MEANINGS) == tuple(ANALYSES)
     assert get_args(TrainableOptions.model_fields["trainable"].annotation) == tuple(WAYS)
-    assert {get_args(RightOverWrong.model_fields["name"].annotation)[0]} == set(RULES)
+    rules = PreferencesOptions.model_fields["rule"].annotation  # one, or a union
+    assert {get_args(one.model_fields["name"].annotation)[0] for one in get_args(rules) or [rules]} == set(RULES)
     for union, there in ((IdentifierOptions, IDENTIFIERS), (MethodOptions, METHODS)):
         members = get_args(get_args(union)[0])
         assert {get_args(one.model_fields["name"].annotation)[0] for one in members} == set(there)
