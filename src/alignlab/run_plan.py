@@ -217,7 +217,15 @@ class RunPlan:
         """What people are shown of it."""
         return Planned(
             stages=[
-                PlannedStage(stage.name, stage.outline, stage.training, stage.steps, stage.accumulation, last)
+                PlannedStage(
+                    stage.name,
+                    stage.method_in_words,
+                    stage.outline,
+                    stage.training,
+                    stage.steps,
+                    stage.accumulation,
+                    last,
+                )
                 for stage, last in zip(self.stages, self.planned_ends(), strict=True)
             ],
             merged=self._merged(),
