@@ -651,14 +651,14 @@ def test_a_run_goes_on_wherever_it_lies(verb: Verb, run: Path, finished_run: Pat
 
 
 def test_an_empty_table_does_not_end_the_training(verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = NeuronTracker.take_snapshot
+    own = NeuronTracker.look
 
-    def empty(self: NeuronTracker, *args: Any) -> None:
+    def empty(self: NeuronTracker, *args: Any) -> dict[str, float] | None:
         if self.last is not None:
             (self.folder / "neurons/step-000000.csv").write_text("", encoding="utf-8")
-        own(self, *args)
+        return own(self, *args)
 
-    monkeypatch.setattr(NeuronTracker, "take_snapshot", empty)
+    monkeypatch.setattr(NeuronTracker, "look", empty)
     status, _, complaint = verb("train", "run.folder=run")
     assert status == 2
     assert "step-000000.csv:1: the header ''" in complaint

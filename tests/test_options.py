@@ -17,12 +17,14 @@ from alignlab.analysis.options import MEANINGS, AnalysisName
 from alignlab.config import load
 from alignlab.config.schema import Field, schema_of
 from alignlab.errors import InputError
-from alignlab.methods.options import MethodOptions, PreferenceOptions
+from alignlab.methods.options import MethodOptions, PreferenceOptions, TrainableOptions
 from alignlab.methods.registry import METHODS, method_of
+from alignlab.methods.trainable import WAYS
 from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.options import AnalyzeOptions, ReportConfig, TrainConfig
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
+from alignlab.preparation.pairs import RULES
 from alignlab.recording.options import Statistic
 from alignlab.recording.tallies import STATISTICS
 from alignlab.trainer_options import RESERVED, TrainerOptions
@@ -70,6 +72,9 @@ def test_the_arguments_of_the_trainer_are_those_of_lightning() -> None:
 def test_names_in_options_are_those_of_what_is_there() -> None:
     assert get_args(Statistic) == tuple(STATISTICS)
     assert get_args(AnalysisName) == tuple(MEANINGS) == tuple(ANALYSES)
+    assert get_args(TrainableOptions.model_fields["trainable"].annotation) == tuple(WAYS)
+    rules = PreferencesOptions.model_fields["rule"].annotation  # one, or a union
+    assert {get_args(one.model_fields["name"].annotation)[0] for one in get_args(rules) or [rules]} == set(RULES)
     for union, there in ((IdentifierOptions, IDENTIFIERS), (MethodOptions, METHODS)):
         members = get_args(get_args(union)[0])
         assert {get_args(one.model_fields["name"].annotation)[0] for one in members} == set(there)

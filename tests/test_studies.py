@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -15,18 +14,12 @@ import scipy.stats
 
 import alignlab
 
-SCRIPT = Path(__file__).parents[1] / "scripts/studies/neuron_training.py"
+from .scripts_as_modules import SCRIPTS, script_as_module
 
 
 @pytest.fixture(scope="module")
 def study() -> Any:
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+    return script_as_module(SCRIPTS / "studies/neuron_training.py")
 
 
 def test_differences_are_paired_by_seed_with_scipys_interval(study: Any) -> None:

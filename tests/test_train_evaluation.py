@@ -12,6 +12,8 @@ import pytest
 import alignlab.report
 import alignlab.train
 from alignlab import load_run
+from alignlab.data.records import Record
+from alignlab.data.sources import WordProblems
 from alignlab.errors import InputError
 from alignlab.neurons.table import Row, csv_text
 from alignlab.runs import RunFolder
@@ -93,6 +95,18 @@ def test_problems_that_are_trained_on_are_refused_and_named(command: Command) ->
     assert status == 2
     assert "evaluation.source: 3 problems are in the training data too: train-0-000000, train-0-000001" in complaints
     assert not Path("run").exists()
+
+
+def test_every_source_is_read_once(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, read = WordProblems.load, []
+
+    def load(self: WordProblems) -> list[Record]:
+        read.append(self.model_dump_json())
+        return own(self)
+
+    monkeypatch.setattr(WordProblems, "load", load)
+    assert command("dry_run=true")[0] == 0
+    assert len(read) == len(set(read)) == 3  # of the training, the probe and the evaluation
 
 
 def test_other_problems_than_the_run_began_with_are_refused(command: Command) -> None:

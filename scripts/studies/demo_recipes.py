@@ -21,20 +21,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from study import GROUPS, NEW_TEMPLATES, ended, markdown, measure, over_seeds
 
 import alignlab
 import alignlab.prepare
 import alignlab.train
 from alignlab.analysis.capability import BOTH, RIGHT, measured
-from alignlab.atomic import write_text
-from alignlab.data.wordproblems import LANGUAGES, TEMPLATES, generate
+from alignlab.data.wordproblems import LANGUAGES
 from alignlab.evaluation.accuracy import accuracy_change
-from alignlab.evaluation.answering import answer
-from alignlab.evaluation.tasks import build_task
-from alignlab.models.adapters import ModelLoader
-from alignlab.models.load import ModelConfig
-from alignlab.recording.counting import Origin
 from alignlab.recording.effects import Effects
 
 # Recipe -> the shipped config that it is.
@@ -46,20 +40,11 @@ RECIPES = {
     "mixture": "demo_mixture",
     "preference": "demo_preference",
 }
-TRAINED = ("zh", "de")
-GROUPS = {
-    "trained (zh, de)": TRAINED,
-    "unseen": tuple(code for code in LANGUAGES if code not in (*TRAINED, "en")),
-    "English": ("en",),
-}
-# As the demo's configs have it: every fourth template is not in training.
-NEW_TEMPLATES = TEMPLATES[3::4]
 BARE, WORKED = "bare", "worked and right"
 HEAD = ["base", "recipe", "seeds", "group", "problems", "before", "after", "change, over seeds", "lowest of a run"]
 KINDS = ("specific", "related", "general", "unassigned")
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 
 def main() -> None:
@@ -67,7 +52,7 @@ def main() -> None:
     if options.command == "tables":
         print("\n\n".join(tables(options.out / options.split)))
         return
-    measure(options, options.base, folder_of(options, "base"), 0)
+    answers_of(options, options.base, folder_of(options, "base"), 0)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for recipe in options.recipes:
             train(options, recipe, seed)
@@ -112,7 +97,7 @@ def train(options: argparse.Namespace, recipe: str, seed: int) -> None:
         argv += [f"{key}.seed={seed}" for key in problem_keys(recipe)]
     ended(alignlab.train.main([*argv, *options.set]))
     step = alignlab.load_run(folder).steps[-1]
-    measure(options, f"{folder}/checkpoints/step-{step:06d}", folder, step)
+    answers_of(options, f"{folder}/checkpoints/step-{step:06d}", folder, step)
 
 
 def problem_keys(recipe: str) -> Sequence[str]:
@@ -132,27 +117,8 @@ def pairs(options: argparse.Namespace) -> Path:
     return folder / "preferences/train.jsonl"
 
 
-def ended(status: int) -> None:
-    if status:
-        raise SystemExit(status)
-
-
-def measure(options: argparse.Namespace, source: str, folder: Path, step: int) -> None:
-    """Let a model answer the problems; the record and the answers lie in the folder."""
-    if (folder / "effects.safetensors").exists():
-        return
-    base = ModelConfig(source=options.base)
-    tokenizer = base.build_tokenizer()
-    records = generate(LANGUAGES, options.problems, split=options.split)
-    task = build_task(records, tokenizer, max_texts=options.problems, max_new_tokens=128)
-    model = ModelLoader(base, True).load(source)
-    answered = answer(model, task, origin=Origin(source, "", step, TRAINED))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "answers.jsonl", answered.text)
-    answered.effects.save(folder / "effects.safetensors")
-    right = answered.effects.right[:, 0].numpy()
-    of = np.array([item.language for item in answered.effects.items])
-    print(folder, {code: round(float(right[of == code].mean()), 3) for code in LANGUAGES}, flush=True)
+def answers_of(options: argparse.Namespace, source: str, folder: Path, step: int) -> None:
+    measure(options.base, source, folder, split=options.split, problems=options.problems, step=step)
 
 
 @dataclass(frozen=True)
@@ -306,22 +272,8 @@ def snapshot_numbers(folder: Path) -> dict[str, tuple[float, float]]:
     return {name: (values.loc[values.index.min()], values.loc[values.index.max()]) for name, values in by_step.items()}
 
 
-def over_seeds(values: Floats, digits: int = 3) -> str:
-    """Mean of the seeds with Student's interval; the mean alone of one."""
-    mean = f"{values.mean():+.{digits}f}"
-    if len(values) < 2:
-        return mean
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{mean} [{values.mean() - half:+.{digits}f}, {values.mean() + half:+.{digits}f}]"
-
-
 def share(value: float | np.floating) -> str:
     return f"{value:.3f}"
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, f"|{'---|' * len(rows[0])}", *body])
 
 
 if __name__ == "__main__":

@@ -18,43 +18,28 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import t as student
+from study import GROUPS, NEW_TEMPLATES, TRAINED, Floats, ended, markdown, measure, over_seeds
 
 import alignlab
 import alignlab.train
 from alignlab.analysis.capability import BOTH, RIGHT, measured
 from alignlab.atomic import write_text
-from alignlab.data.wordproblems import LANGUAGES, TEMPLATES, generate
-from alignlab.evaluation.answering import answer
-from alignlab.evaluation.tasks import build_task
 from alignlab.methods.options import Lora, TrainableOptions, TrainedNeurons
 from alignlab.methods.trainable import make_trainable
-from alignlab.models.adapters import ModelLoader
 from alignlab.models.load import ModelConfig
-from alignlab.recording.counting import Origin
 from alignlab.recording.effects import Effects
 
-TRAINED = ("zh", "de")
-GROUPS = {
-    "trained (zh, de)": TRAINED,
-    "unseen": tuple(code for code in LANGUAGES if code not in (*TRAINED, "en")),
-    "English": ("en",),
-}
 SETS: dict[str, Literal["none", "matched", "random"]] = {"neurons": "none", "matched": "matched", "random": "random"}
 ARMS = (*SETS, "lora")
 MEANINGS = {"neurons": "specific and related", "matched": "matched", "random": "random", "lora": "LoRA"}
 RATES_SEED = 1000
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-
-Floats = NDArray[np.float64]
 
 
 def main() -> None:
@@ -101,7 +86,7 @@ def train(options: argparse.Namespace, split: str, arm: str, seed: int, rate: fl
     folder = options.out / split / f"{arm}-{rate:g}-{seed}"
     if (folder / "cell.json").exists():
         return
-    measure(options, split, options.model, options.out / split / "base")
+    answers_of(options, split, options.model, options.out / split / "base")
     weights = trainable(options, arm, seed)
     started = time.perf_counter()
     argv = [
@@ -110,7 +95,7 @@ def train(options: argparse.Namespace, split: str, arm: str, seed: int, rate: fl
     ]  # fmt: skip
     ended(alignlab.train.main(argv))
     seconds = time.perf_counter() - started
-    measure(options, split, f"{folder}/checkpoints/step-{options.steps:06d}", folder)
+    answers_of(options, split, f"{folder}/checkpoints/step-{options.steps:06d}", folder)
     rank = weights.lora.rank if arm == "lora" else None
     cell = {"arm": arm, "seed": seed, "rate": rate, "trained": size_of(options.model, weights), "rank": rank}
     write_text(folder / "cell.json", json.dumps(cell | {"seconds": seconds}, indent=2) + "\n")
@@ -121,7 +106,7 @@ def recipe(options: argparse.Namespace, folder: Path) -> list[str]:
     return [
         "config=demo", f"run.folder={folder}", f"model.source={options.model}", "method.name=supervised",
         "data.train.task=solve", f"data.train.languages=[{','.join(TRAINED)}]", "data.prompts.template={prompt}\n",
-        f"data.train.without_templates=[{','.join(TEMPLATES[3::4])}]", "evaluation=null",
+        f"data.train.without_templates=[{','.join(NEW_TEMPLATES)}]", "evaluation=null",
         "tracker.every_n_steps=null", "wandb.mode=disabled", "overwrite=true",
     ]  # fmt: skip
 
@@ -167,22 +152,9 @@ def overrides(weights: TrainableOptions) -> list[str]:
     ]  # fmt: skip
 
 
-def ended(status: int) -> None:
-    if status:
-        raise SystemExit(status)
-
-
-def measure(options: argparse.Namespace, split: str, source: str, folder: Path) -> None:
-    """Let a model answer the problems of a split, and keep what was right."""
-    if (folder / "effects.safetensors").exists():
-        return
-    base = ModelConfig(source=options.model)
-    records = generate(LANGUAGES, options.problems, split=split)
-    task = build_task(records, base.build_tokenizer(), max_texts=options.problems, max_new_tokens=128)
-    origin = Origin(source, "", 0 if source == options.model else options.steps, TRAINED)
-    answered = answer(ModelLoader(base, True).load(source), task, origin=origin)
-    folder.mkdir(parents=True, exist_ok=True)
-    answered.effects.save(folder / "effects.safetensors")
+def answers_of(options: argparse.Namespace, split: str, source: str, folder: Path) -> None:
+    step = 0 if source == options.model else options.steps
+    measure(options.model, source, folder, split=split, problems=options.problems, step=step)
 
 
 @dataclass(frozen=True)
@@ -260,28 +232,18 @@ def differences_table(by_arm: dict[str, list[Cell]], measure: str) -> str:
         others = {cell.seed: cell.shares[measure] for cell in by_arm[arm]}
         if seeds := sorted(own.keys() & others.keys()):
             paired = np.array([own[seed] - others[seed] for seed in seeds])
-            rows.append([MEANINGS[arm], str(len(seeds)), *(over_seeds(column) for column in paired.T)])
+            rows.append([MEANINGS[arm], str(len(seeds)), *(_with_range(column) for column in paired.T)])
     return markdown(rows)
 
 
-def over_seeds(values: Floats) -> str:
-    """Mean with Student's interval, lowest and highest; of one value the mean alone."""
-    mean = f"{values.mean():+.3f}"
-    if len(values) < 2:
-        return mean
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return (
-        f"{mean} [{values.mean() - half:+.3f}, {values.mean() + half:+.3f}]; {values.min():+.3f} to {values.max():+.3f}"
-    )
+def _with_range(values: Floats) -> str:
+    """Mean over the seeds with its interval, lowest and highest; of one value the mean alone."""
+    mean = over_seeds(values)
+    return mean if len(values) < 2 else f"{mean}; {values.min():+.3f} to {values.max():+.3f}"
 
 
 def shown(shares: Floats) -> list[str]:
     return [f"{share:.3f}" for share in shares]
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, f"|{'---|' * len(rows[0])}", *body])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import OF_MODEL, MetricsCsv
-from alignlab.reporting.wandb_run import WandbConfig, WandbRun
+from alignlab.reporting.wandb_config import WandbConfig
+from alignlab.reporting.wandb_run import WandbRun
 from alignlab.run_plan import RunPlan
 from alignlab.stage_plan import StagePlan
 from alignlab.stage_start import load_adapter, load_start, start_of
@@ -177,7 +178,7 @@ def build_trainer(run: StageRun, loggers: list[Logger], *, goes_on: bool, elapse
         )
     stop_early = []
     if stage.config.stopping is not None:
-        looks = [(tracker, tracker.take_snapshot), *((one, one.evaluate) for one in capability)]
+        looks = [tracker, *capability]
         stop_early.append(StopEarly(Rule(**to_plain(stage.config.stopping)), metrics, looks, run.first))
     checkpoints = PretrainedCheckpoint(
         plan.folder,

@@ -34,7 +34,8 @@ from alignlab.options import AnalyzeOptions
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
-from alignlab.reporting.wandb_run import WandbConfig, WandbRun
+from alignlab.reporting.wandb_config import WandbConfig
+from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
 

@@ -85,9 +85,10 @@ class RunPlan:
             return None
         records, source = options.source.load(), options.source
         known: dict[str, None] = {}
-        for part in (part for stage in self.stages for part in parts_of(stage.config.data).values()):
-            same = part.source.name == source.name and getattr(part.source, "path", "") == getattr(source, "path", "")
-            known |= dict.fromkeys(in_training(records, part.source.load(), same_source=same))
+        for stage in self.stages:
+            for name, part in parts_of(stage.config.data).items():
+                same = _place(part.source) == _place(source)
+                known |= dict.fromkeys(in_training(records, stage.training.contents[name], same_source=same))
         if known:
             found = f"{len(known):,} problems are in the training data too: {some_of(list(known))}"
             fix = "Take another split or file, or leave them out of the training."
@@ -216,7 +217,15 @@ class RunPlan:
         """What people are shown of it."""
         return Planned(
             stages=[
-                PlannedStage(stage.name, stage.outline, stage.training, stage.steps, stage.accumulation, last)
+                PlannedStage(
+                    stage.name,
+                    stage.method_in_words,
+                    stage.outline,
+                    stage.training,
+                    stage.steps,
+                    stage.accumulation,
+                    last,
+                )
                 for stage, last in zip(self.stages, self.planned_ends(), strict=True)
             ],
             merged=self._merged(),
@@ -234,3 +243,8 @@ class RunPlan:
             task=self.task,
             evaluation_steps=self.evaluation_steps(),
         )
+
+
+def _place(source: Any) -> tuple[str, str]:
+    """By which two sources are known to be one, of which one id means one thing."""
+    return source.name, getattr(source, "path", "")

@@ -41,6 +41,11 @@ class StagePlan:
     def method(self) -> Method:
         return method_of(self.config.method)
 
+    @property
+    def method_in_words(self) -> str:
+        """Its name, and which weights it trains."""
+        return f"{self.config.method.name}, {self.config.method.trainable}"
+
     @cached_property
     def training(self) -> TrainingData:
         return load_training(self.config.data, self.tokenizer, self.method.examples, seed=self.held_out_seed)

@@ -17,7 +17,8 @@ from alignlab.redaction import hide
 # What may stand in the key of a stage, so that it is told from the keys in it.
 _NAME = re.compile(r"\w+")
 _ENDS = ("max_steps", "max_epochs")
-_SECTIONS = ("data", "method", "stopping", "trainer")
+# What a stage sets in place of what the run sets.
+_SHARED = tuple(name for name in StageOptions.model_fields if name in TrainConfig.model_fields)
 
 
 def stage_configs(config: TrainConfig) -> dict[str, TrainConfig]:
@@ -30,14 +31,8 @@ def stage_configs(config: TrainConfig) -> dict[str, TrainConfig]:
         return {"": config}
     return {
         name: config.model_copy(
-            update={
-                "seed": stage_seed(config.seed, number),
-                "data": stage.data,
-                "method": stage.method,
-                "stopping": stage.stopping,
-                "trainer": _trainer(config, stage),
-                "stages": {},
-            }
+            update={name: getattr(stage, name) for name in _SHARED}
+            | {"seed": stage_seed(config.seed, number), "trainer": _trainer(config, stage), "stages": {}}
         )
         for number, (name, stage) in enumerate(config.stages.items())
     }
@@ -115,6 +110,6 @@ def _trainer(config: TrainConfig, stage: StageOptions) -> dict[str, Any]:
 def _placed(problem: Problem, name: str, stage: StageOptions) -> Problem:
     """The same problem of the stage's key, where the stage has that key."""
     section, _, key = problem.where.partition(".")
-    if section not in _SECTIONS or (section == "trainer" and key and key.partition(".")[0] not in stage.trainer):
+    if section not in _SHARED or (section == "trainer" and key and key.partition(".")[0] not in stage.trainer):
         return problem
     return replace(problem, where=f"stages.{name}.{problem.where}")

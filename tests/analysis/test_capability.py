@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from alignlab.analysis.capability import BOTH, IN_LANGUAGE, MEASURES, RIGHT, UNTOLD, capability_rows
+from alignlab.analysis.capability import BOTH, IN_LANGUAGE, RIGHT, TOKENS, UNTOLD, capability_rows
 from alignlab.errors import InputError
 from alignlab.neurons.corrections import adjusted
 from alignlab.neurons.table import Row
@@ -50,13 +50,14 @@ def pick(rows: list[Row], **columns: Any) -> Row:
     return row
 
 
+SHARES = (RIGHT, BOTH, IN_LANGUAGE, UNTOLD)
 GROUPS = {"trained": ("de", "zh"), "reference": ("en",), "unseen": ("sw", "th"), "all languages": LANGUAGES}
 
 
 def test_shares_are_counted_over_the_items() -> None:
     effects = make(20, 0.4, seed=1)
     rows = capability_rows(effects)
-    outcomes: dict[str, dict[str, list[float]]] = {name: {code: [] for code in LANGUAGES} for name in MEASURES}
+    outcomes: dict[str, dict[str, list[float]]] = {name: {code: [] for code in LANGUAGES} for name in SHARES}
     for place, item in enumerate(effects.items):
         right, told = bool(effects.right[place, 0]), int(effects.output_language[place, 0])
         said = None if told < 0 else LANGUAGES[told]
@@ -79,7 +80,7 @@ def test_shares_are_counted_over_the_items() -> None:
             assert row.value == pytest.approx(np.mean([sum(of[code]) / PER for code in members]))
             assert row.denominator == PER * len(members)
     assert not any(row.is_change or row.beyond_noise is not None for row in rows)
-    assert {row.over for row in rows} == {"documents"}
+    assert {row.over for row in rows if row.measure in SHARES} == {"documents"}
 
 
 def test_changes_are_paired_problem_by_problem() -> None:
@@ -98,6 +99,28 @@ def test_changes_are_paired_problem_by_problem() -> None:
     same = [row for row in capability_rows(make(20, 0.4, seed=1), first) if row.is_change]
     assert {row.value for row in same} == {0.0}
     assert not any(row.beyond_noise for row in same)
+
+
+def test_lengths_of_answers_are_means_with_t_intervals() -> None:
+    random = np.random.default_rng(7)
+    before, after = (torch.from_numpy(random.integers(1, 90, (PER * 5, 1))).to(torch.int32) for _ in range(2))
+    first, now = make(0, 0.4, seed=1, tokens=before), make(20, 0.4, seed=1, tokens=after)
+    rows = [row for row in capability_rows(now, first) if row.measure == TOKENS]
+    of_sw = slice(3 * PER, 4 * PER)
+    for row, values in (
+        (pick(rows, language="sw", since=""), after[of_sw, 0]),
+        (pick(rows, language="sw", since="step 0"), (after - before)[of_sw, 0]),
+    ):
+        theirs = stats.ttest_1samp(values.numpy(), 0)
+        assert (row.value, row.unit, row.denominator) == (pytest.approx(float(values.double().mean())), "tokens", PER)
+        assert (row.low, row.high) == pytest.approx(tuple(theirs.confidence_interval()))
+        assert row.p == (pytest.approx(theirs.pvalue) if row.is_change else None)
+    # The group of all has five answers to each problem: the mean of a problem is one observation.
+    of_all = pick(rows, group="all languages", since="")
+    theirs = stats.ttest_1samp(after.view(5, PER).double().mean(0).numpy(), 0)
+    assert (of_all.low, of_all.high) == pytest.approx(tuple(theirs.confidence_interval()))
+    same = pick([row for row in capability_rows(first, first) if row.measure == TOKENS], language="sw", since="step 0")
+    assert (same.value, same.status) == (0.0, "too few")
 
 
 def test_groups_of_parallel_problems_are_over_problems_not_answers() -> None:

@@ -22,8 +22,9 @@ from alignlab.analysis.snapshots import summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.reporting.counts_table import scalars
+from alignlab.reporting.wandb_charts import CHARTS
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS, MEDIA, TABLE
-from alignlab.reporting.wandb_run import ARTIFACT_TYPE, CHARTS
+from alignlab.reporting.wandb_run import ARTIFACT_TYPE
 
 from ..reporting.wandb_server import Forks, WandbServer, bare_environment
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alignlab.data.records import Record
+from alignlab.data.records import Contents, Record
 from alignlab.data.wordproblems import generate
 from alignlab.errors import InputError
 from alignlab.evaluation.tasks import build_task, in_training
@@ -73,13 +73,15 @@ def test_clusters_of_the_training_are_known(tokenizer: Any) -> None:
 
 def test_problems_of_the_training_are_found_by_text_and_by_id() -> None:
     test, trained = generate(["en", "zh", "sw"], 20, split="test"), generate(["zh"], 40, split="train")
-    assert in_training(test, trained, same_source=True) == []
+    assert in_training(test, Contents.of(trained), same_source=True) == []
     # The Chinese text of three is trained on: so is what says the same in English and Swahili.
     leaked = [
         replace(test[20 + place], id=f"elsewhere {place}", prompt=f"{test[20 + place].prompt}\n") for place in (3, 5, 9)
     ]
-    assert in_training(test, [*trained, *leaked], same_source=False) == [test[place].id for place in (3, 5, 9)]
+    assert in_training(test, Contents.of([*trained, *leaked]), same_source=False) == [
+        test[place].id for place in (3, 5, 9)
+    ]
     # Numbers of lines are ids too: they mean the same in one source only.
     numbered = [Record(test[7].id, "fr", "autre chose", "1")]
-    assert in_training(test, numbered, same_source=False) == []
-    assert in_training(test, numbered, same_source=True) == [test[7].id]
+    assert in_training(test, Contents.of(numbered), same_source=False) == []
+    assert in_training(test, Contents.of(numbered), same_source=True) == [test[7].id]

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import itertools
-import os
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,20 +21,7 @@ from alignlab.methods.options import Lora
 from alignlab.methods.preference import answer_log_probabilities
 from alignlab.methods.reference import stored_reference
 
-RANK = Path(__file__).with_name("one_preference_rank.py")
-
-
-def _script() -> Any:
-    spec = importlib.util.spec_from_file_location(RANK.stem, RANK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
-
+from .gradients import SCRIPT, assert_same_gradients, gradients_of, run_rank
 
 # The loss
 
@@ -179,19 +162,15 @@ def test_loss_gradients_and_consistency_are_those_of_a_slow_loop(tokenizer: Any,
     module = ConsistencyModule(SCRIPT.disturb(method.prepare(tiny_llama)), method, Course(1, 0)).eval()
     found = module.sums(batch_of(pairs))
     found["loss"].backward()
-    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    gradients = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
+    gradients = gradients_of(module)
+    assert gradients.keys() == {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     module.zero_grad()
     slow, consistent = slow_sums(module.model, reference, pairs, 0.5, 1.5, 0.25 / 1.5)
     slow.backward()
     assert float(found["loss"].detach()) == pytest.approx(float(slow.detach()), rel=1e-5)
     assert float(found["consistency"]) == consistent
     assert 0 < consistent < len(pairs)
-    assert gradients.keys() == trained.keys()
-    for name, parameter in trained.items():
-        assert parameter.grad is not None
-        limit = 1e-5 * float(parameter.grad.abs().max())
-        assert torch.allclose(gradients[name], parameter.grad, rtol=1e-3, atol=limit), name
+    assert_same_gradients(gradients, gradients_of(module))
 
 
 def test_a_stored_reference_has_each_answer_in_its_place(
@@ -218,23 +197,9 @@ def test_two_ranks_and_three_micro_batches_give_the_gradients_of_the_whole_step(
     start = SCRIPT.disturb(copy.deepcopy(tiny_llama))
     slow, _ = slow_sums(start, tiny_llama, pairs, 0.3, 0.3, 0.3)
     (slow / len(pairs)).backward()
-    gradients = {name: p.grad for name, p in start.named_parameters() if p.grad is not None}
-    names = {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
-    environment = {name: value for name, value in os.environ.items() if name not in names} | {"OMP_NUM_THREADS": "1"}
     for ranks, accumulation in ((1, 1), (2, 3)):
-        folder = tmp_path / str(ranks)
-        folder.mkdir()
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if ranks > 1 else []
-        arguments = [str(RANK), str(model_folder), str(folder), "dco", str(ranks), str(accumulation)]
-        done = subprocess.run(
-            [sys.executable, *launch, *arguments], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        left = torch.load(folder / "gradients.pt", weights_only=True)
+        left = run_rank(tmp_path / str(ranks), model_folder, "dco", ranks, accumulation)
         assert left["loss"] == pytest.approx(float(slow.detach()) / len(pairs), rel=1e-5)
-        assert left["gradients"].keys() == gradients.keys()
-        for name, gradient in gradients.items():
-            limit = 1e-5 * float(gradient.abs().max())
-            assert torch.allclose(left["gradients"][name], gradient, rtol=1e-3, atol=limit), name
+        assert_same_gradients(left["gradients"], gradients_of(start))
     one, two = ((tmp_path / name / "reference.safetensors").read_bytes() for name in ("1", "2"))
     assert one == two

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import re
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,12 +29,8 @@ from alignlab.methods.options import Lora, OptimizerOptions
 from alignlab.methods.preference import Preference, PreferenceModule, answer_log_probabilities
 from alignlab.methods.reference import stored_reference
 
-from ..scripts_as_modules import script_as_module
+from .gradients import SCRIPT, assert_same_gradients, gradients_of, run_rank
 
-RANK = Path(__file__).with_name("one_preference_rank.py")
-
-
-SCRIPT = script_as_module(RANK)
 LORA = Lora(rank=4, dropout=0.3, targets=["q_proj", "down_proj"])
 
 
@@ -81,9 +74,7 @@ def trl_gradients(
     trainer.model.eval()
     value = trainer.compute_loss(trainer.model, trl_inputs(pairs))
     value.backward()
-    return float(value.detach()), {
-        name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None
-    }
+    return float(value.detach()), gradients_of(trainer.model)
 
 
 @pytest.mark.parametrize("loss", ["dpo", "ipo"])
@@ -100,24 +91,7 @@ def test_loss_and_gradients_are_trls(tokenizer: Any, tiny_llama: Any, tmp_path: 
     ours = module.loss_sum(batch_of(pairs)) / len(pairs)
     ours.backward()
     assert float(ours.detach()) == pytest.approx(value, rel=1e-5)
-    own = {name.removeprefix("model."): p.grad for name, p in module.named_parameters()}
-    assert own.keys() == gradients.keys()
-    for name, gradient in gradients.items():
-        assert torch.allclose(own[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max())), name
-
-
-def run_rank(folder: Path, model_folder: Path, loss: str, ranks: int, accumulation: int) -> dict[str, Any]:
-    """What `one_preference_rank.py` leaves, run as so many real processes."""
-    folder.mkdir()
-    names = {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
-    environment = {name: value for name, value in os.environ.items() if name not in names} | {"OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if ranks > 1 else []
-    arguments = [str(RANK), str(model_folder), str(folder), loss, str(ranks), str(accumulation)]
-    done = subprocess.run(
-        [sys.executable, *launch, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(folder / "gradients.pt", weights_only=True)  # type: ignore[no-any-return]
+    assert_same_gradients(gradients_of(module.model), gradients)
 
 
 @pytest.mark.slow
@@ -133,10 +107,7 @@ def test_two_ranks_and_three_micro_batches_give_trls_gradients_of_the_whole_step
     alone = torch.load(tmp_path / "1" / "gradients.pt", weights_only=True)
     for left in (alone, run_rank(tmp_path / "2", model_folder, loss, 2, 3)):
         assert left["loss"] == pytest.approx(value, rel=1e-5)
-        assert left["gradients"].keys() == gradients.keys()
-        for name, gradient in gradients.items():
-            limit = 1e-5 * float(gradient.abs().max())
-            assert torch.allclose(left["gradients"][name], gradient, rtol=1e-3, atol=limit), name
+        assert_same_gradients(left["gradients"], gradients)
     one, two = ((tmp_path / name / "reference.safetensors").read_bytes() for name in ("1", "2"))
     assert one == two
 

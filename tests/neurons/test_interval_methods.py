@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from alignlab.neurons.interval_methods import Intervals, intervals
+from alignlab.neurons.row_intervals import with_intervals
 from alignlab.neurons.table import Row
-from alignlab.neurons.uncertainty import with_intervals
 
 SHARDS = 20
 FREE = {"least": -math.inf, "most": math.inf, "small": False, "reference": math.nan}

@@ -36,7 +36,7 @@ def planned(model: Any, probe: Probe, **changes: Any) -> Planned:
     training = TrainingData(list(documents), Answers(), (TrainingPart("", len(documents)),))
     plan = StepPlan(tuple(len(document) for document in documents), 2, 4, 0)
     given = {
-        "stages": [PlannedStage("", model, training, plan, accumulation=1, last=4)],
+        "stages": [PlannedStage("", "causal, full", model, training, plan, accumulation=1, last=4)],
         "sites": find_sites(model),
         "probe": probe,
         "trained_languages": ("de",),

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from alignlab.neurons import ActivationCounts
-from alignlab.reporting.wandb_run import WandbConfig, WandbRun, run_id
+from alignlab.reporting.wandb_config import WandbConfig, run_id
+from alignlab.reporting.wandb_run import WandbRun
 from alignlab.runs import RunFolder
 
 from .wandb_server import KEY, Forks, Job, WandbServer, bare_environment, silent_server
@@ -33,7 +34,7 @@ PROCESSES = """
 import os, signal, time
 from pathlib import Path
 from alignlab.reporting.metrics_csv import MetricsCsv
-from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.reporting.wandb_config import WandbConfig
 from alignlab.runs import RunFolder
 
 def work(job, process):
@@ -347,7 +348,7 @@ def test_an_artifact_that_the_server_does_not_take_is_said(start: Start, tmp_pat
 FAILING = """
 import lightning, torch
 from pathlib import Path
-from alignlab.reporting.wandb_run import WandbConfig
+from alignlab.reporting.wandb_config import WandbConfig
 from alignlab.runs import RunFolder
 
 class Failing(lightning.LightningModule):

@@ -1,4 +1,4 @@
-"""What a model can do, from the record of its answers: shares that are right, and their change since the first record.
+"""What a model can do, from the record of its answers: means over the answers, and their change since the first record.
 
 A number of a group of languages is of all their problems together: as many of each language, where the task has them.
 Intervals and tests are over clusters of problems: problems that say the same in several languages, or come from one
@@ -8,8 +8,8 @@ template, are one. `docs/statistics/accuracy.md` measures how often they are rig
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,25 +19,48 @@ from torch import Tensor
 from alignlab.analysis.verdicts import with_verdicts
 from alignlab.errors import InputError, Problem
 from alignlab.evaluation.accuracy import Accuracy, accuracy, accuracy_change
+from alignlab.evaluation.estimates import Estimate, mean
 from alignlab.neurons.groups import group_languages
 from alignlab.neurons.table import Row
 from alignlab.recording.effects import ABSTAINED, NO_INTERVENTION, Effects
 
 RIGHT, BOTH, IN_LANGUAGE, UNTOLD = "right", "right in language", "in language", "no language told"
-MEASURES = (RIGHT, BOTH, IN_LANGUAGE, UNTOLD)
+TOKENS = "answer tokens"
 
-Bools = NDArray[np.bool_]
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of each answer, of which groups have the mean.
+
+    of: the values of a record, (I, A); bool where the mean is a share.
+    unit: of the mean.
+    """
+
+    of: Callable[[Effects], Tensor]
+    unit: str = "share"
+
+
+MEASURES: dict[str, Measure] = {
+    RIGHT: Measure(lambda effects: effects.right),
+    BOTH: Measure(lambda effects: effects.right & effects.in_language),
+    IN_LANGUAGE: Measure(lambda effects: effects.in_language),
+    UNTOLD: Measure(lambda effects: effects.output_language == ABSTAINED),
+    TOKENS: Measure(lambda effects: effects.tokens, "tokens"),
+}
 
 
 def capability_rows(
     effects: Effects, first: Effects | None = None, *, label: str = "", arm: str = NO_INTERVENTION
 ) -> list[Row]:
-    """The shares of a record, then their changes since `first`, paired problem by problem (None where this is it).
+    """The means of a record, then their changes since `first`, paired problem by problem (None where this is it).
 
     Measures, all of all problems: `right`, the answer's last number is the expected one; `right in language`, and the
     answer is in the language of the question; `in language`, right or not; `no language told`, the answer has too
-    little text to tell. Groups: each language, and those of `group_languages`. Where some problems are of clusters that
-    are in training and others are not, the groups' numbers stand for either part, too, with `Row.label`.
+    little text to tell; `answer tokens`, its length with the EOS. Groups: each language, and those of
+    `group_languages`. Where some problems are of clusters that are in training and others are not, the groups' numbers
+    stand for either part, too, with `Row.label`.
 
     label: of the record; by default its step.
     Raises InputError for records of different problems.
@@ -55,7 +78,7 @@ def capability_rows(
         asked: list[tuple[str, str, tuple[str, ...]]] = []
         asked += [("language", name, (name,)) for name in there] if not which else []
         asked += [(group, "", members) for group, members in groups.items()]
-        for measure in MEASURES:
+        for measure, about in MEASURES.items():
             for group, language, members in asked:
                 taken = chosen & np.isin(languages, members)
                 columns: dict[str, Any] = {
@@ -67,43 +90,44 @@ def capability_rows(
                     "task": effects.task,
                     "measure": measure,
                     "label": which,
-                    "unit": "share",
+                    "unit": about.unit,
                     "denominator": int(taken.sum()),
                 }
                 over = "clusters" if effects.clusters else "documents"
-                rows.append(_row(accuracy(now[measure][taken], clusters[taken].tolist()), over, columns))
+                rows.append(_row(_mean(now[measure][taken], clusters[taken].tolist()), over, columns))
                 if before is not None and first is not None:
                     both = before[measure][taken], now[measure][taken]
-                    found = accuracy_change(*both, clusters[taken].tolist())
+                    found = _change(*both, clusters[taken].tolist())
                     since = {"since": f"step {first.step or 0}", "reference": 0.0}
                     changes.append(_row(found, over, columns | since))
     return rows + with_verdicts(changes)
 
 
-def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Bools]:
-    """Of every item whether it is so, by each of `MEASURES`, (I,)."""
+def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Values]:
+    """Each of `MEASURES` of every item, (I,)."""
     place = effects.arms.index(arm)
-
-    def of(tensor: Tensor) -> Bools:
-        return tensor[:, place].numpy().astype(np.bool_)
-
-    right, in_language = of(effects.right), of(effects.in_language)
-    return {
-        RIGHT: right,
-        BOTH: right & in_language,
-        IN_LANGUAGE: in_language,
-        UNTOLD: of(effects.output_language == ABSTAINED),
-    }
+    return {name: measure.of(effects)[:, place].numpy() for name, measure in MEASURES.items()}
 
 
-def _row(found: Accuracy, over: str, columns: dict[str, Any]) -> Row:
+def _mean(values: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
+    return accuracy(values, clusters) if values.dtype == np.bool_ else mean(values, clusters)
+
+
+def _change(before: Values, after: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
+    if before.dtype == np.bool_:
+        return accuracy_change(before, after, clusters)
+    return mean(after.astype(np.float64) - before, clusters)
+
+
+def _row(found: Accuracy | Estimate, over: str, columns: dict[str, Any]) -> Row:
     row = Row(value=found.value, **columns)
-    if math.isnan(found.low):  # of one cluster
+    if math.isnan(found.low):  # of one cluster, or all alike
         return replace(row, status="too few")
-    return replace(row, low=found.low, high=found.high, over=over, p=None if math.isnan(found.p) else found.p)
+    p = found.p if row.is_change and not math.isnan(found.p) else None
+    return replace(row, low=found.low, high=found.high, over=over, p=p)
 
 
-def _parts(effects: Effects) -> Sequence[tuple[str, NDArray[np.bool_]]]:
+def _parts(effects: Effects) -> Sequence[tuple[str, Values]]:
     """All items; and, where there are both, those of clusters that are in training and those of others."""
     seen = np.array([item.seen is True for item in effects.items])
     unseen = np.array([item.seen is False for item in effects.items])

@@ -16,8 +16,9 @@ from alignlab.analysis.verdicts import with_verdicts
 from alignlab.analysis.view import Asked, Counted, View
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.probabilities import Floats
+from alignlab.neurons.row_intervals import with_intervals
 from alignlab.neurons.table import Row
-from alignlab.neurons.uncertainty import ClassifiedResample, over_classified, with_intervals
+from alignlab.neurons.uncertainty import ClassifiedResample, over_classified
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,16 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from torch import nn
 
 from alignlab import console
 from alignlab.analysis.capability import capability_rows
 from alignlab.callbacks.capability_files import CapabilityFiles
-from alignlab.callbacks.schedule import Schedule
+from alignlab.callbacks.schedule import ScheduledCallback
 from alignlab.data.records import Record
 from alignlab.errors import InputError
 from alignlab.evaluation.answering import Answered, answer, check_can_answer
 from alignlab.evaluation.tasks import Task, build_task
-from alignlab.hooks import loud
 from alignlab.models.distributed import from_first
 from alignlab.models.finite import check_finite
 from alignlab.models.load import identity
@@ -29,10 +27,9 @@ from alignlab.neurons.groups import REFERENCE
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import Effects
 from alignlab.reporting.capability_table import scalars, show
-from alignlab.reporting.wandb_run import define_charts
 
 
-class CapabilityTracker(Schedule, L.Callback):
+class CapabilityTracker(ScheduledCallback):
     """Answers to problems in a Lightning training: at step 0, every `every_n_steps` optimiser steps, and at the end.
 
     The model answers greedily, in batches dealt to all ranks; neither it nor the random numbers of the training change.
@@ -81,6 +78,8 @@ class CapabilityTracker(Schedule, L.Callback):
         2
     """
 
+    charts = "capability/"
+
     def __init__(
         self,
         problems: Task | Sequence[Record],
@@ -114,13 +113,7 @@ class CapabilityTracker(Schedule, L.Callback):
         self.first: Effects | None = None
         self.last: Effects | None = None
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                define_charts(logger.experiment, "capability/")
-
-    @loud
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.first = self.last = None
         step, main = trainer.global_step, trainer.is_global_zero
         check_can_answer(self.task, self.find_model(pl_module))
@@ -130,28 +123,13 @@ class CapabilityTracker(Schedule, L.Callback):
             self.first, self.last = self._recalled(0), self._recalled(step)
         else:
             from_first(lambda: self.files.clear(overwrite=self.overwrite) if main else None)
-        # After a later step where the training was stopped before it could answer.
-        if step == 0 or self.due(step):
-            self.evaluate(trainer, pl_module)
-
-    @loud
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if self.due(trainer.global_step):
-            self.evaluate(trainer, pl_module)
-
-    @loud
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.due_at_end(trainer.global_step):
-            self.evaluate(trainer, pl_module)
 
     def taken(self, step: int) -> bool:
         """Whether the last answers are those of this step."""
         return self.last is not None and self.last.step == step
 
-    def evaluate(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Answer, check, write, show and log; every rank has to call it.
+    def look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float] | None:
+        """Answer, check, write and show, and give the scalars; every rank has to call it.
 
         Raises InputError for trained weights that are not finite.
         """
@@ -169,7 +147,7 @@ class CapabilityTracker(Schedule, L.Callback):
                     progress=lambda count: console.progress(f"Answering at step {step}", count),
                 )
         if answered is None:
-            return
+            return None
         rows = capability_rows(answered.effects, self.first)
         self.last = answered.effects
         self.first = self.first or answered.effects
@@ -179,8 +157,7 @@ class CapabilityTracker(Schedule, L.Callback):
             self.files.write(answered, rows)
             if self.show:
                 show(rows)
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=step)
+        return values
 
     def _recalled(self, step: int) -> Effects | None:
         return self.files.load(step, self.task) if self.files.record(step).is_file() else None

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightning as L
-from lightning.pytorch.loggers import WandbLogger
 
+from alignlab.callbacks.schedule import ScheduledCallback
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
-from alignlab.hooks import loud
 from alignlab.reporting.counts_table import scalars
-from alignlab.reporting.wandb_run import define_charts
 
 
-class NeuronTracker(SnapshotTaker, L.Callback):
+class NeuronTracker(SnapshotTaker, ScheduledCallback):
     """Snapshots in a Lightning training: at step 0, every `every_n_steps` optimiser steps, and at the end.
 
     Their scalars go to every logger of the trainer under `neurons/...` with `neurons/step` as x-axis, their tables to
@@ -43,38 +39,17 @@ class NeuronTracker(SnapshotTaker, L.Callback):
         (0, 1, 2)
     """
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                define_charts(logger.experiment, "neurons/")
+    charts = "neurons/"
 
-    @loud
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.start(self.find_model(pl_module), trainer.global_step, main=trainer.is_global_zero)
-        # After a later step where the training was stopped before it could be taken.
-        if trainer.global_step == 0 or self.due(trainer.global_step):
-            self.take_snapshot(trainer, pl_module)
 
-    @loud
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if self.due(trainer.global_step):
-            self.take_snapshot(trainer, pl_module)
-
-    @loud
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.due_at_end(trainer.global_step):
-            self.take_snapshot(trainer, pl_module)
-
-    def take_snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count, write, show and log; every rank has to call it."""
+    def look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float] | None:
+        """Count, write and show, and give the scalars; every rank has to call it."""
         snapshot = self.take(
             self.find_model(pl_module),
             trainer.global_step,
             context=trainer.precision_plugin.forward_context,
             main=trainer.is_global_zero,
         )
-        if snapshot is not None and trainer.is_global_zero:
-            for logger in trainer.loggers:
-                logger.log_metrics(scalars(snapshot), step=snapshot.step)
+        return None if snapshot is None else scalars(snapshot)

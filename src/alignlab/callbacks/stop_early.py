@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 from alignlab import console
-from alignlab.callbacks.schedule import Schedule
+from alignlab.callbacks.schedule import ScheduledCallback
 from alignlab.errors import InputError, did_you_mean
 from alignlab.hooks import loud
 from alignlab.models.distributed import from_first, over_ranks
@@ -95,14 +95,14 @@ class StopEarly(L.Callback):
 
     metrics: where the number is logged.
     first: steps of the run before this stage of it; what was logged before does not count (`of_stage`).
-    last_looks: callbacks that are to have looked at the model at the end, and how they look.
+    last_looks: callbacks that are to have looked at the model at the end.
     """
 
     def __init__(
         self,
         rule: Rule,
         metrics: MetricsCsv,
-        last_looks: Sequence[tuple[Schedule, Callable[[L.Trainer, L.LightningModule], None]]] = (),
+        last_looks: Sequence[ScheduledCallback] = (),
         first: int = 0,
     ) -> None:
         self.rule = rule
@@ -142,9 +142,9 @@ class StopEarly(L.Callback):
             return
         self.stop = Stop(**from_first(lambda: asdict(found) if found is not None else {}))
         trainer.should_stop = True
-        for callback, look in self.last_looks:
+        for callback in self.last_looks:
             if not callback.taken(self._step):
-                look(trainer, pl_module)
+                callback.look_and_log(trainer, pl_module)
         console.say(f"\nThe training ends after step {self._step}: {self.stop.rule}.")
 
     def _check(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,8 +14,8 @@ from .documents import COMMAND_LINE
 from .files import shipped_configs
 from .schema import ABSENT, Field, did_you_mean_key, one_of, schema_of, show
 
-_WIDTH = 100
-_COLUMN = 44
+_WIDTHS = 60, 100  # columns, whatever the terminal has
+_COLUMN = 40
 _ASKS = ("-h", "--help", "help")
 
 _USAGE = {
@@ -53,7 +54,7 @@ def help_text(
         each = _field(f"{key}.NAME", field.each, "  ") if field.each is not None else ()
         return "\n".join([*_field(key, field, ""), *each]) + "\n"
     shipped = ", ".join(shipped_configs())
-    lines = [f"{prog} [config=FILE] [key=value ...]", "", textwrap.fill(intro, _WIDTH), ""]
+    lines = [f"{prog} [config=FILE] [key=value ...]", "", _wrap(intro, "", ""), ""]
     lines += [_wrap(text, f"    {word:14}", " " * 18) for word, text in _USAGE.items()]
     lines += [_wrap(f"Shipped configs: {shipped}.", " " * 18, " " * 18)] if shipped else []
     for name, member in sorted(field.members.items(), key=lambda item: bool(item[1].choices)):
@@ -84,11 +85,15 @@ def _field(key: str, field: Field, indent: str, given: object = ABSENT) -> Itera
     if field.by_name:
         name = _default(own.get(NAME, default))
         yield _row(f"{key}.{NAME}={name}", "one of " + ", ".join(field.choices), indent + "  ")
+    for part, member in field.shared.items():
+        yield from _field(f"{key}.{part}", member, indent + "  ", own.get(part, ABSENT))
     for name, members in field.choices.items():
-        if field.by_name and members:
-            yield f"{indent}  with {key}.{NAME}={name}:"
+        if field.by_name:
+            about = f": {field.about[name]}" if field.about[name] else ""
+            yield _wrap(f"with {key}.{NAME}={name}{about}", indent + "  ", indent + "      ")
         for part, member in members.items():
-            yield from _field(f"{key}.{part}", member, indent + "  " * (1 + field.by_name), own.get(part, ABSENT))
+            if part not in field.shared:
+                yield from _field(f"{key}.{part}", member, indent + "  " * (1 + field.by_name), own.get(part, ABSENT))
 
 
 def _default(value: object) -> str:
@@ -106,12 +111,17 @@ def _default(value: object) -> str:
 
 def _row(setting: str, kind: str, indent: str) -> str:
     head = indent + setting
-    if len(head) + 2 > _COLUMN and len(head) + 2 + len(kind) > _WIDTH:
+    if len(head) + 2 > _COLUMN and len(head) + 2 + len(kind) > _width():
         return head + "\n" + _wrap(kind, " " * _COLUMN, " " * _COLUMN)
     return _wrap(kind, head.ljust(_COLUMN - 2) + "  ", " " * _COLUMN)
 
 
+def _width() -> int:
+    """Columns of the terminal, within bounds in which lines are easy to read; 80 where there is none."""
+    return min(max(shutil.get_terminal_size((80, 24)).columns, _WIDTHS[0]), _WIDTHS[1])
+
+
 def _wrap(text: str, first: str, rest: str) -> str:
     return textwrap.fill(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+        text, _width(), initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )

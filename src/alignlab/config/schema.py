@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cache, cached_property
 from typing import Any, Final
@@ -36,6 +36,7 @@ class Field:
 
     default: ABSENT where there is none. kinds: JSON schemas, of a union one for each of its members.
     choices: of a section the fields by the name that picks them, or under "" where there is one set of them.
+    about: what each choice is, by its name.
     each: of a mapping of names to sections what each of these is. inherits: see `section`.
     """
 
@@ -47,6 +48,7 @@ class Field:
     choices: dict[str, dict[str, Field]]
     each: Field | None = None
     inherits: tuple[str, ...] = ()
+    about: dict[str, str] = field(default_factory=dict)
 
     def below(self, name: str) -> Field | None:
         """The option or section of that name in this one."""
@@ -60,6 +62,14 @@ class Field:
             return fields
         default = self.default[NAME] if isinstance(self.default, dict) else ABSENT
         return {NAME: Field(self.meaning, "", default, True, [{"enum": list(self.choices)}], {})} | fields
+
+    @property
+    def shared(self) -> dict[str, Field]:
+        """Of several choices the fields that are the same in all of them."""
+        if len(self.choices) < 2:
+            return {}
+        first, *others = self.choices.values()
+        return {key: each for key, each in first.items() if all(other.get(key) == each for other in others)}
 
     @property
     def optional(self) -> bool:
@@ -161,7 +171,7 @@ def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Fie
         return {key: _field(child, defs, required=key in needed) for key, child in body["properties"].items()}
 
     spec = resolved(spec)
-    kinds, choices = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}
+    kinds, choices, about = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}, {}
     each: Field | None = None
     for kind in kinds:
         if isinstance(values := kind.get("additionalProperties"), dict) and "properties" in resolved(values):
@@ -170,9 +180,10 @@ def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Fie
             choices = {"": fields(kind)}
         for body in map(resolved, kind.get("oneOf", ())):
             members = fields(body)
-            choices[members.pop(NAME).kinds[0]["const"]] = members
+            name = members.pop(NAME).kinds[0]["const"]
+            choices[name], about[name] = members, " ".join(body.get("description", "").partition("\n\n")[0].split())
     meaning, unit, default = spec.get("description", ""), spec.get("unit", ""), spec.get("default", ABSENT)
-    return Field(meaning, unit, default, required, kinds, choices, each, tuple(spec.get(INHERITS, ())))
+    return Field(meaning, unit, default, required, kinds, choices, each, tuple(spec.get(INHERITS, ())), about)
 
 
 def _describe(kind: dict[str, Any]) -> str:

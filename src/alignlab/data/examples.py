@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -102,31 +103,41 @@ class Texts(Answers):
         return Found(texts, encoded.truncated, len(encoded.documents) - len(texts))
 
 
+class _SeveralTexts:
+    """An example of several texts, which are rows of one length in a batch; it is named by the first of them."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def documents(self) -> tuple[Document, ...]: ...
+
+    @property
+    def id(self) -> str:
+        return self.documents[0].id
+
+    @property
+    def cluster(self) -> str:
+        return self.documents[0].cluster
+
+    def __len__(self) -> int:
+        return len(self.documents) * max(map(len, self.documents))
+
+
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(_SeveralTexts):
     """Two answers to the same prompt, of which one is chosen."""
 
     chosen: Document
     rejected: Document
 
     @property
-    def id(self) -> str:
-        return self.chosen.id
-
-    @property
     def language(self) -> str:
         return self.chosen.language
 
     @property
-    def cluster(self) -> str:
-        return self.chosen.cluster
-
-    @property
     def documents(self) -> tuple[Document, ...]:
         return (self.chosen, self.rejected)
-
-    def __len__(self) -> int:
-        return 2 * max(len(self.chosen), len(self.rejected))
 
 
 class AnswerPairs:
@@ -161,30 +172,19 @@ class AnswerPairs:
 
 
 @dataclass(frozen=True, slots=True)
-class ParallelPair:
+class ParallelPair(_SeveralTexts):
     """Pairs that say the same in two languages: question, chosen and rejected answer."""
 
     first: Pair
     second: Pair
 
     @property
-    def id(self) -> str:
-        return self.first.id
-
-    @property
     def language(self) -> str:
         return f"{self.first.language}+{self.second.language}"
 
     @property
-    def cluster(self) -> str:
-        return self.first.cluster
-
-    @property
     def documents(self) -> tuple[Document, ...]:
         return (*self.first.documents, *self.second.documents)
-
-    def __len__(self) -> int:
-        return 4 * max(map(len, self.documents))
 
 
 class ParallelPairs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,3 +40,22 @@ class Record:
     def __post_init__(self) -> None:
         if not self.cluster:
             object.__setattr__(self, "cluster", self.id)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a source has, by which the same is found in another: ids, and keys of prompts."""
+
+    ids: frozenset[str]
+    prompts: frozenset[bytes]
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Contents:
+        records = list(records)
+        return cls(frozenset(record.id for record in records), frozenset(map(prompt_key, records)))
+
+
+def prompt_key(record: Record) -> bytes:
+    """The same for prompts of one language and text, 16 bytes whatever their length; spaces around it do not count."""
+    text = f"{record.language}\0{record.prompt.strip()}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()

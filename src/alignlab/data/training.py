@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from alignlab.data.examples import Example, Examples, Found
 from alignlab.data.mixing import MixedPlan, steps_of_mixed_epochs
 from alignlab.data.options import DataConfig
 from alignlab.data.prompts import Prompts
-from alignlab.data.records import Record
+from alignlab.data.records import Contents, Record
 from alignlab.data.sources import Mixture, Part
 from alignlab.data.validation import held_out
 from alignlab.errors import InputError, Problem, refuse_any
@@ -40,6 +40,7 @@ class TrainingData:
     examples: those of all parts, one part after another.  kind: what they are.
     truncated, dropped: texts that were cut, and examples left out as nothing to learn remained of them.
     validation: examples that are held out.
+    contents: what the source of each part has, by the part's name; what is held out of it and left out included.
     """
 
     examples: Sequence[Example]
@@ -48,6 +49,7 @@ class TrainingData:
     truncated: int = 0
     dropped: int = 0
     validation: Sequence[Example] = ()
+    contents: Mapping[str, Contents] = field(default_factory=dict)
 
     @property
     def documents(self) -> list[Document]:
@@ -82,11 +84,14 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
     """
     parts = parts_of(config)
     found: dict[str, Found[Any]] = {}
+    contents: dict[str, Contents] = {}
     problems: list[Problem] = []
     for name, part in parts.items():
         where = f"data.train.parts.{name}" if name else "data.train"
         try:
-            found[name] = _examples(part.source.load(), where, part.prompts or config.prompts, config, tokenizer, kind)
+            records = part.source.load()
+            found[name] = _examples(records, where, part.prompts or config.prompts, config, tokenizer, kind)
+            contents[name] = Contents.of(records)
         except InputError as error:
             problems += error.problems
     refuse_any(problems)
@@ -96,6 +101,7 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
         tuple(TrainingPart(name, len(each.examples), parts[name].weight) for name, each in found.items()),
         sum(each.truncated for each in found.values()),
         sum(each.dropped for each in found.values()),
+        contents=contents,
     )
     return _with_validation(data, config, tokenizer, seed)
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from alignlab.data.encoding import Document, encode, fingerprint
-from alignlab.data.records import Record
+from alignlab.data.records import Contents, Record, prompt_key
 from alignlab.errors import Problem, refuse_any, some_of
 from alignlab.evaluation.answers import last_number
 from alignlab.evaluation.options import TaskOptions
@@ -102,16 +102,15 @@ def build_task(records: Sequence[Record], tokenizer: Any, **options: Any) -> Tas
     return TaskConfig(**options).build_from(records, tokenizer)
 
 
-def in_training(problems: Sequence[Record], training: Sequence[Record], *, same_source: bool) -> list[str]:
+def in_training(problems: Sequence[Record], training: Contents, *, same_source: bool) -> list[str]:
     """The ids of problems that are in the training data too, in their order.
 
     These are: a problem whose text is a training prompt of its language, in whatever source, and all that say the same
     in other languages; and, where the two come from one source, every problem whose id the training data have.
     """
-    texts = {(record.language, record.prompt.strip()) for record in training}
-    ids = {record.id for record in problems if (record.language, record.prompt.strip()) in texts}
+    ids = {record.id for record in problems if prompt_key(record) in training.prompts}
     if same_source:
-        ids |= {record.id for record in training}
+        ids |= training.ids
     return list(dict.fromkeys(record.id for record in problems if record.id in ids))
 
 

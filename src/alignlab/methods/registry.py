@@ -9,7 +9,7 @@ from alignlab.methods.options import MethodOptions
 from alignlab.methods.preference import Preference
 from alignlab.methods.supervised import QuestionTranslation, Supervised
 
-METHODS: dict[str, type[Supervised | QuestionTranslation | Causal | Preference | Consistency]] = {
+METHODS: dict[str, type[Method]] = {
     "supervised": Supervised,
     "question_translation": QuestionTranslation,
     "causal": Causal,

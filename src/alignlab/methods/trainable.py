@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import peft
@@ -16,15 +17,24 @@ from alignlab.models.sites import find_maps
 
 
 def make_trainable(model: Any, options: TrainableOptions) -> Any:
-    """The model as it is trained: in a PEFT adapter, or itself with all weights, or those of some neurons, trainable.
+    """The model as it is trained: in a PEFT adapter, or itself with some or all of its weights trainable.
 
     Works on the meta device. Raises `InputError` for target modules that the model has not, and for neurons that are
     not found, or not this model's.
     """
-    if options.trainable == "lora":
-        return _with_adapter(model, options.lora)
-    if options.trainable == "full":
-        return model.requires_grad_(True)
+    return WAYS[options.trainable](model, options)
+
+
+def neurons_fingerprint(options: TrainableOptions) -> str:
+    """Changes with the neurons whose weights are trained; empty where other weights are."""
+    return ChosenNeurons(options.neurons).digest() if options.trainable == "neurons" else ""
+
+
+def _whole(model: nn.Module, options: TrainableOptions) -> nn.Module:
+    return model.requires_grad_(True)
+
+
+def _only_neurons(model: nn.Module, options: TrainableOptions) -> nn.Module:
     chosen = ChosenNeurons(options.neurons)
     maps = find_maps(model, chosen.site)  # type: ignore[arg-type]
     layers, width = len(maps), maps[0][0].width
@@ -37,12 +47,8 @@ def make_trainable(model: Any, options: TrainableOptions) -> Any:
     return model
 
 
-def neurons_fingerprint(options: TrainableOptions) -> str:
-    """Changes with the neurons whose weights are trained; empty where other weights are."""
-    return ChosenNeurons(options.neurons).digest() if options.trainable == "neurons" else ""
-
-
-def _with_adapter(model: nn.Module, lora: Lora) -> Any:
+def _with_adapter(model: nn.Module, options: TrainableOptions) -> Any:
+    lora = options.lora
     adapter = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -93,3 +99,11 @@ def _check_names(model: nn.Module, given: dict[str, tuple[list[str], tuple[str, 
             if not any(f".{name}".endswith(f".{target}") for name in names)
         ]
     )
+
+
+# By `TrainableOptions.trainable`.
+WAYS: dict[str, Callable[[Any, TrainableOptions], Any]] = {
+    "lora": _with_adapter,
+    "full": _whole,
+    "neurons": _only_neurons,
+}

@@ -57,7 +57,7 @@ class Row:
     The number:
 
     value: NaN of a share of none, such as what survives of no neuron.
-    unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `layers`, `z`, `error`.
+    unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `tokens`, `layers`, `z`, `error`.
     denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; those
         that either language of a pair has; the pairs of a mean. None for what is no count.
     status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers

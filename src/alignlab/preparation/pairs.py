@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from alignlab.preparation.answers import Question
 from alignlab.recording.dealing import order_key
@@ -70,6 +71,15 @@ def right_over_wrong(question: Question, *, clean: bool) -> Sides | str:
         return "right_cut"
     chosen, rejected = [text for text in whole if text not in wrong], [text for text in wrong if text not in right]
     return Sides(chosen, rejected) if chosen and rejected else "only_duplicates"
+
+
+class Rule(Protocol):
+    """What may be chosen and rejected among the answers to a question; else why there is no pair, of `REASONS`."""
+
+    def __call__(self, question: Question, *, clean: bool) -> Sides | str: ...
+
+
+RULES: dict[str, Rule] = {"right_over_wrong": right_over_wrong}  # by the `name` of their options
 
 
 def cleaned(text: str) -> str:

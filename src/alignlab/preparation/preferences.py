@@ -20,7 +20,7 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import check_replaceable
 from alignlab.preparation.answers import Question
 from alignlab.preparation.options import PreferencesOptions
-from alignlab.preparation.pairs import REASONS, Sides, in_dev, right_over_wrong, take
+from alignlab.preparation.pairs import REASONS, RULES, Sides, in_dev, take
 from alignlab.preparation.responses_folder import ResponsesFolder
 from alignlab.redaction import hide_all
 from alignlab.regular_files import read_regular
@@ -147,7 +147,7 @@ def _of_language(
     clean = outcome.language in options.cleaned
     of_both: list[tuple[Question, Sides]] = []
     for question in questions:
-        sides = right_over_wrong(question, clean=clean)
+        sides = RULES[options.rule.name](question, clean=clean)
         if isinstance(sides, str):
             outcome.reasons[sides] += 1
         else:

@@ -31,10 +31,12 @@ _LOOKED_AT = 64  # steps whose batches are made to find the largest: enough, and
 class PlannedStage:
     """What a stage of the training is; the whole of it, without a name, where it has none.
 
-    model: as it trains it; may be on the meta device.  last: its last step, counted from the start of the run.
+    method: its name, and which weights it trains.  model: as it trains it; may be on the meta device.
+    last: its last step, counted from the start of the run.
     """
 
     name: str
+    method: str
     model: nn.Module
     training: TrainingData
     plan: StepPlan

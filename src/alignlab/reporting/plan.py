@@ -77,6 +77,7 @@ def _stage(stage: PlannedStage) -> list[tuple[str, str]]:
     named = [(f"stage {stage.name}", f"steps {first:,} to {stage.last:,} of the run")] if stage.name else []
     return [
         *named,
+        ("method", stage.method),
         ("trained parameters", f"{trained:,} ({trained / total:.2%})"),
         ("training text", _training_text(stage)),
         *_mixture(stage),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignlab.errors import InputError, Problem
+from alignlab.reporting.wandb_charts import SNAPSHOT_STEP, STEP
 from alignlab.reporting.wandb_media import DEGREES, LAYERS, LAYERS_OVER_STEPS
-from alignlab.reporting.wandb_run import SNAPSHOT_STEP, STEP, first_line
+from alignlab.reporting.wandb_worker import first_line
 
 KINDS = ("specific", "related", "general", "unassigned")
 NAME = "alignlab"

@@ -10,17 +10,17 @@ import pandas as pd
 from alignlab.neurons.table import ANCHORED, REESTIMATED
 from alignlab.reporting.page import capability, relation_cards
 from alignlab.reporting.page.answer import alternative, basis
+from alignlab.reporting.page.answer_figure import answer
 from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import GROUPS, MEANS, MOVEMENT_VERDICTS, PageRun
 from alignlab.reporting.page.figures import (
-    answer,
     degree_histogram,
     kinds_over_steps,
-    languages_before_and_after,
     layer_heatmaps,
     layers_at_step,
     trained_and_unseen,
 )
+from alignlab.reporting.page.language_figures import languages_before_and_after
 from alignlab.reporting.page.panels import Panels, listed
 from alignlab.reporting.wording import digits, signed
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from alignlab.neurons.summary import COUNTED_KINDS, KINDS_OF_A_LANGUAGE
-from alignlab.reporting.page.data import MOVEMENT_VERDICTS, VERDICTS, PageLanguage
 from alignlab.reporting.page.panels import (
     GROUP_STYLE,
     STEP,
@@ -28,109 +27,14 @@ from alignlab.reporting.page.panels import (
     with_interval,
 )
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, faded, scale
-from alignlab.reporting.wording import digits, interval, number, signed
+from alignlab.reporting.wording import digits, interval
 
 KINDS = tuple(kind.label for kind in COUNTED_KINDS)
 LANGUAGE_KINDS = tuple(kind.label for kind in KINDS_OF_A_LANGUAGE)
 _MOST_LAYERS_WRITTEN, _MOST_STEPS_WRITTEN = 16, 8
 _RUN_SYMBOLS = ("circle", "square", "triangle-up", "x")
-_SYMBOLS = {"trained": "circle", "reference": "square", "unseen": "diamond"}
-_GROUP_ORDER = tuple(_SYMBOLS)
-_APART = 0.17  # of the dots of the first and the last step, as a share of a line
 
 Runs = Mapping[str, pd.DataFrame]
-
-
-def answer(moves: pd.DataFrame, columns: int = 2) -> Panels:
-    """Of every kind the change, with its interval, over the range that reassigned movement brings: of all neurons, and
-    of the mean a language. Filled where it is beyond noise and told from movement.
-
-    moves: columns group, kind, value (the change, or the count of a single snapshot), low, high, movement_low,
-        movement_high, verdict, movement_verdict.
-    """
-    is_all = moves["group"] == "all"
-    parts = {"all neurons": moves[is_all], "mean a language": moves[~is_all]}
-    shown = {title: rows for title, rows in parts.items() if len(rows)}
-    height = 24 * max(map(len, shown.values())) + 20
-    figure = Panels([f"<b>{title}</b>" for title in shown], columns, height, gap=0.22)
-    is_change = bool(len(moves)) and "change" in set(moves.what)
-    for panel, rows in enumerate(shown.values()):
-        _forest(figure, panel, rows, is_change)
-    return figure
-
-
-def _forest(figure: Panels, panel: int, rows: pd.DataFrame, is_change: bool) -> None:
-    places = range(len(rows))
-    moved = rows[["movement_low", "movement_high"]].round(4)
-    figure.add(
-        "scatter",
-        panel,
-        x=[end for low, high in moved.itertuples(index=False) for end in (_end(low), _end(high), None)],
-        y=[place for place in places for _ in range(3)],
-        mode="lines",
-        line={"width": 13, "color": faded(LIGHT["muted"], 0.3)},
-        hoverinfo="skip",
-    )
-    colours = [LIGHT[kind] for kind in rows.kind]
-    bars = interval_errors(rows.assign(low=rows.low, high=rows.high), floor=None if is_change else 0)
-    firm = (rows.verdict == VERDICTS[True]) & (rows.movement_verdict != MOVEMENT_VERDICTS[False])
-    texts = [
-        signed(row.value, digits(row.group)) if is_change else number(row.value, digits(row.group))
-        for row in rows.itertuples()
-    ]
-    figure.add(
-        "scatter",
-        panel,
-        x=rows.value,
-        y=list(places),
-        error_x=bars and {**bars, "thickness": 1.5},
-        mode="markers+text",
-        text=texts,
-        textposition="top center",
-        textfont={"size": 11},
-        cliponaxis=False,
-        marker={
-            "symbol": ["circle" if one and is_change else "circle-open" for one in firm],
-            "size": 9,
-            "color": colours,
-            "line": {"width": 1.5, "color": colours},
-        },
-        customdata=[_about(row) for row in rows.itertuples()],
-        hovertemplate="%{customdata}<extra></extra>",
-    )
-    names = [
-        f'<span style="color:{LIGHT[row.kind]}">■</span> '
-        + plain(row.kind if row.group == "all" else f"{row.group} {row.kind}")
-        for row in rows.itertuples()
-    ]
-    figure.y(
-        panel,
-        tickvals=list(places),
-        ticktext=names,
-        range=[len(rows) - 0.4, -0.8],
-        showgrid=False,
-        tickfont={"size": 12},
-    )
-    ends = rows[["value", "low", "high", "movement_low", "movement_high"]].astype(float)
-    span = np.nanmax([0, ends.max(axis=None)]) - np.nanmin([0, ends.min(axis=None)])
-    ticks = whole_ticks(span) if "all" in set(rows["group"]) else {}  # means over languages have fractions
-    title, form = ("change, neurons", "+,") if is_change else ("neurons", ",")
-    zero = {"zeroline": True, "zerolinecolor": LIGHT["muted"], "zerolinewidth": 1}
-    figure.x(panel, title, tickformat=form, **zero, **ticks)
-
-
-def _about(row: Any) -> str:
-    places = digits(row.group)
-    ends = interval(row.low, row.high, 1)
-    moved = interval(row.movement_low, row.movement_high, 1)
-    said = [f"{row.group}: {row.kind}", f"{number(row.value, places)} neurons"]
-    said += [f"95 % interval {ends}"] if ends else []
-    said += [f"reassigned movement {moved}"] if moved else []
-    return "<br>".join(map(plain, [*said, *([row.verdict] if row.what == "change" else [])]))
-
-
-def _end(value: float) -> float | None:
-    return None if value != value else value
 
 
 def kinds_over_steps(runs: Runs, columns: int = 2) -> Panels:
@@ -251,83 +155,6 @@ def layers_at_step(rows: pd.DataFrame, step: int, columns: int = 2) -> Panels:
     return figure
 
 
-def languages_before_and_after(rows: pd.DataFrame, languages: Sequence[PageLanguage], columns: int = 2) -> Panels:
-    """Neurons that each language owns, at the first step (hollow) and at the last (filled)."""
-    figure = Panels([kind_title(kind) for kind in LANGUAGE_KINDS], columns, 24 * len(languages) + 24)
-    for panel, kind in enumerate(LANGUAGE_KINDS):
-        of_kind = chosen(rows, kind, "language")
-        said = [f"%{{customdata}}, {which} step<br>%{{x:,}} {kind}" for which in ("first", "last")]
-        dots_of_languages(figure, panel, of_kind, languages, (LIGHT[kind], LIGHT[kind]), said)
-        most = of_kind[["value", "high"]].max(axis=None) or 1
-        # A little below zero, where markers would be cut.
-        figure.x(panel, "neurons owned", range=[-0.04 * most, 1.05 * most], tickformat=",", **whole_ticks(1.05 * most))
-        if figure.columns > 1 and panel:
-            figure.y(panel, showticklabels=False)
-    return figure
-
-
-def dots_of_languages(
-    figure: Panels,
-    panel: int,
-    rows: pd.DataFrame,
-    languages: Sequence[PageLanguage],
-    colours: tuple[str, str],
-    said: Sequence[str],
-) -> None:
-    """A line of dots a language that has both: the number at the first step (hollow, above) and at the last (filled).
-
-    colours: of the dots, and of the lines between them.  said: what a dot says of the first step, and of the last.
-    """
-    colour, between = colours
-    steps = sorted(set(rows.step))
-    at = {step: rows[rows.step == step].set_index("language") for step in (steps[0], steps[-1])}
-    ordered = sorted(languages, key=lambda language: _GROUP_ORDER.index(language.group))
-    shown = [
-        (place, language)
-        for place, language in enumerate(ordered)
-        if all(language.code in found.index for found in at.values())
-    ]
-    codes = [language.code for _, language in shown]
-    # A little apart, so that the intervals of both can be seen.
-    lines = {step: [place + shift for place, _ in shown] for step, shift in zip(at, (-_APART, _APART), strict=False)}
-    ends = [at[step].value[codes] for step in (steps[0], steps[-1])]
-    figure.add(
-        "scatter",
-        panel,
-        x=pd.Series(np.column_stack([*ends, np.full(len(codes), np.nan)]).ravel()),
-        y=[end for both in zip(*(lines[step] for step in (steps[0], steps[-1])), strict=True) for end in (*both, None)],
-        mode="lines",
-        line={"color": between, "width": 1.5},
-        hoverinfo="skip",
-    )
-    for step, found in at.items():
-        is_last = step != steps[0]
-        figure.add(
-            "scatter",
-            panel,
-            x=found.value[codes],
-            y=lines[step],
-            customdata=[language_label(language) for _, language in shown],
-            # A pale bar: a thin line would be taken for the way from the first step.
-            error_x=interval_errors(found.loc[codes], thickness=5, color=faded(colour, 0.25)),
-            mode="markers",
-            marker={
-                "symbol": [_SYMBOLS[language.group] + ("" if is_last else "-open") for _, language in shown],
-                "size": 8,
-                "color": colour,
-                "line": {"width": 1.5, "color": colour},
-            },
-            hovertemplate=f"{said[is_last]}<extra></extra>",
-        )
-    # A language a line, the first at the top.
-    figure.y(
-        panel,
-        tickvals=list(range(len(ordered))),
-        ticktext=[language_label(language) for language in ordered],
-        range=[len(ordered) - 0.4, -0.6],
-    )
-
-
 def degree_histogram(rows: pd.DataFrame, columns: int = 2) -> Panels:
     """Neurons by the number of languages in which they are above tau: first step (hollow) and last (filled).
 
@@ -364,10 +191,6 @@ def degree_histogram(rows: pd.DataFrame, columns: int = 2) -> Panels:
 def layer_ticks(layers: int) -> int:
     """Layers from tick to tick: about ten ticks, at whole layers."""
     return max(1, round(layers / 10))
-
-
-def language_label(language: PageLanguage) -> str:
-    return plain(f"{language.name} {language.code}")
 
 
 def _first(figure: Panels, panel: int, title: str) -> str:
