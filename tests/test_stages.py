@@ -202,7 +202,7 @@ def test_languages_are_those_of_all_stages_and_of_a_checkpoint_those_by_then(tra
 
 
 def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> None:
-    stopping = {"monitor": "train/loss", "mode": "max", "patience": 1, "min_delta": 100.0}
+    stopping = {"monitor": "train/loss", "mode": "min", "patience": 1, "min_delta": 100.0}
     first = {**TRANSLATE, "trainer": {"max_steps": 5}, "stopping": stopping}
     status, printed, _ = train({"stages": {"translate": first, "solve": SOLVE}, "tracker": {"every_n_steps": 2}})
     assert status == 0
@@ -212,7 +212,7 @@ def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> Non
     assert list(logged("run", "train/loss")) == [1, 2, 3, 4, 5]
     ended, solved = json.loads(Path("run/finished.json").read_text())["stages"]
     assert (ended["step"], ended["planned_steps"]) == (2, 5)
-    assert ended["stopped"]["rule"] == "train/loss has not been higher by more than 100.0 for 1 times in a row"
+    assert ended["stopped"]["rule"] == "train/loss has not been lower by more than 100.0 for 1 times in a row"
     assert solved == {"name": "solve", "step": 5}
     assert "Stage solve (2 of 2): steps 3 to 5." in printed
 

@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 import alignlab
+from alignlab.recording.effects import Effects, Item
 
 from .scripts_as_modules import SCRIPTS, script_as_module
 
 
+def loaded(name: str) -> Any:
+    return script_as_module(SCRIPTS / f"studies/{name}.py")
+
+
 @pytest.fixture(scope="module")
 def study() -> Any:
-    return script_as_module(SCRIPTS / "studies/neuron_training.py")
+    return loaded("neuron_training")
 
 
 def test_differences_are_paired_by_seed_with_scipys_interval(study: Any) -> None:
@@ -40,6 +46,36 @@ def test_differences_are_paired_by_seed_with_scipys_interval(study: Any) -> None
         interval, paired = tested.confidence_interval(0.95), own[:, group] - other[:, group]
         expected = [paired.mean(), interval.low, interval.high, paired.min(), paired.max()]
         assert [float(number) for number in re.findall(r"[+-][\d.]+", cell)] == pytest.approx(expected, abs=6e-4)
+
+
+def test_worked_answers_are_compared_on_the_problems_that_the_base_works_out(tmp_path: Path) -> None:
+    """Against a loop over the answers; the text of an answer alone says whether it is worked out."""
+    recipes, random = loaded("demo_recipes"), np.random.default_rng(4)
+    items = [Item(str(number), code, str(number % 5), "7") for code in ("en", "de", "fr") for number in range(30)]
+    answers: dict[str, list[tuple[str, bool]]] = {}
+    for name in ("base", "answers-0", "answers-1", "answers-2"):
+        texts = [random.choice(["#### 7", " #### 5\n", "3 + 4 = 7\n#### 7", "3 + 4 = 9\n#### 9"]) for _ in items]
+        answers[name] = [(str(text), text.strip()[-1] == "7") for text in texts]
+        right = torch.tensor([[one] for _, one in answers[name]])
+        told, tokens = torch.zeros_like(right, dtype=torch.int16), torch.ones_like(right, dtype=torch.int32)
+        folder = tmp_path / "seed0" / name
+        folder.mkdir(parents=True)
+        Effects(tuple(items), ("none",), ("en", "de", "fr"), right, told, tokens, right.clone()).save(
+            folder / "effects.safetensors"
+        )
+        lines = [json.dumps({"text": text}) for text, _ in answers[name]]
+        (folder / "answers.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = recipes.kinds_of_answers(recipes.found(tmp_path)).splitlines()[2:]
+    assert len(lines) == 3
+    for line, code in zip(lines, ("de", "fr", "en"), strict=True):
+        own = [place for place, item in enumerate(items) if item.language == code]
+        worked = [place for place in own if "=" in answers["base"][place][0]]
+        before, *shares = (sum(said[place][1] for place in worked) / len(worked) for said in answers.values())
+        interval = scipy.stats.ttest_1samp(np.array(shares) - before, 0).confidence_interval(0.95)
+        expected = [before, np.mean(shares), np.mean(shares) - before, interval.low, interval.high]
+        cells = line.strip("| ").split(" | ")
+        found = [float(number) for number in re.findall(r"[+-]?\d\.\d+", " ".join([cells[5], *cells[7:]]))]
+        assert found == pytest.approx(expected, abs=6e-4)
 
 
 @pytest.mark.slow

@@ -207,8 +207,13 @@ def changes(studies: Sequence[Study], measure: str, new: bool | None) -> str:
 
 
 def kinds_of_answers(studies: Sequence[Study]) -> str:
-    """How many answers are the bare result, and how many of the others are right, before and after."""
-    rows = [["base", "recipe", "group", "bare before", "bare after", "worked: right before", "worked: right after"]]
+    """How many answers are the bare result, and how many of the others are right, before and after.
+
+    The others after training are of more problems than before, harder ones among them. So the last two columns are of
+    the problems that the base itself works out: how many of these are right after training, worked out or not.
+    """
+    head = ["bare before", "bare after", "worked: right before", "worked: right after"]
+    rows = [["base", "recipe", "group", *head, "worked before: right after", "change, over seeds"]]
     for study in studies:
         before, after = study.before(), study.after()
         for group, languages in GROUPS.items():
@@ -218,8 +223,16 @@ def kinds_of_answers(studies: Sequence[Study]) -> str:
                 for counted in (bare_share, right_of_worked)
                 for one in (counted(before, chosen), [counted(answers, chosen) for answers in after])
             ]
-            rows.append([study.base, study.recipe, group, *cells])
+            same = chosen & ~before.values[BARE]
+            first, last = before.values[RIGHT][same], [answers.values[RIGHT][same] for answers in after]
+            rows.append([study.base, study.recipe, group, *cells, *of_the_same(first, last)])
     return markdown(rows)
+
+
+def of_the_same(first: Bools, last: Sequence[Bools]) -> list[str]:
+    """How many of some problems are right after each seed's training, and the change; `first`: which were before."""
+    shares = np.array([right.mean() for right in last])
+    return [share(shares.mean()), over_seeds(shares - first.mean())]
 
 
 def bare_share(answers: Answers, chosen: Bools) -> float:

@@ -22,17 +22,23 @@ from alignlab.stages import stage_configs
 
 
 def check_monitored(config: TrainConfig) -> None:
-    """Refuse, before anything runs, to look at a number that this training, or this stage of it, will not log."""
+    """Refuse, before anything runs, to look at a number that this training, or this stage of it, will not log.
+
+    So is a loss of which the highest would be the best: `max` is the default, and would keep the worst checkpoint.
+    """
     stages = stage_configs(config)
-    asked = [
-        (f"stages.{name}.stopping.monitor" if name else "stopping.monitor", stage.stopping.monitor, [stage])
-        for name, stage in stages.items()
-        if stage.stopping is not None
-    ]
+    asked = []
+    for name, stage in stages.items():
+        if stage.stopping is not None:
+            section = f"stages.{name}.stopping" if name else "stopping"
+            asked.append(
+                (f"{section}.monitor", stage.stopping.monitor, f"{section}.mode", stage.stopping.mode, [stage])
+            )
     if config.checkpoints.best:
-        asked.append(("checkpoints.best", config.checkpoints.best, [*stages.values()]))
+        modes = "checkpoints.best_mode", config.checkpoints.best_mode
+        asked.append(("checkpoints.best", config.checkpoints.best, *modes, [*stages.values()]))
     problems = []
-    for where, key, among in asked:
+    for where, key, mode_where, mode, among in asked:
         sections = {
             "train/": "",
             "neurons/": "",
@@ -45,6 +51,9 @@ def check_monitored(config: TrainConfig) -> None:
             problems.append(Problem(where, f"nothing logs {key!r}", expected))
         elif missing:
             problems.append(Problem(where, f"nothing logs {key!r} without {missing}", fix=f"Set {missing} too."))
+        elif mode == "max" and "loss" in key.split("/")[1:]:
+            expected = "min, as a loss is the better the lower it is"
+            problems.append(Problem(mode_where, f"'max' of {key!r}", expected, f"Set {mode_where}=min."))
     refuse_any(problems)
 
 

@@ -125,6 +125,15 @@ def test_a_number_that_nothing_logs_is_refused(
         ("checkpoints.best=accuracy", "checkpoints.best: nothing logs 'accuracy'"),
         ("stopping.monitor=validation/loss", "nothing logs 'validation/loss' without data.validation. Set data.valid"),
         ("checkpoints.best=capability/trained/right", "nothing logs 'capability/trained/right' without evaluation"),
+        (
+            "checkpoints.best=train/loss",
+            "checkpoints.best_mode: 'max' of 'train/loss'; expected min, as a loss is the b",
+        ),
+        (
+            "stopping.monitor=neurons/loss/zh",
+            "stopping.mode: 'max' of 'neurons/loss/zh'; expected min, as a loss is th",
+        ),
+        ("stopping.monitor=neurons/trained/loss", "stopping.mode: 'max' of 'neurons/trained/loss'; expected min"),
     ],
 )
 def test_a_number_that_will_not_be_logged_is_refused_before_anything_runs(
@@ -134,6 +143,22 @@ def test_a_number_that_will_not_be_logged_is_refused_before_anything_runs(
     assert alignlab.train.main(["config=demo", "evaluation=null", argument, "dry_run=true"]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("checkpoints.best=train/loss", "checkpoints.best_mode=min"),
+        ("stopping.monitor=neurons/loss/zh", "stopping.mode=min"),
+        ("checkpoints.best=neurons/specific", "stopping.monitor=train/gradient_norm"),
+        ("checkpoints.best_mode=max",),
+    ],
+)
+def test_a_number_is_looked_at_from_the_end_that_can_be_best(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert alignlab.train.main(["config=demo", "evaluation=null", *arguments, "dry_run=true"]) == 0
 
 
 def test_a_stage_looks_at_what_it_has_logged_and_at_the_model_it_began_with() -> None:

@@ -57,6 +57,14 @@ def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
     assert is_ours(tmp_path / "step-000040.safetensors")
 
 
+def test_one_tensor_may_be_two_of_a_record(tmp_path: Path) -> None:
+    right, told = torch.tensor([[True], [False]]), torch.zeros(2, 1, dtype=torch.int16)
+    items = (Item("0", "en", "0", "12"), Item("1", "en", "1", "3"))
+    Effects(items, ("none",), ("en",), right, told, torch.ones(2, 1, dtype=torch.int32), right).save(tmp_path / "it")
+    again = Effects.load(tmp_path / "it")
+    assert again.right.tolist() == again.ended.tolist() == [[True], [False]]
+
+
 def test_its_file_is_ours_however_many_items_it_has(tmp_path: Path) -> None:
     make(count=3000).save(tmp_path / "step-000040.safetensors")
     assert (tmp_path / "step-000040.safetensors").stat().st_size > 1 << 17

@@ -30,6 +30,20 @@ def test_the_first_sentence_answers_whether_it_helped(tmp_path: Path) -> None:
     assert read_capability(tmp_path / "none") is None
 
 
+def test_an_interval_that_leaves_out_zero_beside_a_verdict_of_noise_is_explained(tmp_path: Path) -> None:
+    """Intervals are of one number each, verdicts of all that are asked together: in one run of ten they differ."""
+    write_run(tmp_path)
+    capability = read_capability(tmp_path)
+    assert capability is not None
+    said = []
+    for p in (0.03, 0.3):
+        doubtful = {"p": p, "p_adjusted": 4 * p, "beyond_noise": False}
+        rows = [replace(row, **doubtful) if row.p is not None else row for row in capability.rows]
+        said.append(helped(replace(capability, rows=rows)))
+    assert said[0].count("no change beyond noise, corrected for the groups asked together, 0.") == 3
+    assert said[1].count("no change beyond noise, 0.") == 3
+
+
 def test_text_of_models_is_text_on_the_page(tmp_path: Path) -> None:
     write_run(tmp_path)
     capability = read_capability(tmp_path)

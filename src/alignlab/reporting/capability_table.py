@@ -65,7 +65,11 @@ def table_note(rows: Sequence[Row]) -> str:
     asked = ", ".join(f"{group} {count:,}" for group, count in groups.items() if count)
     over = "clusters of problems" if any(row.over == "clusters" for row in rows) else "problems"
     since = next((row.since for row in rows if row.since), "")
-    change = f", changes since {since} are paired by problem" if since else ""
+    change = (
+        f", changes since {since} are paired by problem, and verdicts corrected for what is asked together"
+        if since
+        else ""
+    )
     return (
         f"right: the last number of the greedy answer is the expected one; in language: the answer is in the language "
         f"of the question, as far as its text tells. Groups: all problems of their languages ({asked}); intervals are "

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from alignlab.analysis.capability import BOTH, RIGHT
+from alignlab.neurons.corrections import ALPHA
 from alignlab.neurons.table import Row
 from alignlab.reporting.page.card import Caption, Card
 from alignlab.reporting.page.data import STATUS_WORDS, VERDICTS, PageLanguage, frame
@@ -116,7 +117,11 @@ def helped(capability: PageCapability | None) -> str:
 def _answer(move: Any) -> str:
     if move.verdict == VERDICTS[True]:
         return "yes, it rose" if move.value > 0 else "no, it fell"
-    return "no change beyond noise" if move.verdict == VERDICTS[False] else STATUS_WORDS["too few"]
+    if move.verdict != VERDICTS[False]:
+        return STATUS_WORDS["too few"]
+    # The interval beside it, which is of this number alone, may leave out 0 all the same.
+    alone = move.p is not None and move.p < ALPHA
+    return "no change beyond noise" + (", corrected for the groups asked together" if alone else "")
 
 
 def card(capabilities: Sequence[PageCapability | None], names: Sequence[str]) -> Card:
