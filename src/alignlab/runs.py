@@ -154,13 +154,15 @@ class RunFolder:
         # There were runs before there were stages.
         old, new = ({"stages": {}, **one} for one in (self.stored_config(), yaml.safe_load(document)))
         workers = [f"stages.{name}.data.workers" for name in new["stages"]]
-        different = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
+        found = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
+        different = [str(one) for one in found]
         if not different and list(old["stages"]) != list(new["stages"]):
-            different = ["the order of stages"]
+            there, here = (", ".join(one["stages"]) for one in (old, new))
+            different = [f"the order of stages ({there} there; {here} here)"]
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
-            found = f"it holds a run with another config; different are {'; '.join(different)}"
-            raise InputError(Problem(self._where, found, "the same config to continue", fix))
+            told = f"it holds a run with another config; different are {'; '.join(different)}"
+            raise InputError(Problem(self._where, told, "the same config to continue", fix))
         if self.finished.is_file():
             return "finished"
         if resume == "never":
