@@ -307,13 +307,13 @@ class RunFolder:
             tracker = None
         every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
         regular = range(0, last + 1, every) if isinstance(every, int) and every > 0 else range(0)
-        return sorted({0, last, *regular[:_MOST_STEPS], *(step for step in self._ends_of_stages() if step <= last)})
+        return sorted({0, last, *regular[:_MOST_STEPS], *(step for _, step in self.stage_ends() if step <= last)})
 
-    def _ends_of_stages(self) -> list[int]:
-        """The last steps of the stages that others have followed, as far as that can be told."""
+    def stage_ends(self) -> list[tuple[str, int]]:
+        """Names and last steps of the stages that others have followed, as far as that can be told."""
         try:
             ends = json.loads(read_regular(self.stages))
-            return [end["step"] for end in ends if isinstance(end["step"], int)]
+            return [(str(end["name"]), end["step"]) for end in ends if isinstance(end["step"], int)]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return []
 
