@@ -167,7 +167,7 @@ CASES = {
     "too small a disk": Case(["probe.shards=1000", "trainer.max_steps=100000", "tracker.every_n_steps=1"], r"disk of runs/user: the disk has .* free, snapshots and checkpoints take .*; expected room for them\. .*"),
     # the run folder
     "a folder of other things": Case(["run.folder=mine"], r"command line: .*run\.folder \(mine\): the folder holds other things and no run of alignlab; .*", write("mine/thesis.tex", "x")),
-    "a run of another config": Case(["seed=7"], r".*run\.folder \(runs/user\): it holds a run with another config; different are seed; .*overwrite=true.*", interrupted_run(lambda run: None)),
+    "a run of another config": Case(["seed=7"], r".*run\.folder \(runs/user\): it holds a run with another config; different are seed \(0 there, 7 here\); .*overwrite=true.*", interrupted_run(lambda run: None)),
     "an unfinished run": Case(["resume=never", "trainer.max_steps=2", "tracker.every_n_steps=1"], r".*it holds an unfinished run; .*resume=auto.*", interrupted_run(lambda run: None)),
     "a torn checkpoint": Case(["trainer.max_steps=2", "tracker.every_n_steps=1"], r"runs/user/checkpoints/step-000001: trainer\.ckpt is not as it was written; expected a whole checkpoint\. Remove the folder .*", interrupted_run(truncate("checkpoints/step-000001/trainer.ckpt"))),
     "a torn snapshot": Case(["trainer.max_steps=2", "tracker.every_n_steps=1"], r"runs/user/neurons/step-000000\.safetensors: .*", interrupted_run(truncate("neurons/step-000000.safetensors"))),

@@ -122,7 +122,11 @@ def test_resume_never_refuses_an_unfinished_run(run: RunFolder) -> None:
 def test_another_config_is_refused_with_the_keys_that_differ(run: RunFolder) -> None:
     document = changed(seed=3, trainer__max_steps=200, data__train={"name": "hub", "path": "a"})
     message = refusal(run, document)
-    assert "it holds a run with another config; different are seed; data.train.name; trainer.max_steps;" in message
+    assert "it holds a run with another config; different are " in message
+    assert (
+        "seed (0 there, 3 here); data.train.name ('files' there, 'hub' here); trainer.max_steps (100 there, 200 here);"
+        in message
+    )
     assert message.endswith("Set run.folder to another folder, or overwrite=true to replace this run.")
     run.finish({})
     assert refusal(run, document) == message
@@ -150,7 +154,7 @@ STAGES = {"one": {"data": {"workers": 0}, "adapter": "merge"}, "two": {"data": {
 
 def test_a_run_from_before_there_were_stages_goes_on(run: RunFolder) -> None:
     assert run.start(changed(stages={}), resume="auto", overwrite=False) == "continue"
-    assert "different are stages.one; stages.two;" in refusal(run, changed(stages=STAGES))
+    assert "different are stages.one (not set there, {'data'" in refusal(run, changed(stages=STAGES))
 
 
 def test_the_order_of_stages_counts_and_their_workers_do_not(tmp_path: Path) -> None:
@@ -162,9 +166,9 @@ def test_the_order_of_stages_counts_and_their_workers_do_not(tmp_path: Path) -> 
     more["one"]["data"]["workers"] = 2  # type: ignore[index]
     assert run.start(changed(stages=more), resume="auto", overwrite=False) == "continue"
     turned = dict(reversed(STAGES.items()))
-    assert "different are the order of stages;" in refusal(run, changed(stages=turned))
+    assert "different are the order of stages (one, two there; two, one here);" in refusal(run, changed(stages=turned))
     more["two"]["adapter"] = "merge"
-    assert "different are stages.two.adapter;" in refusal(run, changed(stages=more))
+    assert "different are stages.two.adapter ('carry' there, 'merge' here);" in refusal(run, changed(stages=more))
 
 
 def test_what_stages_left_is_cleared_and_what_strangers_put_there_is_not(run: RunFolder) -> None:
@@ -182,7 +186,9 @@ def test_what_stages_left_is_cleared_and_what_strangers_put_there_is_not(run: Ru
 
 
 def test_a_key_that_only_one_config_has_differs(run: RunFolder) -> None:
-    assert "different are trainer.accelerator;" in refusal(run, changed(trainer__accelerator="cpu"))
+    assert "different are trainer.accelerator (not set there, 'cpu' here);" in refusal(
+        run, changed(trainer__accelerator="cpu")
+    )
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

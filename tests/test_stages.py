@@ -23,13 +23,14 @@ from safetensors.torch import load_file
 import alignlab.analyze
 import alignlab.train
 from alignlab.building import StageRun, best_checkpoint, build_trainer
+from alignlab.callbacks.validation import ValidationLoss
 from alignlab.config import load
 from alignlab.data.sources import WordProblems
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
 from alignlab.options import TrainConfig
-from alignlab.reporting.metrics_csv import MetricsCsv
+from alignlab.reporting.metrics_csv import MetricsCsv, read_metrics
 from alignlab.run_plan import RunPlan
 from alignlab.stages import stage_seed
 
@@ -212,7 +213,7 @@ def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> Non
     assert list(logged("run", "train/loss")) == [1, 2, 3, 4, 5]
     ended, solved = json.loads(Path("run/finished.json").read_text())["stages"]
     assert (ended["step"], ended["planned_steps"]) == (2, 5)
-    assert ended["stopped"]["rule"] == "train/loss has not been lower by more than 100.0 for 1 times in a row"
+    assert ended["stopped"]["rule"] == "train/loss has not been lower by more than 100.0 for 1 time in a row"
     assert solved == {"name": "solve", "step": 5}
     assert "Stage solve (2 of 2): steps 3 to 5." in printed
 
@@ -327,6 +328,36 @@ def planned(tmp_path: Path, *argv: str) -> RunPlan:
     config = {**SMALL, "stages": {"translate": TRANSLATE, "solve": SOLVE}}
     (tmp_path / "stages.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return RunPlan(load(TrainConfig, [f"config={tmp_path}/stages.yaml", f"run.folder={tmp_path}/run", *argv])[0])
+
+
+def test_the_first_validation_loss_of_a_stage_is_that_of_the_weights_it_begins_with(
+    train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same examples and weights, at the end of a stage and at the start of the next."""
+    stages = {"one": TRANSLATE, "two": {**TRANSLATE, "adapter": "carry"}}
+    config = {"data": {"validation": {"examples": 4}}, "stages": stages}
+    status, said, complaint = train(config, "run.folder=whole")
+    assert status == 0, complaint
+    whole = {(step, key): value for step, key, value in read_metrics(Path("whole/metrics.csv"), 9)}
+    assert [key for key in whole if "validation" in key[1]] == [
+        (0, "validation/loss"), (2, "validation/loss"), (3, "validation/start/loss"), (4, "validation/loss"),
+    ]  # fmt: skip
+    assert whole[3, "validation/start/loss"] == whole[2, "validation/loss"] != whole[0, "validation/loss"]
+    assert "Validation loss before step 3, the first of the stage: " in said
+    # Killed before a checkpoint of the second stage: it begins again.
+    own = ValidationLoss.on_train_batch_end
+
+    def killed(self: Any, trainer: Any, *rest: Any) -> None:
+        if trainer.global_step == 3:
+            raise RuntimeError("power cut")
+        own(self, trainer, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ValidationLoss, "on_train_batch_end", killed)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(config, "run.folder=broken")
+    assert train(config, "run.folder=broken")[0] == 0
+    assert Path("broken/metrics.csv").read_bytes() == Path("whole/metrics.csv").read_bytes()
 
 
 def test_a_time_limit_is_over_all_stages(tmp_path: Path) -> None:

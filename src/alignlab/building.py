@@ -239,7 +239,7 @@ def _validation(run: StageRun) -> list[L.Callback]:
         return []
     pad_id, tokens = plan.tokenizer.pad_token_id or 0, asked.max_tokens_per_batch
     steps = plan.validation_steps(run.stage, run.ends)
-    return [ValidationLoss(run.stage.training, steps, pad_id=pad_id, max_tokens=tokens)]
+    return [ValidationLoss(run.stage.training, steps, pad_id=pad_id, max_tokens=tokens, first=run.first)]
 
 
 def best_checkpoint(plan: RunPlan, history: History, steps: Collection[int], first: int = 0) -> int | None:

@@ -154,13 +154,15 @@ class RunFolder:
         # There were runs before there were stages.
         old, new = ({"stages": {}, **one} for one in (self.stored_config(), yaml.safe_load(document)))
         workers = [f"stages.{name}.data.workers" for name in new["stages"]]
-        different = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
+        found = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
+        different = [str(one) for one in found]
         if not different and list(old["stages"]) != list(new["stages"]):
-            different = ["the order of stages"]
+            there, here = (", ".join(one["stages"]) for one in (old, new))
+            different = [f"the order of stages ({there} there; {here} here)"]
         if different:
             fix = "Set run.folder to another folder, or overwrite=true to replace this run."
-            found = f"it holds a run with another config; different are {'; '.join(different)}"
-            raise InputError(Problem(self._where, found, "the same config to continue", fix))
+            told = f"it holds a run with another config; different are {'; '.join(different)}"
+            raise InputError(Problem(self._where, told, "the same config to continue", fix))
         if self.finished.is_file():
             return "finished"
         if resume == "never":
@@ -305,13 +307,13 @@ class RunFolder:
             tracker = None
         every = tracker.get("every_n_steps") if isinstance(tracker, dict) else None
         regular = range(0, last + 1, every) if isinstance(every, int) and every > 0 else range(0)
-        return sorted({0, last, *regular[:_MOST_STEPS], *(step for step in self._ends_of_stages() if step <= last)})
+        return sorted({0, last, *regular[:_MOST_STEPS], *(step for _, step in self.stage_ends() if step <= last)})
 
-    def _ends_of_stages(self) -> list[int]:
-        """The last steps of the stages that others have followed, as far as that can be told."""
+    def stage_ends(self) -> list[tuple[str, int]]:
+        """Names and last steps of the stages that others have followed, as far as that can be told."""
         try:
             ends = json.loads(read_regular(self.stages))
-            return [end["step"] for end in ends if isinstance(end["step"], int)]
+            return [(str(end["name"]), end["step"]) for end in ends if isinstance(end["step"], int)]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return []
 

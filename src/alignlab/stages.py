@@ -90,12 +90,12 @@ def _adapter_problems(where: str, stage: StageOptions, before: StageOptions | No
     lora, earlier = to_plain(stage.method.lora), to_plain(before.method.lora)
     return [
         Problem(
-            f"{where}.method.lora.{key}",
-            f"it is {lora[key]!r}, and the adapter that is carried on has {earlier[key]!r}",
+            f"{where}.method.lora.{one.key}",
+            f"it is {one.new!r}, and the adapter that is carried on has {one.old!r}",
             "the same",
             f"Set {where}.adapter=merge for a new adapter.",
         )
-        for key in differences(earlier, lora)
+        for one in differences(earlier, lora)
     ]
 
 

@@ -113,3 +113,16 @@ def test_a_mistake_at_the_top_is_told_once_and_others_each(tmp_path: Path) -> No
 def test_a_section_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"stages.one is 3; expected a section with one of stages.one.source"):
         config(tmp_path, "stages: {one: 3}\n")
+
+
+def test_a_mistyped_section_on_the_command_line_is_none_that_is_added(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        config(tmp_path, TEXT, "stages.tow.own=2", "stages.onee.source.count=3", "seed=x")
+    told = [str(problem) for problem in refused.value.problems]
+    assert (
+        "command line: there is no 'stages.tow'. Did you mean 'two'? To add one of that name write it in a file."
+        in told
+    )
+    assert any("there is no 'stages.onee'. Did you mean 'one'?" in line for line in told)
+    found, _ = config(tmp_path, TEXT + "  tow: {own: 1}\n", "stages.tow.own=2")
+    assert found.stages["tow"].own == 2

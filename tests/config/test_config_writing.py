@@ -142,5 +142,20 @@ def test_the_document_reads_well(root):
     ],
 )
 def test_differences(old, new, ignore, keys):
-    assert differences(old, new, ignore=ignore) == keys
-    assert sorted(differences(new, old, ignore=ignore)) == keys
+    found = differences(old, new, ignore=ignore)
+    assert [one.key for one in found] == keys
+    assert {(one.key, repr(one.new), repr(one.old)) for one in differences(new, old, ignore=ignore)} == {
+        (one.key, repr(one.old), repr(one.new)) for one in found
+    }
+
+
+def test_a_difference_tells_both_values() -> None:
+    old = {"a": 1, "b": {"c": None, "d": [1, 2]}, "text": "t" * 500 + "1", "gone": "\x1b[31m"}
+    new = {"a": True, "b": {"c": 0.5, "d": [2]}, "text": "t" * 500 + "2"}
+    assert [str(one) for one in differences(old, new)] == [
+        "a (1 there, true here)",
+        "b.c (null there, 0.5 here)",
+        "b.d ([1, 2] there, [2] here)",
+        f"text (both begin with '{'t' * 65} ...)",
+        "gone ('\\x1b[31m' there, not set here)",
+    ]

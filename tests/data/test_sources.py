@@ -153,6 +153,34 @@ def test_another_code_in_the_column_is_refused_unless_it_is_not_wanted(tmp_path:
     assert Files(path=str(path), language=0, prompt=1, languages=["en"]).load() == [Record("1", "en", "one")]
 
 
+def test_every_wrong_line_of_a_file_is_told(tmp_path: Path) -> None:
+    lines = [{"q": "a", "a": 1}, {"q": "", "a": 1}, {"q": "b\0", "a": 1}, {"a": 1}, {"q": "c", "a": [1]}]
+    (tmp_path / "en.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "de.jsonl").write_text(json.dumps({"q": "x", "a": None}) + "\n")
+    with pytest.raises(InputError) as refused:
+        Files(path=str(tmp_path), languages=["en", "de"], prompt="q", answer="a").load()
+    told = [str(problem).removeprefix(f"{tmp_path}/").partition(";")[0] for problem in refused.value.problems]
+    assert told == [
+        "en.jsonl:2: column 'q' is empty",
+        "en.jsonl:3: column 'q' holds a NUL character",
+        "en.jsonl:4: there is no column 'q'",
+        "en.jsonl:5: column 'a' holds list",
+        "de.jsonl:1: column 'a' holds NoneType",
+    ]
+
+
+def test_columns_that_a_file_lacks_are_told_once_with_the_keys_that_name_them(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"question": "a", "lang": "de"}\n' * 50)
+    with pytest.raises(InputError) as refused:
+        Files(path=f"{tmp_path}/x.jsonl", language="code", id="question").load()
+    told = [str(problem).removeprefix(f"{tmp_path}/") for problem in refused.value.problems]
+    have = "expected one of: question, lang. Name the column in the source's"
+    assert told == [
+        f"x.jsonl:1: there is no column 0; {have} prompt.",
+        f"x.jsonl:1: there is no column 'code'; {have} language.",
+    ]
+
+
 def test_a_language_that_one_file_does_not_hold_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "all.tsv", "en\tone", "de\teins")
     (problem,) = refusal(Files(path=str(path), language=0, prompt=1, languages=["en", "sw", "zh"]).load)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,10 @@ import numpy as np
 import pytest
 
 import alignlab.prepare
+import alignlab.train
+from alignlab.config import load
 from alignlab.data.text_files import read_rows
+from alignlab.options import TrainConfig
 from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.pairs import REASONS
 from alignlab.preparation.responses_folder import ResponsesFolder
@@ -36,9 +43,9 @@ def make_questions(count: int = 40) -> list[Question]:
     return found
 
 
-def make_responses(folder: Path, questions: list[Question]) -> ResponsesFolder:
+def make_responses(folder: Path, questions: list[Question], model: str = "builtin:demo") -> ResponsesFolder:
     made = ResponsesFolder(folder)
-    made.begin('prompts: {template: "{prompt}\\n", chat: false, system: null}\n', {})
+    made.begin(f"model: {{source: {model}}}\nprompts: {{template: '{{prompt}} ?', chat: false, system: null}}\n", {})
     made.finish(iter(questions), lambda _: "language\nxx\n")
     return made
 
@@ -75,7 +82,7 @@ def combinations(question: Question) -> set[tuple[str, str]]:
 def test_every_pair_that_there_is_is_written_once(command: Command) -> None:
     questions = make_questions()
     make_responses(Path("made"), questions)
-    status, said, complaint = command("cleaned=[]")
+    status, _, complaint = command("cleaned=[]")
     assert (status, complaint) == (0, "")
     expected = {(one.language, one.id): combinations(one) for one in questions}
     written: dict[tuple[str, str], set[tuple[str, str]]] = {key: set() for key in expected}
@@ -88,11 +95,41 @@ def test_every_pair_that_there_is_is_written_once(command: Command) -> None:
     assert all(prompts[row["language"], row["question"]] == (row["prompt"], row["cluster"]) for row in train + dev)
     assert {row["question"] for row in dev} <= {"q9", "q19", "q29", "q39"}
     assert not {row["question"] for row in train} & {"q9", "q19", "q29", "q39"}
-    assert len({(row["language"], row["id"]) for row in train + dev}) == len(train) + len(dev)
-    assert (
-        "Next: python -m alignlab.train method.name=preference data.train.name=pairs data.train.path=made/pref" in said
-    )
-    assert "'data.prompts.template=\"{prompt}\\n\"'" in said
+    assert len({row["id"] for row in train + dev}) == len(train) + len(dev)  # no two languages share one
+
+
+def test_the_next_command_trains_the_model_that_has_answered_as_it_was_asked(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = tmp_path / "my # model"
+    shutil.copytree(Path(str(resources.files("alignlab") / "assets" / "demo_model")), model)
+    make_responses(Path("made"), make_questions(), json.dumps(str(model)))
+    status, said, _ = command("folder=a b: #1")
+    assert status == 0
+    next_command = shlex.split(said.splitlines()[-1])
+    assert next_command[:4] == ["Next:", "python", "-m", "alignlab.train"]
+    few = ["probe.source.count=22", "probe.source.languages=[en,de]", "dry_run=true"]
+    assert alignlab.train.main([*next_command[4:], *few]) == 0
+    plan = capsys.readouterr().out
+    assert f"{len(pairs('train', 'a b: #1'))} examples (" in plan
+    config, _ = load(TrainConfig, next_command[4:])
+    assert (config.model.source, config.data.prompts.template) == (str(model), "{prompt} ?")
+    assert (config.method.name, config.data.train.cluster) == ("preference", "cluster")  # type: ignore[union-attr]
+    # Answers to parallel questions are no translations: nothing takes them for such.
+    assert alignlab.train.main([*next_command[4:], *few, "method.name=consistency"]) == 2
+    complaint = capsys.readouterr().err
+    assert "no id is that of pairs in two languages (there are de, en, zh)" in complaint
+    assert "set method.name=preference for those" in complaint
+
+
+def test_a_training_begins_with_no_adapter(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    make_responses(Path("made"), make_questions(), "adapter")
+    status, said, _ = command()
+    assert status == 0
+    assert "adapter is an adapter, and a training begins with a model: merge it into its base first." in said
+    assert "Next: python -m alignlab.train model.source=FOLDER method.name=preference" in said
 
 
 def test_the_report_accounts_for_every_question(command: Command) -> None:

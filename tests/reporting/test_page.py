@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import math
 import re
@@ -686,3 +687,31 @@ def test_pairs_of_very_many_languages_are_left_out_before_a_page_is_refused(monk
     assert f"What each of {pairs} pairs of languages shares is left out" in smaller
     assert "is left out, to keep this page small" not in whole
     assert len(smaller.encode()) < len(whole.encode())
+
+
+def test_the_ends_of_stages_are_marked_in_figures_over_steps(run: PageRun) -> None:
+    staged = replace(run, stage_ends={"<b>one</b>": 50, "two": 120}, training_units="answer tokens, then pairs")
+    plain, marked = cards([run]), cards([staged])
+    axes = {"kinds": 4, "groups": 2, "losses": 1, "training": 1}
+    assert {name: len(_marks(card)) for name, card in marked.items() if _marks(card)} == {
+        name: 2 * panels for name, panels in axes.items()
+    }
+    assert _marks(marked["training"]) == [("<b>one</b>", 50), ("two", 120)]
+    assert not any(_marks(card) for card in plain.values())
+    # Of runs side by side a line would be of one of them only.
+    assert not _marks(cards([run, staged])["kinds"])
+    assert "loss, mean over answer tokens, then pairs" in str(marked["training"].variants[""][0].layout)
+    text = render([staged])
+    assert "&lt;b&gt;one&lt;/b&gt; to step 50; two to step 120; then one more." in text
+    for card in marked.values():
+        for figure in card.variants.values():
+            for layout in figure:
+                layout.plotly()
+
+
+def _marks(card: Any) -> list[tuple[str, int]]:
+    """Names and steps of the vertical lines with a name, in the first variant of a card."""
+    layout = next(iter(card.variants.values()))[0].layout
+    lines = [shape["x0"] for shape in layout.get("shapes", ()) if shape["x0"] == shape["x1"]]
+    names = {note["x"]: html.unescape(note["text"]) for note in layout["annotations"] if note["x"] in lines}
+    return [(names[step], step) for step in lines if step in names]

@@ -112,6 +112,19 @@ def test_the_rest_of_it(tmp_path: Path) -> None:
     assert "3 layers; expected 12 or more" in shown.parts_refused
 
 
+def test_the_course_of_a_run_in_stages(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,key,value\n1,train/loss,2.5\n11,train/loss,0.7\n")
+    ends = [{"name": "translate", "step": 10}]
+    (tmp_path / "stages.json").write_text(json.dumps(ends))
+    stages = {"translate": {"method": {"name": "question_translation"}}, "prefer": {"method": {"name": "preference"}}}
+    (tmp_path / "config.yaml").write_text(json.dumps({"method": {"name": "supervised"}, "stages": stages}))
+    shown = page(tmp_path)
+    assert shown.stage_ends == {"translate": 10}
+    assert shown.training_units == "answer tokens, then pairs"
+    (tmp_path / "config.yaml").write_text(json.dumps({"method": {"name": "consistency"}, "stages": {}}))
+    assert page(tmp_path).training_units == "parallel pairs"
+
+
 def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
     counts = dataclasses.replace(
         record(0, 0, 3), loss_tokens=torch.tensor([[2], [0], [2]]) * torch.tensor([1, 0, 0, 0])

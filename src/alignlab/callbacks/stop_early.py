@@ -84,7 +84,7 @@ def reason_to_stop(history: History, rule: Rule) -> Stop | None:
         value=history[-1][1],
         best=None if best is None else best[1],
         best_step=None if best is None else best[0],
-        rule=f"{rule.monitor} has not been {better}{more} for {rule.patience} times in a row",
+        rule=f"{rule.monitor} has not been {better}{more} for {rule.patience} time{'s' * (rule.patience > 1)} in a row",
     )
 
 

@@ -23,12 +23,19 @@ class ValidationLoss(L.Callback):
     It is the mean over all their units, such as answer tokens or pairs; what else the method logs of a step is logged
     of them too.
 
+    Where a stage of a training begins after another, the numbers of that step are those of the stage before, on its own
+    examples. Its first ones are logged as `validation/start/loss`, as `train/loss` is: with the step that comes next.
+
     data: whose `validation` is measured.  steps: when.  pad_id: fills batches of at most `max_tokens` tokens.
+    first: steps of the run before the stage.
     """
 
-    def __init__(self, data: TrainingData, steps: Collection[int], *, pad_id: int, max_tokens: int) -> None:
+    def __init__(
+        self, data: TrainingData, steps: Collection[int], *, pad_id: int, max_tokens: int, first: int = 0
+    ) -> None:
         self.data = data
         self.steps = frozenset(steps)
+        self.first = first
         self.pad_id = pad_id
         self._batches = token_budget_batches([len(example) for example in data.validation], max_tokens)
         self._weight = sum(data.kind.weight(example) for example in data.validation)
@@ -38,7 +45,10 @@ class ValidationLoss(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._done = trainer.global_step
         if trainer.global_step == 0:
-            self._log(trainer, pl_module)
+            self._log(trainer, pl_module, "validation/", 0, "at step 0")
+        elif trainer.global_step == self.first:
+            step = self.first + 1
+            self._log(trainer, pl_module, "validation/start/", step, f"before step {step}, the first of the stage")
 
     @loud
     def on_train_batch_end(
@@ -46,14 +56,14 @@ class ValidationLoss(L.Callback):
     ) -> None:
         if trainer.global_step in self.steps and trainer.global_step != self._done:
             self._done = trainer.global_step
-            self._log(trainer, pl_module)
+            self._log(trainer, pl_module, "validation/", self._done, f"at step {self._done}")
 
-    def _log(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        means = {f"validation/{name}": mean for name, mean in self.measure(trainer, pl_module).items()}
-        console.say(f"Validation loss at step {trainer.global_step}: {means['validation/loss']:.4f}")
+    def _log(self, trainer: L.Trainer, pl_module: L.LightningModule, section: str, step: int, when: str) -> None:
+        means = self.measure(trainer, pl_module)
+        console.say(f"Validation loss {when}: {means['loss']:.4f}")
         if trainer.is_global_zero:
             for logger in trainer.loggers:
-                logger.log_metrics(means, step=trainer.global_step)
+                logger.log_metrics({f"{section}{name}": mean for name, mean in means.items()}, step=step)
 
     def measure(self, trainer: L.Trainer, module: Any) -> dict[str, float]:
         """The means over all units by name; every rank has to call it. Batches are dealt to the ranks in turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -10,7 +11,7 @@ from typing import Any
 from alignlab.errors import MOST, Problem
 
 from .declare import NAME
-from .documents import Node, merged
+from .documents import COMMAND_LINE, Node, merged
 from .schema import ABSENT, Field, Path, did_you_mean_key, dotted, one_of, show
 
 
@@ -46,6 +47,8 @@ class Settings:
 
     def lay(self, layer: Sequence[Node]) -> None:
         """A layer, given in one or more parts, over those that are there; unknown keys are refused."""
+        for part in layer:
+            self._check_names(self.schema, part, self.root)
         self.root = replace(reduce(merged, layer, self.root), where="default")
         for part in layer:
             self._check(self.schema, part, self.root)
@@ -91,6 +94,22 @@ class Settings:
             else:  # only counted: the nearest of many keys takes its time
                 self.refuse((*path, key), "there is no such key", where=node.where)
 
+    def _check_names(self, field: Field, given: Node, before: Node, path: Path = ()) -> None:
+        """Refuse a section that the command line would add beside others of which one has nearly its name.
+
+        before: what layers below have set.
+        """
+        if not isinstance(given.value, dict) or not isinstance(before.value, dict):
+            return
+        for key, node in given.value.items():
+            if field.each is not None and key not in before.value and given.where == COMMAND_LINE:
+                if near := _mistyped(str(key), [*map(str, before.value)]):
+                    fix = f"Did you mean {near!r}? To add one of that name write it in a file."
+                    found = f"there is no {show(dotted((*path, key)))}"
+                    self.refuse((*path, key), found, "", fix, where=COMMAND_LINE)
+            elif (below := field.below(str(key))) is not None and key in before.value:
+                self._check_names(below, node, before.value[key], (*path, key))
+
     def _refuse_unknown(self, field: Field, path: Path, node: Node) -> None:
         """A mapping with one key in it is named by that key."""
         below = path
@@ -126,3 +145,9 @@ def _name(field: Field, section: Mapping[str, Node]) -> Any:
     if not field.by_name:
         return ""
     return section[NAME].plain() if NAME in section else field.members[NAME].default
+
+
+def _mistyped(name: str, names: Sequence[str]) -> str:
+    """Of the names the one that this is a slip of: the same letters, or nearly; short names are alike by chance."""
+    turned = [one for one in names if sorted(one) == sorted(name)]
+    return next(iter([*turned, *difflib.get_close_matches(name, names, n=1, cutoff=0.75)]), "")

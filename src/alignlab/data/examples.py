@@ -208,7 +208,8 @@ class ParallelPairs:
                 "data.train",
                 f"no id is that of pairs in two languages (there are {languages})",
                 "pairs that say the same in two languages, under one id",
-                "Give translations of a question and both its answers the same id.",
+                "Give translations of a question and both its answers the same id; a model's own answers to parallel "
+                "questions, as alignlab.prepare pairs them, are none: set method.name=preference for those.",
             )
         alone = len(pairs.examples) - len(
             {(one.language, one.id) for each in found for one in (each.first, each.second)}

@@ -62,7 +62,10 @@ def _with_adapter(model: nn.Module, options: TrainableOptions) -> Any:
     if getattr(model, "is_loaded_in_4bit", False):
         # Checkpointing is another option's; norms go to float32.
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    return peft.get_peft_model(model, adapter)
+    prepared = peft.get_peft_model(model, adapter)
+    # PEFT makes a set of them, which every process would write in another order.
+    adapter.target_modules = sorted(adapter.target_modules or ())
+    return prepared
 
 
 def _targets(model: nn.Module, lora: Lora) -> str | list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import yaml
 
@@ -18,6 +19,7 @@ from alignlab.atomic import whole_folder
 from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import check_replaceable
+from alignlab.models.adapters import adapter_config
 from alignlab.preparation.answers import Question
 from alignlab.preparation.options import PreferencesOptions
 from alignlab.preparation.pairs import REASONS, RULES, Sides, in_dev, take
@@ -165,7 +167,8 @@ def _of_language(
         question, sides = of_both[pair.question]
         numbers[question.id] += 1
         row = {
-            "id": f"{question.id}/{numbers[question.id]}",
+            # Its own in all languages: a model's answers to parallel questions are no translations of each other.
+            "id": f"{question.language}/{question.id}/{numbers[question.id]}",
             "question": question.id,
             "cluster": question.cluster,
             "language": question.language,
@@ -204,9 +207,33 @@ def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) ->
     console.heading("Written")
     files = {"pairs": TRAIN, "set apart": DEV, "report": REPORT}
     console.table([(what, str(target / name)) for what, name in files.items()])
-    stored = yaml.safe_load(read_regular(source.config).decode("utf-8"))["prompts"]
-    prompts = {f"data.prompts.{name}": value for name, value in stored.items() if value is not None}
-    written = ["method.name=preference", "data.train.name=pairs", f"data.train.path={target / TRAIN}"]
-    written.append("data.train.cluster=cluster")  # pairs of one question, or template, are not independent
-    written += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in prompts.items()]
-    console.say(f"\nNext: python -m alignlab.train {shlex.join(written)}")
+    stored = yaml.safe_load(read_regular(source.config).decode("utf-8"))
+    model = stored["model"]["source"]
+    if adapter_config(model) is not None:
+        console.say(f"\n{model} is an adapter, and a training begins with a model: merge it into its base first.")
+        model = "FOLDER"
+    console.say(f"\nNext: python -m alignlab.train {shlex.join(_training(stored, model, target / TRAIN))}")
+
+
+def _training(stored: Mapping[str, Any], model: str, pairs: Path) -> list[str]:
+    """The arguments of a training on the pairs, of the model that has answered, asked as it was.
+
+    stored: the config of the answers.
+    """
+    settings = {
+        "model.source": model,
+        **{f"model.{name}": stored["model"].get(name) for name in ("revision", "dtype", "attention")},
+        "method.name": "preference",
+        "data.train.name": "pairs",
+        "data.train.path": str(pairs),
+        "data.train.cluster": "cluster",  # pairs of one question, or template, are not independent
+        **{f"data.prompts.{name}": value for name, value in stored["prompts"].items()},
+    }
+    return [f"{name}={_as_value(value)}" for name, value in settings.items() if value not in (None, "auto")]
+
+
+def _as_value(value: object) -> str:
+    """As it is written on the command line, where it is read as YAML."""
+    if isinstance(value, str) and re.fullmatch(r"[\w./~:@+-]+", value) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -107,7 +107,7 @@ class ResponsesFolder:
             comparable(self._stored_config()), comparable(yaml.safe_load(document)), ignore=_IGNORED
         )
         if different:
-            found = f"it holds the answers of another config; different are {'; '.join(different)}"
+            found = f"it holds the answers of another config; different are {'; '.join(map(str, different))}"
             raise InputError(
                 Problem(self._where, found, "the same config to continue", "Set folder to another folder.")
             )

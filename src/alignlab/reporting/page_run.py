@@ -12,13 +12,16 @@ from typing import Any
 from alignlab import languages
 from alignlab.analysis.view import View
 from alignlab.console import plain
+from alignlab.data.examples import Answers
 from alignlab.errors import InputError, Problem
+from alignlab.methods.registry import METHODS
 from alignlab.neurons.layer_parts import too_few
 from alignlab.neurons.table import Row
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.page import PageLanguage, PageRun
 from alignlab.reporting.page_capability import read_capability
+from alignlab.runs import RunFolder
 
 # The analyses whose rows the page shows: of every record, and of the first and the last one.
 COURSE = ("kinds", "losses", "thresholds", "transitions", "layer_parts")
@@ -92,6 +95,8 @@ class PageOf:
             steps=list(self._steps),
             rows=self._rows + (self._of_last if len(self._steps) > 1 else []),
             training_loss=None if self.question else _training_loss(self.folder / "metrics.csv"),
+            training_units="answer tokens" if self.question else _training_units(RunFolder(self.folder)),
+            stage_ends={} if self.question else dict(RunFolder(self.folder).stage_ends()),
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=self.question or _config(self.folder / "config.yaml"),
             environment=None if self.question else _environment(self.folder / "environment.json"),
@@ -106,6 +111,14 @@ class PageOf:
 def _training_loss(path: Path) -> list[tuple[int, float]]:
     fix = "Restore it from a copy, or remove it to have the page without the training loss."
     return [(step, loss) for step, key, loss in read_metrics(path, sys.maxsize, fix) if key == "train/loss"]
+
+
+def _training_units(run: RunFolder) -> str:
+    """What the loss of training is a mean over: of a run in stages all that there are, in their order."""
+    config = run.stored_config() if run.config.is_file() else {}
+    parts = config.get("stages", {}).values() or [config]
+    names = [part["method"]["name"] for part in parts if "method" in part]
+    return ", then ".join(dict.fromkeys(METHODS[name].examples.unit for name in names)) or Answers.unit
 
 
 def _config(path: Path) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.records import Record
-from alignlab.data.text_files import SUFFIXES, Ids, TextRow, line_block, nearest, read_rows
+from alignlab.data.text_files import SUFFIXES, Ids, TextRow, line_block, nearest, no_column, read_rows
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.languages import check_codes, is_code
 
@@ -59,21 +60,40 @@ class Files(Options):
         if self.cluster is not None and self.cluster_lines is not None:
             found = f"{self.cluster_lines}, beside cluster {self.cluster!r}"
             raise InputError.of(f"cluster_lines of path {self.path}", found, "one of the two")
-        records, ids = [], Ids()
+        records: list[Record] = []
+        problems: list[Problem] = []
+        ids = Ids()
         for language, path in self._files():
             taken: dict[str, int] = {}
-            for row in read_rows(path):
-                code = language or self._language(row)
-                if self.languages is not None and code not in self.languages:
-                    continue
-                taken[code] = taken.get(code, 0) + 1
-                if self.limit is None or taken[code] <= self.limit:
-                    records.append(self._record(row, code, ids))
+            for place, row in enumerate(read_rows(path)):
+                if not place:
+                    self._check_columns(row)
+                try:
+                    code = language or self._language(row)
+                    if self.languages is not None and code not in self.languages:
+                        continue
+                    taken[code] = taken.get(code, 0) + 1
+                    if self.limit is None or taken[code] <= self.limit:
+                        records.append(self._record(row, code, ids))
+                except InputError as error:
+                    problems += error.problems
             missing = [code for code in self.languages or () if language is None and code not in taken]
             if missing:
                 expected = f"some of: {', '.join(taken) or 'none of them'}"
-                raise InputError.of(str(path), f"no line is in {', '.join(missing)}", expected)
+                problems.append(Problem(str(path), f"no line is in {', '.join(missing)}", expected))
+        refuse_any(problems)
         return records
+
+    def _check_columns(self, row: TextRow) -> None:
+        """Refuse a file whose first row lacks columns: what follows would lack them too. Raises InputError."""
+        text = ("prompt", "answer") if self.messages is None else ("messages",)
+        asked = {key: getattr(self, key) for key in (*text, "id", "language", "cluster")}
+        problems = []
+        for key, column in asked.items():
+            if column is not None and column not in row.values:
+                problem = no_column(row.where, column, row.values)
+                problems.append(replace(problem, fix=problem.fix or f"Name the column in the source's {key}."))
+        refuse_any(problems)
 
     def _files(self) -> Sequence[tuple[str | None, Path]]:
         """Each file with the language that its name gives; None where a column gives it."""
@@ -92,7 +112,7 @@ class Files(Options):
         if self.language is not None:
             return [(None, path)]
         if self.languages is None or len(self.languages) != 1:
-            fix = "Give one code in languages, or the column of the codes in language."
+            fix = "Give one code in the source's languages, or in its language the column of the codes."
             raise InputError.of(str(path), "one file, but not which language it is in", "its code", fix)
         return [(self.languages[0], path)]
 

@@ -37,8 +37,10 @@ def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
         for key, figures in card.variants.items():
             shown = [runs[int(key.split("|")[0])]] if "run" in card.by else runs
             names = {step: name for run in shown for step, name in run.step_names.items()}
+            ends = shown[0].stage_ends if all(run.stage_ends == shown[0].stage_ends for run in shown) else {}
             for figure in figures:
                 figure.name_steps(names)
+                figure.mark_ends(ends)
     return {card.name: card for card in made}
 
 

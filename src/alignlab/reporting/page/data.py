@@ -108,7 +108,8 @@ class PageRun:
     model, revision: as loaded. site, scope: what was counted. shape: layers and neurons a layer.
     options: of the identifier.
     rows: of the analyses that the page shows, at these steps, with their changes since the first.
-    training_loss: (step, loss) in nats a token. parts_refused: why there are no parts, such as too few layers.
+    training_loss: (step, loss), means over the `training_units` of a step. stage_ends: by name the last step of each
+        stage of the training that another has followed. parts_refused: why there are no parts, such as too few layers.
     config: YAML. environment: what the run was made with.
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
     capability: what the model answered while it trained; None where it was asked nothing.
@@ -130,6 +131,8 @@ class PageRun:
     steps: Sequence[int]
     rows: Sequence[Row]
     training_loss: Sequence[tuple[int, float]] | None = None
+    training_units: str = "answer tokens"
+    stage_ends: Mapping[str, int] = field(default_factory=dict)
     parts_refused: str = ""
     config: str | None = None
     environment: Mapping[str, object] | None = None

@@ -112,6 +112,24 @@ class Panels:
                 axis["tickvals"] = [f"{step:,}" if as_category else step for step in names]
                 axis["ticktext"] = [plain(name) for name in names.values()]
 
+    def mark_ends(self, ends: Mapping[str, int]) -> None:
+        """A line with the name of each stage of a training at its last step, in every panel over steps."""
+        over_steps = [
+            axis.removeprefix("xaxis")
+            for axis, at in self.layout.items()
+            if axis.startswith("xaxis") and at.get("title", {}).get("text") == STEP and at.get("type") != "category"
+        ]
+        for number in over_steps:
+            axes = {"xref": f"x{number}", "yref": f"y{number} domain"}
+            for name, step in ends.items():
+                line = {"color": LIGHT["muted"], "width": 1, "dash": "dot"}
+                shape = {"type": "line", **axes, "x0": step, "x1": step, "y0": 0, "y1": 1, "line": line}
+                self.layout.setdefault("shapes", []).append(shape)
+                self.annotate(
+                    text=plain(name), x=step, y=1, **axes, xanchor="right", yanchor="top", xshift=-2,
+                    font={"size": 11, "color": LIGHT["muted"]},
+                )  # fmt: skip
+
     def colour_scale(
         self, number: int, title: str, colorscale: Sequence[Any], low: float, high: float, **ticks: int
     ) -> str:

@@ -26,9 +26,10 @@ from alignlab.reporting.page.relation_figures import (
     overlap_heatmaps,
     transition_flow,
 )
-from alignlab.reporting.page.training_figure import UNIT, training_loss
-from alignlab.reporting.wording import lower, number
+from alignlab.reporting.page.training_figure import training_loss
+from alignlab.reporting.wording import joined, lower, number
 
+_UNIT = "nats a token"
 _PAIR = ["language", "other"]
 _ANCHORED_ONLY = "At anchored thresholds only: at re-estimated ones neurons change their kind as the thresholds do."
 
@@ -224,10 +225,10 @@ def _losses(runs: Sequence[PageRun]) -> Card:
         if run.losses.empty:
             card.missing.append(Caption(run.missing("losses"), place))
             continue
-        words: dict[str, Any] = {"groups": "mean over languages", "title": f"loss, {UNIT}", "unit": UNIT}
+        words: dict[str, Any] = {"groups": "mean over languages", "title": f"loss, {_UNIT}", "unit": _UNIT}
         draw = partial(ends_and_course, run.losses, run.languages, **words)
         card.add(str(place), draw, "Dots of the loss of every language at the first and last step", 2)
-        what = f"Mean negative log-likelihood of the counted tokens (scope {run.scope}) of every language, {UNIT}."
+        what = f"Mean negative log-likelihood of the counted tokens (scope {run.scope}) of every language, {_UNIT}."
         card.captions.append(Caption(what, place))
         of_languages = run.losses[run.losses.language != ""].rename(columns={"value": "loss"})
         card.tables[str(place)] = _table(run, of_languages, ["step", "language", "loss"])
@@ -235,12 +236,13 @@ def _losses(runs: Sequence[PageRun]) -> Card:
 
 
 def _training(runs: Sequence[PageRun]) -> Card:
-    card = Card("training", "Loss of training", "Of the answer tokens that are trained on.", ("all",))
+    card = Card("training", "Loss of training", "Of what is trained on.", ("all",))
     curves = {label: run.training_loss for label, run in letters(runs).items() if run.training_loss}
     if curves:
         ends = "; ".join(f"{label} {curve[0][1]:.3f} to {curve[-1][1]:.3f}" for label, curve in curves.items())
-        card.add("", partial(training_loss, curves), f"Line of the training loss over steps: {ends}", 1)
-        card.captions.append(Caption("Mean over the trained tokens of a step, nats a token."))
+        units = list(dict.fromkeys(run.training_units for run in runs if run.training_loss))
+        card.add("", partial(training_loss, curves, units), f"Line of the training loss over steps: {ends}", 1)
+        card.captions.append(Caption(f"Mean over the {joined(units)} of a step; of tokens it is in nats."))
     rows = [[run.name, step, loss] for run in runs for step, loss in run.training_loss or ()]
     card.tables[""] = {"columns": ["run", "step", "loss"], "rows": rows}
     absent = {label: run.missing("training_loss") for label, run in letters(runs).items() if not run.training_loss}

@@ -205,11 +205,17 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
         ("neurons", f"{layers:,} layers x {width:,} = {run.neurons:,}"),
         ("identifier", f"{run.identifier}{': ' if options else ''}{options}"),
         ("anchored thresholds", anchored or "not given"),
+        *([("stages", _stages(run))] if run.stage_ends else []),
         ("snapshots", ", ".join(run.step_name(step) for step in sorted(run.steps))),
         *((f"{group} languages", " ".join(run.of_group(group)) or "none") for group in ("trained", "unseen")),
         ("reference", " ".join(run.of_group("reference")) or "none"),
         ("tokens counted at a snapshot", f"{sum(tokens):,}" if tokens else "not computed"),
     ]
+
+
+def _stages(run: PageRun) -> str:
+    ended = "; ".join(f"{name} to step {step:,}" for name, step in run.stage_ends.items())
+    return f"{ended}; then one more. In figures over steps a dotted line with its name is the end of each."
 
 
 def _policy(*scripts: str) -> str:

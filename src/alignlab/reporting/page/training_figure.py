@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from alignlab.reporting.page.panels import STEP, Panels, plain
 from alignlab.reporting.page.theme import LIGHT
+from alignlab.reporting.wording import joined
 
-UNIT = "nats a token"
 _MOST_POINTS = 500
 
 
-def training_loss(curves: Mapping[str, Sequence[tuple[int, float]]], columns: int = 1) -> Panels:
-    """The loss of training over its steps, the runs (by label) laid over each other."""
+def training_loss(curves: Mapping[str, Sequence[tuple[int, float]]], units: Sequence[str], columns: int = 1) -> Panels:
+    """The loss of training over its steps, the runs (by label) laid over each other.
+
+    units: what losses are means over.
+    """
+    per = joined(units)
     figure = Panels([""], columns, 180)
     for (label, curve), dash in zip(curves.items(), ("solid", "dash", "dot", "dashdot"), strict=False):
         points = curve[:: max(1, -(-len(curve) // _MOST_POINTS))]  # more points than pixels show nothing more
@@ -24,10 +28,10 @@ def training_loss(curves: Mapping[str, Sequence[tuple[int, float]]], columns: in
             name=plain(label),
             mode="lines",
             line={"color": LIGHT["text"], "width": 1.5, "dash": dash},
-            hovertemplate=f"{plain(label)}<br>step %{{x:,}}: %{{y:.3f}} {UNIT}<extra></extra>",
+            hovertemplate=f"{plain(label)}<br>step %{{x:,}}: %{{y:.3f}}, mean over {per}<extra></extra>",
         )
     figure.x(0, STEP, nticks=8, tickformat=",")
-    figure.y(0, f"loss, {UNIT}")
+    figure.y(0, f"loss, mean over {per}")
     if len(curves) > 1:
         figure.legend()
     return figure
