@@ -64,9 +64,13 @@ def test_a_pronoun_is_replaced_where_it_stands(tmp_path: Path) -> None:
     )
     words = ["太郎は", "次郎を", "見た。", "彼", "は走った。"]
     text += winograd("太郎は次郎を見た。彼は走った。", words, 3, [("太郎", False), ("次郎", True)], "jp")
+    words = ["Bill", "saw", "him."]
+    text += winograd("Bill saw him.", words, 2, [("Bill", False), ("Tom", True)])
     path = tmp_path / "xwinograd.tsv"
     path.write_text(text, encoding="utf-8")
-    first, second, third = XWinograd(path=str(path)).load()
+    first, second, third, last = XWinograd(path=str(path)).load()
+    # The pronoun stands with its full stop in the file, which is scored.
+    assert (last.contexts[0], last.continuations[0]) == ("Bill saw Bill", ".")
     assert first.contexts == ('Bill said "he" to her because Bill', 'Bill said "he" to her because Tom')
     assert first.continuations == (" left.", " left.")
     assert (first.gold, second.gold) == (0, 1)

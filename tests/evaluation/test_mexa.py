@@ -14,8 +14,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from alignlab.data.records import Record
 from alignlab.errors import InputError
-from alignlab.evaluation.mexa import aligned, mexa
-from alignlab.models.access import edit
+from alignlab.evaluation.mexa import aligned, mexa, state_sites
+from alignlab.models.access import edit, observe
 from alignlab.models.sites import find_sites
 from alignlab.recording.probes import Probe, build_probe
 
@@ -97,7 +97,17 @@ def test_another_family_and_an_adapter(tiny_llama: Any, tokenizer: Any) -> None:
     gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=3, n_head=4, initializer_range=0.3))
     adapted = get_peft_model(tiny_llama, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)).eval()
     probe = make_probe(tokenizer)
+    ids = torch.from_numpy(probe.documents["en"][0].tokens).long()[None]
     for model in (gpt2.eval(), adapted):
+        norm_weight = next(
+            one for name, one in model.named_parameters() if name.endswith((".norm.weight", "ln_f.weight"))
+        )
+        torch.nn.init.normal_(norm_weight)
+        seen: dict[int, Any] = {}
+        with torch.no_grad(), observe(state_sites(model), seen.__setitem__):
+            states = model(input_ids=ids, output_hidden_states=True).hidden_states
+        assert sorted(seen) == list(range(len(states)))
+        assert all(torch.equal(seen[number], state) for number, state in enumerate(states))
         found = mexa(model, probe)
         assert [one.value for one in found.by_state("de")] == by_loops(model, probe, "de", "weighted")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
+from scipy.stats import t
 
 from alignlab.data.sources import Translation
 from alignlab.errors import InputError
@@ -71,6 +73,25 @@ def test_clusters_are_drawn_whole() -> None:
     assert (four.value, four.low, four.high) == pytest.approx((single.value, single.low, single.high))
     assert (loose.high - loose.low) / (four.high - four.low) == pytest.approx(0.5, abs=0.06)
     assert (four.documents, four.clusters) == (160, 40)
+
+
+def test_resamples_are_corpora_of_whole_clusters() -> None:
+    """Five clusters of one to four sentences: each resample put together as text, and scored by sacrebleu."""
+    references, texts, others = corpus(12, seed=3)
+    clusters = list("abbcccddddee")
+    drawn = np.random.default_rng(7).multinomial(5, np.full(5, 1 / 5), size=50)
+    for change in (False, True):
+        scores = []
+        for times in drawn:
+            rows = [i for i in range(12) for _ in range(times["abcde".index(clusters[i])])]
+            goal = [[references[i] for i in rows]]
+            one, two = (BLEU().corpus_score([some[i] for i in rows], goal).score for some in (texts, others))
+            scores.append(two - one if change else one)
+        score = partial(change_of_score, "bleu", texts, others) if change else partial(translation_score, "bleu", texts)
+        found = score(references, clusters, language="en", resamples=50, seed=7).estimate
+        half = t.ppf(0.975, 4) * math.sqrt(5 / 4) * np.std(scores, ddof=1)
+        assert found.low == pytest.approx(max(found.value - half, -100 if change else 0))
+        assert found.high == pytest.approx(min(found.value + half, 100))
 
 
 def test_a_change_is_judged_as_by_sacrebleus_paired_bootstrap() -> None:
