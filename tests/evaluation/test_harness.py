@@ -17,7 +17,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from alignlab.data.sources.choices import XCopa
+from alignlab.data.sources.choices import ChoiceFiles, XCopa
 from alignlab.errors import InputError
 from alignlab.evaluation.harness import run_tasks
 from alignlab.evaluation.multiple_choice import choose, encode_choices
@@ -100,6 +100,37 @@ def test_our_xcopa_is_the_harness_item_by_item(
         theirs = {result.task: result.values(metric).tolist() for result in results}
         assert [float(hit) for hit in right] == [value for code in QUESTIONS for value in theirs[f"local_xcopa_{code}"]]
         assert {result.totals[metric] for result in results} >= {np.mean(theirs["local_xcopa_zh"])}
+
+
+def test_partial_scoring_is_the_harness_own(lm_eval: Any, folder: Path, tiny_llama: Any, tokenizer: Any) -> None:
+    """In what it calls multiple inputs: other contexts, the same continuation."""
+    from lm_eval.tasks.xwinograd import utils
+
+    rows = [
+        {"sentence": "The cup fell, since the _ was wet.", "option1": "cup", "option2": "floor", "answer": "2"},
+        {"sentence": "Anna called Eva, since _ was ill.", "option1": "Anna", "option2": "Eva", "answer": "2"},
+        {"sentence": "Anna called Eva, since _ was bored.", "option1": "Anna", "option2": "Eva", "answer": "1"},
+    ]
+    path = folder / "en.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = {
+        "task": "local_xwinograd",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(path)}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": utils.doc_to_text,
+        "doc_to_target": utils.doc_to_target,
+        "doc_to_choice": utils.doc_to_choice,
+        "metric_list": [{"metric": "acc"}],
+    }
+    (result,) = run_tasks(tiny_llama, tokenizer, [task])
+    columns = {"template": "{sentence}", "options": ["option1", "option2"], "label": "answer", "label_is": "number"}
+    choices = ChoiceFiles(path=str(path), languages=["en"], gap="_", **columns).load()  # type: ignore[arg-type]
+    texts = encode_choices(choices, tokenizer)
+    nats = texts.by_option(scored(tiny_llama, texts.documents))
+    assert nats[:, 0].flatten().tolist() == pytest.approx([one for item in result.items for one in item.nats], abs=1e-4)
+    assert choose(nats).right(texts.gold)[:, 0].tolist() == (result.values("acc") == 1).tolist()
 
 
 def test_an_adapter_and_all_else_are_left_as_they_were(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 
 from alignlab.data.choices import Choice, continued, filled_in
 from alignlab.data.prompts import Prompts
@@ -70,7 +73,8 @@ def test_only_the_continuation_is_scored(tiny_llama: Any, tokenizer: Any) -> Non
         "The house is green. ", " is long.", ["The house", "Anna", "The street"], 1, id="1", language="en"
     )
     texts = encode_choices([first, second], tokenizer)
-    assert [document.id for document in texts.documents] == ["0/0", "0/1", "1/0", "1/1", "1/2"]
+    assert [[option.id for option in options] for options in texts.by_item] == [["0"] * 2, ["1"] * 3]
+    assert [option for options in texts.by_item for option in options] == texts.documents
     spans = [tokenizer.decode(document.tokens[document.answer]) for document in texts.documents]
     assert spans == [" long", " green, and the house is asleep", " is long.", " is long.", " is long."]
     assert texts.tokens.tolist()[0][:2] == [len(tokenizer(text).input_ids) - 1 for text in spans[:2]]
@@ -108,6 +112,11 @@ def test_what_is_wrong_is_told(tokenizer: Any) -> None:
         choose(nats * torch.nan)
     with pytest.raises(InputError, match="questions: none"):
         encode_choices([], tokenizer)
+    bare = copy.deepcopy(tokenizer)
+    bare.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    found = "questions: 2 options of which tokens have no likelihood: number 0 of '0' (en), number 1 of '0' (en)"
+    with pytest.raises(InputError, match=re.escape(found)):
+        encode_choices([continued("", ["b", "c"], 0, id="0", language="en", delimiter="")], bare)
     with pytest.raises(
         InputError, match=r"'tokens'; expected one of: sum, token, character, byte. Did you mean 'token'"
     ):

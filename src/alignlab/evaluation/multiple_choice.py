@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,9 +32,9 @@ Normalisation = Literal["sum", "token", "character", "byte"]
 class ChoiceTexts:
     """The options of I questions as documents, whose answers are what is scored.
 
-    documents: D, the options of the first question, then those of the second, and so on.
+    documents: D, the options of the first question, then those of the second, and so on; with the id of the question.
     item, option: (D,) int64, which question and which of its options a document is.
-    tokens, characters, bytes: (I, O) int32, lengths of what is scored (`tokens`) and of the options as they are
+    tokens, characters, bytes: (I, O) int64, lengths of what is scored (`tokens`) and of the options as they are
         written; 0 where a question has fewer than O options.
     gold: (I,) int64.
     """
@@ -45,6 +46,13 @@ class ChoiceTexts:
     characters: Tensor
     bytes: Tensor
     gold: Tensor
+
+    @property
+    def by_item(self) -> list[tuple[Document, ...]]:
+        """The options of each question."""
+        counts = self.item.bincount().tolist()
+        ends = accumulate(counts)
+        return [tuple(self.documents[end - count : end]) for end, count in zip(ends, counts, strict=True)]
 
     def by_option(self, nats: Tensor) -> Tensor:
         """Nats of documents, (D, A), as `option_nats`, (I, A, O) float64; NaN where there is no such option."""
@@ -91,8 +99,8 @@ def encode_choices(
     for number, choice in enumerate(choices):
         for place, (given, scored) in enumerate(zip(choice.contexts, choice.continuations, strict=True)):
             context = given.rstrip()
-            name = f"{choice.id}/{place}"
-            records.append(Record(name, choice.language, context, given[len(context) :] + scored, choice.cluster))
+            answer = given[len(context) :] + scored
+            records.append(Record(choice.id, choice.language, context, answer, choice.cluster))
             item.append(number)
             option.append(place)
     template = prompts or Prompts(template="{prompt}")
@@ -101,8 +109,8 @@ def encode_choices(
     # The first token of a text has no likelihood.
     counts = [int(document.answer[1:].sum()) for document in documents]
     lost = [
-        f"{document.id} ({document.language})"
-        for document, count in zip(documents, counts, strict=True)
+        f"number {place} of {document.id!r} ({document.language})"
+        for document, place, count in zip(documents, option, counts, strict=True)
         if count < max(1, int(document.answer.sum()))
     ]
     if lost:
@@ -113,8 +121,8 @@ def encode_choices(
     rows, columns = torch.tensor(item), torch.tensor(option)
 
     def laid_out(values: Sequence[int]) -> Tensor:
-        lengths = torch.zeros(shape, dtype=torch.int32)
-        lengths[rows, columns] = torch.tensor(values, dtype=torch.int32)
+        lengths = torch.zeros(shape, dtype=torch.int64)
+        lengths[rows, columns] = torch.tensor(values)
         return lengths
 
     texts = [text for choice in choices for text in choice.options]
