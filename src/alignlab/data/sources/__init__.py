@@ -18,8 +18,12 @@ from alignlab.data.sources.mixture import Mixture, Part
 from alignlab.data.sources.pairs import Pairs
 from alignlab.data.sources.parallel_text import ParallelText
 from alignlab.data.sources.single import Source
+from alignlab.data.sources.translation import Translation
 from alignlab.data.sources.word_problems import WordProblems
 
-TrainingSource = Annotated[WordProblems | Files | ParallelText | Hub | Pairs | Mixture, Field(discriminator="name")]
+TrainingSource = Annotated[
+    WordProblems | Files | ParallelText | Hub | Pairs | Translation | Mixture, Field(discriminator="name")
+]
 
-__all__ = ["Files", "Hub", "Mixture", "Pairs", "ParallelText", "Part", "Source", "TrainingSource", "WordProblems"]
+__all__ = ["Files", "Hub", "Mixture", "Pairs", "ParallelText", "Part", "Source", "TrainingSource", "Translation"]
+__all__ += ["WordProblems"]

@@ -10,6 +10,7 @@ from alignlab.data.sources.files import Files
 from alignlab.data.sources.hub import Hub
 from alignlab.data.sources.pairs import Pairs
 from alignlab.data.sources.parallel_text import ParallelText
+from alignlab.data.sources.translation import Translation
 from alignlab.data.sources.word_problems import WordProblems
 
-Source = Annotated[WordProblems | Files | ParallelText | Hub | Pairs, Field(discriminator="name")]
+Source = Annotated[WordProblems | Files | ParallelText | Hub | Pairs | Translation, Field(discriminator="name")]
