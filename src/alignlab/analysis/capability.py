@@ -87,12 +87,12 @@ def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Bools]:
     def of(tensor: Tensor) -> Bools:
         return tensor[:, place].numpy().astype(np.bool_)
 
-    right, in_language = of(effects.right), of(effects.in_language)
+    right, in_language = of(effects.measured("right")), of(effects.in_language)
     return {
         RIGHT: right,
         BOTH: right & in_language,
         IN_LANGUAGE: in_language,
-        UNTOLD: of(effects.output_language == ABSTAINED),
+        UNTOLD: of(effects.measured("output_language") == ABSTAINED),
     }
 
 
