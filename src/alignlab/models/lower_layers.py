@@ -150,13 +150,13 @@ def _compare(model: nn.Module, lower: LowerLayers) -> None:
 def _logits(model: nn.Module, texts: Tensor) -> Tensor:
     """Logits of short texts by number, every second one padded; those of padding are 0."""
     device = next(model.parameters()).device
-    vocabulary = min(1000, model.get_input_embeddings().num_embeddings)  # type: ignore[operator, union-attr]
+    vocabulary = min(1000, model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
     columns = torch.arange(_LENGTH)
     ids = (texts.unsqueeze(1) * 7 + columns * (texts.unsqueeze(1) + 1)) % vocabulary
     mask = (columns < _LENGTH - texts.unsqueeze(1) % 2).long()
     given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
     logits: Tensor = model(**given, use_cache=False).logits
-    return logits * given["attention_mask"].unsqueeze(-1)
+    return logits.masked_fill(given["attention_mask"].unsqueeze(-1) == 0, 0)
 
 
 def _hidden(output: Any) -> Tensor:
