@@ -18,7 +18,8 @@ from alignlab.models.edits import Arm, NeuronEdit, edited
 from alignlab.models.lower_layers import find_lower_layers
 from alignlab.models.sites import find_sites
 from alignlab.parts import Parts
-from alignlab.recording.scoring import Kept, Scores, items_fingerprint, score
+from alignlab.recording.kept import Kept
+from alignlab.recording.scoring import Scores, items_fingerprint, score
 
 LAYERS, WIDTH, VOCABULARY = 4, 48, 90
 

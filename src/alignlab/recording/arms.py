@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -65,13 +65,21 @@ class ArmPlan:
         )
 
 
-def plan_arms(lengths: Sequence[int], arms: Sequence[Arm], *, layers: int, max_tokens: int) -> ArmPlan:
+def plan_arms(
+    lengths: Sequence[int],
+    arms: Sequence[Arm],
+    *,
+    layers: int,
+    max_tokens: int,
+    batches: Callable[[Sequence[int], int], list[list[int]]] = token_budget_batches,
+) -> ArmPlan:
     """Put arms and texts together.
 
     lengths: tokens of each text.
     layers: L of the model.
     max_tokens: tokens of a forward at most, all rows and their padding counted, so that memory does not grow with the
         arms; only a text that is longer by itself exceeds it.
+    batches: how texts of these lengths are put into batches of so many tokens at most.
     """
     effective = [without_effectless(arm) for arm in arms]
     numbers: dict[str, int] = {}
@@ -82,11 +90,7 @@ def plan_arms(lengths: Sequence[int], arms: Sequence[Arm], *, layers: int, max_t
     together = max(1, min(_MOST_TOGETHER, max_tokens // max(lengths, default=1)))
     ends = [0, *_chunk_ends([firsts[number] for number in order], layers, together)]
     chunks = [Chunk(tuple(order[start:end]), firsts[order[end - 1]]) for start, end in pairwise(ends)]
-    jobs = [
-        Job(chunk, tuple(batch))
-        for chunk in chunks
-        for batch in token_budget_batches(lengths, max_tokens // len(chunk.arms))
-    ]
+    jobs = [Job(chunk, tuple(batch)) for chunk in chunks for batch in batches(lengths, max_tokens // len(chunk.arms))]
     return ArmPlan(distinct, places, tuple(jobs), layers)
 
 

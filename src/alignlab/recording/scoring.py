@@ -11,18 +11,15 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from alignlab import console
 from alignlab.data.batching import pad, side_by_side
 from alignlab.data.encoding import Document, fingerprint
-from alignlab.errors import InputError
-from alignlab.models.distributed import from_first, is_first, over_ranks, rank, world_size
+from alignlab.models.distributed import over_ranks, rank, world_size
 from alignlab.models.edits import Arm, edited
 from alignlab.models.layer_traces import decoder_layers
 from alignlab.models.lower_layers import LowerLayers
@@ -30,23 +27,11 @@ from alignlab.models.modes import evaluating
 from alignlab.models.options import SiteName
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import Site, find_sites
-from alignlab.parts import Parts
-from alignlab.recording.arms import ArmPlan, Job, digest_of, plan_arms
+from alignlab.recording.arms import ArmPlan, Job, plan_arms
+from alignlab.recording.kept import Kept, KeptJobs
 from alignlab.recording.pieces import NOBODY
 
 Masks = Sequence[npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Where what is found is kept while the work goes on.
-
-    folder: of the parts; those of other models, texts or arms lie beside them undisturbed.
-    model: a fingerprint of the model's weights.
-    """
-
-    folder: Path
-    model: str
 
 
 @dataclass(frozen=True)
@@ -96,19 +81,22 @@ def score(
     found = {at: (sites or {}).get(at) or find_sites(model, at) for at in names}
     scoring = _Scoring(model, documents, masks, plan, lower, found, context)
     nats = torch.zeros((len(documents), len(plan.distinct)), dtype=torch.float64)
-    parts = Parts(kept.folder, _work(kept.model, plan, documents, masks, lower)) if kept else None
-    done = _read(parts, plan, nats, scoring.device)
-    advance(sum(plan.jobs[number].rows for number in done))
+    jobs = KeptJobs(kept, plan, [items_fingerprint(documents, masks), lower is not None])
+
+    def fill(number: int, found: Tensor) -> None:
+        job = plan.jobs[number]
+        nats[torch.tensor(job.texts).unsqueeze(1), torch.tensor(job.chunk.arms)] = found
+        advance(job.rows)
+
+    done = jobs.read()
+    for number, stored in done.items():
+        fill(number, torch.tensor(stored, dtype=torch.float64))
     missing = [number for number in range(len(plan.jobs)) if number not in done]
     with evaluating(model), torch.no_grad():
         for numbers, sums in scoring.run(missing):
             for number, one in zip(numbers, sums, strict=True):
-                job = plan.jobs[number]
-                nats[torch.tensor(job.texts).unsqueeze(1), torch.tensor(job.chunk.arms)] = one
-                if parts and is_first():
-                    rows = zip(job.texts, one.tolist(), strict=True)
-                    parts.write(number, [{"text": text, "nats": values} for text, values in rows])
-                advance(job.rows)
+                jobs.write(number, one.tolist())
+                fill(number, one)
     forwards = plan.forwards([plan.jobs[number] for number in missing], shared=lower is not None)
     return Scores(nats[:, list(plan.places)], _counts(masks), forwards)
 
@@ -184,41 +172,6 @@ class _Scoring:
         losses = token_losses(logits, ids, at).cpu().double()
         # By place and then along the rows, not by adding where rows meet: the order of a sum changes its last digit.
         return torch.zeros(ids.numel(), dtype=torch.float64).index_copy(0, predicting, losses).view(ids.shape).sum(1)
-
-
-def _read(parts: Parts | None, plan: ArmPlan, nats: Tensor, device: torch.device) -> set[int]:
-    """Fill in what was kept. Returns the jobs of which everything is there; the others are to be done again."""
-    if parts is None:
-        return set()
-    done = from_first(lambda: _fill(parts, plan, nats))
-    nats.copy_(over_ranks(nats.to(device)))  # the others have read nothing
-    return set(done)
-
-
-def _fill(parts: Parts, plan: ArmPlan, nats: Tensor) -> list[int]:
-    done = []
-    for number, job in enumerate(plan.jobs):
-        if not parts.part(number).is_file():
-            continue
-        try:
-            rows = parts.read(number)
-        except InputError:
-            console.say(f"note: {parts.part(number)} is damaged; what it held is made again")
-            continue
-        if [row["text"] for row in rows] == list(job.texts):
-            found = torch.tensor([row["nats"] for row in rows], dtype=torch.float64)
-            nats[torch.tensor(job.texts).unsqueeze(1), torch.tensor(job.chunk.arms)] = found
-            done.append(number)
-    return done
-
-
-def _work(model: str, plan: ArmPlan, documents: Sequence[Document], masks: Masks, lower: LowerLayers | None) -> str:
-    """What the parts of this work are told from others by: all that decides what is in them."""
-    digest = hashlib.sha256(f"{model}\0{items_fingerprint(documents, masks)}\0{lower is not None}".encode())
-    digest.update(" ".join(map(digest_of, plan.distinct)).encode())
-    for job in plan.jobs:
-        digest.update(f"{job.texts}\0{job.chunk.arms}\0".encode())
-    return digest.hexdigest()[:16]
 
 
 def _counts(masks: Masks) -> Tensor:
