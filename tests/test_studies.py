@@ -14,7 +14,7 @@ import scipy.stats
 import torch
 
 import alignlab
-from alignlab.recording.effects import Effects, Item
+from alignlab.recording.effects import BASELINE, Effects, Item
 
 from .scripts_as_modules import SCRIPTS, script_as_module
 
@@ -60,7 +60,7 @@ def test_worked_answers_are_compared_on_the_problems_that_the_base_works_out(tmp
         told, tokens = torch.zeros_like(right, dtype=torch.int16), torch.ones_like(right, dtype=torch.int32)
         folder = tmp_path / "seed0" / name
         folder.mkdir(parents=True)
-        Effects(tuple(items), ("none",), ("en", "de", "fr"), right, told, tokens, right.clone()).save(
+        Effects(tuple(items), (BASELINE,), ("en", "de", "fr"), right, told, tokens, right.clone()).save(
             folder / "effects.safetensors"
         )
         lines = [json.dumps({"text": text}) for text, _ in answers[name]]

@@ -43,11 +43,11 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    RIGHT: Measure(lambda effects: effects.right),
-    BOTH: Measure(lambda effects: effects.right & effects.in_language),
+    RIGHT: Measure(lambda effects: effects.measured("right")),
+    BOTH: Measure(lambda effects: effects.measured("right") & effects.in_language),
     IN_LANGUAGE: Measure(lambda effects: effects.in_language),
-    UNTOLD: Measure(lambda effects: effects.output_language == ABSTAINED),
-    TOKENS: Measure(lambda effects: effects.tokens, "tokens"),
+    UNTOLD: Measure(lambda effects: effects.measured("output_language") == ABSTAINED),
+    TOKENS: Measure(lambda effects: effects.measured("tokens"), "tokens"),
 }
 
 
