@@ -243,7 +243,11 @@ def test_a_row_is_the_same_whatever_is_done_to_the_others(tiny_llama: LlamaForCa
             given = answers(tiny_llama, **settings)
         seen["generate"].append((given.sequences[0], torch.stack(given.logits)[:, 0]))
         with intervene(tiny_llama, rows=[(off,), *others], prompt=PROMPT):
-            seen["forward"].append(logits_of(tiny_llama)[0])
+            together = logits_of(tiny_llama)
+        for row, arm in enumerate(((off,), *others)):
+            with intervene(tiny_llama, *arm, prompt=PROMPT):
+                assert torch.equal(together[row], logits_of(tiny_llama)[row])
+        seen["forward"].append(together[0])
         with intervene(tiny_llama, rows=[(), *others], prompt=PROMPT):
             seen["plain"].append(logits_of(tiny_llama)[0])
     assert all(torch.equal(one, seen["forward"][0]) for one in seen["forward"])
