@@ -1,18 +1,35 @@
-"""The lines of the README, on the demo model and a run of two languages."""
+"""What is written of interventions runs: the lines of the README, and the examples of docstrings."""
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
+import alignlab.interventions
 from alignlab.interventions import Intervention
 from alignlab.models.load import ModelConfig
 from alignlab.neurons import ActivationCounts
+from alignlab.recording.means import record_means
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+EXAMPLES = (Intervention.of, record_means, *(getattr(alignlab.interventions, name) for name in (
+    "Intervention", "export_model", "intervene", "layer_mask", "select_neurons")))  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: str(entry.__qualname__))
+def test_the_example_of_a_docstring_runs(entry: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (test,) = doctest.DocTestFinder(recurse=False).find(entry, "example", globs={})
+    assert test.examples
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    assert not told, "".join(told)
 
 
 def test_the_lines_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
