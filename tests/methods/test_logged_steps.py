@@ -174,6 +174,29 @@ def test_scaled_gradients_are_logged_and_clipped_without_their_scale(
     assert scaled == pytest.approx(norms(tmp_path / "plain"), rel=0.02)
 
 
+def test_gradients_of_mixed_bfloat16_are_clipped(tokenizer: Any, tiny_llama: Any, tmp_path: Path) -> None:
+    """Nothing scales them; Lightning took the fused optimiser for one that does, and ended the training."""
+    taken: list[float] = []
+
+    class Module(SupervisedModule):
+        def configure_optimizers(self) -> Any:
+            built = super().configure_optimizers()
+            weights = [weight for group in built["optimizer"].param_groups for weight in group["params"]]
+
+            def take(*_: Any) -> None:
+                given = [weight.grad.flatten() for weight in weights if weight.grad is not None]
+                taken.append(float(torch.cat(given).norm()))
+
+            built["optimizer"].register_step_post_hook(take)  # the gradients are made, and clipped, within the step
+            return built
+
+    module = Module(copy.deepcopy(tiny_llama), OptimizerConfig(lr=1e-2), Course(STEPS, 0))
+    trainer = trainer_of(tmp_path, gradient_clip_val=0.1, precision="bf16-mixed")
+    fit(module, trainer, micro_batches(documents(tokenizer), 1))
+    assert taken == pytest.approx([0.1] * STEPS, rel=1e-3)
+    assert min(logged(tmp_path, "train/gradient_norm").values()) > 0.2
+
+
 def gradients(shapes: list[tuple[int, ...]], seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator) for shape in shapes]

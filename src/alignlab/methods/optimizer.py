@@ -35,6 +35,8 @@ class OptimizerConfig(OptimizerOptions):
             eps=self.eps,
             fused=(fused and all(parameter.device.type in _FUSED for parameter in trained)) or None,
         )
+        # Under mixed precision, bfloat16 too, Lightning refuses to clip if an optimiser says that it takes off a scale.
+        optimizer._step_supports_amp_scaling = False
         schedule = transformers.get_scheduler(
             self.schedule,
             optimizer,
