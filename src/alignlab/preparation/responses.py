@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
+from alignlab.begun_folder import Start
 from alignlab.config import to_plain
 from alignlab.models.distributed import from_first, is_first, join, wait_for_all, world_size
 from alignlab.models.precision import precision_of
 from alignlab.preparation.answers import Answer, Question, Tally
 from alignlab.preparation.options import ResponsesOptions
-from alignlab.preparation.responses_folder import Start
 from alignlab.preparation.responses_plan import ResponsesPlan
 from alignlab.preparation.responses_table import show_answers, table_csv
 from alignlab.recording.generation import Response, generate
