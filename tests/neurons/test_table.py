@@ -17,13 +17,14 @@ FULL = Row(
     analysis="effects", record="step 5", step=5, since="step 0", since_before="step 4", thresholds="anchored",
     convention="paper", classified_on="en zh",
     group="pair", language="en", other="zh", layer=3, kind="related", to_kind="none", degree=2,
-    set='a "set", quoted', operation="zero", strength=-0.1, control="matched", seed=7, task="mgsm", measure="nats",
+    set='a "set", quoted', operation="zero", strength=-0.1, control="matched", seed=7, site="mlp.act", scope="all",
+    task="mgsm", measure="nats",
     label="3.14", value=1 / 3, unit="nats a token", denominator=12, status="too few", low=-0.5, high=1e-300,
     over="seeds",
     sd=0.25, noise_bias=0.0, reference=0.0, p=0.04, p_adjusted=0.4, family="diagonal", correction="holm",
     beyond_noise=False, movement=-0.5, movement_low=-1.5, movement_high=0.25, movement_p=0.01, movement_p_adjusted=0.1,
     beyond_movement=True,
-    beyond_control=False,
+    beyond_control=False, control_gap=0.01,
 )  # fmt: skip
 
 
@@ -53,6 +54,16 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(csv_text([FULL]) + line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"rows\.csv:3"):
         read_csv(path)
+
+
+def test_columns_that_an_older_version_did_not_have_are_empty(tmp_path: Path) -> None:
+    path, missing = tmp_path / "rows.csv", ("site", "scope", "control_gap")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in COLUMNS if name not in missing], lineterminator="\n")
+        writer.writeheader()
+        [line] = csv.DictReader(csv_text([FULL]).splitlines())
+        writer.writerow({name: cell for name, cell in line.items() if name not in missing})
+    assert read_csv(path) == [dataclasses.replace(FULL, site="", scope="", control_gap=None)]
 
 
 def test_a_table_of_an_older_version_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.runs import step_of
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
-Status = Literal["ok", "too few", "diverged"]
+Status = Literal["ok", "too few", "diverged", "floor"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,9 @@ class Row:
         `selected`, all that were selected; the neurons of the sets, where the identifier has no tau and so no kinds.
     degree: number of languages above tau, 0 to G.
     set, operation, strength, control, seed: of an intervention, the set of neurons, what was done to them and how
-        strongly, and which control with which seed stood in for them.
+        strongly, and which control with which seed stood in for them; with no seed, the mean of its draws, or what a
+        set does beyond that.
+    site, scope: where the neurons are, and on which tokens they were changed.
     task: what a model was evaluated on.
     measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
     label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`); of a task, which
@@ -61,13 +63,15 @@ class Row:
     denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; those
         that either language of a pair has; the pairs of a mean. None for what is no count.
     status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers
-        were no longer finite.
+        were no longer finite; `floor`, of an accuracy that is under .2 with nothing changed, which can
+        hardly fall.
 
     How sure it is:
 
     low, high: its 95 % interval; None where none was computed, and of `too few`.
     over: what the interval is over: `shards` of documents, or of whole `clusters` of documents that are not
-        independent, such as those of a template; `documents` themselves, or the `clusters` of these; `seeds`.
+        independent, such as those of a template; `documents` themselves, or the `clusters` of these; either of them
+        `and controls`, where another draw of controls would give another number; `seeds`.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where
@@ -82,7 +86,9 @@ class Row:
         within the family, as `p` is.
     beyond_movement: whether the corrected one is under .05: the change is another than movement of this size brings,
         larger or smaller. The range is not corrected: a change may be outside and still not be told from movement.
-    beyond_control: whether an effect exceeds that of matched controls.
+    beyond_control: whether an effect exceeds that of matched controls: it is larger, and `p_adjusted` under .05, where
+        p is of the set being one more draw of a control (`alignlab.analysis.beyond_control`).
+    control_gap: how far from the neurons of the set those of the controls are in activation probability, on average.
     """
 
     analysis: str = ""
@@ -105,6 +111,8 @@ class Row:
     strength: float | None = None
     control: str = ""
     seed: int | None = None
+    site: str = ""
+    scope: str = ""
     task: str = ""
     measure: str = ""
     label: str = ""
@@ -130,6 +138,7 @@ class Row:
     movement_p_adjusted: float | None = None
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
+    control_gap: float | None = None
 
     @property
     def is_change(self) -> bool:
@@ -179,7 +188,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "int | None": int,
     "bool | None": {"True": True, "False": False}.__getitem__,
 }
-_COLUMNS = [(field.name, _READ[str(field.type)], "str" in str(field.type).lower()) for field in fields(Row)]
+_COLUMNS = {field.name: (_READ[str(field.type)], "str" in str(field.type).lower()) for field in fields(Row)}
 
 
 def cells(row: Row) -> list[Any]:
@@ -213,10 +222,16 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_csv(path: Path) -> list[Row]:
-    """The rows of a table as `csv_text` has it. Raises InputError for another header and for lines that are no rows."""
+    """The rows of a table as `csv_text` has it; columns that an older version did not have are empty.
+
+    Raises InputError for another header and for lines that are no rows.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        _check_header(path, file)
-        return [_row(path, number, line) for number, line in enumerate(csv.reader(file), start=2)]
+        header = file.readline()
+        names = header.rstrip("\n").split(",")
+        if "value" not in names or names != [name for name in COLUMNS if name in names]:
+            raise _other_header(path, header)
+        return [_row(path, number, names, line) for number, line in enumerate(csv.reader(file), start=2)]
 
 
 def collect_csv(tables: Sequence[Path], path: Path) -> None:
@@ -235,13 +250,17 @@ _FIX = "Remove it, stop the run and give the same command again: it is written a
 def _check_header(path: Path, file: TextIO) -> None:
     header = file.readline()
     if header != _HEADER + "\n":
-        raise InputError(Problem(f"{path}:1", f"the header {header!r}", repr(_HEADER), _FIX))
+        raise _other_header(path, header)
 
 
-def _row(path: Path, number: int, line: Sequence[str]) -> Row:
+def _other_header(path: Path, header: str) -> InputError:
+    return InputError(Problem(f"{path}:1", f"the header {header!r}", repr(_HEADER), _FIX))
+
+
+def _row(path: Path, number: int, names: Sequence[str], line: Sequence[str]) -> Row:
     try:
-        values = zip(_COLUMNS, line, strict=True)
-        return Row(**{name: read(cell) for (name, read, text), cell in values if text or cell})
+        values = [(name, *_COLUMNS[name], cell) for name, cell in zip(names, line, strict=True)]
+        return Row(**{name: read(cell) for name, read, text, cell in values if text or cell})
     except (ValueError, KeyError):
         found = f"it is {','.join(line)!r}"
         raise InputError(Problem(f"{path}:{number}", found, "a row of the columns above", _FIX)) from None
