@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,11 @@ class Outcome:
     unit: str
     values: Floats
     sizes: Floats
+
+    @cached_property
+    def is_yes_or_no(self) -> bool:
+        """Whether each item either is so or is not, and counts once."""
+        return bool((self.sizes == 1).all() and np.isin(self.values, (0, 1)).all())
 
 
 @dataclass(frozen=True)
