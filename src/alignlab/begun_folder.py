@@ -97,7 +97,7 @@ class BegunFolder:
         """
         self.check_ours()
         state = self._state()
-        if state is None or (state == "begun" and not any(self.parts.written())):
+        if state is None or (state == "begun" and not self._parts()):
             return "new"
         self.check_written()
         different = differences(
@@ -114,7 +114,7 @@ class BegunFolder:
         """Write down that work of this config begins. Raises InputError for files of others in their places."""
         text = json.dumps(made_from, indent=2) + "\n"
         parts = self.parts.path
-        if parts.is_dir() and (others := sorted(set(parts.iterdir()) - set(self.parts.written()))):
+        if parts.is_dir() and (others := sorted(set(parts.iterdir()) - set(self._parts()))):
             raise InputError(stranger_problem("folder", self.path, others))
         written = {self.config: document, self.environment: text}
         # First of all what tells whose folder it is; nothing is lost where the others are not there yet.
@@ -144,6 +144,12 @@ class BegunFolder:
     def end(self) -> None:
         """Write down that the results are there, and remove the parts."""
         self._write_manifest("finished", [self.config, self.environment, *self.results])
+        self.clear_parts()
+
+    def clear_parts(self) -> None:
+        """Remove the files of all parts, and their folder where nothing else is in it."""
+        for part in self._parts():
+            part.unlink()
         self.parts.clear()
 
     def check_written(self) -> None:
@@ -151,6 +157,10 @@ class BegunFolder:
         if faults := verify(self.path):
             fix = "Restore it from a copy, or set folder to another folder."
             raise InputError(*(Problem(str(self.path), fault, "the file that was written", fix) for fault in faults))
+
+    def _parts(self) -> list[Path]:
+        """The files of the parts that are done, of whatever work in this folder."""
+        return sorted(self.parts.path.glob("part-*.jsonl"))
 
     def _being_written(self) -> list[Path]:
         """What killed processes had begun to write."""

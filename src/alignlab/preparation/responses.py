@@ -39,7 +39,7 @@ def run(options: ResponsesOptions) -> None:
             return
         if start == "finished":
             if is_first():
-                plan.folder.parts.clear()  # where it was killed as it did so
+                plan.folder.clear_parts()  # where it was killed as it did so
             console.say(f"\n{plan.folder.path} holds these answers, all of them. Name another folder to make others.")
         else:
             plan.loader.below(options.model.source).check()
