@@ -13,7 +13,7 @@ import lightning as L
 import peft
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import LlamaForCausalLM
 
 from alignlab.errors import InputError, UnsupportedModelError
@@ -243,7 +243,11 @@ def test_a_row_is_the_same_whatever_is_done_to_the_others(tiny_llama: LlamaForCa
             given = answers(tiny_llama, **settings)
         seen["generate"].append((given.sequences[0], torch.stack(given.logits)[:, 0]))
         with intervene(tiny_llama, rows=[(off,), *others], prompt=PROMPT):
-            seen["forward"].append(logits_of(tiny_llama)[0])
+            together = logits_of(tiny_llama)
+        for row, arm in enumerate(((off,), *others)):
+            with intervene(tiny_llama, *arm, prompt=PROMPT):
+                assert torch.equal(together[row], logits_of(tiny_llama)[row])
+        seen["forward"].append(together[0])
         with intervene(tiny_llama, rows=[(), *others], prompt=PROMPT):
             seen["plain"].append(logits_of(tiny_llama)[0])
     assert all(torch.equal(one, seen["forward"][0]) for one in seen["forward"])
@@ -505,3 +509,29 @@ def test_the_range_is_that_of_the_family_s_function(make: Make) -> None:
         sites = find_sites(make(family))
         for value, said in ((lowest - 0.01, True), (lowest + 0.001, False), (50.0, False)):
             assert bool(notes(Intervention(chosen((3, 40)), Constant(value=value)), sites)) == said, (family, value)
+
+
+def test_a_model_that_ddp_wraps(tiny_llama: LlamaForCausalLM, tmp_path: Path) -> None:
+    one = Intervention(chosen((2, 48)))
+    with intervene(tiny_llama, one):
+        expected = logits_of(tiny_llama)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(tiny_llama)
+        with intervene(wrapped, one):
+            assert torch.equal(logits_of(wrapped), expected)
+        assert not torch.equal(logits_of(wrapped), expected)
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_sites_that_have_been_found_are_not_looked_for_again(tiny_llama: LlamaForCausalLM) -> None:
+    one, sites = Intervention(chosen((2, 48))), {"mlp.act": find_sites(tiny_llama)}
+    forwards: list[int] = []
+    with tiny_llama.register_forward_pre_hook(lambda _m, _a: forwards.append(1)):
+        with intervene(tiny_llama, one, sites=sites):  # type: ignore[arg-type]
+            assert forwards == []
+            found = logits_of(tiny_llama)
+        with intervene(tiny_llama, one):
+            assert len(forwards) == 2
+            assert torch.equal(logits_of(tiny_llama), found)
