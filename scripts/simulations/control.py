@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import expit, logit, stdtr
 
 from alignlab.analysis.beyond_control import excess
 from alignlab.neurons.corrections import ALPHA, adjusted
@@ -54,6 +54,8 @@ class Study:
     spread: standard deviation of the arms' effects, in that of what documents add to one arm's effect.
     planted: what every set does beyond a draw to its own language, in the same unit.
     restless: how many times as much documents vary under the sets as under controls.
+    right: 0, or the share of answers that are right for a document of average difficulty with nothing changed: what is
+        drawn is then whether answers are right. Arms act on the logit, and take .3 from it on average.
     """
 
     clusters: int = 60
@@ -62,10 +64,13 @@ class Study:
     spread: float = 1.0
     planted: float = 0.0
     restless: float = 1.0
+    right: float = 0.0
 
     def draw(self, random: np.random.Generator) -> tuple[list[Data], Floats]:
         """The data of every language, and by language and set how much more the set does in expectation than one more
         control, of which there are no data."""
+        if self.right:
+            return self._answers(random)
         arms = LANGUAGES * (2 + self.controls)
         shared = DRAWS[self.draws](random, (arms,)) * self.spread
         found, excesses = [], []
@@ -88,6 +93,30 @@ class Study:
             sums = np.add.reduceat(change * tokens[:, None], starts).T.reshape(LANGUAGES, -1, self.clusters)
             found.append((sums[:, 0], sums[:, 1:-1], sizes))
             excesses.append(effect[:, 0] - effect[:, -1])
+        return found, np.array(excesses)
+
+    def _answers(self, random: np.random.Generator) -> tuple[list[Data], Floats]:
+        arms = LANGUAGES * (2 + self.controls)
+        shared = DRAWS[self.draws](random, (arms,)) * self.spread
+        found, excesses = [], []
+        for language in range(LANGUAGES):
+            problems = random.geometric(1 / 3, self.clusters)
+            starts, n = np.concatenate([[0], np.cumsum(problems)[:-1]]), int(problems.sum())
+            alone = DRAWS[self.draws](random, (arms,)) * self.spread
+            effect = (np.sqrt(1 - OWN_VARIANCE) * shared + np.sqrt(OWN_VARIANCE) * alone).reshape(LANGUAGES, -1)
+            effect[language, 0] -= self.planted
+            # About the standard error of a share on the scale of the logit.
+            effect = (effect * 2 / np.sqrt(n) - 0.3).reshape(-1)
+            difficulty = logit(self.right) + random.normal(0, 1.5, (n, 1))
+            before = random.random((n, 1)) < expit(difficulty + random.normal(0, 0.7, (n, 1)))
+            after = random.random((n, arms)) < expit(difficulty + effect + random.normal(0, 0.7, (n, arms)))
+            changes = np.add.reduceat(after.astype(np.float64) - before, starts)
+            sums = changes.T.reshape(LANGUAGES, -1, self.clusters)
+            found.append((sums[:, 0], sums[:, 1:-1], problems.astype(np.float64)))
+            nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+            latent = logit(self.right) + np.hypot(1.5, 0.7) * nodes
+            expected = (expit(latent[:, None] + effect).T @ (weights / weights.sum())).reshape(LANGUAGES, -1)
+            excesses.append(expected[:, 0] - expected[:, -1])
         return found, np.array(excesses)
 
 
@@ -222,6 +251,12 @@ PLANTED = [
     for planted in (5.0, 10.0, 20.0)
 ] + [Study(clusters, 5, restless=3.0, planted=10.0) for clusters in (20, 250)]
 
+ANSWERS = [
+    Study(60, 5, spread=spread, planted=planted, right=right)
+    for right in (0.5, 0.9)
+    for spread, planted in ((0.0, 0.0), (1.0, 0.0), (3.0, 0.0), (1.0, 5.0), (1.0, 10.0))
+]
+
 
 def line(*cells: object) -> str:
     return "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |"
@@ -248,6 +283,14 @@ def main() -> None:
         found = measured(study, given.planted, random, ())
         cells = (f"{study.planted:g}", f"{study.restless:g}", found.beyond, found.held)
         print(line(study.controls, study.clusters, *cells), flush=True)
+    print(f"\nAnswers, {given.studies} studies\n")
+    random = np.random.default_rng(given.seed + 1)
+    print(line("right", "spread", "planted", "any beyond", "beyond", "others", "held"))
+    print(line(*["---"] * 7))
+    for study in ANSWERS:
+        found = measured(study, given.studies, random, ())
+        cells = (f"{study.planted:g}", found.any_beyond, found.beyond, found.any_other, found.held)
+        print(line(f"{study.right:g}", f"{study.spread:g}", *cells), flush=True)
 
 
 if __name__ == "__main__":

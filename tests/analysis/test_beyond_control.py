@@ -213,7 +213,7 @@ def test_one_more_draw_is_seldom_beyond_its_controls_and_intervals_hold() -> Non
         found = simulation.measured(study, studies, np.random.default_rng(0), ("1/k, Satterthwaite",))
         assert found.any_beyond * studies <= binom.isf(CHANCE / bounds, studies, 0.05)
         assert found.any_other * studies <= binom.isf(CHANCE / bounds, studies, 0.05)
-        # The mean of the controls is no draw: what METHODS' plainest reading gives is wrong here.
+        # The mean of the controls is no draw: with 1/k a set that is one seems to exceed them.
         assert found.tried["1/k, Satterthwaite"] * studies > binom.isf(CHANCE / bounds, studies, 0.1)
     assert found.held * studies * 5 >= binom.ppf(CHANCE / bounds, studies * 5, 0.93)
 
