@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from alignlab.analysis.effect_forcing import FORCED
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import matrices, matrix_lines, sentences
 
@@ -62,3 +64,16 @@ def test_what_helps_is_no_harm_and_without_controls_there_is_no_verdict() -> Non
     [bare] = matrices([row for row in helped if not row.control])
     assert list(sentences(bare, "en")) == ["No set of a language has matched controls: there is no verdict."]
     assert matrix_lines(bare)[0] == ["changed", "en", "zh"]
+
+
+def test_language_forcing_has_a_sentence_of_its_own() -> None:
+    beyond = {("en", "en"): True, ("en", "zh"): True, ("zh", "en"): False, ("zh", "zh"): True}
+    forced = [
+        replace(row, measure=row.measure.replace("nats", FORCED))
+        for row in rows(beyond, {"en": (0.5, True), "zh": (0.5, True)})
+    ]
+    [matrix] = matrices(forced)
+    assert list(sentences(matrix, "en")) == [
+        "Answers to questions in other languages turn to the set's language by more than with its matched control in "
+        "1 of 2 cells (false-discovery rate .05, among those of a set)."
+    ]
