@@ -29,6 +29,7 @@ from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.controls import controls
 from alignlab.reporting.page.data import GROUPS, MOVEMENT_VERDICTS, STATUS_WORDS, TRANSITION_KINDS, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
+from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
 from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, thinned, without_pairs
 from alignlab.reporting.page.relation_cards import parts_of
@@ -44,6 +45,7 @@ _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are
 SECTIONS = {
     "answer": "What changed",
     "capability": "Answers",
+    "effects": "Effects",
     "kinds": "Kinds over steps",
     "layers": "Layers",
     "overlap": "Sharing",
@@ -106,7 +108,9 @@ def render(runs: Sequence[PageRun]) -> str:
 
 
 def _render(runs: Sequence[PageRun]) -> str:
-    made = cards(runs)
+    effects = show([run.interventions for run in runs])
+    made = cards(runs, effects)
+    absent = [name for name, there in (("capability", "capability" in made), ("effects", effects)) if not there]
     script = _inside_script(_asset("page.js"))
     plotly = _inside_script(get_plotlyjs())
     drawn = {
@@ -129,7 +133,8 @@ def _render(runs: Sequence[PageRun]) -> str:
         runs=runs,
         labels=letters(runs),
         cards=made,
-        sections=[one for one in SECTIONS.items() if one[0] != "capability" or "capability" in made],
+        sections=[one for one in SECTIONS.items() if one[0] not in absent],
+        effects=effects,
         helped=helped,
         lead=lead,
         glossary=glossary,
