@@ -48,7 +48,7 @@ class PageIntervention:
 
     @cached_property
     def matrices(self) -> list[Matrix]:
-        """In the order of the rows; sets at the strengths that were chosen for them stand in one, whatever these are."""
+        """In the order of the rows; sets at strengths chosen for each of them stand in one."""
         return matrices([replace(row, strength=None) if row.analysis == STRENGTHS else row for row in self.rows])
 
     @cached_property
