@@ -325,7 +325,7 @@ def test_named_analyses_are_there() -> None:
 
 
 def test_the_best_strength_is_told_on_other_documents(command: Command) -> None:
-    status, _, complaint = command(
+    status, said, complaint = command(
         "run=run", "config=interventions/amplification_sweep", "languages=[en,zh]", "controls=[]", "strengths=[0,2]"
     )
     assert (status, complaint) == (0, "")
@@ -333,6 +333,8 @@ def test_the_best_strength_is_told_on_other_documents(command: Command) -> None:
     best = [row for row in table if row["measure"] == "best strength for nats"]
     assert [(row["set"], row["strength"] in ("0.0", "2.0", "")) for row in best] == [("en", True), ("zh", True)]
     assert any(row["operation"] == "scale at its best strength" for row in table)
+    last = said.partition("(scale at its best strength)")[2].splitlines()
+    assert [re.match(r"(en|zh)( \((0|2)\))? ", line) is not None for line in last[2:4]] == [True, True]
 
 
 def test_parts_of_the_layers_are_sets_of_their_own(command: Command) -> None:
@@ -377,4 +379,48 @@ def test_answers_are_those_of_the_model_with_the_neurons_off(command: Command) -
                 )
             assert given.shape[1] - asked.shape[1] == int(effects.tokens[row, effects.arms.index(name)])
     assert {row["measure"] for row in rows(folder / "table.csv")} >= {"change of right", "change of right in language"}
+    forced = rows(folder / "table.csv", measure="answers in the set's language")
+    assert len(forced) == 4
+    assert effects.output_language is not None
+    for row in forced:
+        arm, target = effects.arms.index(f"zero {row['set']}"), effects.languages.index(row["set"])
+        there = [
+            int(effects.output_language[place, arm]) == target
+            for place, item in enumerate(effects.items)
+            if item.language == row["other"]
+        ]
+        assert float(row["value"]) == pytest.approx(sum(there) / len(there))
     assert "answers under all arms, at most" in said
+
+
+def test_other_text_and_other_sets_with_a_run(command: Command) -> None:
+    Path("texts").mkdir()
+    for code in ("en", "zh"):
+        Path(f"texts/{code}.txt").write_text("".join(f"A line {number} of {code}.\n" for number in range(5)))
+    text = ["text.source.name=files", "text.source.path=texts", "text.scope=all"]
+    status, said, complaint = command("run=run", *text, "controls=[]", "name=text")
+    assert (status, complaint) == (0, "")
+    assert "48 documents of all shards" in said  # of which four languages have 12 each
+    effects = Effects.load("run/interventions/text/effects-step-000002.safetensors")
+    assert len(effects.items) == 10
+    mask = torch.zeros(4, 640, dtype=torch.bool)
+    mask[2, :5] = True
+    NeuronSets({"en": mask, "zh": mask.roll(5, 1)}).save("sets.safetensors")
+    status, _, complaint = command(*FEW, "neurons=sets.safetensors", "name=file")
+    assert (status, complaint) == (0, "")
+    found = NeuronSets.load("run/interventions/file/sets-step-000002.safetensors")
+    assert torch.equal(found["en"], mask)
+    table = rows("run/interventions/file/table.csv", control="matched", measure="nats over control")
+    assert all(row["control_gap"] for row in table)
+
+
+def test_responses_of_the_model_s_own_are_those_that_were_counted(command: Command) -> None:
+    small_run.make(Path("own"), "probe.responses=generated_once", "probe.max_new_tokens=6", "probe.source.task=solve")
+    status, _, complaint = command("run=own", "controls=[]", "languages=[en,zh]", "max_documents=3")
+    assert (status, complaint) == (0, "")
+    effects = Effects.load("own/interventions/deactivation/effects-step-000002.safetensors")
+    assert effects.counted is not None
+    lines = [json.loads(line) for line in Path("own/neurons/responses.jsonl").read_text().splitlines()]
+    # A special token, such as the EOS, is not counted.
+    lengths = {(line["language"], line["id"]): len(line["tokens"]) - line["ended"] for line in lines}
+    assert [lengths[item.language, item.id] for item in effects.items] == effects.counted.tolist()

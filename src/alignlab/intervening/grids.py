@@ -29,17 +29,16 @@ def run(options: InterveneOptions) -> None:
     plan.check_options()
     with ExitStack() as held:
         start: Start = from_first(lambda: _decide(plan, held))
-        if start != "finished":
-            plan.check()
-            show_plan(plan, start)
-        if options.dry_run:
-            console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
-            return
         if start == "finished":
-            if is_first():
+            if is_first() and not options.dry_run:
                 plan.folder.clear_parts()  # where it was killed as it did so
             console.say(f"{plan.folder.path} holds this grid, all of it. Set name to make another.")
         else:
+            plan.check()
+            show_plan(plan, start)
+            if options.dry_run:
+                console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
+                return
             _measure_all(plan, start)
         if is_first():
             show_results(plan)

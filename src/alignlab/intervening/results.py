@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from alignlab import console
 from alignlab.analysis.arm_outcomes import NATS, outcomes
 from alignlab.analysis.effect_contrasts import own_language_rows
+from alignlab.analysis.effect_forcing import forcing_rows
 from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
 from alignlab.analysis.effect_strengths import Better, strength_rows
@@ -21,7 +22,7 @@ from alignlab.regular_files import read_regular
 from alignlab.reporting.effects_table import Matrix, matrices, matrix_lines, sentences
 from alignlab.reporting.wording import capital
 
-_MOST_MATRICES = 6
+_MOST_MATRICES = 8
 _HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
 
 
@@ -59,7 +60,7 @@ def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
 
 def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
     """Every number of a record: what each arm did to each language, over its controls, and over other languages."""
-    rows = [*matrix_rows(effects, sets), *own_language_rows(effects, sets)]
+    rows = [*matrix_rows(effects, sets), *own_language_rows(effects, sets), *forcing_rows(effects, sets)]
     strengths = {label.strength for label in effects.labels if label.strength is not None}
     if len(strengths) > 1:
         for outcome in outcomes(effects):
