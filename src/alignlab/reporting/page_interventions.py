@@ -49,7 +49,7 @@ def _read(folder: Path) -> PageIntervention:
     return PageIntervention(
         name=plain(folder.name),
         table=plain(str(folder / "table.csv")),
-        rows=_shown(read_csv(folder / "table.csv")),
+        rows=_rows(folder / "table.csv"),
         neurons=plain(", ".join(_kinds_of_sets(folder))),
         found_by=plain(f"{name} ({options})" if options else str(name)) if whole else "",
         seeds=config.get("seeds"),
@@ -57,8 +57,12 @@ def _read(folder: Path) -> PageIntervention:
     )
 
 
-def _shown(rows: list[Row]) -> list[Row]:
-    """The rows with control characters in names of sets made visible; nearly all have none."""
+def _rows(path: Path) -> list[Row]:
+    """The table, with control characters in names of sets made visible; nearly all have none."""
+    try:
+        rows = read_csv(path)
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from None
     names = {name: plain(name) for name in {row.set for row in rows}}
     return [row if names[row.set] == row.set else replace(row, set=names[row.set]) for row in rows]
 

@@ -17,7 +17,7 @@ _COMFORTABLE, _LINE = 480, 28  # pixels of a matrix at most, while its lines can
 _LEAST_LINE = 13  # pixels in which a label can be read
 _WIDTH, _WIDTH_OF_PHONES = 900, 260  # pixels of the cells, about
 _LONGEST = 24  # letters of the name of a set
-_PALE = 0.55  # how much of the page's colour lies over what is not beyond control
+_PALE = 0.45  # how much of the page's colour lies over what is not beyond control
 _SMALL = 0.1  # effects that are all smaller have a decimal more
 _CORNER = 0.34  # how far from its middle a cell's dot is
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from alignlab.analysis.arm_outcomes import NATS
+from alignlab.analysis.effect_forcing import FORCED
 from alignlab.analysis.effect_matrices import ON_LOG_SCALE
+from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import Matrix, matrices
 from alignlab.reporting.page.card import Caption, Card
@@ -16,13 +18,13 @@ from alignlab.reporting.page.intervention_figures import CellTexts, Curve, effec
 from alignlab.reporting.page.panels import plain
 from alignlab.reporting.wording import capital, interval, joined, number, signed
 
+_NO_VERDICT = "no verdict"
 MOST_CELLS = 4000  # of all matrices that a page draws; a matrix of 50 languages has 2,500
-STRENGTHS = "strengths"  # the analysis in which strengths are chosen, for every set another
 _PLACES = 3  # decimals of nats and of shares
 _COLUMNS = (
-    "what", "record", "task", "measure", "changed", "evaluated", "change", "low", "high", "matched_control",
-    "control_sd", "over_control", "over_control_low", "over_control_high", "p_corrected", "correction",
-    "beyond_control", "log_scale", "log_scale_low", "log_scale_high", "gap_in_p", "denominator", "status",
+    "matrix", "changed", "evaluated", "change", "low", "high", "matched_control", "control_sd", "over_control",
+    "over_control_low", "over_control_high", "p_corrected", "correction", "beyond_control", "log_scale",
+    "log_scale_low", "log_scale_high", "gap_in_p", "denominator", "status",
 )  # fmt: skip
 
 Place = tuple[str, str]  # a set and the language that is evaluated
@@ -36,6 +38,7 @@ class PageIntervention:
     neurons: what the sets are of every language, such as `specific(g) | related(g)`.
     found_by: the identifier with its thresholds.  seeds: draws of each control.
     same_documents: whether neurons were found on the documents on which they are measured.
+    is_drawn: whether there is room for matrices, beside what they answer.
     """
 
     name: str
@@ -45,18 +48,19 @@ class PageIntervention:
     found_by: str = ""
     seeds: int | None = None
     same_documents: bool = False
+    is_drawn: bool = True
 
     @cached_property
     def matrices(self) -> list[Matrix]:
-        """In the order of the rows; sets at strengths chosen for each of them stand in one."""
-        return matrices([replace(row, strength=None) if row.analysis == STRENGTHS else row for row in self.rows])
+        """In the order of the rows."""
+        return matrices(self.rows)
 
     @cached_property
     def _on_log_scale(self) -> dict[tuple[object, ...], dict[Place, Row]]:
         found: dict[tuple[object, ...], dict[Place, Row]] = {}
         for row in self.rows:
             if row.measure == ON_LOG_SCALE and row.set:
-                strength = None if row.analysis == STRENGTHS else row.strength
+                strength = None if row.operation.endswith(AT_BEST) else row.strength
                 key = (row.record, row.task, row.operation, strength, row.label)
                 found.setdefault(key, {})[row.set, row.other] = row
         return found
@@ -77,35 +81,43 @@ class Answer(NamedTuple):
 
 
 def answer(matrix: Matrix) -> Answer:
-    """How many sets hurt their own language beyond the matched control, more than the others, and others beyond it."""
-    asked = {place: row for place, row in matrix.over.items() if row.p_adjusted is not None}
-    own = {place: row for place, row in asked.items() if row.language == row.other}
-    beyond = [place[0] for place, row in own.items() if row.beyond_control and _harms(matrix, row)]
-    told = {name: row for name, row in matrix.own.items() if row.p_adjusted is not None}
-    more = [name for name, row in told.items() if row.beyond_noise and _harms(matrix, row)]
-    elsewhere = [row for place, row in asked.items() if place not in own]
-    far = sum(row.beyond_control is True for row in elsewhere)
+    """How many sets hurt their own language beyond the matched control, and more than the others; and how many cells of
+    other languages are beyond it. Of language forcing these are cells in which more is answered in the set's language.
+    """
+    asked = [row for row in matrix.over.values() if row.p_adjusted is not None]
+    own = [row for row in asked if row.language == row.other]
+    beyond = [row.set for row in own if row.beyond_control and _harms(matrix, row)]
+    told = [row for row in matrix.own.values() if row.p_adjusted is not None]
+    more = [row.set for row in told if row.beyond_noise and _harms(matrix, row)]
+    elsewhere = [row for row in asked if row.language != row.other]
+    forced = matrix.measure == FORCED
+    far = sum(row.beyond_control is True and (row.value > 0 or not forced) for row in elsewhere)
     return Answer(
-        f"{matrix.measure}: {matrix.what}, {matrix.record}, {matrix.task}",
-        _of(beyond, len(own)),
-        _of(more, len(told)),
-        f"{far:,} of {len(elsewhere):,}" if elsewhere else "no verdict",
+        _named(matrix),
+        "not asked" if forced else _of(beyond, len(own)),
+        "not asked" if forced else _of(more, len(told)),
+        f"{far:,} of {len(elsewhere):,}" if elsewhere else _NO_VERDICT,
     )
 
 
 def sentence(matrix: Matrix) -> str:
     """Which sets hurt their own language more than the matched control does."""
-    own = answer(matrix).own
+    found = answer(matrix)
     off = matrix.operation == "zero"
     done = "Switching off a language's neurons" if off else f"Changing a language's neurons ({matrix.what})"
-    if own == "no verdict":
+    if _NO_VERDICT in (found.own, found.elsewhere if matrix.measure == FORCED else ""):
         return (
-            f"{done}: whether it hurts the language itself ({matrix.measure}) more than control "
-            f"neurons cannot be told, since no set has matched controls and items enough."
+            f"{done}: whether it does more ({matrix.measure}) than changing control neurons cannot be told, since no "
+            "set has matched controls and enough items."
+        )
+    if matrix.measure == FORCED:
+        return (
+            f"{done} turns answers to questions in other languages to the set's language, by more than the matched "
+            f"control does, in {found.elsewhere} cells (false-discovery rate); {matrix.record}."
         )
     return (
-        f"{done} hurts the language itself ({matrix.measure}) more than its matched control in "
-        f"{own} languages, corrected by Holm; {matrix.record}."
+        f"{done} hurts the language itself ({matrix.measure}) more than its matched control in {found.own} languages, "
+        f"corrected by Holm; {matrix.record}."
     )
 
 
@@ -116,7 +128,7 @@ def _harms(matrix: Matrix, row: Row) -> bool:
 
 def _of(names: Sequence[str], among: int) -> str:
     if not among:
-        return "no verdict"
+        return _NO_VERDICT
     return f"{len(names):,} of {among:,}" + (f" ({' '.join(names)})" if names else "")
 
 
@@ -188,18 +200,19 @@ def _draw(card: Card, one: PageIntervention, place: int, left: int) -> tuple[dic
     rows: list[list[Any]] = []
     for found, matrix in enumerate(one.matrices):
         size = len(matrix.sets) * len(matrix.languages)
-        if size > left:
+        if size > left or not one.is_drawn:
             break
         left -= size
         scaled = one.on_log_scale(matrix)
         unit = next(iter(matrix.changes.values())).unit
-        texts = _texts(matrix, scaled)
+        texts = _texts(matrix)
         scales = [("change", f"change, {unit}", matrix.changes), ("over", f"over control, {unit}", matrix.over)]
         scales += [("log", ON_LOG_SCALE, scaled)]
         for name, words, cells in scales:
             if cells:
                 key = f"{found}-{name}"
-                draw = partial(effect_matrix, matrix, cells, words, texts)
+                said = CellTexts(_template(matrix, logarithmic=name == "log"), texts)
+                draw = partial(effect_matrix, matrix, cells, words, said)
                 card.add(f"{place}|{key}", draw, f"Heat map, {matrix.what}: {words}. {sentence(matrix)}", 2)
                 views.setdefault(_named(matrix), []).append(View(key, words))
         rows += _lines(matrix, scaled)
@@ -210,33 +223,43 @@ def _draw(card: Card, one: PageIntervention, place: int, left: int) -> tuple[dic
     return views, left
 
 
+def table(one: PageIntervention) -> tuple[list[str], list[list[Any]]]:
+    """The columns and lines of all matrices, a line a cell."""
+    return list(_COLUMNS), [line for matrix in one.matrices for line in _lines(matrix, one.on_log_scale(matrix))]
+
+
 def _named(matrix: Matrix) -> str:
     return f"{matrix.measure}: {matrix.what}, {matrix.record}, {matrix.task}"
 
 
-def _texts(matrix: Matrix, scaled: dict[Place, Row]) -> CellTexts:
-    """What a cell says where it is pointed at."""
+def _texts(matrix: Matrix) -> list[list[list[str]]]:
+    """What each cell says where it is pointed at, as `_template` takes it: the same on every scale."""
 
     def text(place: Place) -> list[str]:
-        change, over, log = matrix.changes.get(place), matrix.over.get(place), scaled.get(place)
-        control = matrix.control.get(place)
+        change, over, control = matrix.changes.get(place), matrix.over.get(place), matrix.control.get(place)
         measured = change.denominator if change else None
         return [
             plain(place[0]), plain(place[1]), _with_ends(change), _with_ends(over), _p(over),
             signed(control.value, _PLACES) if control else "none",
             number(over.control_gap, _PLACES) if over and over.control_gap is not None else "none",
-            _with_ends(log), number(measured) or "none",
+            number(measured) or "none",
         ]  # fmt: skip
 
-    counted = "tokens" if matrix.measure == NATS else "problems"
-    template = (
-        "%{customdata[0]} changed, %{customdata[1]} evaluated<br>change %{customdata[2]}"
-        "<br>over matched control %{customdata[3]}<br>%{customdata[4]}<br>matched control %{customdata[5]}, "
-        "gap in p %{customdata[6]}"
-        + ("<br>log(1 + change of perplexity) %{customdata[7]}" if scaled else "")
-        + f"<br>%{{customdata[8]}} {counted}<extra></extra>"
-    )
-    return CellTexts(template, [[text((name, code)) for code in matrix.languages] for name in matrix.sets])
+    return [[text((name, code)) for code in matrix.languages] for name in matrix.sets]
+
+
+def _template(matrix: Matrix, *, logarithmic: bool) -> str:
+    """How plotly puts these texts together."""
+    lines = [
+        "%{customdata[0]} changed, %{customdata[1]} evaluated",
+        *([f"{ON_LOG_SCALE} %{{z:+.3f}}"] if logarithmic else []),
+        "change %{customdata[2]}",
+        "over matched control %{customdata[3]}",
+        "corrected p %{customdata[4]}",
+        "matched control %{customdata[5]}, gap in p %{customdata[6]}",
+        f"%{{customdata[7]}} {'tokens' if matrix.measure == NATS else 'problems'}",
+    ]
+    return "<br>".join(lines) + "<extra></extra>"
 
 
 def _with_ends(row: Row | None) -> str:
@@ -248,11 +271,10 @@ def _with_ends(row: Row | None) -> str:
 
 
 def _p(over: Row | None) -> str:
-    """The corrected p of a cell over control, and its verdict."""
+    """The corrected p of a cell over control, and how it was corrected."""
     if over is None or over.p_adjusted is None:
-        return "no verdict"
-    verdict = "beyond control" if over.beyond_control else "not beyond control"
-    return f"p corrected {over.p_adjusted:.2g} ({over.correction}): {verdict}"
+        return _NO_VERDICT
+    return f"{over.p_adjusted:.2g} ({over.correction})"
 
 
 def _lines(matrix: Matrix, scaled: dict[Place, Row]) -> Iterator[list[Any]]:
@@ -263,7 +285,7 @@ def _lines(matrix: Matrix, scaled: dict[Place, Row]) -> Iterator[list[Any]]:
             _short(over.p_adjusted), over.correction, over.beyond_control, _short(over.control_gap)
         )  # fmt: skip
         yield [
-            matrix.what, matrix.record, matrix.task, matrix.measure, *place, *_numbers(change),
+            _named(matrix), *place, *_numbers(change),
             *(_short(value) for value in (control.value if control else None, control.sd if control else None)),
             *_numbers(over), *verdict[:3], *_numbers(log), verdict[3], change.denominator, change.status,
         ]  # fmt: skip

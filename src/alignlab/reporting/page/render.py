@@ -31,7 +31,15 @@ from alignlab.reporting.page.data import GROUPS, MOVEMENT_VERDICTS, STATUS_WORDS
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
-from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, thinned, without_pairs
+from alignlab.reporting.page.payload import (
+    COLUMNS,
+    KEYS,
+    VALUES,
+    encoded_rows,
+    thinned,
+    without_matrices,
+    without_pairs,
+)
 from alignlab.reporting.page.relation_cards import parts_of
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
@@ -80,7 +88,7 @@ def write_page(runs: Sequence[PageRun], path: Path) -> None:
 
 def render(runs: Sequence[PageRun]) -> str:
     """One self-contained HTML page. Of very many snapshots it shows layers and degrees at some, of very many languages
-    no pairs, and says so.
+    no pairs and at last no cells of interventions, and says so.
 
     Raises InputError for no run or more than four, for a run without snapshots, and for runs whose data alone are
     larger than a page may be.
@@ -100,7 +108,10 @@ def render(runs: Sequence[PageRun]) -> str:
             continue
         page = _render([thinned(run, snapshots) for run in runs])
     if len(page.encode()) >= MAX_BYTES:  # of very many languages
-        page = _render([without_pairs(thinned(run, _SNAPSHOTS[-1])) for run in runs])
+        least = [without_pairs(thinned(run, _SNAPSHOTS[-1])) for run in runs]
+        page = _render(least)
+        if len(page.encode()) >= MAX_BYTES and any(run.interventions for run in runs):
+            page = _render([without_matrices(run) for run in least])
     if len(page.encode()) >= MAX_BYTES:
         found = f"a page of {len(page.encode()) / 1e6:.1f} MB"
         raise InputError(Problem("runs", found, f"less than {MAX_BYTES / 1e6:.0f} MB", "Make a page of fewer runs."))
