@@ -21,6 +21,7 @@ from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.page import PageLanguage, PageRun
 from alignlab.reporting.page_capability import read_capability
+from alignlab.reporting.page_interventions import read_interventions
 from alignlab.runs import RunFolder
 
 # The analyses whose rows the page shows: of every record, and of the first and the last one.
@@ -81,6 +82,7 @@ class PageOf:
         last = self._last
         assert last is not None
         counts = last.counts
+        interventions, unfinished = ([], []) if self.question else read_interventions(self.folder)
         return PageRun(
             name=plain(self.name),
             folder=plain(str(self.folder)),
@@ -100,9 +102,10 @@ class PageOf:
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=self.question or _config(self.folder / "config.yaml"),
             environment=None if self.question else _environment(self.folder / "environment.json"),
-            notes=hide_all([*self._notes, *self._of_shown(counts.languages)]),
+            notes=hide_all([*self._notes, *self._of_shown(counts.languages), *unfinished]),
             how_to=hide_all(self.how_to),
             capability=read_capability(self.folder) if self.by_step else None,
+            interventions=interventions,
             step_names={} if self.by_step else self._steps,
             is_run=not self.question,
         )

@@ -23,6 +23,7 @@ from alignlab.marks import PNG, is_ours
 from alignlab.reporting.page.card import Card, letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import PageRun
+from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.theme import LIGHT, template
 
@@ -91,13 +92,14 @@ def figures_of(runs: Sequence[PageRun]) -> dict[str, Figure]:
     with the words that stand above and below them on the page, since a file is seen without them.
     """
     found = {}
-    for card in cards(runs).values():
+    for card in cards(runs, show([run.interventions for run in runs])).values():
         variants = [
             (dict(zip(card.by, key.split("|"), strict=True)), panels) for key, (panels, _) in card.variants.items()
         ]
         for state, panels in sorted(variants, key=lambda variant: _step(variant[0])):
             letter = "ABCD"[int(state["run"])] if "run" in state and len(runs) > 1 else ""
-            parts = (card.name, letter, state.get("thresholds"), state.get("measure"), "png")
+            view = next((value for name, value in state.items() if name == card.name), None)
+            parts = (card.name, letter, state.get("thresholds"), state.get("measure"), view, "png")
             found[".".join(filter(None, parts))] = _with_words(panels, *_words(card, state, runs))
     return found
 

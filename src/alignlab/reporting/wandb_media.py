@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from alignlab.analysis.snapshots import Snapshot
-from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells
+from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells, guarded
 from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.page.data import frame
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
+from alignlab.reporting.page.interventions import PageIntervention, show, table
 from alignlab.reporting.wandb_run import WandbRun
 
 LAYERS, LAYERS_OVER_STEPS, DEGREES, TABLE = MEDIA = (
@@ -61,15 +62,45 @@ def media(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
 
     counts = frame(rows)
     ends = counts[counts.step.isin([counts.step.min(), snapshot.step])]
-    lines = [cells(row) for row in snapshot.table]
-    used = [place for place in range(len(COLUMNS)) if any(line[place] not in ("", None) for line in lines)]
     return {
         LAYERS: wandb.Plotly(layers_at_step(ends, snapshot.step).plotly()),
         LAYERS_OVER_STEPS: wandb.Plotly(layer_heatmaps(counts).plotly()),
         DEGREES: wandb.Plotly(degree_histogram(ends).plotly()),
-        TABLE: wandb.Table(
-            columns=[COLUMNS[place] for place in used],
-            data=[[line[place] for place in used] for line in lines],
-            allow_mixed_types=True,
-        ),
+        TABLE: _table(COLUMNS, [cells(row) for row in snapshot.table]),
     }
+
+
+def log_interventions(run: WandbRun, interventions: Sequence[PageIntervention]) -> None:
+    """Give a W&B run, in one row, the table of each folder of interventions and its first matrix, as on the page."""
+    if interventions:
+        run.log_metrics({}, 0)
+        run.log_media(partial(intervention_media, interventions))
+
+
+def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, Any]:
+    """By `interventions/NAME/table` and `/matrix`, the tables, a line a cell, and the first matrices."""
+    import wandb
+
+    found: dict[str, Any] = {}
+    for shown in show([interventions]):
+        columns, lines = table(shown.of)
+        found[f"interventions/{shown.of.name}/table"] = _table(columns, [list(map(_guarded, line)) for line in lines])
+        for wide, _ in list(shown.card.variants.values())[:1]:
+            found[f"interventions/{shown.of.name}/matrix"] = wandb.Plotly(wide.plotly())
+    return found
+
+
+def _guarded(cell: Any) -> Any:
+    return guarded(cell) if type(cell) is str else cell
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> Any:
+    """A table of W&B, without the columns in which nothing stands."""
+    import wandb
+
+    used = [place for place in range(len(columns)) if any(line[place] not in ("", None) for line in lines)]
+    return wandb.Table(
+        columns=[columns[place] for place in used],
+        data=[[line[place] for place in used] for line in lines],
+        allow_mixed_types=True,
+    )

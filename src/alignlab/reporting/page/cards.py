@@ -20,6 +20,7 @@ from alignlab.reporting.page.figures import (
     layers_at_step,
     trained_and_unseen,
 )
+from alignlab.reporting.page.interventions import Shown
 from alignlab.reporting.page.language_figures import languages_before_and_after
 from alignlab.reporting.page.panels import Panels, listed
 from alignlab.reporting.wording import digits, signed
@@ -27,12 +28,13 @@ from alignlab.reporting.wording import digits, signed
 _RUN = ("run", "thresholds")
 
 
-def cards(runs: Sequence[PageRun]) -> dict[str, Card]:
-    """Every card of the page by its name."""
+def cards(runs: Sequence[PageRun], effects: Sequence[Shown] = ()) -> dict[str, Card]:
+    """Every card of the page by its name.  effects: of the runs' interventions."""
     of_counts = (_answer, _kinds, _groups, _heatmaps, _layers, _languages, _degrees)
     made = [*(make(runs) for make in of_counts), *relation_cards.cards(runs)]
     if any(run.capability for run in runs):
         made.append(capability.card([run.capability for run in runs], [run.name for run in runs]))
+    made += [card for one in effects for card in one.cards]
     for card in made:
         for key, figures in card.variants.items():
             shown = [runs[int(key.split("|")[0])]] if "run" in card.by else runs

@@ -80,6 +80,11 @@ def without_pairs(run: PageRun) -> PageRun:
     return replace(run, rows=rows, notes=[*run.notes, note], left_out=run.left_out | {"overlaps"})
 
 
+def without_matrices(run: PageRun) -> PageRun:
+    """The run with what the matrices of its interventions answer, but without their cells."""
+    return replace(run, interventions=[replace(one, is_drawn=False) for one in run.interventions])
+
+
 def _is_thinned(row: Row) -> bool:
     by_layer_or_degree = row.analysis == "kinds" and (row.layer is not None or row.degree is not None)
     return by_layer_or_degree or row.analysis in ("transitions", "layer_parts")

@@ -29,8 +29,17 @@ from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.controls import controls
 from alignlab.reporting.page.data import GROUPS, MOVEMENT_VERDICTS, STATUS_WORDS, TRANSITION_KINDS, VERDICTS, PageRun
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
+from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
-from alignlab.reporting.page.payload import COLUMNS, KEYS, VALUES, encoded_rows, thinned, without_pairs
+from alignlab.reporting.page.payload import (
+    COLUMNS,
+    KEYS,
+    VALUES,
+    encoded_rows,
+    thinned,
+    without_matrices,
+    without_pairs,
+)
 from alignlab.reporting.page.relation_cards import parts_of
 from alignlab.reporting.page.relation_figures import MEASURES
 from alignlab.reporting.page.theme import LIGHT, dark_colours, template
@@ -44,6 +53,7 @@ _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are
 SECTIONS = {
     "answer": "What changed",
     "capability": "Answers",
+    "effects": "Effects",
     "kinds": "Kinds over steps",
     "layers": "Layers",
     "overlap": "Sharing",
@@ -78,7 +88,7 @@ def write_page(runs: Sequence[PageRun], path: Path) -> None:
 
 def render(runs: Sequence[PageRun]) -> str:
     """One self-contained HTML page. Of very many snapshots it shows layers and degrees at some, of very many languages
-    no pairs, and says so.
+    no pairs and at last no cells of interventions, and says so.
 
     Raises InputError for no run or more than four, for a run without snapshots, and for runs whose data alone are
     larger than a page may be.
@@ -98,7 +108,10 @@ def render(runs: Sequence[PageRun]) -> str:
             continue
         page = _render([thinned(run, snapshots) for run in runs])
     if len(page.encode()) >= MAX_BYTES:  # of very many languages
-        page = _render([without_pairs(thinned(run, _SNAPSHOTS[-1])) for run in runs])
+        least = [without_pairs(thinned(run, _SNAPSHOTS[-1])) for run in runs]
+        page = _render(least)
+        if len(page.encode()) >= MAX_BYTES and any(run.interventions for run in runs):
+            page = _render([without_matrices(run) for run in least])
     if len(page.encode()) >= MAX_BYTES:
         found = f"a page of {len(page.encode()) / 1e6:.1f} MB"
         raise InputError(Problem("runs", found, f"less than {MAX_BYTES / 1e6:.0f} MB", "Make a page of fewer runs."))
@@ -106,7 +119,9 @@ def render(runs: Sequence[PageRun]) -> str:
 
 
 def _render(runs: Sequence[PageRun]) -> str:
-    made = cards(runs)
+    effects = show([run.interventions for run in runs])
+    made = cards(runs, effects)
+    absent = [name for name, there in (("capability", "capability" in made), ("effects", effects)) if not there]
     script = _inside_script(_asset("page.js"))
     plotly = _inside_script(get_plotlyjs())
     drawn = {
@@ -129,7 +144,8 @@ def _render(runs: Sequence[PageRun]) -> str:
         runs=runs,
         labels=letters(runs),
         cards=made,
-        sections=[one for one in SECTIONS.items() if one[0] != "capability" or "capability" in made],
+        sections=[one for one in SECTIONS.items() if one[0] not in absent],
+        effects=effects,
         helped=helped,
         lead=lead,
         glossary=glossary,
