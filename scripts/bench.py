@@ -29,6 +29,8 @@ SECTIONS = {
     "h": ("bench.passing", "against_fifteen_lines"),
     "i": ("bench.training", "against_trl"),
     "j": ("bench.training", "against_trl_on_pairs"),
+    "k": ("bench.interventions", "matrix"),
+    "l": ("bench.interventions", "answers"),
 }
 COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 

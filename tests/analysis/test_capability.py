@@ -14,7 +14,7 @@ from alignlab.analysis.capability import BOTH, IN_LANGUAGE, RIGHT, TOKENS, UNTOL
 from alignlab.errors import InputError
 from alignlab.neurons.corrections import adjusted
 from alignlab.neurons.table import Row
-from alignlab.recording.effects import Effects, Item
+from alignlab.recording.effects import BASELINE, Effects, Item
 
 LANGUAGES = ("en", "de", "zh", "sw", "th")
 PER = 60
@@ -31,7 +31,7 @@ def make(step: int, accuracy: float, seed: int, clusters: int = PER, **changes: 
     count = len(items)
     fields: dict[str, Any] = {
         "items": items,
-        "arms": ("none",),
+        "labels": (BASELINE,),
         "languages": LANGUAGES,
         "right": torch.from_numpy(random.random((count, 1)) < accuracy),
         "output_language": torch.from_numpy(random.integers(-1, 5, (count, 1))).to(torch.int16),

@@ -16,7 +16,7 @@ from alignlab.config import load
 from alignlab.data.wordproblems import LANGUAGES, generate
 from alignlab.evaluation.accuracy import accuracy_change
 from alignlab.options import TrainConfig
-from alignlab.recording.effects import Effects, Item
+from alignlab.recording.effects import BASELINE, Effects, Item
 
 from ..scripts_as_modules import SCRIPTS, script_as_module
 
@@ -52,7 +52,7 @@ class Made:
         column = torch.ones((len(told), 1), dtype=torch.int32)
         Effects(
             tuple(Item(record.id, record.language, record.cluster, "3") for record in self.records),
-            ("none",),
+            (BASELINE,),
             LANGUAGES,
             torch.tensor(self.right).unsqueeze(1),
             torch.tensor(told, dtype=torch.int16).unsqueeze(1),

@@ -11,7 +11,12 @@ import torch
 
 from alignlab.errors import InputError
 from alignlab.marks import is_ours
-from alignlab.recording.effects import Effects, Item
+from alignlab.recording.effects import BASELINE, ArmLabel, Effects, Item, joined
+
+OFF = ArmLabel("zero de, matched 3", "de", "zero", None, "matched", 3, "0f0f")
+
+
+NAN = float("nan")
 
 
 def make(count: int = 6, **changes: Any) -> Effects:
@@ -28,7 +33,7 @@ def make(count: int = 6, **changes: Any) -> Effects:
     )
     fields: dict[str, Any] = {
         "items": named,
-        "arms": ("none", "off"),
+        "labels": (BASELINE, OFF),
         "languages": ("en", "de", "sw"),
         "right": random(2).bool(),
         "output_language": random(3, -1).to(torch.int16),
@@ -60,9 +65,95 @@ def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_one_tensor_may_be_two_of_a_record(tmp_path: Path) -> None:
     right, told = torch.tensor([[True], [False]]), torch.zeros(2, 1, dtype=torch.int16)
     items = (Item("0", "en", "0", "12"), Item("1", "en", "1", "3"))
-    Effects(items, ("none",), ("en",), right, told, torch.ones(2, 1, dtype=torch.int32), right).save(tmp_path / "it")
+    Effects(items, (BASELINE,), ("en",), right, told, torch.ones(2, 1, dtype=torch.int32), right).save(tmp_path / "it")
     again = Effects.load(tmp_path / "it")
     assert again.right.tolist() == again.ended.tolist() == [[True], [False]]
+
+
+LABELLED = {
+    "labels": (BASELINE, OFF),
+    "nats": torch.tensor([[1.0, 2.5], [3.0, torch.inf], [4.0, NAN]], dtype=torch.float64),
+    "counted": torch.tensor([2, 1, 0]),
+    "option_nats": torch.tensor([[[1, 2], [3, 4]], [[1, NAN], [2, NAN]], [[1, 2], [NAN, 4]]], dtype=torch.float64),
+    "option_tokens": torch.tensor([[3, 4], [5, 0], [1, 1]]),
+    "option_characters": torch.tensor([[7, 8], [9, 0], [0, 2]]),
+}
+
+
+def likelihoods(**changes: Any) -> Effects:
+    """Three items, two arms, likelihoods of texts and of up to two options."""
+    items = (Item("0", "en", "0", "1"), Item("1", "en", "0", "0"), Item("0", "de", "0"))
+    return Effects(items, **{**LABELLED, **changes})
+
+
+def test_likelihoods_come_back_from_their_file(tmp_path: Path) -> None:
+    effects = likelihoods(task="texts", data_fingerprint="f00")
+    effects.save(tmp_path / "mine.safetensors")
+    found = Effects.load(tmp_path / "mine.safetensors")
+    assert (found.items, found.labels, found.right) == (effects.items, effects.labels, None)
+    for name in LABELLED.keys() - {"labels"}:
+        assert torch.equal(found.measured(name).nan_to_num(-1), effects.measured(name).nan_to_num(-1)), name
+    with pytest.raises(InputError, match="they hold likelihoods and likelihoods of options, and no right"):
+        found.measured("right")
+
+
+def test_a_record_from_before_arms_had_labels_is_read(tmp_path: Path) -> None:
+    """With the keys and tensors that such files have, written by safetensors itself."""
+    text = dict.fromkeys(("model", "revision", "reference", "data_fingerprint", "clusters", "answers_checksum"), "x")
+    header = {"format": "alignlab-effects", "format_version": "1", "task": "sums", "arms": '["none", "off"]',
+              "languages": '["en"]', "trained_languages": "[]", "step": "3"}  # fmt: skip
+    items = torch.frombuffer(bytearray(b'[["0", "en", "0", "12", null]]'), dtype=torch.uint8)
+    hits, told = torch.tensor([[True, False]]), torch.zeros((1, 2), dtype=torch.int16)
+    tensors = {"items": items, "right": hits, "ended": hits, "output_language": told, "tokens": told.int()}
+    safetensors.torch.save_file({name: one.clone() for name, one in tensors.items()}, tmp_path / "old", header | text)
+    found = Effects.load(tmp_path / "old")
+    assert found.labels == (ArmLabel("none"), ArmLabel("off"))
+    assert torch.equal(found.measured("right"), hits)
+    assert found.nats is None
+
+
+def test_arms_of_several_records_become_one_record() -> None:
+    both = make()
+    one, other = (
+        make(labels=(label,), **{name: both.measured(name)[:, [place]] for name in
+                                 ("right", "output_language", "tokens", "ended")})
+        for place, label in enumerate((BASELINE, OFF))
+    )  # fmt: skip
+    found = joined([one, other, one])
+    assert found.labels == (BASELINE, OFF)
+    assert torch.equal(found.measured("right"), both.measured("right"))
+    assert torch.equal(found.measured("tokens"), both.measured("tokens"))
+    texts = likelihoods()
+    again = joined([texts, likelihoods(labels=(ArmLabel("a"), ArmLabel("b")))])
+    assert again.arms == ("none", "zero de, matched 3", "a", "b")
+    assert torch.equal(again.measured("nats")[:, 2:].nan_to_num(), texts.measured("nats").nan_to_num())
+    assert torch.equal(again.measured("counted"), texts.measured("counted"))
+    with pytest.raises(InputError, match="data_fingerprint: not the same"):
+        joined([one, make(data_fingerprint="other")])
+    with pytest.raises(InputError, match="counted: not the same"):
+        joined([texts, likelihoods(labels=(ArmLabel("a"), ArmLabel("b")), counted=torch.tensor([2, 1, 1]))])
+    with pytest.raises(InputError, match="nats: not the same"):
+        joined([texts, likelihoods(nats=None, counted=None)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"counted": None}, "likelihoods: only nats"),
+        ({"counted": torch.tensor([[2], [1], [1]])}, r"counted: the shape \(3, 1\)"),
+        ({"counted": torch.tensor([2, 1, -1])}, "counted: -1"),
+        ({"nats": LABELLED["nats"].float()}, "nats: torch.float32"),  # type: ignore[attr-defined]
+        ({"nats": -LABELLED["nats"]}, "nats: -"),  # type: ignore[operator]
+        ({"option_tokens": torch.tensor([[3, 4], [0, 5], [1, 1]])}, "gaps"),
+        ({"option_tokens": torch.tensor([[3, 4], [5, 1], [1, 0]])}, "numbers where an item has no option"),
+        ({"option_characters": torch.tensor([[3, 4], [5, 1], [1, 0]])}, "numbers where an item has no option"),
+        ({"items": (Item("0", "en", "0", "1"), Item("1", "en", "0", "1"), Item("2", "en", "0"))}, "expected '1'"),
+        (dict.fromkeys(("nats", "counted", "option_nats", "option_tokens", "option_characters")), "nothing was"),
+    ],
+)
+def test_likelihoods_that_contradict_themselves_are_refused(changes: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        Effects(**{"items": likelihoods().items, **LABELLED, **changes})
 
 
 def test_its_file_is_ours_however_many_items_it_has(tmp_path: Path) -> None:
@@ -100,7 +191,7 @@ def test_two_lines_at_a_prompt() -> None:
     [
         ({"right": torch.zeros(3, 2, dtype=torch.bool)}, r"right: the shape \(3, 2\)"),
         ({"right": torch.zeros(12, 2)}, "right: torch.float32"),
-        ({"arms": ("none", "none")}, "arms: 'none' twice"),
+        ({"labels": (BASELINE, BASELINE)}, "arms: 'none' twice"),
         ({"languages": ("en", "sw")}, "items: in de"),
         ({"output_language": torch.full((12, 2), 3, dtype=torch.int16)}, "output_language: 3 to 3"),
         ({"output_language": torch.full((12, 2), -2, dtype=torch.int16)}, "output_language: -2 to -2"),

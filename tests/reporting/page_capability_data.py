@@ -12,7 +12,7 @@ import torch
 from alignlab.analysis.capability import capability_rows
 from alignlab.checksums import of_values
 from alignlab.neurons.table import write_csv
-from alignlab.recording.effects import Effects, Item
+from alignlab.recording.effects import BASELINE, Effects, Item
 
 EVIL = "</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\u202e"
 SHARES = {0: {"en": 0.9, "de": 0.2, "sw": 0.5}, 40: {"en": 0.9, "de": 0.9, "sw": 0.05}}
@@ -30,7 +30,7 @@ def write_run(folder: Path, steps: tuple[int, ...] = (0, 40)) -> None:
         told = torch.tensor([[("en", "de", "sw").index(item.language)] for item in items], dtype=torch.int16)
         tokens = torch.ones((len(items), 1), dtype=torch.int32)
         effects = Effects(
-            items, ("none",), ("en", "de", "sw"), right, told, tokens, tokens.bool(), task="sums", step=step,
+            items, (BASELINE,), ("en", "de", "sw"), right, told, tokens, tokens.bool(), task="sums", step=step,
             trained_languages=("de",),
         )  # fmt: skip
         effects.save(folder / f"evaluation/step-{step:06d}.safetensors")

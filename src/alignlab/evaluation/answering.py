@@ -16,7 +16,7 @@ from alignlab.evaluation.output_language import cannot_be_told, language_of
 from alignlab.evaluation.tasks import Task
 from alignlab.manifest import checksum_of
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ABSTAINED, NO_INTERVENTION, Effects, Item
+from alignlab.recording.effects import ABSTAINED, BASELINE, Effects, Item
 from alignlab.recording.generation import Response, check_positions, generate, generator_of
 from alignlab.recording.passing import Progress
 from alignlab.recording.responses_file import responses_text, text_of
@@ -78,7 +78,7 @@ def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answer
         items=tuple(
             Item(prompt.id, prompt.language, prompt.cluster, _written(number), seen) for prompt, number, seen in items
         ),
-        arms=(NO_INTERVENTION,),
+        labels=(BASELINE,),
         languages=at_hand,
         right=torch.tensor(right, dtype=torch.bool).unsqueeze(1),
         output_language=torch.tensor(

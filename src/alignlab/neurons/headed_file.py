@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class HeadedFormat:
         """
         metadata = {"format": self.name, "format_version": VERSION}
         metadata |= {key: hide(getattr(source, key)) for key in self.texts}
-        metadata |= {key: json.dumps(getattr(source, key), ensure_ascii=False) for key in self.values}
+        # Values within values may be dataclasses.
+        metadata |= {key: json.dumps(getattr(source, key), ensure_ascii=False, default=asdict) for key in self.values}
         save_checked(path, tensors, metadata)
 
     @contextmanager

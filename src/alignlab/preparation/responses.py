@@ -39,7 +39,7 @@ def run(options: ResponsesOptions) -> None:
             return
         if start == "finished":
             if is_first():
-                plan.folder.clear_parts()  # where it was killed as it did so
+                plan.folder.parts.clear()  # where it was killed as it did so
             console.say(f"\n{plan.folder.path} holds these answers, all of them. Name another folder to make others.")
         else:
             plan.loader.below(options.model.source).check()
@@ -81,7 +81,7 @@ def _done(plan: ResponsesPlan, made_from: Mapping[str, Any]) -> list[int]:
         console.say(f"note: {line}")
     done, damaged = plan.folder.done(plan.batches)
     for batch in damaged:
-        console.say(f"note: {plan.folder.part(batch)} is damaged; its answers are made again")
+        console.say(f"note: {plan.folder.parts.part(batch)} is damaged; its answers are made again")
     return done
 
 

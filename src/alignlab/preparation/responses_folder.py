@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any, Literal
 import yaml
 
 from alignlab.atomic import name_being_written, whole_file, write_text
-from alignlab.checksums import damaged, of_values
+from alignlab.checksums import damaged
 from alignlab.config import differences
 from alignlab.environment import differing_versions
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.folder_lock import LOCK, locked
 from alignlab.manifest import NAME, checksum, kind_of, stranger_problem, verify
+from alignlab.parts import Parts, lines
 from alignlab.preparation.answers import Answer, Question
 from alignlab.redaction import comparable
 from alignlab.regular_files import read_regular
@@ -66,15 +67,12 @@ class ResponsesFolder:
         return self.path / "table.csv"
 
     @property
-    def parts(self) -> Path:
-        return self.path / "parts"
+    def parts(self) -> Parts:
+        return Parts(self.path / "parts")
 
     @property
     def is_finished(self) -> bool:
         return self._state() == "finished"
-
-    def part(self, batch: int) -> Path:
-        return self.parts / f"part-{batch:06d}.jsonl"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,7 +98,7 @@ class ResponsesFolder:
         """
         self.check_ours()
         state = self._state()
-        if state is None or (state == "begun" and not any(self._parts())):
+        if state is None or (state == "begun" and not any(self.parts.written())):
             return "new"
         self._check_written()
         different = differences(
@@ -116,7 +114,8 @@ class ResponsesFolder:
     def begin(self, document: str, made_from: Mapping[str, Any]) -> None:
         """Write down that answers of this config begin. Raises InputError for files of others in their places."""
         text = json.dumps(made_from, indent=2) + "\n"
-        if self.parts.is_dir() and (others := sorted(set(self.parts.iterdir()) - set(self._parts()))):
+        parts = self.parts.path
+        if parts.is_dir() and (others := sorted(set(parts.iterdir()) - set(self.parts.written()))):
             raise InputError(stranger_problem("folder", self.path, others))
         written = {self.config: document, self.environment: text}
         # First of all what tells whose folder it is; nothing is lost where the others are not there yet.
@@ -147,7 +146,7 @@ class ResponsesFolder:
         """The batches whose answers are there, and those whose are there but damaged, which are to be made again."""
         good, bad = [], []
         for batch, numbers in enumerate(batches):
-            if self.part(batch).is_file():
+            if self.parts.part(batch).is_file():
                 try:
                     self.read_part(batch, numbers)
                 except InputError:
@@ -159,20 +158,13 @@ class ResponsesFolder:
     def write_part(self, batch: int, numbers: Sequence[int], answers: Sequence[Answer]) -> None:
         """Write the answers of a batch, whole or not at all. numbers: of the answers, among all."""
         rows = [{"number": number, **asdict(answer)} for number, answer in zip(numbers, answers, strict=True)]
-        write_text(self.part(batch), _lines(row | {"checksum": of_values(row)} for row in rows))
+        self.parts.write(batch, rows)
 
     def read_part(self, batch: int, numbers: Sequence[int]) -> list[Answer]:
         """The answers of a batch, in its order. Raises InputError where they are not those that were written."""
-        path = self.part(batch)
-        try:
-            rows = [json.loads(line) for line in read_regular(path).decode("utf-8").split("\n")[:-1]]
-            sums = [row.pop("checksum") for row in rows]
-            found = [row.pop("number") for row in rows]
-        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
-            raise damaged(path) from None
-        again = [of_values({"number": number, **row}) for number, row in zip(found, rows, strict=True)]
-        if found != list(numbers) or sums != again:
-            raise damaged(path)
+        rows = self.parts.read(batch)
+        if [row.pop("number", None) for row in rows] != list(numbers):
+            raise damaged(self.parts.part(batch))
         return [Answer(**row) for row in rows]
 
     def finish(self, questions: Iterator[Question], table: Callable[[list[Question]], str]) -> None:
@@ -184,18 +176,11 @@ class ResponsesFolder:
         with whole_file(self.responses) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             for _, group in groupby(questions, key=lambda question: question.language):
                 of_language = list(group)
-                file.write(_lines(asdict(question) for question in of_language))
+                file.write(lines([asdict(question) for question in of_language]))
                 tables.append(table(of_language))
         write_text(self.table, "".join([tables[0], *(text.partition("\n")[2] for text in tables[1:])]))
         self._write_manifest("finished", [self.config, self.environment, self.responses, self.table])
-        self.clear_parts()
-
-    def clear_parts(self) -> None:
-        """Remove the files of the batches."""
-        for part in self._parts():
-            part.unlink()
-        with suppress(OSError):  # there is none, or somebody else's files are in it
-            self.parts.rmdir()
+        self.parts.clear()
 
     def read(self) -> Iterator[Question]:
         """All questions with their answers, language by language. Raises InputError where they are not whole."""
@@ -216,16 +201,11 @@ class ResponsesFolder:
                 row = json.loads(line)
                 yield Question(**{**row, "answers": [Answer(**answer) for answer in row["answers"]]})
 
-    def _parts(self) -> Iterator[Path]:
-        yield from sorted(self.parts.glob("part-[0-9]*.jsonl"))
-
     def _being_written(self) -> list[Path]:
         """What killed processes had begun to write."""
         names = {path.name for path in (self.config, self.environment, self.responses, self.table)} | {NAME}
         entries = list(self.path.iterdir()) if self.path.is_dir() else []
-        left = [entry for entry in entries if name_being_written(entry) in names]
-        parts = list(self.parts.iterdir()) if self.parts.is_dir() else []
-        return left + [part for part in parts if (name_being_written(part) or "").startswith("part-")]
+        return [entry for entry in entries if name_being_written(entry) in names] + self.parts.being_written()
 
     def _check_written(self) -> None:
         if faults := verify(self.path):
@@ -247,7 +227,3 @@ class ResponsesFolder:
     def _write_manifest(self, state: str, files: Sequence[Path]) -> None:
         listed = {file.name: {"bytes": file.stat().st_size, "xxh3_128": checksum(file)} for file in files}
         write_text(self.path / NAME, json.dumps({"kind": KIND, "files": listed, "state": state}, indent=2) + "\n")
-
-
-def _lines(rows: Any) -> str:
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)

@@ -116,7 +116,7 @@ class ResponsesPlan:
         rows.append(("answers", f"{answers:,}: {options.samples} to each, {how}; at most {most:,} tokens"))
         done = 0
         if start == "continue":
-            done = sum(self.folder.part(batch).is_file() for batch in range(len(self.batches)))
+            done = sum(self.folder.parts.part(batch).is_file() for batch in range(len(self.batches)))
         going_on = f", {done:,} of them done" if done else ""
         rows.append(("batches", f"{len(self.batches):,}{going_on}; ranks {world_size()}"))
         rows.append(("folder", str(self.folder.path)))

@@ -43,6 +43,7 @@ def generate(
     advance: Callable[[int], None] = lambda prompts: None,
     sampling: Sampling | None = None,
     batches: Sequence[Sequence[int]] | None = None,
+    around: Callable[[Sequence[int], int], AbstractContextManager[object]] = lambda prompts, length: nullcontext(),
 ) -> list[Response]:
     """The responses to prompts, each of one token or more; a collective call where there are several ranks.
 
@@ -53,6 +54,7 @@ def generate(
     max_tokens_per_batch: padding and new tokens included.  eos_ids: EOS tokens beside those of the model.
     context: entered around each batch, such as an autocast.  advance: told the prompts of each batch done.
     batches: the prompts of each batch, by number, where they are not to be those of `prompt_batches`.
+    around: entered around each batch too, told its prompts and how many tokens these have with their padding.
     """
     if batches is None:
         padded = next(model.parameters()).dtype != torch.float64
@@ -72,7 +74,7 @@ def generate(
             if sampling is not None:
                 drawn = [uniform(sampling.seed, sampling.names[number], max_new_tokens) for number in numbers]
                 drawing.append(Draws(torch.tensor(np.stack(drawn), device=device), input_ids.shape[1], sampling))
-            with context():
+            with context(), around(numbers, input_ids.shape[1]):
                 output = model.generate(  # type: ignore[operator]
                     input_ids=input_ids.to(device),
                     attention_mask=mask.to(device),

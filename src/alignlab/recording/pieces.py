@@ -22,7 +22,7 @@ from alignlab.recording.probes import Probe
 _PIECE = {"cpu": 1 << 19}
 _PIECE_ELSEWHERE = 1 << 24
 # In a forward that only the other ranks need: one token, which is not counted.
-_NOBODY = Document("", "", np.zeros(1, dtype=np.int32), np.zeros(1, dtype=bool), np.zeros(1, dtype=bool))
+NOBODY = Document("", "", np.zeros(1, dtype=np.int32), np.zeros(1, dtype=bool), np.zeros(1, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ProbeBatch:
 def make_batch(probe: Probe, language: str, numbers: Sequence[int], device: torch.device) -> ProbeBatch:
     """The documents of these numbers; with none, one token that is not counted, for a forward all the same."""
     documents = [probe.documents[language][number] for number in numbers]
-    padded = pad(documents or [_NOBODY], pad_id=0)
+    padded = pad(documents or [NOBODY], pad_id=0)
     of = torch.tensor(numbers, dtype=torch.int64)
     return ProbeBatch(
         language,
@@ -54,7 +54,7 @@ def make_batch(probe: Probe, language: str, numbers: Sequence[int], device: torc
         torch.from_numpy(probe.shards_of(language))[of].to(device),
         padded.input_ids.to(device),
         padded.attention_mask.to(device),
-        side_by_side([probe.counted(document) for document in documents] or [_NOBODY.answer]),
+        side_by_side([probe.counted(document) for document in documents] or [NOBODY.answer]),
     )
 
 

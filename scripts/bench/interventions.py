@@ -1,0 +1,182 @@
+"""A matrix of languages whose neurons are off by languages that are read, and answers meanwhile, in CPU seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from torch.nn import functional as F
+
+from alignlab.data.batching import pad, token_budget_batches
+from alignlab.data.encoding import Document
+from alignlab.models.edits import Arm, NeuronEdit
+from alignlab.models.lower_layers import LowerLayers, find_lower_layers
+from alignlab.models.sites import Site, find_sites
+from alignlab.recording.arm_generation import generate_under
+from alignlab.recording.generation import generate
+from alignlab.recording.scoring import plan_of, score
+from bench.measuring import Row, Scale, cpu_paired
+
+VOCABULARY, LAYERS, HEADS, NEURONS = 8000, 4, 4, 640
+LANGUAGES, CONTROLS = 10, 5
+MEDIAN = 34  # tokens of a text, as those of a sentence of news
+SHARE = 0.01  # of the neurons in a set
+BUDGET = 8192
+NEW, PROMPTS, ARMS = 32, 16, 8
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The texts of all languages, every token of which counts; the arms, a baseline, sets and their controls."""
+
+    model: transformers.PreTrainedModel
+    sites: list[Site]
+    lower: LowerLayers
+    documents: list[Document]
+    arms: list[Arm]
+
+    def score(self) -> Tensor:
+        """Our pass: nats of every text under every arm, (D, A)."""
+        sites = {"mlp.act": self.sites}
+        return score(
+            self.model, self.documents, self.arms, max_tokens_per_batch=BUDGET, lower=self.lower, sites=sites
+        ).nats
+
+
+def matrix(scale: Scale) -> list[Row]:
+    """The matrix with all layers changed, and with the upper half, beside the published pattern and nnsight."""
+    torch.set_num_threads(1)
+    rows = []
+    for mark, first in (("k", 0), ("k'", LAYERS // 2)):
+        load = make_workload(scale, first)
+        plan = plan_of(load.model, load.documents, load.arms, BUDGET)
+        cells = LANGUAGES * len(load.arms)
+        layers = plan.forwards() / len(load.documents) / len(load.arms)
+        note = f"{len(plan.jobs) / cells:.2f} forwards a cell, of {layers:.2f} of the layers a text"
+        what = f"({mark}) matrix of {cells} cells, neurons of layers {first} to {LAYERS - 1}"
+        for peer, theirs, goal in [("text by text, a pass a cell", partial(text_by_text, load), "5"), *traced(load)]:
+            check_equal(load.score(), theirs())
+            row = cpu_paired(what, load.score, peer, theirs, scale.rounds)
+            rows.append(replace(row, goal=goal, note=f"{row.note}; {note}"))
+    return rows
+
+
+def answers(scale: Scale) -> list[Row]:
+    """What an intervention costs on top of the same answers without one."""
+    torch.set_num_threads(1)
+    load = make_workload(scale, 0)
+    prompts = [document.tokens for document in load.documents[:PROMPTS]]
+    load.model.generation_config.eos_token_id = None
+    given: dict[str, Any] = {"max_new_tokens": NEW, "max_tokens_per_batch": BUDGET}
+    ours = partial(generate_under, load.model, prompts, load.arms[1 : ARMS + 1], sites={"mlp.act": load.sites}, **given)
+    plain = partial(generate, load.model, [prompt for prompt in prompts for _ in range(ARMS)], **given)
+    row = cpu_paired(f"(l) answers under {ARMS} arms", ours, "as many without an intervention", plain, scale.rounds)
+    return [replace(row, goal="0.91")]
+
+
+def traced(load: Workload) -> list[tuple[str, Callable[[], Tensor], str]]:
+    """nnsight, where it is installed."""
+    try:
+        import nnsight
+    except ImportError:
+        return []
+    # A model of its own: what nnsight does to the modules it wraps must not slow ours.
+    wrapped = nnsight.NNsight(make_model())
+    return [(f"nnsight, batches of as many tokens ({nnsight.__version__})", partial(by_tracing, load, wrapped), "2")]
+
+
+@torch.no_grad()
+def text_by_text(load: Workload) -> Tensor:
+    """As published: hooks set for each arm, then every text on its own with all its logits, (D, A) float64."""
+    nats = torch.zeros(len(load.documents), len(load.arms), dtype=torch.float64)
+    for place, arm in enumerate(load.arms):
+        handles = [
+            site.module.register_forward_hook(partial(zeroed, neurons=neurons))
+            for site, neurons in zip(load.sites, neurons_of(arm), strict=True)
+            if len(neurons)
+        ]
+        for number, document in enumerate(load.documents):
+            ids = torch.from_numpy(document.tokens).long().unsqueeze(0)
+            loss = load.model(input_ids=ids, labels=ids, use_cache=False).loss
+            nats[number, place] = loss.double() * (len(document) - 1)
+        for handle in handles:
+            handle.remove()
+    return nats
+
+
+def zeroed(_module: object, _inputs: object, output: Tensor, neurons: Tensor) -> Tensor:
+    """The activations with some neurons off."""
+    output[..., neurons] = 0
+    return output
+
+
+@torch.no_grad()
+def by_tracing(load: Workload, wrapped: Any) -> Tensor:
+    """A trace for each arm and batch, whose texts have as many tokens together as our rows, (D, A) float64."""
+    nats = torch.zeros(len(load.documents), len(load.arms), dtype=torch.float64)
+    batches = token_budget_batches([len(document) for document in load.documents], BUDGET)
+    padded = [pad([load.documents[number] for number in numbers], 0) for numbers in batches]
+    for place, arm in enumerate(load.arms):
+        off = neurons_of(arm)
+        for numbers, batch in zip(batches, padded, strict=True):
+            with wrapped.trace(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False):
+                for layer, neurons in zip(wrapped.model.layers, off, strict=True):
+                    layer.mlp.act_fn.output[:, :, neurons] = 0
+                logits = wrapped.lm_head.output.save()
+            losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), batch.input_ids[:, 1:], reduction="none")
+            nats[numbers, place] = (losses.double() * batch.attention_mask[:, 1:]).sum(1)
+    return nats
+
+
+def neurons_of(arm: Arm) -> list[Tensor]:
+    """Of every layer those that the arm changes."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return [torch.cat([none, *(one.in_layer(layer)[0] for one in arm)]) for layer in range(LAYERS)]
+
+
+def make_workload(scale: Scale, first: int) -> Workload:
+    """Sets of neurons of layer `first` and those above it. On real text and a trained model times are the same."""
+    rng = np.random.default_rng(0)
+    texts = max(2, scale.texts // 25)
+    lengths = np.maximum(3, rng.lognormal(np.log(MEDIAN), 0.45, size=LANGUAGES * texts)).astype(int)
+    documents = []
+    for number, length in enumerate(lengths.tolist()):
+        every = np.ones(length, dtype=bool)
+        tokens = rng.integers(0, VOCABULARY, size=length).astype(np.int32)
+        documents.append(Document(f"{number % texts}", f"language {number // texts}", tokens, every, ~every))
+    arms: list[Arm] = [(), *(off(seed, first) for seed in range(LANGUAGES * (1 + CONTROLS)))]
+    model = make_model()
+    return Workload(model, find_sites(model), find_lower_layers(model), documents, arms)
+
+
+def off(seed: int, first: int) -> Arm:
+    """A set of neurons that are zero."""
+    count = round(SHARE * LAYERS * NEURONS)
+    places = torch.randperm((LAYERS - first) * NEURONS, generator=torch.Generator().manual_seed(seed))[:count]
+    return (NeuronEdit(first + places // NEURONS, places % NEURONS, torch.zeros(count), torch.zeros(count)),)
+
+
+def make_model() -> transformers.PreTrainedModel:
+    """A Llama of 4 layers of 640 neurons, random weights, as small as the demo model."""
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=NEURONS // 4,
+        intermediate_size=NEURONS,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+    )
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+def check_equal(ours: Tensor, theirs: Tensor) -> None:
+    """Stop where a peer measures something else than ours."""
+    if not torch.allclose(ours, theirs, rtol=1e-4):
+        off = float(((ours - theirs) / ours).abs().max())
+        raise RuntimeError(f"the peer's likelihoods are not ours: they differ by up to {off:.2%}")
