@@ -17,9 +17,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from alignlab import NeuronSets
+from alignlab import Intervention, NeuronSets, intervene
 from alignlab.data.wordproblems import generate
-from alignlab.models.access import Forward, edit
 from alignlab.models.load import DEMO, ModelConfig
 from alignlab.models.sites import find_sites
 from alignlab.neurons import Kind
@@ -52,12 +51,8 @@ class Experiment:
 
     def losses(self, off: Tensor) -> dict[str, float]:
         """Nats a token of the held-out answers by language, with the neurons of `off`, (L, N) bool, at zero."""
-
-        def zero(layer: int, activations: Tensor, _forward: Forward) -> Tensor:
-            return activations.masked_fill(off[layer].to(activations.device), 0)
-
         seen = DocumentLosses()
-        with edit(self.model, self.sites, zero):
+        with intervene(self.model, Intervention(off)):
             pass_through(self.model, self.held_out, [seen])
         return {code: float(seen.nats[code].sum() / seen.tokens[code].sum()) for code in LANGUAGES}
 

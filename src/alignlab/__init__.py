@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignlab.callbacks import CapabilityTracker, NeuronTracker, NeuronTrackerCallback
     from alignlab.errors import InputError, UnsupportedModelError
+    from alignlab.interventions import Intervention, intervene
     from alignlab.neurons.counts import ActivationCounts
     from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.sets import NeuronSets
@@ -27,11 +28,13 @@ _HOMES = {
     "ActivationCounts": "alignlab.neurons",
     "CapabilityTracker": "alignlab.callbacks",
     "InputError": "alignlab.errors",
+    "Intervention": "alignlab.interventions",
     "NeuronSets": "alignlab.neurons",
     "NeuronTracker": "alignlab.callbacks",
     "NeuronTrackerCallback": "alignlab.callbacks",
     "StoredRun": "alignlab.stored_run",
     "UnsupportedModelError": "alignlab.errors",
+    "intervene": "alignlab.interventions",
     "lape": "alignlab.neurons",
     "load_run": "alignlab.stored_run",
     "ternary": "alignlab.neurons",
@@ -41,11 +44,13 @@ __all__ = [
     "ActivationCounts",
     "CapabilityTracker",
     "InputError",
+    "Intervention",
     "NeuronSets",
     "NeuronTracker",
     "NeuronTrackerCallback",
     "StoredRun",
     "UnsupportedModelError",
+    "intervene",
     "lape",
     "load_run",
     "ternary",

@@ -116,6 +116,32 @@ def test_generate_with_a_cache_is_as_without_one_row_by_row(tiny_llama: LlamaFor
     assert torch.equal(given, ids)
 
 
+def test_a_model_that_has_been_compiled_is_edited_all_the_same(tiny_llama: LlamaForCausalLM) -> None:
+    """What was compiled before the hooks came would pass over them."""
+    one, other = an_edit(), copy.deepcopy(tiny_llama)
+    with edited(other, [(one,)]):
+        expected, plain = logits_of(other), logits_of(tiny_llama)
+    tiny_llama.compile(backend="eager")
+    assert torch.equal(logits_of(tiny_llama), plain)
+    with edited(tiny_llama, [(one,)]):
+        assert torch.equal(logits_of(tiny_llama), expected)
+    assert torch.equal(logits_of(tiny_llama), plain)
+
+
+def test_the_length_of_the_prompts_may_be_told_at_every_forward(tiny_llama: LlamaForCausalLM) -> None:
+    one, lengths = an_edit(scope="generated"), [2, 5]
+    expected = []
+    for length in lengths:
+        with edited(tiny_llama, [(one,)], prompt=length):
+            expected.append(logits_of(tiny_llama))
+    now: list[int] = []
+    with edited(tiny_llama, [(one,)], prompt=lambda: now[-1]):
+        for length, logits in zip(lengths, expected, strict=True):
+            now.append(length)
+            assert torch.equal(logits_of(tiny_llama), logits)
+    assert not torch.equal(*expected)
+
+
 def test_an_infinite_activation_is_replaced_too(tiny_llama: LlamaForCausalLM) -> None:
     other = copy.deepcopy(tiny_llama)
     other.model.layers[0].mlp.gate_proj.weight.data[3] = torch.inf

@@ -42,6 +42,8 @@ def test_two_ranks_answer_and_count_as_one(budget: int, model_folder: Path, tmp_
             assert torch.equal(two["loss_tokens"][language], one["loss_tokens"][language])
             for layer in range(2):
                 assert torch.allclose(two["means"][language][layer], one["means"][language][layer], rtol=1e-9)
+                assert torch.allclose(two["recorded"][language][layer], one["recorded"][language][layer], rtol=1e-9)
+            assert torch.equal(one["recorded"][language][1], one["means"][language][1])
         assert two["fingerprint"] == one["fingerprint"]
         for name in FIELDS.keys() - {"loss_tokens"}:  # which is there by document
             same = torch.allclose if FIELDS[name].numbers == "sum" else torch.equal

@@ -43,11 +43,11 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    RIGHT: Measure(lambda effects: effects.right),
-    BOTH: Measure(lambda effects: effects.right & effects.in_language),
+    RIGHT: Measure(lambda effects: effects.measured("right")),
+    BOTH: Measure(lambda effects: effects.measured("right") & effects.in_language),
     IN_LANGUAGE: Measure(lambda effects: effects.in_language),
-    UNTOLD: Measure(lambda effects: effects.output_language == ABSTAINED),
-    TOKENS: Measure(lambda effects: effects.tokens, "tokens"),
+    UNTOLD: Measure(lambda effects: effects.measured("output_language") == ABSTAINED),
+    TOKENS: Measure(lambda effects: effects.measured("tokens"), "tokens"),
 }
 
 
@@ -106,21 +106,7 @@ def capability_rows(
 def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Values]:
     """Each of `MEASURES` of every item, (I,)."""
     place = effects.arms.index(arm)
-<<<<<<< HEAD
     return {name: measure.of(effects)[:, place].numpy() for name, measure in MEASURES.items()}
-=======
-
-    def of(tensor: Tensor) -> Bools:
-        return tensor[:, place].numpy().astype(np.bool_)
-
-    right, in_language = of(effects.measured("right")), of(effects.in_language)
-    return {
-        RIGHT: right,
-        BOTH: right & in_language,
-        IN_LANGUAGE: in_language,
-        UNTOLD: of(effects.measured("output_language") == ABSTAINED),
-    }
->>>>>>> e_arms
 
 
 def _mean(values: Values, clusters: Sequence[str]) -> Accuracy | Estimate:

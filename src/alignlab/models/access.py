@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from alignlab.errors import UnsupportedModelError
-from alignlab.models.layer_traces import decoder_layers
+from alignlab.models.layer_traces import decoder_layers, is_traced
 from alignlab.models.sites import Site
 
 
@@ -135,6 +135,8 @@ def _hooked(sites: Sequence[Site], look: Callable[[Site, Tensor], Tensor | None]
 def _hook(site: Site, look: Callable[[Site, Tensor], Tensor | None]) -> RemovableHandle:
     def replaced(shown: Any) -> Any:
         """What the module is to read or give instead; None where it stays."""
+        if is_traced():  # sites are found within a block, of the model as it is
+            return None
         whole = shown[0] if isinstance(shown, tuple) else shown
         part = site.width < whole.shape[-1]
         new = look(site, whole[..., site.columns] if part else whole)

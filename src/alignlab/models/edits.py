@@ -7,9 +7,9 @@ one after another, and a batch whose rows have different arms costs one indexed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,6 +21,8 @@ from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
 
 Scope = Literal["all", "prompt", "generated"]
+# The number of tokens of the prompts, of all rows or (B,) of each; or what tells it at every forward.
+PromptLength = int | Tensor | Callable[[], int | Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,25 +63,27 @@ def edited(
     arms: Sequence[Arm],
     rows: Tensor | None = None,
     *,
-    prompt: int | Tensor | None = None,
+    prompt: PromptLength | None = None,
     sites: Mapping[SiteName, Sequence[Site]] | None = None,
 ) -> Iterator[None]:
     """Within the block, every forward of `model` runs with the neurons of the arms changed.
 
     arms: what is done. A row whose arm is empty runs as the model is, to the bit.
     rows: (B,) int64, the arm of every row of the batch; None where there is one arm, for all rows.
-    prompt: number of tokens of the prompts, padding on the left included, of all rows or (B,) of each; needed where an
-        edit is of the prompt or of what follows it.
+    prompt: number of tokens of the prompts, padding on the left included, of all rows or (B,) of each, or what tells it
+        at every forward; needed where an edit is of the prompt or of what follows it.
     sites: those of the model by name, where they have been found; all others are found by a forward of three tokens.
 
     It works with a cache and under `generate`, with adapters and with gradients, and leaves the model as it was,
-    whatever happens. Raises InputError for neurons that the model has not, and for a scope without `prompt`; from the
-    forward, for a batch of another number of rows.
+    whatever happens. What is compiled runs uncompiled meanwhile: it would not see the change. Raises InputError for
+    neurons that the model has not, and for a scope without `prompt`; ValueError, from the forward, for a batch of
+    another number of rows.
     """
     names = list(dict.fromkeys(one.at for arm in arms for one in arm))
     found = {at: (sites or {}).get(at) or find_sites(model, at) for at in names}
     refuse_any(_misfits(arms, rows, prompt, found))
-    with ExitStack() as stack:
+    # What has been compiled before passes over hooks that come later, without a word.
+    with ExitStack() as stack, torch.compiler.set_stance("force_eager"):
         # Of each place in the order of the edits, what all arms do there: so the order is kept at every site.
         for place in range(max(map(len, arms), default=0)):
             there = [arm[place] if place < len(arm) else None for arm in arms]
@@ -87,23 +91,32 @@ def edited(
                 for scope, where in _wheres(prompt):
                     chosen = [one if one and (one.at, one.scope) == (at, scope) else None for one in there]
                     if any(chosen):
-                        tables = _tables(chosen, found[at], next(model.parameters()).device)
-                        stack.enter_context(edit(model, [found[at][layer] for layer in tables],
-                                                 _change(tables, rows), where))  # fmt: skip
+                        tables = _tables(chosen, rows)
+                        these = [found[at][layer] for layer in tables]
+                        stack.enter_context(edit(model, these, _change(tables), where))
         yield
 
 
 @dataclass(frozen=True)
 class _Table:
-    """What the arms do in a layer. columns: (U,) neurons that any of them changes. others: (A, U)."""
+    """What the arms do in a layer.
+
+    columns: (U,) neurons that any of them changes.  gain, offset, changed: (A, U).
+    rows: (B,) the arm of every row; None where there is one arm.
+    """
 
     columns: Tensor
     gain: Tensor
     offset: Tensor
     changed: Tensor
+    rows: Tensor | None
+
+    def to(self, device: torch.device) -> _Table:
+        moved = {name: part.to(device) for name, part in vars(self).items() if part is not None}
+        return replace(self, **moved)
 
 
-def _tables(chosen: Sequence[NeuronEdit | None], sites: Sequence[Site], device: torch.device) -> dict[int, _Table]:
+def _tables(chosen: Sequence[NeuronEdit | None], rows: Tensor | None) -> dict[int, _Table]:
     """By layer, what each arm does to the neurons that any arm changes there."""
     layers = torch.cat([one.layers for one in chosen if one is not None]).unique().tolist()
     tables = {}
@@ -117,16 +130,18 @@ def _tables(chosen: Sequence[NeuronEdit | None], sites: Sequence[Site], device: 
             if part is not None:
                 at = torch.searchsorted(columns, part[0])
                 gain[arm, at], offset[arm, at], changed[arm, at] = part[1], part[2], True
-        tables[layer] = _Table(*(one.to(device) for one in (columns, gain, offset, changed)))
+        tables[layer] = _Table(columns, gain, offset, changed, rows)
     return tables
 
 
-def _change(tables: Mapping[int, _Table], rows: Tensor | None) -> Change:
+def _change(tables: dict[int, _Table]) -> Change:
     def change(layer: int, activations: Tensor, forward: Forward) -> Tensor:
         table = tables[layer]
-        if rows is not None and len(rows) != forward.rows:
-            raise ValueError(f"a batch of {forward.rows} rows, and arms for {len(rows)}")
-        of = slice(None) if rows is None else rows.to(table.gain.device)
+        if table.gain.device != activations.device:  # once: the layers of a large model may be on several devices
+            table = tables[layer] = table.to(activations.device)
+        if table.rows is not None and len(table.rows) != forward.rows:
+            raise ValueError(f"a batch of {forward.rows} rows, and arms for {len(table.rows)}")
+        of = slice(None) if table.rows is None else table.rows
         gain, offset, changed = (one[of].unsqueeze(1) for one in (table.gain, table.offset, table.changed))
         before = activations.index_select(-1, table.columns)
         # In the precision of the table: bfloat16 would round the gain too. A gain of 0 replaces infinities as well.
@@ -136,11 +151,16 @@ def _change(tables: Mapping[int, _Table], rows: Tensor | None) -> Change:
     return change
 
 
-def _wheres(prompt: int | Tensor | None) -> list[tuple[Scope, Where | None]]:
+def _wheres(prompt: PromptLength | None) -> list[tuple[Scope, Where | None]]:
     """The scopes, and which tokens they mean; without prompts there is but one."""
     if prompt is None:
         return [("all", None)]
-    return [("all", None), ("prompt", prompt_tokens(prompt)), ("generated", generated_tokens(prompt))]
+    length = prompt if callable(prompt) else lambda: prompt
+    return [
+        ("all", None),
+        ("prompt", lambda forward: prompt_tokens(length())(forward)),
+        ("generated", lambda forward: generated_tokens(length())(forward)),
+    ]
 
 
 def _problems(one: NeuronEdit) -> list[Problem]:
@@ -159,7 +179,7 @@ def _problems(one: NeuronEdit) -> list[Problem]:
 
 
 def _misfits(
-    arms: Sequence[Arm], rows: Tensor | None, prompt: int | Tensor | None, sites: Mapping[SiteName, Sequence[Site]]
+    arms: Sequence[Arm], rows: Tensor | None, prompt: PromptLength | None, sites: Mapping[SiteName, Sequence[Site]]
 ) -> list[Problem]:
     """What of the arms does not fit the model or the batch."""
     problems = []

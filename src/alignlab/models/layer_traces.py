@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from alignlab.models.modes import evaluating
 from alignlab.models.modules import outermost
 
 TOKENS = 3
+# Whether the forward under way is made to look at the model: what others observe and change is not its business.
+_tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,20 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     return fitting[0]
 
 
+def is_traced() -> bool:
+    """Whether the forward under way is one of `trace_layers`, which nobody else is to see or to change."""
+    return _tracing.get()
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    token = _tracing.set(True)
+    try:
+        yield
+    finally:
+        _tracing.reset(token)
+
+
 def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activations: Sequence[str]) -> list[Trace]:
     """Pass three tokens through the model and note what runs in each layer.
 
@@ -106,7 +123,7 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
         Trace(number, f"{prefix}.{number}", layer, activation, [])
         for number, (layer, activation) in enumerate(zip(layers, activations, strict=True))
     ]
-    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+    with ExitStack() as hooks, evaluating(model), torch.no_grad(), _traced():
         for trace in traces:
             activation = (trace.activation, trace.layer.get_submodule(trace.activation))
             for name, module in (*_linear_maps(trace.layer), activation):

@@ -220,13 +220,9 @@ class Effects:
         """Write the record, whole or not at all. Raises OSError where it cannot be written."""
         # As a tensor: thousands of ids are no header.
         written = json.dumps([astuple(item) for item in self.items], ensure_ascii=False).encode()
-<<<<<<< HEAD
-        # Copies: safetensors takes no tensor twice, such as a `right` that is also `ended`.
-        tensors = {name: getattr(self, name).to(dtype, copy=True) for name, dtype in _TENSORS.items()}
-=======
->>>>>>> e_arms
         items = torch.frombuffer(bytearray(written), dtype=torch.uint8)
-        tensors = {name: getattr(self, name).to(dtype) for name, (dtype, _) in _there(self, _TENSORS).items()}
+        # Copies: safetensors takes no tensor twice, such as a `right` that is also `ended`.
+        tensors = {name: getattr(self, name).to(dtype, copy=True) for name, (dtype, _) in _there(self, _TENSORS).items()}
         EFFECTS.save(Path(path), {"items": items, **tensors}, self)
 
     @classmethod
