@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignlab.callbacks import CapabilityTracker, NeuronTracker, NeuronTrackerCallback
     from alignlab.errors import InputError, UnsupportedModelError
-    from alignlab.interventions import Intervention, intervene
+    from alignlab.interventions import Intervention
     from alignlab.neurons.counts import ActivationCounts
     from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.sets import NeuronSets
@@ -34,7 +34,6 @@ _HOMES = {
     "NeuronTrackerCallback": "alignlab.callbacks",
     "StoredRun": "alignlab.stored_run",
     "UnsupportedModelError": "alignlab.errors",
-    "intervene": "alignlab.interventions",
     "lape": "alignlab.neurons",
     "load_run": "alignlab.stored_run",
     "ternary": "alignlab.neurons",
@@ -50,7 +49,6 @@ __all__ = [
     "NeuronTrackerCallback",
     "StoredRun",
     "UnsupportedModelError",
-    "intervene",
     "lape",
     "load_run",
     "ternary",

@@ -12,6 +12,7 @@ from alignlab.errors import Problem, did_you_mean
 COMMANDS = {
     "train": "fine-tune a language model and watch its neurons change",
     "analyze": "classify stored counts anew, or count models and checkpoints, and compare them",
+    "intervene": "change neurons, and measure what that does to every language beside controls",
     "prepare": "let a model answer questions, and make pairs of preference from its answers",
     "report": "write one HTML page of a run, or of several side by side",
 }
@@ -19,7 +20,7 @@ COMMANDS = {
 
 def usage() -> str:
     """What `alignlab` can do."""
-    commands = "\n".join(f"  {command:<9}{does}" for command, does in COMMANDS.items())
+    commands = "\n".join(f"  {command:<10}{does}" for command, does in COMMANDS.items())
     return (
         "usage: alignlab COMMAND [config=FILE] [key=value ...]\n\n"
         f"{commands}\n\n"

@@ -19,8 +19,10 @@ def locked(folder: Path, key: str) -> Iterator[None]:
     """Hold a folder, which is made where there is none, against a second process.
 
     key: the config key that names it.
-    Where nothing was written in the end, no folder is left. Raises InputError where another process holds it.
+    Where nothing was written in the end, no folder is left, nor those that were made above it.
+    Raises InputError where another process holds it.
     """
+    made = [above for above in folder.parents if not above.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = _lock(folder, key)
     try:
@@ -29,7 +31,8 @@ def locked(folder: Path, key: str) -> Iterator[None]:
         if [entry.name for entry in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()
             with suppress(OSError):
-                folder.rmdir()
+                for path in (folder, *made):
+                    path.rmdir()
         os.close(descriptor)
 
 

@@ -44,7 +44,7 @@ def intervene(
     and ValueError for a batch of another number of rows.
 
         >>> import torch
-        >>> from alignlab import Intervention, intervene
+        >>> from alignlab.interventions import Intervention, intervene
         >>> from alignlab.models.load import ModelConfig
         >>> demo = ModelConfig(source="builtin:demo")
         >>> model, tokenizer = demo.build(), demo.build_tokenizer()

@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
+from alignlab.begun_folder import Start
 from alignlab.config import to_plain
 from alignlab.models.distributed import from_first, is_first, join, wait_for_all, world_size
 from alignlab.models.precision import precision_of
 from alignlab.preparation.answers import Answer, Question, Tally
 from alignlab.preparation.options import ResponsesOptions
-from alignlab.preparation.responses_folder import Start
 from alignlab.preparation.responses_plan import ResponsesPlan
 from alignlab.preparation.responses_table import show_answers, table_csv
 from alignlab.recording.generation import Response, generate
@@ -39,7 +39,7 @@ def run(options: ResponsesOptions) -> None:
             return
         if start == "finished":
             if is_first():
-                plan.folder.parts.clear()  # where it was killed as it did so
+                plan.folder.clear_parts()  # where it was killed as it did so
             console.say(f"\n{plan.folder.path} holds these answers, all of them. Name another folder to make others.")
         else:
             plan.loader.below(options.model.source).check()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from alignlab import console
+from alignlab.begun_folder import Start
 from alignlab.config import to_yaml
 from alignlab.data.encoding import check_padding, check_vocabulary
 from alignlab.environment import environment
@@ -20,7 +21,7 @@ from alignlab.models.distributed import local_rank, world_size
 from alignlab.models.load import ModelConfig, embedding_rows
 from alignlab.preparation.options import ResponsesOptions
 from alignlab.preparation.questions import Questions, batches_fingerprint, load_questions
-from alignlab.preparation.responses_folder import ResponsesFolder, Start
+from alignlab.preparation.responses_folder import ResponsesFolder
 from alignlab.recording.generation import check_positions, generator_of
 from alignlab.redaction import hide_all
 

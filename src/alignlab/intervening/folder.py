@@ -1,0 +1,59 @@
+"""The folder of a grid's results: begun, continued to the part, and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from alignlab.begun_folder import BegunFolder
+from alignlab.intervening.subjects import Subject
+from alignlab.manifest import remove_listed
+
+
+@dataclass(frozen=True)
+class GridFolder(BegunFolder):
+    """Names of all that is in it, and what may be done with it.
+
+    subjects: the models of the grid, each with its own files.
+    """
+
+    subjects: Sequence[Subject] = ()
+
+    kind = "interventions"
+    holds = "effects"
+    ignored = ("dry_run", "folder", "name", "show_languages")
+    made_from: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "text_fingerprint": ("text", "the documents that are measured, as tokenised,"),
+        "model_fingerprint": ("model.source", "the weights of the model"),
+        "neurons_fingerprint": ("sets", "the neurons of the sets"),
+    }
+
+    @property
+    def results(self) -> Sequence[Path]:
+        of_subjects = [file(one) for one in self.subjects for file in (self.effects, self.sets, self.about)]
+        return *of_subjects, self.table
+
+    def effects(self, subject: Subject) -> Path:
+        """The record of what was measured of a model under every arm."""
+        return self.path / f"effects{subject.stem}.safetensors"
+
+    def sets(self, subject: Subject) -> Path:
+        """The neurons that were changed in it."""
+        return self.path / f"sets{subject.stem}.safetensors"
+
+    def about(self, subject: Subject) -> Path:
+        """What its sets are, and how far their controls are from them."""
+        return self.path / f"about{subject.stem}.json"
+
+    def means(self, subject: Subject) -> Path:
+        """The folder of its mean activations, which is there while the work goes on."""
+        return self.path / f"means{subject.stem}"
+
+    def clear_parts(self) -> None:
+        """Remove the parts, and the means."""
+        for subject in self.subjects:
+            if self.means(subject).is_dir():
+                remove_listed(self.means(subject))
+        super().clear_parts()

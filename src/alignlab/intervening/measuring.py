@@ -1,0 +1,134 @@
+"""The arms of a grid on a model, and what each does to the documents that are measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from alignlab import console
+from alignlab.errors import UnsupportedModelError
+from alignlab.intervening.options import WITH_MEANS, InterveneOptions
+from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.interventions.intervention import Intervention
+from alignlab.interventions.operations import OPERATIONS, Operation
+from alignlab.models.edits import Arm
+from alignlab.models.lower_layers import LowerLayers, find_lower_layers
+from alignlab.models.precision import precision_of
+from alignlab.models.sites import find_sites
+from alignlab.recording.counting import Origin
+from alignlab.recording.effects import NO_INTERVENTION, ArmLabel, Effects
+from alignlab.recording.kept import Kept
+from alignlab.recording.likelihoods import effects_on_texts, labelled
+from alignlab.recording.means import ActivationMeans, record_means
+from alignlab.recording.scoring import score
+
+HELD_OUT, SAME = "text", "text on which the neurons were found"
+
+
+def measure(plan: GridPlan, grid: Grid, model: nn.Module) -> Effects:
+    """The likelihood of every document under every arm; a collective call where there are several ranks.
+
+    What each forward has found is kept in the parts of the folder. Raises InputError for neurons that do not fit.
+    """
+    options, measured = plan.options, grid.measured
+    context = precision_of(plan.loader.precision, plan.loader.device).forward_context
+    sites = {grid.site: find_sites(model, grid.site)}
+    arms = arms_of(grid, _means(plan, grid, model, context))
+    documents = grid.documents
+    masks = [measured.counted(document) for document in documents]
+    with console.progress(f"Measuring {grid.subject.label}", len(documents) * len(grid.labels)) as advance:
+        scores = score(
+            model,
+            documents,
+            arms,
+            max_tokens_per_batch=options.max_tokens_per_batch,
+            counted=masks,
+            lower=_lower_layers(model),
+            sites=sites,
+            context=context,
+            advance=advance,
+            kept=Kept(plan.folder.parts.path, plan.loader.digest(grid.subject.source)),
+        )
+    same = grid.division is not None and grid.division.same
+    return effects_on_texts(
+        documents,
+        labelled(grid.labels, arms),
+        scores,
+        origin=_origin(grid),
+        task=SAME if same else HELD_OUT,
+        clusters=measured.clusters,
+        counted=masks,
+    )
+
+
+def _origin(grid: Grid) -> Origin:
+    """Where the numbers come from: what the run's counts say."""
+    counts = grid.counts
+    if counts is None:
+        return Origin(grid.subject.source, reference="")
+    names = ("model", "revision", "step", "trained_languages", "reference")
+    return Origin(**{name: getattr(counts, name) for name in names})
+
+
+def arms_of(grid: Grid, means: ActivationMeans | None = None) -> list[Arm]:
+    """What each label of the grid means, in their order."""
+    options = grid.plan.options
+    arms: list[Arm] = []
+    for label, neurons in zip(grid.labels, grid.neurons(), strict=True):
+        if label.name == NO_INTERVENTION:
+            arms.append(())
+            continue
+        made = Intervention(
+            neurons,
+            operation_of(label, options),
+            at=grid.site,
+            scope=options.scope,
+            language=grid.chosen.languages.get(label.set, ""),
+            statistics=means,
+            name=label.name,
+        )
+        arms.append((made.edit,))
+    return arms
+
+
+def operation_of(label: ArmLabel, options: InterveneOptions) -> Operation:
+    """The operation of an arm, at its strength."""
+    kind = OPERATIONS[label.operation]
+    settings: dict[str, Any] = {}
+    if label.operation == "constant":
+        settings = {"value": label.strength}
+    elif label.operation == "replace":
+        settings = {"by": options.replace_by, "percentile": options.percentile}
+    elif label.strength is not None:
+        settings = {"strength": label.strength}
+    operation: Operation = kind(**settings)
+    return operation
+
+
+def _means(plan: GridPlan, grid: Grid, model: nn.Module, context: Any) -> ActivationMeans | None:
+    """The mean activations of the documents on which neurons were found, for operations that take any."""
+    if not any(name in WITH_MEANS for name in plan.options.operations):
+        return None
+    assert grid.probe is not None
+    assert grid.division is not None
+    probe = replace(grid.probe, documents=grid.division.found_on)
+    return record_means(
+        model,
+        find_sites(model, probe.site),
+        probe,
+        plan.folder.means(grid.subject),
+        origin=Origin(step=grid.subject.step),
+        context=context,
+        progress=partial(console.progress, f"Means of {grid.subject.label}"),
+    )
+
+
+def _lower_layers(model: nn.Module) -> LowerLayers | None:
+    try:
+        return find_lower_layers(model)
+    except UnsupportedModelError as error:
+        console.say(f"note: lower layers are run for every arm: {error.problems[0].found}")
+        return None

@@ -1,0 +1,137 @@
+"""What is done to which neurons of which model, beside which controls, and what is measured, as options."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alignlab.config import Options, option, section
+from alignlab.evaluation.options import TaskOptions
+from alignlab.languages import check_codes
+from alignlab.models.options import ModelOptions, PrecisionName
+from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
+from alignlab.options import check_folder, check_name
+from alignlab.recording.options import ProbeOptions
+
+OperationName = Literal["zero", "constant", "scale", "add", "replace", "diff_mean"]
+ControlName = Literal["random", "matched"]
+ScopeName = Literal["all", "prompt", "generated"]
+Measure = Literal["perplexity", "accuracy"]
+# The operations that have a strength; of `constant` it is the value.
+WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_mean")
+# The operations that take mean activations of a language.
+WITH_MEANS: tuple[OperationName, ...] = ("add", "replace", "diff_mean")
+
+
+def _once(values: list[Any]) -> str | None:
+    """What a list has to be, if this is none."""
+    return None if values and len(set(map(str, values))) == len(values) else "one or more, each once"
+
+
+def _once_if_any(values: list[Any]) -> str | None:
+    return _once(values) if values else None
+
+
+def _codes(codes: list[str]) -> str | None:
+    return check_codes(codes) if codes else "one language or more, or null"
+
+
+def _steps(steps: int | list[int]) -> str | None:
+    each = [steps] if isinstance(steps, int) else steps
+    good = each and min(each) >= 0 and len(set(each)) == len(each)
+    return None if good else "steps from 0, each once"
+
+
+class InterveneOptions(Options):
+    """Neurons switched off, amplified or steered with, and what that does to every language."""
+
+    dry_run: bool = option(False, "print the plan and stop")
+    run: str | None = option(None, "folder of a run, whose neurons are changed in its own checkpoints")
+    step: int | list[int] | None = option(
+        None,
+        "of the run, one or several with a snapshot and a checkpoint; 0 is the base; null takes the last",
+        unit="optimiser steps",
+        check=_steps,
+    )
+    model: ModelOptions | None = section(
+        None, "which model, where there is no run; of a run how it is loaded, and the base of its adapters"
+    )
+    precision: PrecisionName | None = option(None, "of the passes; null: as the run was trained, else 32-true")
+
+    neurons: str | None = option(
+        None,
+        "file of neuron sets (NeuronSets.save), for a model without a run; in expressions its sets are their names",
+    )
+    identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
+    kinds: Convention = option("paper", "which neurons count as of a kind, as in alignlab.analyze")
+    each: str | None = option(
+        None,
+        "neurons that are changed, for every language g a set of its own, named as the language; empty text for none; "
+        "null: 'specific(g) | related(g)', and just g where there are no kinds. specific(g), related(g) and above(g) "
+        "are the language's, general and selected are for all, g is all that the identifier finds, or the file has, of "
+        "g; joined by ~ - & | and parentheses",
+    )
+    sets: dict[str, str] = option({}, "further sets by name, each an expression such as 'specific(zh) | specific(ja)'")
+    layers: str | None = option(
+        None, "layers of the neurons that are changed, from 0, such as '0-7, 12'; null takes all"
+    )
+
+    operations: list[OperationName] = option(
+        ["zero"],
+        "what becomes of an activation a: zero: 0; constant: the strength; scale: strength * a; add: a + strength * "
+        "mean; replace: what replace_by says; diff_mean: a + strength * (mean - mean of the other languages). Means "
+        "are of the set's language, over the counted tokens of the documents that its neurons were found on",
+        check=_once,
+    )
+    strengths: list[float] = option([1.0], "of the operations that have one; zero and replace have none", check=_once)
+    replace_by: Literal["mean", "maximum", "median", "percentile"] = option(
+        "mean", "of replace: mean over tokens; or, over documents, a statistic of their mean activations"
+    )
+    percentile: float = option(90.0, "which one, where replace_by is percentile", ge=0, le=100)
+    scope: ScopeName = option(
+        "all", "tokens at which neurons are changed: all, those of the prompt, or those behind it"
+    )
+    controls: list[ControlName] = option(
+        ["random", "matched"],
+        "neurons of no language that are changed in the place of a set's, as many in every layer: drawn at random, or "
+        "alike in how often they are active in its language",
+        check=_once_if_any,
+    )
+    seeds: int = option(5, "draws of each control; a verdict takes two or more", unit="draws", ge=1, le=1000)
+    among: int = option(
+        10, "a matched neuron is drawn among so many that are nearest; with 1 seeds would hardly differ", ge=1
+    )
+
+    probe: ProbeOptions = section(ProbeOptions, "the text on which the run has counted its neurons; as in the run")
+    text: ProbeOptions | None = section(
+        None, "other text to measure on; null: the documents of the probe on which no neuron was found"
+    )
+    identify_shards: list[int] | None = option(
+        None, "shards of the probe by whose counts neurons are found; null takes every other one, from 0"
+    )
+    same_documents: bool = option(
+        False, "find neurons on all shards and measure on the same documents, as the papers do; the tables say so"
+    )
+    languages: list[str] | None = option(
+        None, "languages that are measured and, of those, `each` makes sets for; null takes all", check=_codes
+    )
+    max_documents: int | None = option(
+        None,
+        "of each language at most so many are measured, parallel ones together; null takes all",
+        unit="documents",
+        ge=2,
+    )
+    measures: list[Measure] = option(
+        ["perplexity"],
+        "perplexity: nats a token, of the tokens that the probe counts; accuracy: right answers to `evaluation`",
+        check=_once,
+    )
+    evaluation: TaskOptions | None = section(None, "problems of the accuracy; by default those of the run")
+    max_tokens_per_batch: int = option(8192, "of a forward, padding and all its arms included", unit="tokens", ge=1)
+
+    show_languages: list[str] | None = option(
+        None, "languages that the tables show, of those measured; no number changes; null shows all", check=_codes
+    )
+    name: str = option("deactivation", "of the results' folder, in interventions/ of the run", check=check_name)
+    folder: str | None = option(
+        None, "folder of the results; null: interventions/NAME in the run, else in runs/", check=check_folder
+    )

@@ -1,0 +1,193 @@
+"""The plan of a grid in words: its arms, its text, what that costs and what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from alignlab import console
+from alignlab.begun_folder import Start
+from alignlab.data.encoding import Document
+from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.intervening.documents import Division
+from alignlab.intervening.options import WITH_STRENGTH
+from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.models.distributed import world_size
+from alignlab.models.edits import Arm, NeuronEdit
+from alignlab.models.flops import matrix_peak, text_flops
+from alignlab.models.load import embedding_rows
+from alignlab.recording.arms import ArmPlan
+from alignlab.recording.scoring import plan_of
+from alignlab.reporting.estimates import existing, weight_bytes
+
+# Of what a device does at best on large matrices, a forward of texts reaches about so much.
+_REACHED = 0.3
+
+
+def show_plan(plan: GridPlan, start: Start) -> None:
+    """Print it."""
+    console.heading("Plan of the interventions")
+    console.table([*_rows(plan), ("folder", f"{plan.folder.path}{_kept(plan, start)}")])
+
+
+def _rows(plan: GridPlan) -> list[tuple[str, str]]:
+    options, first = plan.options, plan.grids[0]
+    models = ", ".join(grid.subject.label for grid in plan.grids)
+    rows = [
+        ("models", f"{models} of {options.run or options.model.source}; "  # type: ignore[union-attr]
+                   f"{plan.loader.precision} on {plan.loader.device}, ranks {world_size()}"),
+        ("neurons", _neurons(plan, first)),
+    ]  # fmt: skip
+    for grid in plan.grids:
+        sizes = ", ".join(f"{name} {size}" for name, size in grid.sets.sizes().items())
+        rows.append((f"sets{_at(plan, grid)}", sizes))
+        empty = [name for name, size in grid.sets.sizes().items() if not size]
+        if empty:
+            rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
+    rows += [("found on", _found_on(first.division)), *_measured(first), ("arms", _arms(plan, first))]
+    if options.controls and options.seeds < 2:
+        rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
+    return rows + _cost(plan)
+
+
+def _neurons(plan: GridPlan, grid: Grid) -> str:
+    """What the sets are made of."""
+    options = plan.options
+    each = [f"for every language g: {grid.each}"] if grid.each else []
+    named = [f"{name}: {expression}" for name, expression in options.sets.items()]
+    by = f"of {options.neurons}" if options.neurons else f"by {options.identifier.name} ({options.kinds})"
+    where = f", layers {options.layers}" if options.layers else ""
+    return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
+
+
+def _at(plan: GridPlan, grid: Grid) -> str:
+    return f" at {grid.subject.label}" if len(plan.grids) > 1 else ""
+
+
+def _found_on(division: Division | None) -> str:
+    if division is None:
+        return "unknown (a file of sets does not say its documents): they may be those that are measured"
+    documents = sum(map(len, division.found_on.values()))
+    if division.same:
+        return f"the {documents:,} documents that are measured too, or some of them (same_documents=true)"
+    shards = "all shards" if division.shards is None else f"shards {' '.join(map(str, division.shards))}"
+    return f"{documents:,} documents of {shards}"
+
+
+def _measured(grid: Grid) -> list[tuple[str, str]]:
+    documents = grid.measured.documents
+    tokens = sum(len(one) for texts in documents.values() for one in texts)
+    counted = sum(int(grid.measured.counted(one)[1:].sum()) for texts in documents.values() for one in texts)
+    clusters = {one.cluster for texts in documents.values() for one in texts}
+    of_each = ", ".join(f"{code} {len(texts)}" for code, texts in documents.items())
+    text = f"{sum(map(len, documents.values())):,} documents ({of_each}) of {len(clusters):,} "
+    text += f"{grid.measured.clusters or 'clusters'}, {tokens:,} tokens, of which {counted:,} count"
+    left_out = grid.division.left_out if grid.division is not None else 0
+    rows = [("measured on", text)]
+    if left_out:
+        why = "what they say, or their cluster, is among those that neurons were found on in another language"
+        rows.append(("left out", f"{left_out:,} documents: {why}"))
+    return rows
+
+
+def _arms(plan: GridPlan, grid: Grid) -> str:
+    options = plan.options
+    strengths = ", ".join(f"{one:g}" for one in options.strengths)
+    operations = [
+        f"{name} ({'value' if name == 'constant' else 'strength'} {strengths})" if name in WITH_STRENGTH else name
+        for name in options.operations
+    ]
+    controls = [f"{options.seeds} {name}" for name in options.controls]
+    beside = f", each beside {' and '.join(controls)}" if controls else ", without controls"
+    tokens = "" if options.scope == "all" else f", at {options.scope} tokens"
+    return f"{len(grid.labels):,}: none, and {', '.join(operations)} of {len(grid.chosen.named)} sets{tokens}{beside}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """cells: documents times arms. forwards, unshared: of a document through all layers, as run and a cell each."""
+
+    cells: int
+    forwards: float
+    unshared: float
+    largest: int
+
+    @classmethod
+    def of(cls, plan: ArmPlan, documents: Sequence[Document], arms: int) -> Cost:
+        largest = max(job.rows * max(len(documents[text]) for text in job.texts) for job in plan.jobs)
+        cells = len(documents) * arms
+        return cls(cells, plan.forwards(), cells, largest)
+
+
+def _cost(plan: GridPlan) -> list[tuple[str, str]]:
+    """What it takes; without weights, and so without the means that some operations take."""
+    costs, counted = [], 0
+    for grid in plan.grids:
+        arms = planned_arms(grid)
+        jobs = plan_of(plan.outline, grid.documents, arms, plan.options.max_tokens_per_batch)
+        costs.append(Cost.of(jobs, grid.documents, len(arms)))
+        counted = max(counted, sum(int(grid.measured.counted(one).sum()) for one in grid.documents))
+    cells, forwards = sum(one.cells for one in costs), sum(one.forwards for one in costs)
+    text = f"{forwards:,.0f} of a document through all layers for {cells:,} cells (documents x arms), "
+    text += f"{forwards / cells:.2f} a cell: lower layers once for arms that change higher ones"
+    rows = [("forwards", text), ("time", _time(plan, forwards / cells))]
+    largest = max(one.largest for one in costs)
+    weights = weight_bytes(list(plan.outline.parameters()))
+    width = next(plan.outline.parameters()).element_size()
+    logits = largest * embedding_rows(plan.outline) * (width + 4)
+    layers = largest * 8 * plan.sites[0].width * width
+    need = f"about {console.size(weights + logits + layers)} a device: weights {console.size(weights)}, "
+    rows.append(("memory", f"{need}a forward of up to {largest:,} tokens {console.size(logits + layers)}"))
+    kept = sum(8 * len(grid.documents) * len(grid.labels) for grid in plan.grids)
+    rows.append(("disk", f"about {console.size(kept)} of effects, and {console.size(3 * kept)} while it is measured"))
+    _check_disk(plan, 4 * kept)
+    return rows
+
+
+def planned_arms(grid: Grid) -> list[Arm]:
+    """Arms that change the same neurons as those of the grid, each in a way of its own: what they cost is the same."""
+    neurons = grid.neurons()
+    arms: list[Arm] = []
+    for number, mask in enumerate(neurons):
+        layers, columns = mask.nonzero().T
+        value = torch.full((len(layers),), float(number))
+        arms.append((NeuronEdit(layers, columns, torch.zeros_like(value), value),) if len(layers) else ())
+    return arms
+
+
+def _time(plan: GridPlan, share: float) -> str:
+    """About how long it takes, by the operations of its matrices and what this device does."""
+    try:
+        flops = text_flops(plan.outline, backward=False)
+    except UnsupportedModelError as error:
+        return f"unknown ({error.problems[0].found})"
+    total = 0.0
+    for grid in plan.grids:
+        sizes = [len(one) for one in grid.documents]
+        answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in grid.documents)
+        total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
+    device = plan.loader.device
+    dtype = next(plan.outline.parameters()).dtype
+    peak = matrix_peak(device, dtype, size=1024 if device.type == "cpu" else 8192, rounds=3)
+    seconds = total / (_REACHED * peak * world_size())
+    return (
+        f"about {console.duration(seconds)}: {total:.3g} operations at {_REACHED:.0%} of what this device does at best"
+    )
+
+
+def _kept(plan: GridPlan, start: Start) -> str:
+    """What is there already."""
+    if start != "continue":
+        return ""
+    parts = len(list(plan.folder.parts.path.glob("part-*.jsonl")))
+    return f", in which {parts:,} forwards are kept"
+
+
+def _check_disk(plan: GridPlan, needed: int) -> None:
+    free = psutil.disk_usage(str(existing(plan.folder.path))).free
+    if needed > free:
+        found = f"the disk has {console.size(free)} free, and about {console.size(needed)} are needed"
+        raise InputError.of(f"folder ({plan.folder.path})", found, "room for them", "Name another folder.")

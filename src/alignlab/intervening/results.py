@@ -1,0 +1,113 @@
+"""What a grid leaves: the table of all its numbers, and what people read on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from alignlab import console
+from alignlab.analysis.effect_contrasts import own_language_rows
+from alignlab.analysis.effect_matrices import matrix_rows
+from alignlab.analysis.effect_rows import SetOf
+from alignlab.atomic import write_text
+from alignlab.intervening.folder import GridFolder
+from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.intervening.subjects import Subject
+from alignlab.neurons.table import Row, read_csv, write_csv
+from alignlab.recording.effects import Effects
+from alignlab.regular_files import read_regular
+from alignlab.reporting.effects_table import Matrix, matrices, matrix_lines, sentences
+from alignlab.reporting.wording import capital
+
+_MOST_MATRICES = 6
+_HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
+
+
+def write_about(folder: GridFolder, grid: Grid) -> None:
+    """Write what the sets are, and how far their controls are from them: what the table tells of them."""
+    options, chosen = grid.plan.options, grid.chosen
+    part = f"layers {options.layers}" if options.layers else ""
+    about: dict[str, dict[str, object]] = {
+        name: {
+            "language": chosen.languages.get(name, name if name in grid.measured.languages else ""),
+            "matrix": grid.each if name not in options.sets else "",
+            "part": part,
+            "site": grid.site,
+            "scope": options.scope,
+            "gaps": [],
+        }
+        for name in chosen.named
+    }
+    for label in grid.labels:
+        gaps = about[label.set]["gaps"] if label.set else []
+        assert isinstance(gaps, list)
+        drawn = [label.control, label.seed]
+        if label.control and chosen.probabilities and drawn not in [gap[:2] for gap in gaps]:
+            gaps.append([*drawn, chosen.gap(label)])
+    write_text(folder.about(grid.subject), json.dumps(about, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
+    """What `write_about` wrote. The folder has been looked at: its files are as they were written."""
+    about = json.loads(read_regular(folder.about(subject)))
+    return {
+        name: SetOf(**{**of, "gaps": {(control, seed): gap for control, seed, gap in of["gaps"]}})
+        for name, of in about.items()
+    }
+
+
+def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
+    """Every number of a record: what each arm did to each language, over its controls, and over other languages."""
+    return [*matrix_rows(effects, sets), *own_language_rows(effects, sets)]
+
+
+def write_table(plan: GridPlan) -> None:
+    """Write the rows of all models, from the records alone."""
+    rows = []
+    for subject in plan.subjects:
+        rows += rows_of(Effects.load(plan.folder.effects(subject)), read_about(plan.folder, subject))
+    write_csv(plan.folder.table, rows)
+
+
+def show_results(plan: GridPlan) -> None:
+    """Print the matrices, what they answer, the paths and the next command."""
+    found = matrices(read_csv(plan.folder.table))
+    reference = Effects.load(plan.folder.effects(plan.subjects[0])).reference
+    for matrix in found[:_MOST_MATRICES]:
+        _show_matrix(plan, matrix, reference)
+    if len(found) > _MOST_MATRICES:
+        console.say(f"and {len(found) - _MOST_MATRICES} more: {plan.folder.table}")
+    console.say()
+    console.heading("Written")
+    records = [str(plan.folder.effects(subject)) for subject in plan.subjects]
+    console.table(
+        [
+            ("numbers", f"{plan.folder.table} (every change with its interval, control and verdict)"),
+            ("effects", f"{', '.join(records)} (every document under every arm)"),
+            ("neurons", f"{', '.join(str(plan.folder.sets(subject)) for subject in plan.subjects)}"),
+            ("question", str(plan.folder.config)),
+        ]
+    )
+    console.say(f"\nNext: {_next(plan)}")
+
+
+def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
+    unit = next(iter(matrix.changes.values())).unit
+    console.say()
+    console.heading(f"{capital(unit)} more, with neurons changed ({matrix.what}), at {matrix.record}, on {matrix.task}")
+    header, lines = matrix_lines(matrix, plan.options.show_languages)
+    console.table(lines, header, "l" + "r" * (len(header) - 1))
+    console.say(
+        "A line for each set that is changed, a column for each language that is measured. [own language]; * beyond "
+        "the matched control; matched: the own language with control neurons changed; over matched: how much more."
+    )
+    for sentence in sentences(matrix, reference, harm=_HARM.get(matrix.measure, -1.0)):
+        console.say(sentence)
+
+
+def _next(plan: GridPlan) -> str:
+    options = plan.options
+    source = f"run={options.run}" if options.run else f"config={plan.folder.config}"
+    if options.operations == ["zero"]:
+        return f"python -m alignlab.intervene {source} operations=[scale] strengths=[0.5,2] name=amplification"
+    return f"python -m alignlab.intervene {source} operations=[zero] name=deactivation"

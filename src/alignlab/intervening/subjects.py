@@ -1,0 +1,73 @@
+"""The models whose neurons are changed: of a run those of some steps, each with its own counts and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignlab.analysis.records import snapshots_of
+from alignlab.data.text_files import nearest
+from alignlab.errors import InputError, Problem
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.runs import RunFolder, step_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model.
+
+    label: what people call it.  source: folder or Hub id.
+    step: its optimiser steps, None outside a run.
+    snapshot: the file with its counts; None outside a run.
+    """
+
+    label: str
+    source: str
+    step: int | None = None
+    snapshot: Path | None = None
+
+    @property
+    def stem(self) -> str:
+        """Of the files of its results."""
+        return "" if self.step is None else f"-step-{self.step:06d}"
+
+    def counts(self) -> ActivationCounts | None:
+        """What the run has counted of it. Raises InputError where the file is damaged."""
+        return None if self.snapshot is None else ActivationCounts.load(self.snapshot)
+
+
+def subjects_of_run(folder: Path, base: str, steps: Sequence[int] | None) -> list[Subject]:
+    """The models of a run at some steps; None takes its last one.
+
+    base: the model at step 0.
+    Raises InputError where there is no run, and for a step that has no snapshot or no checkpoint.
+    """
+    snapshots = {step_of(record.path): record.path for record in snapshots_of(folder)}
+    run = RunFolder(folder)
+    checkpoints = {0: base} | {step: str(run.checkpoint(step)) for step in run.checkpoint_steps()}
+    both = [step for step in snapshots if step in checkpoints]
+    if not both:
+        found = f"no step of {folder} has a snapshot and a checkpoint"
+        raise InputError.of("run", found, "a run with both", "Keep checkpoints: checkpoints.keep_last=null.")
+    problems = []
+    for step in steps or ():
+        if step not in both:
+            lacks = "snapshot" if step not in snapshots else "checkpoint"
+            expected = f"one of: {', '.join(map(str, both))}"
+            problems.append(Problem("step", f"the run has no {lacks} of step {step}", expected))
+    if problems:
+        raise InputError(*problems)
+    return [Subject(f"step {step}", checkpoints[step], step, snapshots[step]) for step in steps or both[-1:]]
+
+
+def check_run(folder: Path) -> None:
+    """Refuse a folder that is no run of `alignlab.train`: one that was only tracked says neither model nor text."""
+    if not folder.is_dir():
+        found, fix = ("it is a file", "") if folder.exists() else ("there is no such folder", nearest(folder))
+        raise InputError(Problem(f"run ({folder})", found, "the folder of a run", fix))
+    config = RunFolder(folder).config
+    if not config.is_file():
+        fix = "Name them instead: model.source=FOLDER neurons=SETS text.source.path=..., without run."
+        found = f"there is no {config}, which says the model and the text"
+        raise InputError(Problem("run", found, "a run of alignlab.train", fix))

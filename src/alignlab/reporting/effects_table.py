@@ -1,0 +1,134 @@
+"""What interventions did to every language, as tables that people read and sentences that answer the question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from alignlab.neurons.table import Row
+from alignlab.reporting.wording import number, signed
+
+CHANGE, OVER_CONTROL, OVER_OTHERS = "change of {}", "{} over control", "change of {}, own language over others"
+MATCHED = "matched"
+BEYOND, NOTE = "*", "beyond the matched control"
+
+
+@dataclass
+class Matrix:
+    """One operation at one strength on the sets of one record.
+
+    measure: such as `nats`.  sets, languages: its rows and columns.
+    changes, over: by set and language, the change, and that over the matched control; `own`, by language, the change of
+    its own language over the mean of the others.
+    """
+
+    record: str
+    task: str
+    operation: str
+    strength: float | None
+    part: str
+    measure: str
+    sets: list[str] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+    changes: dict[tuple[str, str], Row] = field(default_factory=dict)
+    control: dict[tuple[str, str], Row] = field(default_factory=dict)
+    over: dict[tuple[str, str], Row] = field(default_factory=dict)
+    own: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        """What was done, in words."""
+        strength = "" if self.strength is None else f" {self.strength:g}"
+        return f"{self.operation}{strength}{f', {self.part}' if self.part else ''}"
+
+
+def matrices(rows: Sequence[Row]) -> list[Matrix]:
+    """The matrices in the rows of `alignlab.analysis.effect_matrices` and `effect_contrasts`, in their order."""
+    found: dict[tuple[object, ...], Matrix] = {}
+    for row in rows:
+        measure = _measured(row.measure)
+        if not row.set or not measure:
+            continue
+        key = (row.record, row.task, row.operation, row.strength, row.label, measure)
+        matrix = found.setdefault(key, Matrix(*key))
+        place = row.set, row.other
+        if row.measure == OVER_OTHERS.format(measure):
+            matrix.own[row.set] = row
+        elif row.measure == OVER_CONTROL.format(measure) and row.control == MATCHED:
+            matrix.over[place] = row
+        elif row.measure == CHANGE.format(measure) and row.control == MATCHED:
+            matrix.control[place] = row
+        elif row.measure == CHANGE.format(measure) and not row.control:
+            matrix.changes[place] = row
+            matrix.sets += [row.set] if row.set not in matrix.sets else []
+            matrix.languages += [row.other] if row.other not in matrix.languages else []
+    return [matrix for matrix in found.values() if matrix.changes]
+
+
+def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Header and lines: a set a line, a language a column; then its own language under the matched control and over it.
+
+    A change that is beyond the matched control has a star; the language's own is in brackets.
+    shown: languages of which there are columns; None for all.
+    """
+    languages = [code for code in matrix.languages if shown is None or code in shown]
+    beside = ["matched", "over matched"] if matrix.control else []
+    lines = []
+    for name in matrix.sets:
+        cells = [_cell(matrix, name, language) for language in languages]
+        own = matrix.control.get((name, name)), matrix.over.get((name, name))
+        cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
+        lines.append([name, *cells])
+    return ["changed", *languages, *beside], lines
+
+
+def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[str]:
+    """What a matrix answers: in how many languages the neurons do what their name says.
+
+    reference: the language that others are aligned to, which is told apart; empty for none.
+    harm: 1 where more is worse, as nats are, -1 where less is.
+    """
+    over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
+    if not over:
+        yield "No set of a language has matched controls: there is no verdict."
+        return
+    beyond = [name for name, row in over.items() if row.beyond_control and row.value * harm > 0]
+    above = [name for name, row in matrix.own.items() if row.value * harm > 0]
+    sure = [name for name in above if matrix.own[name].beyond_noise]
+    both = [name for name in beyond if name in sure]
+    verb = {"zero": "Switching off"}.get(matrix.operation, f"{matrix.what.capitalize()} of")
+    yield (
+        f"{verb} a language's neurons hurts the language itself ({matrix.measure}) more than its matched control in "
+        f"{_of(beyond, over)} languages (corrected by Holm), and more than it hurts the others on average in "
+        f"{_of(sure, over)} (Holm; {len(above)} by value alone); both in {_of(both, over)}."
+    )
+    if reference in over:
+        others = [name for name in over if name != reference]
+        yield f"Without {reference}: {_of([name for name in both if name != reference], others)}."
+    elsewhere = [place for place, row in matrix.over.items() if place[0] != place[1] and row.beyond_control]
+    cells = sum(name != language for name, language in matrix.over)
+    yield f"Of the {cells:,} cells of other languages {len(elsewhere):,} are beyond it (false-discovery rate .05)."
+
+
+def _of(names: Sequence[str], among: Sequence[str] | dict[str, Row]) -> str:
+    told = f" ({' '.join(names)})" if names else ""
+    return f"{len(names)} of {len(among)}{told}"
+
+
+def _cell(matrix: Matrix, name: str, language: str) -> str:
+    row, over = matrix.changes.get((name, language)), matrix.over.get((name, language))
+    if row is None:
+        return ""
+    text = number(row.value, 3, "+") or row.status
+    text += BEYOND if over is not None and over.beyond_control else ""
+    text += {"floor": "f"}.get(row.status, "")
+    return f"[{text}]" if name == language else text
+
+
+def _measured(measure: str) -> str:
+    """Of a measure of a change what it is a change of; empty for what is none."""
+    for form in (OVER_OTHERS, OVER_CONTROL, CHANGE):
+        before, after = form.split("{}")
+        if measure.startswith(before) and measure.endswith(after) and len(measure) > len(before) + len(after):
+            return measure[len(before) : len(measure) - len(after)]
+    return ""

@@ -1,0 +1,298 @@
+"""The command `alignlab.intervene` on a small run, from its plan to its table; what it says is counted again here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from alignlab.config import load
+from alignlab.intervene import base_of, main
+from alignlab.intervening.options import InterveneOptions
+from alignlab.models.load import ModelConfig
+from alignlab.neurons import ActivationCounts, NeuronSets
+from alignlab.neurons.identifiers import identifier_of
+from alignlab.neurons.kinds import Kind
+from alignlab.neurons.subset import subset
+from alignlab.neurons.table import COLUMNS
+from alignlab.parts import Parts
+from alignlab.recording.effects import Effects
+from alignlab.recording.probes import Probe, ProbeConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import small_run
+
+Command = Callable[..., tuple[int, str, str]]
+FEW = ["run=run", "languages=[en,zh]", "max_documents=3", "seeds=2", "max_tokens_per_batch=500"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_run.make(tmp_path_factory.mktemp("intervene") / "run")
+
+
+@pytest.fixture
+def command(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in a folder with the run."""
+    shutil.copytree(made, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(argv)
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def rows(path: str | Path, **columns: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if all(row[key] == value for key, value in columns.items())]
+
+
+def contents(folder: str | Path) -> dict[str, Any]:
+    """What is in a folder: bytes; of safetensors, which write their header in any order, the tensors and the header."""
+    found: dict[str, Any] = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.suffix == ".safetensors":
+            effects = Effects.load(path) if path.name.startswith("effects") else NeuronSets.load(path)
+            tensors = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
+            found[path.name] = tensors, repr(effects), getattr(effects, "labels", None)
+        elif path.name not in ("manifest.json", "environment.json", ".lock", "config.yaml"):
+            found[path.name] = path.read_bytes()
+    return found
+
+
+def test_help_and_nothing(command: Command) -> None:
+    status, said, _ = command()
+    assert status == 0
+    assert "run=runs/demo" in said
+    status, said, _ = command("--help")
+    assert all(name in said for name in InterveneOptions.model_fields)
+
+
+def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    status, said, complaint = command(*FEW, "dry_run=true")
+    assert (status, complaint) == (0, "")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not Path("run/interventions").exists()
+    plan = {line.partition("  ")[0]: line.partition("  ")[2].strip() for line in said.splitlines()}
+    assert plan["models"] == "step 2 of run; 32-true on cpu, ranks 1"
+    assert plan["neurons"] == "for every language g: specific(g) | related(g); by ternary (paper), at mlp.act"
+    assert plan["found on"].endswith(" documents of shards 0 2 4")
+    assert plan["arms"] == "11: none, and zero of 2 sets, each beside 2 random and 2 matched"
+    assert plan["measured on"].startswith("6 documents (en 3, zh 3) of 3 templates, ")
+    assert "for 66 cells (documents x arms)" in plan["forwards"]
+    for name in ("time", "memory", "disk"):
+        assert plan[name].startswith("about ")
+    assert "This was a dry run" in said
+
+
+def test_neurons_and_documents_are_disjoint_and_numbers_are_those_of_the_record(command: Command) -> None:
+    status, said, complaint = command(*FEW)
+    assert (status, complaint) == (0, "")
+    folder = Path("run/interventions/deactivation")
+    effects = Effects.load(folder / "effects-step-000002.safetensors")
+    assert effects.nats is not None
+    assert effects.counted is not None
+
+    # The documents: dealt again here.
+    options = load(InterveneOptions, ["run=run"], base_of)[0]
+    probe = ProbeConfig.of(options.probe).build(ModelConfig().build_tokenizer())
+    assert isinstance(probe, Probe)
+    found_on: set[str] = set()
+    for documents in probe.documents.values():
+        clusters: list[str] = []
+        for document in documents:
+            if document.cluster not in clusters:
+                clusters.append(document.cluster)
+            if clusters.index(document.cluster) % probe.shards in (0, 2, 4):
+                found_on |= {f"id {document.id}", f"cluster {document.cluster}"}
+    for item in effects.items:
+        assert not {f"id {item.id}", f"cluster {item.cluster}"} & found_on
+    assert len(effects.items) == 6
+
+    # The neurons: those that the run's identifier finds by the counts of these shards, at the first step's thresholds.
+    first, last = (
+        subset(ActivationCounts.load(f"run/neurons/step-00000{step}.safetensors"), shards=[0, 2, 4]) for step in (0, 2)
+    )
+    identifier = identifier_of(options.identifier)
+    result = identifier.identify(last, identifier.identify(first))
+    codes = result.kinds("paper")
+    sets = NeuronSets.load(folder / "sets-step-000002.safetensors")
+    for language in ("en", "zh"):
+        mask = result.above[language] & ((codes == Kind.SPECIFIC) | (codes == Kind.RELATED))
+        assert torch.equal(sets[language], mask)
+        assert mask.any()
+
+    # The numbers of the table, by loops over the record.
+    table = rows(folder / "table.csv", measure="change of nats", control="")
+    assert len(table) == 4
+    names = effects.arms
+    for row in table:
+        change, tokens = 0.0, 0
+        for number, item in enumerate(effects.items):
+            if item.language == row["other"]:
+                nats = effects.nats[number]
+                change += float(nats[names.index(f"zero {row['set']}")] - nats[names.index("none")])
+                tokens += int(effects.counted[number])
+        assert float(row["value"]) == pytest.approx(change / tokens, rel=1e-9)
+        assert f"{change / tokens:+z.3f}".replace("-", "−") in said
+    gaps = {row["control_gap"] for row in rows(folder / "table.csv", control="matched", measure="nats over control")}
+    assert all(0 <= float(gap) < 0.2 for gap in gaps)
+    assert {row["task"] for row in rows(folder / "table.csv")} == {"text"}
+    for path in ("table.csv", "effects-step-000002.safetensors", "sets-step-000002.safetensors"):
+        assert str(folder / path) in said
+    assert "Next: python -m alignlab.intervene run=run operations=[scale]" in said
+
+
+def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, first, _ = command(*FEW)
+    assert status == 0
+    before = contents("run/interventions/deactivation")
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoConfig, transformers.AutoTokenizer):
+        monkeypatch.setattr(kind, "from_pretrained", refuse)
+    monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
+    status, again, complaint = command(*FEW)
+    assert (status, complaint) == (0, "")
+    assert "run/interventions/deactivation holds this grid, all of it" in again
+    assert again.partition("Nats a token")[2] == first.partition("Nats a token")[2]
+    status, fewer, _ = command(*FEW, "show_languages=[zh]")
+    assert re.search(r"^changed +zh  matched  over matched$", fewer, re.MULTILINE)
+    assert contents("run/interventions/deactivation") == before
+
+
+@pytest.mark.parametrize("written", [0, 1, 4])
+def test_stopped_and_continued_it_ends_with_the_same(
+    command: Command, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    steps = [*FEW, "step=[0,2]"]
+    assert command(*steps, "name=whole")[0] == 0
+    done: list[int] = []
+    write = Parts.write
+
+    def stop(self: Parts, number: int, part: Any) -> None:
+        if len(done) == written:
+            raise KeyboardInterrupt
+        done.append(number)
+        write(self, number, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Parts, "write", stop)
+        status, _, complaint = command(*steps)
+    assert (status, complaint) == (130, "\nStopped by SIGINT. The same command goes on from what is done.\n")
+    folder = Path("run/interventions/deactivation")
+    assert len(list(folder.glob("parts/*.jsonl"))) == written
+
+    def count(self: Parts, number: int, part: Any) -> None:
+        done.append(number)
+        write(self, number, part)
+
+    monkeypatch.setattr(Parts, "write", count)
+    status, said, complaint = command(*steps)
+    assert (status, complaint) == (0, "")
+    assert (f", in which {written} forwards are kept" in said) == (written > 0)
+    assert sorted(done) == sorted([*range(len(done) // 2)] * 2)  # of either step each once, none twice
+    assert contents(folder) == contents("run/interventions/whole")
+    assert not (folder / "parts").exists()
+
+
+def test_damaged_parts_and_torn_results_are_made_again(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(*FEW, "name=whole")[0] == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Effects, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command(*FEW)[0] == 130
+    folder = Path("run/interventions/deactivation")
+    first, second, *_ = sorted(folder.glob("parts/*.jsonl"))
+    first.write_bytes(first.read_bytes()[:-20])
+    second.write_bytes(second.read_bytes().replace(b"[", b"[1", 1))
+    (folder / "effects-step-000002.safetensors").write_bytes(b"torn")
+    (folder / "effects-step-000002.safetensors.0a1b2c-999999-0.partial").write_text("half")
+    assert command(*FEW)[0] == 0
+    assert contents(folder) == contents("run/interventions/whole")
+
+
+def test_another_question_in_the_same_folder_is_refused(command: Command) -> None:
+    assert command(*FEW)[0] == 0
+    status, _, complaint = command(*FEW[:-2], "seeds=3", "max_tokens_per_batch=500")
+    assert status == 2
+    assert "it holds the effects of another config; different are seeds" in complaint
+    path = Path("run/interventions/deactivation/table.csv")
+    path.write_text(path.read_text().replace("0", "1", 1))
+    status, _, complaint = command(*FEW)
+    assert status == 2
+    assert "table.csv is not as it was written" in complaint
+
+
+def test_goes_on_only_with_the_weights_it_began_with(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Effects, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command(*FEW)[0] == 130
+    checkpoint = Path("run/checkpoints/step-000002")
+    shutil.rmtree(checkpoint)
+    shutil.copytree("run/checkpoints/step-000001", checkpoint)
+    status, _, complaint = command(*FEW)
+    assert status == 2
+    assert "model.source: the weights of the model changed since run/interventions/deactivation began" in complaint
+
+
+def test_the_same_documents_are_marked_in_every_row(command: Command) -> None:
+    status, said, _ = command(*FEW, "same_documents=true", "controls=[]", "max_documents=2")
+    assert status == 0
+    table = rows("run/interventions/deactivation/table.csv")
+    assert {row["task"] for row in table} == {"text on which the neurons were found"}
+    assert "on text on which the neurons were found" in said
+    assert "(same_documents=true)" in said
+    assert "there is no verdict" in said
+
+
+def test_operations_strengths_layers_and_expressions(command: Command) -> None:
+    status, said, complaint = command(
+        *FEW[:2], "max_documents=2", "controls=[]", "operations=[constant,scale,add,replace,diff_mean]",
+        "strengths=[0.5,2]", "layers=0, 3", "name=many",
+    )  # fmt: skip
+    assert (status, complaint) == (0, "")
+    effects = Effects.load("run/interventions/many/effects-step-000002.safetensors")
+    assert len(effects.arms) == 1 + 2 * (4 * 2 + 1)
+    assert len({label.digest for label in effects.labels}) == len(effects.arms)
+    sets = NeuronSets.load("run/interventions/many/sets-step-000002.safetensors")
+    assert not sets["zh"][[1, 2]].any()
+    assert {row["label"] for row in rows("run/interventions/many/table.csv", set="zh")} == {"layers 0, 3"}
+    assert not Path("run/interventions/many/means-step-000002").exists()
+    assert "more: run/interventions/many/table.csv" in said
+    status, _, complaint = command(*FEW, "sets.both=zh - en", 'each=""', "name=named")
+    assert (status, complaint) == (0, "")
+    both = NeuronSets.load("run/interventions/named/sets-step-000002.safetensors")
+    assert both.names == ("both",)
+
+
+def test_a_file_of_sets_needs_no_run(command: Command) -> None:
+    mask = torch.zeros(4, 640, dtype=torch.bool)
+    mask[1, :9] = True
+    NeuronSets({"en": mask, "zh": mask.roll(9, 1)}).save("sets.safetensors")
+    status, said, complaint = command(
+        "model.source=builtin:demo", "neurons=sets.safetensors", "controls=[random]", "seeds=2",
+        "text.source.name=builtin:wordproblems", "text.source.languages=[en,zh]", "text.source.count=3", "folder=out",
+    )  # fmt: skip
+    assert (status, complaint) == (0, "")
+    assert "unknown (a file of sets does not say its documents)" in said
+    effects = Effects.load("out/effects.safetensors")
+    assert len(effects.items) == 6
+    assert effects.step is None
+    assert list(rows("out/table.csv")[0]) == list(COLUMNS)
+    assert json.loads(Path("out/about.json").read_text())["zh"]["language"] == "zh"

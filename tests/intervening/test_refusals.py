@@ -1,0 +1,180 @@
+"""Bad input to `alignlab.intervene`: one message that says where, what and what to do; exit 2; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alignlab.intervene import main
+from alignlab.neurons import NeuronSets
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import small_run
+
+SETS = ["model.source=builtin:demo", "neurons=sets.safetensors", "controls=[random]"]
+TEXT = ["text.source.name=builtin:wordproblems", "text.source.languages=[en,zh]", "text.source.count=6"]
+RUN = ["run=run"]
+
+
+@dataclass
+class Case:
+    """argv: what the user typed.  says: what the message has.  make: changes the folder first, in which `run` lies."""
+
+    argv: list[str]
+    says: str
+    make: Callable[[Path], Any] = lambda folder: None
+
+
+def spoil(name: str) -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        path = folder / "run" / name
+        data = bytearray(path.read_bytes())
+        data[-8] ^= 1
+        path.write_bytes(bytes(data))
+
+    return change
+
+
+def sets_of(names: list[str], layers: int = 4, neurons: int = 640, site: str = "mlp.act") -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        mask = torch.zeros(layers, neurons, dtype=torch.bool)
+        mask[0, :3] = True
+        NeuronSets(dict.fromkeys(names, mask), site=site).save(folder / "sets.safetensors")
+
+    return change
+
+
+def crowded(folder: Path) -> None:
+    mask = torch.zeros(4, 640, dtype=torch.bool)
+    mask[1, :400] = True
+    NeuronSets({"en": mask, "zh": mask}).save(folder / "sets.safetensors")
+
+
+def empty(folder: Path) -> None:
+    NeuronSets({"en": torch.zeros(4, 640, dtype=torch.bool)}).save(folder / "sets.safetensors")
+
+
+def other_text(folder: Path) -> None:
+    """The run's text is another than the one it has counted."""
+    path = folder / "run/config.yaml"
+    path.write_text(path.read_text().replace("count: 12\n", "count: 13\n"))
+    listed = json.loads((folder / "run/manifest.json").read_text())
+    listed["files"] = {}
+    (folder / "run/manifest.json").write_text(json.dumps(listed))
+
+
+def strange_folder(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out/notes.txt").write_text("mine")
+
+
+CASES = {
+    "nothing set": Case(["seeds=2"], "neither a run nor a model is set; expected one of them. Write run=runs/demo"),
+    "an unknown key": Case([*RUN, "seed=2"], "there is no key 'seed'"),
+    "no such run": Case(["run=rum"], "run (rum): there is no such folder; expected the folder of a run. Did you mean 'run'"),
+    "a file as run": Case(["run=run/config.yaml"], "it is a file; expected the folder of a run"),
+    "a folder without a run": Case(["run=run/neurons"], "which says the model and the text"),
+    "no such step": Case([*RUN, "step=7"], "step: the run has no snapshot of step 7; expected one of: 0, 1, 2"),
+    "a step without checkpoint": Case(
+        [*RUN, "step=[0,1]"],
+        "step: the run has no checkpoint of step 1; expected one of: 0, 2",
+        lambda folder: shutil.rmtree(folder / "run/checkpoints/step-000001"),
+    ),
+    "a step twice": Case([*RUN, "step=[1,1]"], "step is [1, 1]; expected steps from 0, each once"),
+    "a step without a run": Case([*SETS, *TEXT, "step=1"], "step: set, but there is no run"),
+    "a damaged snapshot": Case([*RUN], "neurons/step-000002.safetensors", spoil("neurons/step-000002.safetensors")),
+    "a damaged checkpoint": Case(
+        [*RUN], "adapter_model.safetensors", spoil("checkpoints/step-000002/adapter_model.safetensors")
+    ),
+    "other text than was counted": Case([*RUN], "probe: it is not the text on which the run counted step 2", other_text),
+    "another probe": Case([*RUN, "probe.source.count=5"], "Leave out what is set of probe"),
+    "a model without sets": Case(["model.source=builtin:demo"], "neurons: not set, and there is no run"),
+    "a model without text": Case(SETS, "text: not set, and there is no run", sets_of(["en", "zh"])),
+    "no such file of sets": Case([*SETS, *TEXT], "sets.safetensors: there is no such file"),
+    "sets of another model": Case(
+        [*SETS, *TEXT], "neurons: they are of 5 x 640 neurons; expected 4 x 640 at mlp.act", sets_of(["en", "zh"], 5)
+    ),
+    "sets of a site that there is not": Case(
+        [*SETS, *TEXT], "site of the sets: 'mlp.middle'", sets_of(["en", "zh"], site="mlp.middle")
+    ),
+    "sets without a neuron": Case([*SETS, *TEXT], "sets: all 1 are empty: en", empty),
+    "matched without counts": Case(
+        [*SETS[:2], *TEXT], "controls: matched, but no run has counted the neurons", sets_of(["en", "zh"])
+    ),
+    "no room for controls": Case(
+        [*SETS, *TEXT], "layer 1 has 240 neurons of no language, and 'en' has 400", crowded
+    ),
+    "an unknown operation": Case([*RUN, "operations=[zeero]"], "operations is ['zeero']"),
+    "an operation twice": Case([*RUN, "operations=[zero,zero]"], "expected one or more, each once"),
+    "no operation": Case([*RUN, "operations=[]"], "expected one or more, each once"),
+    "strengths of nothing": Case([*RUN, "strengths=[1,2]"], "strengths: [1.0, 2.0], but zero has none"),
+    "a strength that is none": Case([*RUN, "operations=[scale]", "strengths=[.nan]"], "strengths is [nan]"),
+    "means of no language": Case(
+        [*RUN, "operations=[add]", "sets.both=zh | en"], "operations: add takes means of a language, and both is of none"
+    ),
+    "means without a run": Case(
+        [*SETS, *TEXT, "operations=[diff_mean]"], "takes means of documents on which neurons were found, and there is no run",
+        sets_of(["en", "zh"]),
+    ),
+    "an expression that is none": Case([*RUN, "each=specific(g) |"], "each (en): the end; expected a set"),
+    "an unknown kind": Case([*RUN, "each=specifik(g)"], "'specifik' is not a kind of a language"),
+    "an unknown language in a set": Case([*RUN, "sets.x=fr - en"], "sets.x (x): 'fr' is not a set"),
+    "the same for every language": Case([*RUN, "each=general"], "each: 'general' is the same for every language"),
+    "a name that a language has": Case([*RUN, "sets.zh=zh - en"], "sets.zh: the language has a set of this name"),
+    "nothing to change": Case([*RUN, 'each=""'], "each: empty, and so is sets; expected neurons to change"),
+    "layers that there are not": Case([*RUN, "layers=2-9"], "layers: '2-9'; expected layers from 0 to 3"),
+    "an unknown language": Case([*RUN, "languages=[en,xx]"], "expected ISO 639 codes"),
+    "a language without text": Case([*RUN, "languages=[en,fr]"], "languages: there is no text in fr; expected some of: en, zh"),
+    "a language that is not measured": Case(
+        [*RUN, "languages=[en,zh]", "show_languages=[sw]"], "show_languages: sw is not measured; expected some of: en, zh"
+    ),
+    "no such shard": Case([*RUN, "identify_shards=[0,6]"], "identify_shards: there is no shard 6"),
+    "all shards": Case([*RUN, "identify_shards=[0,1,2,3,4,5]"], "no document is left to be measured"),
+    "text that neurons were found on": Case(
+        [*RUN, *TEXT, "text.source.split=probe", "text.source.count=12"], "documents share an id, a cluster or all their words"
+    ),
+    "text to be answered": Case([*RUN, *TEXT, "text.responses=generated_once"], "text.responses: generated_once"),
+    "a single document": Case([*RUN, "max_documents=1"], "max_documents is 1; expected an integer, at least 2"),
+    "no draw": Case([*RUN, "seeds=0"], "seeds is 0; expected an integer, at least 1"),
+    "a name with a slash": Case([*RUN, "name=a/b"], "name is 'a/b'; expected a name without /"),
+    "somebody else's folder": Case([*RUN, "folder=out"], "folder (out): it holds something else", strange_folder),
+    "a run's folder": Case([*RUN, "folder=run"], "folder (run): it holds files of the kind run"),
+    "a precision that there is not": Case([*RUN, "precision=8-true"], "precision is '8-true'"),
+    "a scope that there is not": Case([*RUN, "scope=answer"], "scope is 'answer'; expected one of 'all', 'prompt', 'generated'"),
+    "a secret as name": Case([*RUN, "name=hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"], "name: <token hidden>: it holds a secret"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_run.make(tmp_path_factory.mktemp("refused") / "run")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused(
+    name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, "run")
+    case.make(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    status = main(case.argv)
+    said = capsys.readouterr().err
+    assert status == 2, said
+    assert case.says in said
+    assert "Traceback" not in said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_there_are_thirty() -> None:
+    assert len(CASES) >= 30
