@@ -222,7 +222,9 @@ class Effects:
         written = json.dumps([astuple(item) for item in self.items], ensure_ascii=False).encode()
         items = torch.frombuffer(bytearray(written), dtype=torch.uint8)
         # Copies: safetensors takes no tensor twice, such as a `right` that is also `ended`.
-        tensors = {name: getattr(self, name).to(dtype, copy=True) for name, (dtype, _) in _there(self, _TENSORS).items()}
+        tensors = {
+            name: getattr(self, name).to(dtype, copy=True) for name, (dtype, _) in _there(self, _TENSORS).items()
+        }
         EFFECTS.save(Path(path), {"items": items, **tensors}, self)
 
     @classmethod
