@@ -17,6 +17,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from alignlab.config import shipped_configs
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources.word_problems import WordProblems
 from alignlab.evaluate import main
@@ -26,20 +27,27 @@ from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import public_files
 import small_run
 
 Command = Callable[..., tuple[int, str, str]]
 TEXT = ["tasks.text.name=perplexity", "tasks.text.source.count=3", "tasks.text.source.languages=[en,zh]"]
 SUMS = ["tasks.sums.name=problems", "tasks.sums.source.count=3", "tasks.sums.source.languages=[en,zh]",
         "tasks.sums.max_new_tokens=8"]  # fmt: skip
-CHOICES = ["tasks.copa.name=multiple_choice", "tasks.copa.questions.name=choices", "tasks.copa.questions.languages=[en,zh]",
+CHOICES = ["tasks.copa.name=multiple_choice", "tasks.copa.questions.name=choices",
+           "tasks.copa.questions.languages=[en,zh]",
            "tasks.copa.questions.path=copa.{language}.jsonl", "tasks.copa.questions.options=[one,two]",
            "tasks.copa.questions.template={text}"]  # fmt: skip
 QUESTIONS = {
     "en": [
         {"text": "Anna has 12 apples and buys 7 more. Now she has", "one": "19 apples", "two": "5 apples", "label": 0},
         {"text": "The house is green, and the street is", "one": "asleep", "two": "long", "label": 1},
-        {"text": "A bus has 30 seats, and 4 are free. So there are", "one": "34 people", "two": "26 people", "label": 1},
+        {
+            "text": "A bus has 30 seats, and 4 are free. So there are",
+            "one": "34 people",
+            "two": "26 people",
+            "label": 1,
+        },
     ],
     "zh": [
         {"text": "小明有12个苹果，又买了7个。他现在有", "one": "19个苹果", "two": "5个苹果", "label": 0},
@@ -134,6 +142,25 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert plan["to do"] == "9 of 9 records (model x task); 0 are there"
     assert plan["time"].startswith("about ")
     assert plan["folder"] == "run/evaluations/evaluation"
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_configs() if name.startswith("evaluate")])
+def test_every_shipped_config_dry_runs(command: Command, tmp_path: Path, name: str) -> None:
+    data = public_files.make(tmp_path / "data")
+    status, said, complaint = command("models=[builtin:demo]", f"config={name}", f"data={data}", "dry_run=true")
+    assert (status, complaint) == (0, "")
+    assert "This was a dry run" in said
+
+
+def test_public_tasks_are_run_from_the_shipped_config(command: Command, tmp_path: Path) -> None:
+    data = public_files.make(tmp_path / "data")
+    few = ["tasks.mgsm.max_new_tokens=4", "tasks.msvamp.max_new_tokens=4", "folder=out"]
+    status, said, complaint = command("models=[builtin:demo]", "config=evaluate_real", f"data={data}", *few)
+    assert (status, complaint) == (0, "")
+    of = {"xcopa": 11, "xwinograd": 6, "mgsm": 11, "msvamp": 10}
+    for task, languages in of.items():
+        assert len({row["language"] for row in rows("out/table.csv", task=task, group="language")}) == languages
+        assert f"{task.capitalize()}: right, " in said
 
 
 def test_choices_are_those_of_transformers_own_loss_item_by_item(command: Command) -> None:
@@ -247,7 +274,9 @@ def test_two_models_are_compared_pair_by_pair(command: Command) -> None:
     assert first.nats is not None
     assert second.nats is not None
     assert first.counted is not None
-    (row,) = rows("out/table.csv", record="step-000002", group="language", language="zh", measure="nats", since="builtin:demo")
+    (row,) = rows(
+        "out/table.csv", record="step-000002", group="language", language="zh", measure="nats", since="builtin:demo"
+    )
     of = [number for number, item in enumerate(first.items) if item.language == "zh"]
     change = (second.nats - first.nats)[of, 0].sum() / first.counted[of].sum()
     assert float(row["value"]) == pytest.approx(float(change))
@@ -310,7 +339,7 @@ def test_stopped_and_continued_it_ends_with_the_same(
         write(self, number, part)
 
     monkeypatch.setattr(Parts, "write", count)
-    status, said, complaint = command(*ask, "name=killed")
+    status, _, complaint = command(*ask, "name=killed")
     assert (status, complaint) == (0, "")
     assert len(done) == len(set(done)) > 6  # no part twice
     assert contents("run/evaluations/killed") == contents("run/evaluations/whole")
@@ -334,7 +363,9 @@ def test_what_is_damaged_is_measured_again(command: Command) -> None:
     assert contents("out") == before
 
 
-def test_a_record_that_is_whole_stays_when_another_task_stops(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_is_whole_stays_when_another_task_stops(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save = EvaluationFolder.save
 
     def stop(self: EvaluationFolder, digest: str, measured: Any) -> None:

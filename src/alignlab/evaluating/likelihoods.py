@@ -38,8 +38,9 @@ class PerplexityTask(BuiltTask):
     def __init__(self, name: str, options: Perplexity, tokenizer: Any) -> None:
         super().__init__(name)
         records = options.source.load()
-        refuse_any([] if records else [Problem("evaluation.source", "no record", "one or more")])
-        refuse_any(cluster_problems(records, "evaluation.source"))
+        where = f"tasks.{name}.source"
+        refuse_any([] if records else [Problem(where, "no record", "one or more")])
+        refuse_any(cluster_problems(records, where))
         by_language: dict[str, list[Record]] = {}
         for record in records:
             by_language.setdefault(record.language, []).append(record)
@@ -56,10 +57,10 @@ class PerplexityTask(BuiltTask):
         counted = dict.fromkeys(by_language, 0)
         for text, mask in zip(self._texts, self.masks, strict=True):
             counted[text.language] += int(mask[1:].sum())
-        fix = "Give answers, or set scope=all." if options.scope == "response" else ""
+        fix = f"Give answers, or set tasks.{name}.scope=all." if options.scope == "response" else ""
         refuse_any(
             [
-                Problem("evaluation.source", f"no token counts in {code!r}", "one or more in every language", fix)
+                Problem(where, f"no token counts in {code!r}", "one or more in every language", fix)
                 for code, count in counted.items()
                 if not count
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import ANSWERS, LIKELIHOODS, OPTIONS, Effects
 from alignlab.recording.kept import Kept
+
+# Where parts that know no tasks find the options of one.
+_PART = re.compile(r"\bevaluation\.(?=\w)")
 
 
 @dataclass(frozen=True)
@@ -93,19 +97,22 @@ class BuiltTask(ABC):
 @contextmanager
 def placed(name: str) -> Iterator[None]:
     """Let what is refused within, of the part of a config that a task is, name the keys of this task."""
+    key = f"tasks.{name}"
     try:
         yield
     except InputError as error:
-        raise type(error)(*(replace(one, where=_place(one.where, name)) for one in error.problems)) from error
+        told = [replace(one, where=_place(one.where, key), fix=_PART.sub(f"{key}.", one.fix)) for one in error.problems]
+        raise type(error)(*told) from error
 
 
-def _place(where: str, name: str) -> str:
-    key = f"tasks.{name}"
-    for part in ("evaluation", "probe", "questions"):
-        if where == part or where.startswith((f"{part}.", f"{part} ")):
-            rest = where.removeprefix(part)
-            return f"{key}.questions{rest}" if part == "questions" else f"{key}{rest}"
-    return where if where.startswith(key) else f"{key}: {where}"
+def _place(where: str, key: str) -> str:
+    """The key of the task for that of a part that knows no tasks; before a file the task, so that it is known whose."""
+    if where.startswith(key):
+        return where
+    part, rest = re.match(r"(\w*)(.*)", where, re.DOTALL).groups()  # type: ignore[union-attr]
+    if part == "evaluation" and (not rest or rest[0] in ". "):
+        return f"{key}{rest}"
+    return f"{key}.{where}" if part == "questions" and not rest else f"{key}: {where}"
 
 
 def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | None:
