@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -380,3 +381,13 @@ def test_a_record_that_is_whole_stays_when_another_task_stops(
     assert status == 0
     assert "1 of 2 records (model x task); 1 are there" in said
     assert "batches are kept" in said
+
+
+@pytest.mark.slow
+def test_two_ranks_measure_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ask = ["models=[builtin:demo]", *TEXT, *SUMS, "tasks.sums.temperature=1", "max_tokens_per_batch=120"]
+    assert main([*ask, "folder=one"]) == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*launch, "-m", "alignlab.evaluate", *ask, "folder=two"], check=True, capture_output=True)
+    assert contents("two") == contents("one")

@@ -109,10 +109,10 @@ def capability_rows(
                 over = "clusters" if effects.clusters else "documents"
                 by_chance = {} if chances is None else {"reference": float(chances[taken].mean())}
                 values = now[measure][taken]
-                rows.append(_row(_mean(values, clusters[taken].tolist()), over, columns | by_chance))
+                rows.append(_row(_mean(values, about.unit, clusters[taken].tolist()), over, columns | by_chance))
                 if before is not None and first is not None:
                     both = before[measure][taken], now[measure][taken]
-                    found = _change(*both, clusters[taken].tolist())
+                    found = _change(*both, about.unit, clusters[taken].tolist())
                     changes.append(_row(found, over, columns | {"since": since, "reference": 0.0}))
     return rows + with_verdicts(changes)
 
@@ -130,15 +130,22 @@ def measured(
     return {name: measure.of(effects)[:, place].numpy() for name, measure in measures.items()}
 
 
-def _mean(values: Values, clusters: Sequence[str]) -> Accuracy | Estimate | None:
+def _as_told(values: Values, unit: str) -> Values:
+    """The finite values of some items: of a share bool, also where others of the record are not finite."""
+    return values.astype(np.bool_) if unit == "share" else values
+
+
+def _mean(values: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
     if not np.isfinite(values).all():
         return None
+    values = _as_told(values, unit)
     return accuracy(values, clusters) if values.dtype == np.bool_ else mean(values, clusters)
 
 
-def _change(before: Values, after: Values, clusters: Sequence[str]) -> Accuracy | Estimate | None:
+def _change(before: Values, after: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return None
+    before, after = _as_told(before, unit), _as_told(after, unit)
     if before.dtype == np.bool_:
         return accuracy_change(before, after, clusters)
     return mean(after.astype(np.float64) - before, clusters)
