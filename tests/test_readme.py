@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import alignlab.evaluate
+import alignlab.intervene
 import alignlab.prepare
 import alignlab.train
 from alignlab.models.load import DEMO_FOLDER
@@ -22,11 +23,14 @@ from alignlab.neurons.formats import save_ternary_counts
 from alignlab.neurons.summary import COUNTED_KINDS
 from alignlab.reporting.counts_table import TABLE_HEADER
 
-from . import public_files
+sys.path.insert(0, str(Path(__file__).parent))
+import public_files
+import small_run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
+OF_TERMINAL = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^    (\S.*)$", OF_TERMINAL, re.MULTILINE)]
 SMALL = [
     "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
     "data.examples_per_step=2", "wandb.mode=disabled", "evaluation=null",
@@ -38,6 +42,7 @@ FEW = {
         "probe.source.count=2",
     ],
 }
+LITTLE = ["max_documents=2", "seeds=2"]
 
 
 def starting(with_: str) -> list[str]:
@@ -67,9 +72,18 @@ def test_the_demo_goes_on_where_it_was_stopped_and_starts_anew_once_it_is_finish
     assert "overwrite=true" in subprocess.run(make, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.fixture(scope="module")
+def run_of_some_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_run.make(tmp_path_factory.mktemp("readme") / "run")
+
+
 @pytest.mark.parametrize("command", starting("python -m alignlab."))
 def test_the_command_runs(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -100,6 +114,12 @@ def test_the_command_runs(
         assert alignlab.prepare.main(["responses", *asked, *few]) == 0
         assert kind == "responses" or alignlab.prepare.main(arguments) == 0
         assert "Written" in capsys.readouterr().out
+        return
+    if module == "alignlab.intervene":
+        shutil.copytree(request.getfixturevalue("run_of_some_steps"), tmp_path / "runs/demo")
+        assert alignlab.intervene.main([*arguments, *LITTLE]) == 0
+        said = capsys.readouterr().out
+        assert "Written" in said or "This was a dry run" in said
         return
     assert module == "alignlab.train"
     if "config=configs/local_files.yaml" in arguments:

@@ -23,7 +23,7 @@ START = f"""python -m alignlab.intervene run=FOLDER|model.source=MODEL [config=F
 
     run=runs/demo                                every language's specific and related neurons switched off
     run=runs/demo dry_run=true                   the plan of that: nothing is measured or written
-    run=runs/demo config=amplification_sweep     a named analysis; others are configs too
+    run=runs/demo config=interventions/amplification_sweep    a named analysis; --help lists the configs
     --help, --help text, ...                     every key, or those of one section
 """
 INHERITED = ("identifier", "model", "probe")

@@ -172,6 +172,28 @@ def test_two_ranks_answer_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_ranks_measure_interventions_as_one(tmp_path: Path) -> None:
+    assert run(tmp_path, "run.folder=run", "probe.max_texts=8", "probe.source.count=8").returncode == 0
+    # Batches are formed before they are dealt, so that on either number of ranks a forward is the same.
+    asked = ["run=run", "languages=[en,de]", "seeds=2", "max_tokens_per_batch=600", "measures=[perplexity,accuracy]"]
+    asked += ["same_documents=true", "operations=[zero,diff_mean]"]
+    for name, torchrun in (("one", False), ("two", True)):
+        done = run(tmp_path, *asked, f"folder={name}", torchrun=torchrun, verb="intervene")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Plan of the interventions") == done.stdout.count("Written") == 1
+        assert f", ranks {1 + torchrun}" in done.stdout
+    for name in ("table.csv", "about-step-000004.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for name in ("effects", "answers"):
+        one, two = (load_file(tmp_path / ranks / f"{name}-step-000004.safetensors") for ranks in ("one", "two"))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    again = run(tmp_path, *asked[:-1], "operations=[zero]", "folder=two", torchrun=True, verb="intervene")
+    assert again.returncode != 0
+    assert again.stderr.count("different are operations") == 1
+
+
+@pytest.mark.slow
 def test_stages_on_two_ranks_are_those_of_one_and_go_on(tmp_path: Path) -> None:
     """Lightning's own launcher starts the second rank once, also where the run goes on in the second stage."""
     stages = ["stages.a.trainer.max_steps=2", "stages.b.trainer.max_steps=2", "stages.b.data.train.task=solve"]

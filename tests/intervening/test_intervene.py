@@ -11,14 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
 
-from alignlab.config import load
+from alignlab.config import load, shipped_configs
+from alignlab.evaluation.tasks import TaskConfig
 from alignlab.intervene import base_of, main
 from alignlab.intervening.options import InterveneOptions
+from alignlab.interventions import Intervention, intervene
 from alignlab.models.load import ModelConfig
 from alignlab.neurons import ActivationCounts, NeuronSets
 from alignlab.neurons.identifiers import identifier_of
@@ -28,6 +31,7 @@ from alignlab.neurons.table import COLUMNS
 from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
 from alignlab.recording.probes import Probe, ProbeConfig
+from alignlab.runs import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import small_run
@@ -171,7 +175,7 @@ def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: p
     status, again, complaint = command(*FEW)
     assert (status, complaint) == (0, "")
     assert "run/interventions/deactivation holds this grid, all of it" in again
-    assert again.partition("Nats a token")[2] == first.partition("Nats a token")[2]
+    assert again.partition("Change of nats")[2] == first.partition("Change of nats")[2]
     status, fewer, _ = command(*FEW, "show_languages=[zh]")
     assert re.search(r"^changed +zh  matched  over matched$", fewer, re.MULTILINE)
     assert contents("run/interventions/deactivation") == before
@@ -296,3 +300,127 @@ def test_a_file_of_sets_needs_no_run(command: Command) -> None:
     assert effects.step is None
     assert list(rows("out/table.csv")[0]) == list(COLUMNS)
     assert json.loads(Path("out/about.json").read_text())["zh"]["language"] == "zh"
+
+
+CONFIGS = [name for name in shipped_configs() if name.startswith("interventions/")]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_named_analysis_is_planned(command: Command, name: str, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    status, said, complaint = command("run=run", f"config={name}", "dry_run=true")
+    assert (status, complaint) == (0, "")
+    assert "Plan of the interventions" in said
+    assert f"run/interventions/{name.removeprefix('interventions/')}" in said
+    assert sorted(tmp_path.rglob("*")) == before
+    text = shipped_configs()[name].read_text()
+    assert f"#     python -m alignlab.intervene run=runs/demo config={name}\n" in text
+
+
+def test_named_analyses_are_there() -> None:
+    assert {name.removeprefix("interventions/") for name in CONFIGS} == {
+        "amplification_sweep", "deactivation_accuracy", "deactivation_ppl", "language_forcing", "lape_deactivation",
+        "layer_band_deactivation", "steering_shift",
+    }  # fmt: skip
+
+
+def test_the_best_strength_is_told_on_other_documents(command: Command) -> None:
+    status, said, complaint = command(
+        "run=run", "config=interventions/amplification_sweep", "languages=[en,zh]", "controls=[]", "strengths=[0,2]"
+    )
+    assert (status, complaint) == (0, "")
+    table = rows("run/interventions/amplification_sweep/table.csv", analysis="strengths")
+    best = [row for row in table if row["measure"] == "best strength for nats"]
+    assert [(row["set"], row["strength"] in ("0.0", "2.0", "")) for row in best] == [("en", True), ("zh", True)]
+    assert any(row["operation"] == "scale at its best strength" for row in table)
+    last = said.partition("(scale at its best strength)")[2].splitlines()
+    assert [re.match(r"(en|zh)( \((0|2)\))? ", line) is not None for line in last[2:4]] == [True, True]
+
+
+def test_parts_of_the_layers_are_sets_of_their_own(command: Command) -> None:
+    status, _, complaint = command(*FEW, "config=interventions/layer_band_deactivation", "controls=[]")
+    assert (status, complaint) == (0, "")
+    folder = Path("run/interventions/layer_band_deactivation")
+    sets = NeuronSets.load(folder / "sets-step-000002.safetensors")
+    for language in ("en", "zh"):
+        lower, upper = (sets[f"{language}, layers {band}"] for band in ("0-1", "2-3"))
+        assert torch.equal(lower | upper, sets[language])
+        assert not lower[2:].any()
+        assert not upper[:2].any()
+    found = rows(folder / "table.csv", measure="change of nats", label="layers 0-1", other="zh")
+    assert {row["language"] for row in found} <= {"en", "zh"}
+    assert found
+
+
+def test_answers_are_those_of_the_model_with_the_neurons_off(command: Command) -> None:
+    status, said, complaint = command(
+        "run=run", "config=interventions/deactivation_accuracy", "languages=[en,zh]", "controls=[]"
+    )
+    assert (status, complaint) == (0, "")
+    folder = Path("run/interventions/deactivation_accuracy")
+    effects = Effects.load(folder / "answers-step-000002.safetensors")
+    assert effects.right is not None
+    assert effects.tokens is not None
+    sets = NeuronSets.load(folder / "sets-step-000002.safetensors")
+    demo = ModelConfig()
+    model = peft.PeftModel.from_pretrained(demo.build(), "run/checkpoints/step-000002").eval()
+    stored = RunFolder(Path("run")).stored_config()["evaluation"]
+    task = TaskConfig.model_validate({name: stored[name] for name in TaskConfig.model_fields}).build(
+        demo.build_tokenizer()
+    )
+    there = {(prompt.language, prompt.id): prompt for prompt in task.prompts}
+    for row, item in enumerate(effects.items):
+        asked = torch.from_numpy(there[item.language, item.id].tokens).long().unsqueeze(0)
+        for name in ("none", "zero en", "zero zh"):
+            off = [] if name == "none" else [Intervention(sets[name[5:]])]
+            with intervene(model, *off):
+                given = model.generate(
+                    input_ids=asked, max_new_tokens=8, do_sample=False, eos_token_id=demo.build_tokenizer().eos_token_id
+                )
+            assert given.shape[1] - asked.shape[1] == int(effects.tokens[row, effects.arms.index(name)])
+    assert {row["measure"] for row in rows(folder / "table.csv")} >= {"change of right", "change of right in language"}
+    forced = rows(folder / "table.csv", measure="answers in the set's language")
+    assert len(forced) == 4
+    assert effects.output_language is not None
+    for row in forced:
+        arm, target = effects.arms.index(f"zero {row['set']}"), effects.languages.index(row["set"])
+        there = [
+            int(effects.output_language[place, arm]) == target
+            for place, item in enumerate(effects.items)
+            if item.language == row["other"]
+        ]
+        assert float(row["value"]) == pytest.approx(sum(there) / len(there))
+    assert "answers under all arms, at most" in said
+
+
+def test_other_text_and_other_sets_with_a_run(command: Command) -> None:
+    Path("texts").mkdir()
+    for code in ("en", "zh"):
+        Path(f"texts/{code}.txt").write_text("".join(f"A line {number} of {code}.\n" for number in range(5)))
+    text = ["text.source.name=files", "text.source.path=texts", "text.scope=all"]
+    status, said, complaint = command("run=run", *text, "controls=[]", "name=text")
+    assert (status, complaint) == (0, "")
+    assert "48 documents of all shards" in said  # of which four languages have 12 each
+    effects = Effects.load("run/interventions/text/effects-step-000002.safetensors")
+    assert len(effects.items) == 10
+    mask = torch.zeros(4, 640, dtype=torch.bool)
+    mask[2, :5] = True
+    NeuronSets({"en": mask, "zh": mask.roll(5, 1)}).save("sets.safetensors")
+    status, _, complaint = command(*FEW, "neurons=sets.safetensors", "name=file")
+    assert (status, complaint) == (0, "")
+    found = NeuronSets.load("run/interventions/file/sets-step-000002.safetensors")
+    assert torch.equal(found["en"], mask)
+    table = rows("run/interventions/file/table.csv", control="matched", measure="nats over control")
+    assert all(row["control_gap"] for row in table)
+
+
+def test_responses_of_the_model_s_own_are_those_that_were_counted(command: Command) -> None:
+    small_run.make(Path("own"), "probe.responses=generated_once", "probe.max_new_tokens=6", "probe.source.task=solve")
+    status, _, complaint = command("run=own", "controls=[]", "languages=[en,zh]", "max_documents=3")
+    assert (status, complaint) == (0, "")
+    effects = Effects.load("own/interventions/deactivation/effects-step-000002.safetensors")
+    assert effects.counted is not None
+    lines = [json.loads(line) for line in Path("own/neurons/responses.jsonl").read_text().splitlines()]
+    # A special token, such as the EOS, is not counted.
+    lengths = {(line["language"], line["id"]): len(line["tokens"]) - line["ended"] for line in lines}
+    assert [lengths[item.language, item.id] for item in effects.items] == effects.counted.tolist()

@@ -166,14 +166,14 @@ def test_it_is_refused(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made, "run")
     case.make(tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
     capsys.readouterr()
     status = main(case.argv)
     said = capsys.readouterr().err
     assert status == 2, said
     assert case.says in said
     assert "Traceback" not in said
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")} == before
 
 
 def test_there_are_thirty() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import peft
 import pytest
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,16 @@ def test_in_double_precision_nothing_but_rounding_differs(make: Make) -> None:
     lower, plain = find_lower_layers(model), logits_of(model)
     with lower.once(model, 2, COPIES):
         assert torch.allclose(logits_of(model), plain, rtol=0, atol=1e-12 * float(plain.abs().max()))
+
+
+def test_an_adapter_is_run_on_fewer_rows_too(make: Make) -> None:
+    config = peft.LoraConfig(r=4, target_modules=["gate_proj", "q_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(make("llama"), config)
+    lower, plain = find_lower_layers(model), logits_of(model)
+    with lower.once(model, 2, COPIES):
+        assert torch.allclose(logits_of(model), plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
+    with model.disable_adapter():
+        assert not torch.allclose(logits_of(model), plain, atol=1e-2)
 
 
 def test_the_model_is_as_it_was_whatever_happens(make: Make) -> None:

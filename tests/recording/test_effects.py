@@ -132,6 +132,8 @@ def test_arms_of_several_records_become_one_record() -> None:
         joined([one, make(data_fingerprint="other")])
     with pytest.raises(InputError, match="counted: not the same"):
         joined([texts, likelihoods(labels=(ArmLabel("a"), ArmLabel("b")), counted=torch.tensor([2, 1, 1]))])
+    with pytest.raises(InputError, match="arm 'none': not the same"):
+        joined([texts, likelihoods(labels=(ArmLabel("none", digest="ff"), ArmLabel("b")))])
     with pytest.raises(InputError, match="nats: not the same"):
         joined([texts, likelihoods(nats=None, counted=None)])
 

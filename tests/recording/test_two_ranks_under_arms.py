@@ -34,3 +34,16 @@ def test_two_ranks_measure_as_one(killed_at: int | None, model_folder: Path, tmp
     )
     for path in (tmp_path / "parts").iterdir():
         assert path.read_bytes() == (tmp_path / "alone/parts" / path.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sharded_model_is_scored_as_a_whole_one(model_folder: Path, tmp_path: Path) -> None:
+    """Its forwards are collective, and its layers are gathered by hooks beside those that share the lower ones."""
+    script = script_as_module(SCRIPT)
+    whole, _ = script.scored(script.load(model_folder), None)
+    assert run_two(SCRIPT, model_folder, tmp_path, "sharded") == [0, 0]
+    for rank in range(2):
+        half = torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True)
+        assert torch.allclose(half["nats"], whole["nats"], rtol=1e-6)
+        assert half["cost"] == whole["cost"]
+        assert half["forwards"] == -(-(whole["forwards"] - 1) // 2) + 1  # one finds the sites

@@ -2,7 +2,7 @@
 
 Each of k controls is a draw of neurons. The question is whether the set does more than one more such draw would, so the
 spread of the controls counts 1 + 1/k times: once for the draw that the set would be, and 1/k for the mean of the k.
-With 1/k alone, which tells how sure that mean is, up to .8 of studies with nothing planted have a verdict.
+With 1/k alone, which tells how sure that mean is, up to three in four studies with nothing planted have a verdict.
 
 The two-way layout of clusters and controls gives, of the differences set - control,
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from alignlab.begun_folder import BegunFolder
+from alignlab.intervening.options import Measure
 from alignlab.intervening.subjects import Subject
 from alignlab.manifest import remove_listed
+
+_RECORDS: dict[Measure, str] = {"perplexity": "effects", "accuracy": "answers"}
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,11 @@ class GridFolder(BegunFolder):
     """Names of all that is in it, and what may be done with it.
 
     subjects: the models of the grid, each with its own files.
+    measures: what is measured of each.
     """
 
     subjects: Sequence[Subject] = ()
+    measures: Sequence[Measure] = ()
 
     kind = "interventions"
     holds = "effects"
@@ -28,16 +33,21 @@ class GridFolder(BegunFolder):
         "text_fingerprint": ("text", "the documents that are measured, as tokenised,"),
         "model_fingerprint": ("model.source", "the weights of the model"),
         "neurons_fingerprint": ("sets", "the neurons of the sets"),
+        "task_fingerprint": ("evaluation", "the problems, as tokenised,"),
     }
 
     @property
     def results(self) -> Sequence[Path]:
-        of_subjects = [file(one) for one in self.subjects for file in (self.effects, self.sets, self.about)]
-        return *of_subjects, self.table
+        return *(path for one in self.subjects for path in self.of(one)), self.table
 
-    def effects(self, subject: Subject) -> Path:
+    def of(self, subject: Subject) -> list[Path]:
+        """The results of a model."""
+        records = [self.effects(subject, measure) for measure in self.measures]
+        return [*records, self.sets(subject), self.about(subject)]
+
+    def effects(self, subject: Subject, measure: Measure = "perplexity") -> Path:
         """The record of what was measured of a model under every arm."""
-        return self.path / f"effects{subject.stem}.safetensors"
+        return self.path / f"{_RECORDS[measure]}{subject.stem}.safetensors"
 
     def sets(self, subject: Subject) -> Path:
         """The neurons that were changed in it."""

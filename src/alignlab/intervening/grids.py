@@ -29,17 +29,16 @@ def run(options: InterveneOptions) -> None:
     plan.check_options()
     with ExitStack() as held:
         start: Start = from_first(lambda: _decide(plan, held))
-        if start != "finished":
-            plan.check()
-            show_plan(plan, start)
-        if options.dry_run:
-            console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
-            return
         if start == "finished":
-            if is_first():
+            if is_first() and not options.dry_run:
                 plan.folder.clear_parts()  # where it was killed as it did so
             console.say(f"{plan.folder.path} holds this grid, all of it. Set name to make another.")
         else:
+            plan.check()
+            show_plan(plan, start)
+            if options.dry_run:
+                console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
+                return
             _measure_all(plan, start)
         if is_first():
             show_results(plan)
@@ -68,11 +67,12 @@ def _measure_all(plan: GridPlan, start: Start) -> None:
         if start == "new" and not number:
             # Not before the model is there: a refusal until here leaves the folder as it was.
             from_first(lambda: folder.begin(plan.document, made_from))
-        effects = measure(plan, grid, model)
+        records = measure(plan, grid, model)
         if is_first():
             grid.sets.save(folder.sets(grid.subject))
             write_about(folder, grid)
-            effects.save(folder.effects(grid.subject))
+            for what, effects in records.items():
+                effects.save(folder.effects(grid.subject, what))
         wait_for_all()
     if is_first():
         write_table(plan)
@@ -81,12 +81,12 @@ def _measure_all(plan: GridPlan, start: Start) -> None:
 
 def _is_there(plan: GridPlan, grid: Grid) -> bool:
     """Whether a killed process had written all that was measured of this model."""
-    folder = plan.folder
-    paths = [file(grid.subject) for file in (folder.effects, folder.sets, folder.about)]
+    paths = plan.folder.of(grid.subject)
     if not all(path.is_file() for path in paths):
         return False
     try:
-        Effects.load(paths[0])
+        for measured in plan.options.measures:
+            Effects.load(plan.folder.effects(grid.subject, measured))
     except InputError as error:
         console.say(f"note: {error.problems[0]} It is measured again.")
         return False

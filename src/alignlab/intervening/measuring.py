@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from alignlab import console
 from alignlab.errors import UnsupportedModelError
-from alignlab.intervening.options import WITH_MEANS, InterveneOptions
+from alignlab.evaluation.answering import checked
+from alignlab.intervening.options import WITH_MEANS, InterveneOptions, Measure
 from alignlab.intervening.plan import Grid, GridPlan
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.operations import OPERATIONS, Operation
 from alignlab.models.edits import Arm
 from alignlab.models.lower_layers import LowerLayers, find_lower_layers
+from alignlab.models.options import SiteName
 from alignlab.models.precision import precision_of
-from alignlab.models.sites import find_sites
+from alignlab.models.sites import Site, find_sites
+from alignlab.recording.arm_generation import generate_under
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import NO_INTERVENTION, ArmLabel, Effects
+from alignlab.recording.effects import ANSWERS, NO_INTERVENTION, ArmLabel, Effects
 from alignlab.recording.kept import Kept
 from alignlab.recording.likelihoods import effects_on_texts, labelled
 from alignlab.recording.means import ActivationMeans, record_means
@@ -28,40 +32,88 @@ from alignlab.recording.scoring import score
 HELD_OUT, SAME = "text", "text on which the neurons were found"
 
 
-def measure(plan: GridPlan, grid: Grid, model: nn.Module) -> Effects:
-    """The likelihood of every document under every arm; a collective call where there are several ranks.
+def measure(plan: GridPlan, grid: Grid, model: nn.Module) -> dict[Measure, Effects]:
+    """What every arm does, of each measure; a collective call where there are several ranks.
 
     What each forward has found is kept in the parts of the folder. Raises InputError for neurons that do not fit.
     """
-    options, measured = plan.options, grid.measured
     context = precision_of(plan.loader.precision, plan.loader.device).forward_context
-    sites = {grid.site: find_sites(model, grid.site)}
-    arms = arms_of(grid, _means(plan, grid, model, context))
-    documents = grid.documents
+    shared = _Shared(
+        model,
+        arms_of(grid, _means(plan, grid, model, context)),
+        {grid.site: find_sites(model, grid.site)},
+        context,
+        Kept(plan.folder.parts.path, plan.loader.digest(grid.subject.source)),
+    )
+    ways = {"perplexity": _likelihoods, "accuracy": _answers}
+    return {name: ways[name](plan, grid, shared) for name in plan.options.measures}
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all measures take."""
+
+    model: nn.Module
+    arms: list[Arm]
+    sites: dict[SiteName, list[Site]]
+    context: Any
+    kept: Kept
+
+
+def _likelihoods(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
+    """The likelihood of every document under every arm."""
+    measured, documents = grid.measured, grid.documents
     masks = [measured.counted(document) for document in documents]
     with console.progress(f"Measuring {grid.subject.label}", len(documents) * len(grid.labels)) as advance:
         scores = score(
-            model,
+            shared.model,
             documents,
-            arms,
-            max_tokens_per_batch=options.max_tokens_per_batch,
+            shared.arms,
+            max_tokens_per_batch=plan.options.max_tokens_per_batch,
             counted=masks,
-            lower=_lower_layers(model),
-            sites=sites,
-            context=context,
+            lower=_lower_layers(shared.model),
+            sites=shared.sites,
+            context=shared.context,
             advance=advance,
-            kept=Kept(plan.folder.parts.path, plan.loader.digest(grid.subject.source)),
+            kept=shared.kept,
         )
     same = grid.division is not None and grid.division.same
     return effects_on_texts(
         documents,
-        labelled(grid.labels, arms),
+        labelled(grid.labels, shared.arms),
         scores,
         origin=_origin(grid),
         task=SAME if same else HELD_OUT,
         clusters=measured.clusters,
         counted=masks,
     )
+
+
+def _answers(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
+    """The answers to every problem under every arm."""
+    task = grid.task
+    assert task is not None
+    eos = task.tokenizer.eos_token_id
+    with console.progress(f"Answering, {grid.subject.label}", len(task.prompts) * len(grid.labels)) as advance:
+        responses = generate_under(
+            shared.model,
+            [prompt.tokens for prompt in task.prompts],
+            shared.arms,
+            max_new_tokens=task.max_new_tokens,
+            max_tokens_per_batch=plan.options.max_tokens_per_batch,
+            eos_ids=() if eos is None else (eos,),
+            sites=shared.sites,
+            context=shared.context,
+            advance=advance,
+            kept=shared.kept,
+        )
+    origin = _origin(grid)
+    by_arm = [checked(task, [of[place] for of in responses], origin).effects for place in range(len(grid.labels))]
+    columns: dict[str, Any] = {name: torch.cat([one.measured(name) for one in by_arm], dim=1) for name in ANSWERS}
+    same = grid.division is not None and grid.division.same
+    name = f"{task.name}, {SAME}" if same else task.name
+    labels = labelled(grid.labels, shared.arms)
+    return replace(by_arm[0], labels=labels, task=name, answers_checksum="", **columns)
 
 
 def _origin(grid: Grid) -> Origin:

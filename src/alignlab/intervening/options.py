@@ -75,6 +75,12 @@ class InterveneOptions(Options):
         None, "layers of the neurons that are changed, from 0, such as '0-7, 12'; null takes all"
     )
 
+    bands: list[str] = option(
+        [],
+        "layers, such as [0-7, 8-15], for each of which every set's neurons there are a further set",
+        check=_once_if_any,
+    )
+
     operations: list[OperationName] = option(
         ["zero"],
         "what becomes of an activation a: zero: 0; constant: the strength; scale: strength * a; add: a + strength * "
@@ -122,10 +128,13 @@ class InterveneOptions(Options):
     )
     measures: list[Measure] = option(
         ["perplexity"],
-        "perplexity: nats a token, of the tokens that the probe counts; accuracy: right answers to `evaluation`",
+        "perplexity: nats a token, of the tokens that the probe counts; accuracy: answers to the problems of "
+        "`evaluation`, greedy, whether they are right and in which language",
         check=_once,
     )
-    evaluation: TaskOptions | None = section(None, "problems of the accuracy; by default those of the run")
+    evaluation: TaskOptions | None = section(
+        None, "problems of the accuracy; null takes those of the run, but for what neurons were found on"
+    )
     max_tokens_per_batch: int = option(8192, "of a forward, padding and all its arms included", unit="tokens", ge=1)
 
     show_languages: list[str] | None = option(

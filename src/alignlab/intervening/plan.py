@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from itertools import compress
 from operator import or_
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,9 @@ from alignlab.config import to_yaml
 from alignlab.data.encoding import Document, check_vocabulary
 from alignlab.environment import environment
 from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.evaluation.answering import check_can_answer
+from alignlab.evaluation.options import TaskOptions
+from alignlab.evaluation.tasks import Task, TaskConfig
 from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, neurons_of
 from alignlab.intervening.documents import Division, divide, elsewhere, some_languages
 from alignlab.intervening.folder import GridFolder
@@ -73,7 +77,7 @@ class GridPlan:
         options = self.options
         above = Path("runs") if self.run is None else self.run.path
         path = above / "interventions" / options.name if options.folder is None else Path(options.folder).expanduser()
-        return GridFolder(path, self.subjects)
+        return GridFolder(path, self.subjects, options.measures)
 
     @property
     def document(self) -> str:
@@ -124,6 +128,20 @@ class GridPlan:
             expected = "reference: documents as they are"
             raise InputError.of("text.responses", text.responses, expected, "Set text.responses=reference.")
         return text
+
+    @cached_property
+    def task(self) -> Task:
+        """The problems: those that are set, else those of the run. Raises InputError where there are none."""
+        options = self.options.evaluation
+        if options is None and self.run is not None and isinstance(self.run.stored_config().get("evaluation"), dict):
+            stored = self.run.stored_config()["evaluation"]
+            options = TaskOptions.model_validate(
+                {name: stored[name] for name in TaskOptions.model_fields if name in stored}
+            )
+        if options is None:
+            fix = "Set evaluation.source, or measures=[perplexity]."
+            raise InputError.of("measures", "accuracy, and there are no problems", "a run with problems", fix)
+        return TaskConfig.of(options).build(self.tokenizer)
 
     @cached_property
     def grids(self) -> list[Grid]:
@@ -179,6 +197,15 @@ class GridPlan:
             found, fix = f"the run's is {trained_in!r}", "Set precision=bf16-mixed."
             raise InputError.of("precision", found, "one that intervene knows", fix)
         return name
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """whole: the set that it is a part of, or is.  words: which layers these are, empty for all.  band: the layers."""
+
+    whole: str
+    words: str = ""
+    band: str | None = None
 
 
 @dataclass
@@ -270,20 +297,62 @@ class Grid:
     def chosen(self) -> Chosen:
         """The sets, and what their controls are drawn from."""
         options, source = self.plan.options, self.source
-        masks = neurons_of(self.expressions, source, options.kinds, self._with_sets if self.each else ())
+        whole = neurons_of(self.expressions, source, options.kinds, self._with_sets if self.each else ())
         found = source if isinstance(source, NeuronSets) else NeuronSets.of(source, counts=self.found_by)
         # Before layers are taken: a control may hold no neuron of any language, wherever that is.
-        taken = reduce(or_, masks.values()) | found.union()
-        inside = layer_mask(options.layers, found.shape[0]).unsqueeze(1)
-        sets = replace(found, sets={name: mask & inside for name, mask in masks.items()})
+        taken = reduce(or_, whole.values()) | found.union()
+        masks = {}
+        for name, of in self.parts.items():
+            inside = layer_mask(options.layers, found.shape[0])
+            if of.band:
+                inside = inside & layer_mask(of.band, found.shape[0])
+            masks[name] = whole[of.whole] & inside.unsqueeze(1)
         counted = () if self.found_by is None else self.found_by.languages
+        p = {} if self.found_by is None else _probabilities(self.expressions, self.found_by)
         return Chosen(
-            sets,
+            replace(found, sets=masks),
             taken,
-            {name: name for name in masks if name in counted},
-            {} if self.found_by is None else _probabilities(self.expressions, self.found_by),
+            {name: of.whole for name, of in self.parts.items() if of.whole in counted},
+            {name: p[of.whole] for name, of in self.parts.items() if of.whole in p},
             options.among,
         )
+
+    @cached_property
+    def parts(self) -> dict[str, PartOf]:
+        """Of every set that is changed, which it is, or is a part of."""
+        options = self.plan.options
+        words = f"layers {options.layers}" if options.layers else ""
+        found = {name: PartOf(name, words) for name in self.expressions}
+        for name in self.expressions:
+            found |= {f"{name}, layers {band}": PartOf(name, f"layers {band}", band) for band in options.bands}
+        return found
+
+    @cached_property
+    def task(self) -> Task | None:
+        """The problems whose answers are measured; None where accuracy is not.
+
+        Left out are those that share an id or a cluster with what neurons were found on, unless the documents are
+        deliberately the same. Raises InputError where there are no problems, or none is left in a language.
+        """
+        if "accuracy" not in self.plan.options.measures:
+            return None
+        task, options = self.plan.task, self.plan.options
+        kept = [options.languages is None or prompt.language in options.languages for prompt in task.prompts]
+        if self.division is not None and not options.same_documents:
+            used = [one for texts in self.division.found_on.values() for one in texts]
+            ids, clusters = {one.id for one in used}, {one.cluster for one in used}
+            apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
+            kept = [a and b for a, b in zip(kept, apart, strict=True)]
+        columns: dict[str, Any] = {
+            name: list(compress(getattr(task, name), kept)) for name in ("prompts", "expected", "seen")
+        }
+        part = replace(task, **columns)
+        asked = [code for code in task.languages if options.languages is None or code in options.languages]
+        if missing := [code for code in asked if code not in part.languages]:
+            found = f"no problem in {' '.join(missing)} is left that shares no id and no cluster with the documents on "
+            fix = "Take other problems, or other identify_shards."
+            raise InputError.of("evaluation", f"{found}which neurons were found", "one or more in each language", fix)
+        return part
 
     @property
     def sets(self) -> NeuronSets:
@@ -339,6 +408,7 @@ class Grid:
         digest.update(np.packbits(chosen.taken.numpy()).tobytes())
         return {
             "text_fingerprint": items_fingerprint(self.documents, masks),
+            "task_fingerprint": "" if self.task is None else self.task.fingerprint,
             "model_fingerprint": self.plan.loader.digest(self.subject.source),
             "neurons_fingerprint": digest.hexdigest()[:16],
         }
@@ -347,6 +417,9 @@ class Grid:
         """Refuse what does not fit the model, the text or each other."""
         options = self.plan.options
         check_vocabulary(self.documents, embedding_rows(self.plan.outline))
+        if self.task is not None:
+            check_vocabulary(self.task.prompts, embedding_rows(self.plan.outline))
+            check_can_answer(self.task, self.plan.outline)
         self.chosen.check(options.controls)
         missing = [code for code in options.show_languages or () if code not in self.measured.languages]
         have = ", ".join(self.measured.languages)

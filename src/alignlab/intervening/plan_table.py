@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,10 +48,12 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
         empty = [name for name, size in grid.sets.sizes().items() if not size]
         if empty:
             rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
-    rows += [("found on", _found_on(first.division)), *_measured(first), ("arms", _arms(plan, first))]
+    measured = _measured(first) if "perplexity" in options.measures else []
+    rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
-    return rows + _cost(plan)
+    rows += _cost(plan) if "perplexity" in options.measures else []
+    return rows + (_answers(first) if first.task is not None else [])
 
 
 def _neurons(plan: GridPlan, grid: Grid) -> str:
@@ -60,6 +63,7 @@ def _neurons(plan: GridPlan, grid: Grid) -> str:
     named = [f"{name}: {expression}" for name, expression in options.sets.items()]
     by = f"of {options.neurons}" if options.neurons else f"by {options.identifier.name} ({options.kinds})"
     where = f", layers {options.layers}" if options.layers else ""
+    where += f", and layers {' and '.join(options.bands)} apart" if options.bands else ""
     return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
 
 
@@ -91,6 +95,15 @@ def _measured(grid: Grid) -> list[tuple[str, str]]:
         why = "what they say, or their cluster, is among those that neurons were found on in another language"
         rows.append(("left out", f"{left_out:,} documents: {why}"))
     return rows
+
+
+def _answers(grid: Grid) -> list[tuple[str, str]]:
+    task = grid.task
+    assert task is not None
+    of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
+    answers = len(task.prompts) * len(grid.labels)
+    text = f"{task.name}: {len(task.prompts):,} problems ({of_each}), {answers:,} answers under all arms, "
+    return [("answers", f"{text}at most {answers * task.max_new_tokens:,} tokens")]
 
 
 def _arms(plan: GridPlan, grid: Grid) -> str:

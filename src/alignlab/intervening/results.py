@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 
 from alignlab import console
+from alignlab.analysis.arm_outcomes import NATS, outcomes
 from alignlab.analysis.effect_contrasts import own_language_rows
+from alignlab.analysis.effect_forcing import forcing_rows
 from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
+from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.plan import Grid, GridPlan
@@ -19,19 +22,18 @@ from alignlab.regular_files import read_regular
 from alignlab.reporting.effects_table import Matrix, matrices, matrix_lines, sentences
 from alignlab.reporting.wording import capital
 
-_MOST_MATRICES = 6
+_MOST_MATRICES = 8
 _HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
 
 
 def write_about(folder: GridFolder, grid: Grid) -> None:
     """Write what the sets are, and how far their controls are from them: what the table tells of them."""
     options, chosen = grid.plan.options, grid.chosen
-    part = f"layers {options.layers}" if options.layers else ""
     about: dict[str, dict[str, object]] = {
         name: {
-            "language": chosen.languages.get(name, name if name in grid.measured.languages else ""),
-            "matrix": grid.each if name not in options.sets else "",
-            "part": part,
+            "language": whole if (whole := grid.parts[name].whole) in grid.measured.languages else "",
+            "matrix": grid.each if whole not in options.sets else "",
+            "part": grid.parts[name].words,
             "site": grid.site,
             "scope": options.scope,
             "gaps": [],
@@ -58,32 +60,40 @@ def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
 
 def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
     """Every number of a record: what each arm did to each language, over its controls, and over other languages."""
-    return [*matrix_rows(effects, sets), *own_language_rows(effects, sets)]
+    rows = [*matrix_rows(effects, sets), *own_language_rows(effects, sets), *forcing_rows(effects, sets)]
+    strengths = {label.strength for label in effects.labels if label.strength is not None}
+    if len(strengths) > 1:
+        for outcome in outcomes(effects):
+            better: Better = "low" if outcome.name == NATS else "high"
+            rows += strength_rows(effects, sets, outcome, better=better)
+    return rows
 
 
 def write_table(plan: GridPlan) -> None:
     """Write the rows of all models, from the records alone."""
     rows = []
     for subject in plan.subjects:
-        rows += rows_of(Effects.load(plan.folder.effects(subject)), read_about(plan.folder, subject))
+        sets = read_about(plan.folder, subject)
+        for measure in plan.options.measures:
+            rows += rows_of(Effects.load(plan.folder.effects(subject, measure)), sets)
     write_csv(plan.folder.table, rows)
 
 
 def show_results(plan: GridPlan) -> None:
     """Print the matrices, what they answer, the paths and the next command."""
     found = matrices(read_csv(plan.folder.table))
-    reference = Effects.load(plan.folder.effects(plan.subjects[0])).reference
+    records = [plan.folder.effects(subject, one) for subject in plan.subjects for one in plan.options.measures]
+    reference = Effects.load(records[0]).reference
     for matrix in found[:_MOST_MATRICES]:
         _show_matrix(plan, matrix, reference)
     if len(found) > _MOST_MATRICES:
         console.say(f"and {len(found) - _MOST_MATRICES} more: {plan.folder.table}")
     console.say()
     console.heading("Written")
-    records = [str(plan.folder.effects(subject)) for subject in plan.subjects]
     console.table(
         [
             ("numbers", f"{plan.folder.table} (every change with its interval, control and verdict)"),
-            ("effects", f"{', '.join(records)} (every document under every arm)"),
+            ("effects", f"{', '.join(map(str, records))} (every document or problem under every arm)"),
             ("neurons", f"{', '.join(str(plan.folder.sets(subject)) for subject in plan.subjects)}"),
             ("question", str(plan.folder.config)),
         ]
@@ -93,8 +103,9 @@ def show_results(plan: GridPlan) -> None:
 
 def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
     unit = next(iter(matrix.changes.values())).unit
+    how = f"with neurons changed ({matrix.what}), at {matrix.record}, on {matrix.task}"
     console.say()
-    console.heading(f"{capital(unit)} more, with neurons changed ({matrix.what}), at {matrix.record}, on {matrix.task}")
+    console.heading(f"{capital(f'change of {matrix.measure}')} ({unit}), {how}")
     header, lines = matrix_lines(matrix, plan.options.show_languages)
     console.table(lines, header, "l" + "r" * (len(header) - 1))
     console.say(

@@ -260,6 +260,8 @@ def joined(records: Sequence[Effects]) -> Effects:
         different += [
             name for name in held if any(not torch.equal(one.measured(name), first.measured(name)) for one in records)
         ]
+    known = {label.name: label for record in records for label in record.labels}
+    different += [f"arm {one.name!r}" for record in records for one in record.labels if known[one.name] != one]
     refuse_any([Problem(name, "not the same in all records", "records of the same items") for name in different])
     labels: dict[str, tuple[ArmLabel, int, int]] = {}
     for number, record in enumerate(records):

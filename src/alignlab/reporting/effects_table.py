@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from alignlab.analysis.effect_forcing import FORCED
+from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.wording import number, signed
 
@@ -49,7 +51,9 @@ def matrices(rows: Sequence[Row]) -> list[Matrix]:
         measure = _measured(row.measure)
         if not row.set or not measure:
             continue
-        key = (row.record, row.task, row.operation, row.strength, row.label, measure)
+        # Sets at strengths of their own are one matrix.
+        strength = None if row.operation.endswith(AT_BEST) else row.strength
+        key = (row.record, row.task, row.operation, strength, row.label, measure)
         matrix = found.setdefault(key, Matrix(*key))
         place = row.set, row.other
         if row.measure == OVER_OTHERS.format(measure):
@@ -78,7 +82,7 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
         cells = [_cell(matrix, name, language) for language in languages]
         own = matrix.control.get((name, name)), matrix.over.get((name, name))
         cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
-        lines.append([name, *cells])
+        lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
 
 
@@ -88,6 +92,14 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     reference: the language that others are aligned to, which is told apart; empty for none.
     harm: 1 where more is worse, as nats are, -1 where less is.
     """
+    if matrix.measure == FORCED:
+        elsewhere = [row for (name, language), row in matrix.over.items() if name != language]
+        more = sum(bool(row.beyond_control) and row.value > 0 for row in elsewhere)
+        yield (
+            "Answers to questions in other languages turn to the set's language by more than with its matched control "
+            f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05, among those of a set)."
+        )
+        return
     over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
     if not over:
         yield "No set of a language has matched controls: there is no verdict."
@@ -105,14 +117,20 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     if reference in over:
         others = [name for name in over if name != reference]
         yield f"Without {reference}: {_of([name for name in both if name != reference], others)}."
-    elsewhere = [place for place, row in matrix.over.items() if place[0] != place[1] and row.beyond_control]
-    cells = sum(name != language for name, language in matrix.over)
-    yield f"Of the {cells:,} cells of other languages {len(elsewhere):,} are beyond it (false-discovery rate .05)."
+    cells = [row for (name, language), row in matrix.over.items() if name != language]
+    more = sum(bool(row.beyond_control) for row in cells)
+    yield f"Of the {len(cells):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
 
 
 def _of(names: Sequence[str], among: Sequence[str] | dict[str, Row]) -> str:
     told = f" ({' '.join(names)})" if names else ""
     return f"{len(names)} of {len(among)}{told}"
+
+
+def _named(matrix: Matrix, name: str) -> str:
+    """A set, with the strength that is its own."""
+    strength = next((row.strength for (of, _), row in matrix.changes.items() if of == name), None)
+    return name if strength is None or matrix.strength is not None else f"{name} ({strength:g})"
 
 
 def _cell(matrix: Matrix, name: str, language: str) -> str:
