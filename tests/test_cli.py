@@ -29,8 +29,8 @@ def test_a_verb_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str])
     assert main(["trian", "config=demo"]) == 2
     complaint = capsys.readouterr().err
     assert complaint == (
-        "command line: there is no command 'trian'; expected one of: train, analyze, intervene, prepare, report. "
-        "Did you mean 'train'?\n"
+        "command line: there is no command 'trian'; expected one of: train, analyze, intervene, evaluate, prepare, "
+        "report. Did you mean 'train'?\n"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import alignlab.evaluate
 import alignlab.intervene
 import alignlab.prepare
 import alignlab.train
@@ -23,6 +24,7 @@ from alignlab.neurons.summary import COUNTED_KINDS
 from alignlab.reporting.counts_table import TABLE_HEADER
 
 sys.path.insert(0, str(Path(__file__).parent))
+import public_files
 import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +93,18 @@ def test_the_command_runs(
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
         assert importlib.import_module(module).main([*arguments, *FEW.get(" ".join(arguments), [])]) == 0
+        assert "Written" in capsys.readouterr().out
+        return
+    if module == "alignlab.evaluate":
+        make_run(tmp_path)
+        data = public_files.make(tmp_path / "public")
+        arguments = [argument.replace("FOLDER", str(data)) for argument in arguments]
+        of = {"config=evaluate_demo": ["problems"], "config=evaluate_real": ["mgsm", "msvamp"]}
+        answered = [task for argument in arguments for task in of.get(argument, [])]
+        few = [f"tasks.{task}.{key}" for task in answered for key in ("max_texts=2", "max_new_tokens=4")]
+        few += ["tasks.text.max_texts=2"] if "config=evaluate_real" not in arguments else []
+        capsys.readouterr()
+        assert alignlab.evaluate.main([*arguments, *few]) == 0
         assert "Written" in capsys.readouterr().out
         return
     if module == "alignlab.prepare":

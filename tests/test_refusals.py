@@ -137,7 +137,7 @@ CASES = {
     "JSON that is none": Case([*FILES, "probe.source.prompt=q"], r"texts/en\.jsonl:2: not JSON \(.*\); expected one JSON object a line\.", write("texts/en.jsonl", '{"q": "a"}\n{"q": }\n')),
     "missing field": Case([*FILES, "probe.source.prompt=question"], r"texts/en\.jsonl:2: there is no column 'question'; expected one of: queston\. Did you mean 'queston'\?", write("texts/en.jsonl", '{"question": "a"}\n{"queston": "b"}\n')),
     "field of another type": Case([*FILES, "probe.source.prompt=q"], r"texts/en\.jsonl:1: column 'q' holds list; expected text or a number\.", write("texts/en.jsonl", '{"q": ["a"]}\n')),
-    "missing column number": Case([*FILES, "probe.source.prompt=2"], r"texts/en\.tsv:1: there is no column 2; expected one of: 0, 1\.", write("texts/en.tsv", "a\tb\n")),
+    "missing column number": Case([*FILES, "probe.source.prompt=2"], r"texts/en\.tsv:1: there is no column 2; expected one of: 0, 1\. Name the column in the source's prompt\.", write("texts/en.tsv", "a\tb\n")),
     "no files named by a code": Case(FILES, r"texts: 1 text files, none named by a code; expected .*", write("texts/english.txt", "a\n")),
     "missing file of a language": Case([*FILES, "probe.source.languages=[en,de]"], r"texts: there is no file de\.\*; expected one of: en\.", write("texts/en.txt", "a\n")),
     "two files of a language": Case(FILES, r"texts: en\.txt lies beside en\.jsonl; expected one file a language\. Move one away, .*texts/\{language\}\.txt", lambda f: (write("texts/en.jsonl", '{"q": "a"}\n')(f), write("texts/en.txt", "a\n")(f))),

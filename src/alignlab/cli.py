@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "fine-tune a language model and watch its neurons change",
     "analyze": "classify stored counts anew, or count models and checkpoints, and compare them",
     "intervene": "change neurons, and measure what that does to every language beside controls",
+    "evaluate": "ask checkpoints or models tasks: perplexity, multiple choice, problems",
     "prepare": "let a model answer questions, and make pairs of preference from its answers",
     "report": "write one HTML page of a run, or of several side by side",
 }

@@ -8,7 +8,7 @@ template, are one. `docs/statistics/accuracy.md` measures how often they are rig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,12 +34,14 @@ Values = NDArray[Any]
 class Measure:
     """A number of each answer, of which groups have the mean.
 
-    of: the values of a record, (I, A); bool where the mean is a share.
+    of: the values of a record, (I, A); bool where the mean is a share; NaN where the model's numbers are not finite.
     unit: of the mean.
+    chance: of each item what the value would be by chance, (I,); None where there is no such.
     """
 
     of: Callable[[Effects], Tensor]
     unit: str = "share"
+    chance: Callable[[Effects], Tensor] | None = None
 
 
 MEASURES: dict[str, Measure] = {
@@ -52,7 +54,14 @@ MEASURES: dict[str, Measure] = {
 
 
 def capability_rows(
-    effects: Effects, first: Effects | None = None, *, label: str = "", arm: str = NO_INTERVENTION
+    effects: Effects,
+    first: Effects | None = None,
+    *,
+    label: str = "",
+    since: str = "",
+    arm: str = NO_INTERVENTION,
+    measures: Mapping[str, Measure] = MEASURES,
+    analysis: str = "capability",
 ) -> list[Row]:
     """The means of a record, then their changes since `first`, paired problem by problem (None where this is it).
 
@@ -62,13 +71,16 @@ def capability_rows(
     `group_languages`. Where some problems are of clusters that are in training and others are not, the groups' numbers
     stand for either part, too, with `Row.label`.
 
-    label: of the record; by default its step.
+    label, since: of the record and of the first; by default their steps.
+    measures: others than these, of a task of another kind.  analysis: in the rows.
     Raises InputError for records of different problems.
     """
     label = label or f"step {effects.step or 0}"
-    if first is not None and [item.id for item in first.items] != [item.id for item in effects.items]:
+    if first is not None and not same_items(effects, first):
         raise InputError(Problem(label, "answers to other problems than the first record's", "the same problems"))
-    now, before = measured(effects, arm), measured(first, arm) if first is not None else None
+    now = measured(effects, arm, measures)
+    before = measured(first, arm, measures) if first is not None else None
+    since = since or f"step {(first.step if first is not None else None) or 0}"
     clusters = np.array([item.cluster for item in effects.items])
     languages = np.array([item.language for item in effects.items])
     rows, changes = [], []
@@ -78,11 +90,12 @@ def capability_rows(
         asked: list[tuple[str, str, tuple[str, ...]]] = []
         asked += [("language", name, (name,)) for name in there] if not which else []
         asked += [(group, "", members) for group, members in groups.items()]
-        for measure, about in MEASURES.items():
+        for measure, about in measures.items():
+            chances = None if about.chance is None else about.chance(effects).numpy()
             for group, language, members in asked:
                 taken = chosen & np.isin(languages, members)
                 columns: dict[str, Any] = {
-                    "analysis": "capability",
+                    "analysis": analysis,
                     "record": label,
                     "step": effects.step,
                     "group": group,
@@ -94,32 +107,54 @@ def capability_rows(
                     "denominator": int(taken.sum()),
                 }
                 over = "clusters" if effects.clusters else "documents"
-                rows.append(_row(_mean(now[measure][taken], clusters[taken].tolist()), over, columns))
+                by_chance = {} if chances is None else {"reference": float(chances[taken].mean())}
+                values = now[measure][taken]
+                rows.append(_row(_mean(values, about.unit, clusters[taken].tolist()), over, columns | by_chance))
                 if before is not None and first is not None:
                     both = before[measure][taken], now[measure][taken]
-                    found = _change(*both, clusters[taken].tolist())
-                    since = {"since": f"step {first.step or 0}", "reference": 0.0}
-                    changes.append(_row(found, over, columns | since))
+                    found = _change(*both, about.unit, clusters[taken].tolist())
+                    changes.append(_row(found, over, columns | {"since": since, "reference": 0.0}))
     return rows + with_verdicts(changes)
 
 
-def measured(effects: Effects, arm: str = NO_INTERVENTION) -> dict[str, Values]:
-    """Each of `MEASURES` of every item, (I,)."""
+def same_items(one: Effects, other: Effects) -> bool:
+    """Whether two records are of the same items in the same order."""
+    return [(item.language, item.id) for item in one.items] == [(item.language, item.id) for item in other.items]
+
+
+def measured(
+    effects: Effects, arm: str = NO_INTERVENTION, measures: Mapping[str, Measure] = MEASURES
+) -> dict[str, Values]:
+    """Each measure of every item, (I,)."""
     place = effects.arms.index(arm)
-    return {name: measure.of(effects)[:, place].numpy() for name, measure in MEASURES.items()}
+    return {name: measure.of(effects)[:, place].numpy() for name, measure in measures.items()}
 
 
-def _mean(values: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
+def _as_told(values: Values, unit: str) -> Values:
+    """The finite values of some items: of a share bool, also where others of the record are not finite."""
+    return values.astype(np.bool_) if unit == "share" else values
+
+
+def _mean(values: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
+    if not np.isfinite(values).all():
+        return None
+    values = _as_told(values, unit)
     return accuracy(values, clusters) if values.dtype == np.bool_ else mean(values, clusters)
 
 
-def _change(before: Values, after: Values, clusters: Sequence[str]) -> Accuracy | Estimate:
+def _change(before: Values, after: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return None
+    before, after = _as_told(before, unit), _as_told(after, unit)
     if before.dtype == np.bool_:
         return accuracy_change(before, after, clusters)
     return mean(after.astype(np.float64) - before, clusters)
 
 
-def _row(found: Accuracy | Estimate, over: str, columns: dict[str, Any]) -> Row:
+def _row(found: Accuracy | Estimate | None, over: str, columns: dict[str, Any]) -> Row:
+    """The row of an estimate; None is one of a model whose numbers are not finite."""
+    if found is None:
+        return Row(value=math.nan, status="diverged", **columns)
     row = Row(value=found.value, **columns)
     if math.isnan(found.low):  # of one cluster, or all alike
         return replace(row, status="too few")

@@ -174,7 +174,8 @@ def _field(spec: dict[str, Any], defs: dict[str, Any], *, required: bool) -> Fie
     kinds, choices, about = [resolved(kind) for kind in spec.get("anyOf", [spec])], {}, {}
     each: Field | None = None
     for kind in kinds:
-        if isinstance(values := kind.get("additionalProperties"), dict) and "properties" in resolved(values):
+        values = kind.get("additionalProperties")
+        if isinstance(values, dict) and resolved(values).keys() & {"properties", "oneOf"}:
             each = _field(values, defs, required=True)
         if "properties" in kind:
             choices = {"": fields(kind)}

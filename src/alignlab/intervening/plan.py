@@ -27,7 +27,7 @@ from alignlab.intervening.documents import Division, divide, elsewhere, some_lan
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, InterveneOptions
-from alignlab.intervening.subjects import Subject, check_run, subjects_of_run
+from alignlab.intervening.subjects import Subject, subjects_of_run
 from alignlab.interventions.layers import layer_mask
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
@@ -46,6 +46,7 @@ from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import recall
 from alignlab.recording.scoring import items_fingerprint
 from alignlab.redaction import hide, hide_all
+from alignlab.run_models import check_run
 from alignlab.runs import RunFolder
 
 

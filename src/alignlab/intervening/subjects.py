@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignlab.analysis.records import snapshots_of
-from alignlab.data.text_files import nearest
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.runs import RunFolder, step_of
@@ -59,15 +58,3 @@ def subjects_of_run(folder: Path, base: str, steps: Sequence[int] | None) -> lis
     if problems:
         raise InputError(*problems)
     return [Subject(f"step {step}", checkpoints[step], step, snapshots[step]) for step in steps or both[-1:]]
-
-
-def check_run(folder: Path) -> None:
-    """Refuse a folder that is no run of `alignlab.train`: one that was only tracked says neither model nor text."""
-    if not folder.is_dir():
-        found, fix = ("it is a file", "") if folder.exists() else ("there is no such folder", nearest(folder))
-        raise InputError(Problem(f"run ({folder})", found, "the folder of a run", fix))
-    config = RunFolder(folder).config
-    if not config.is_file():
-        fix = "Name them instead: model.source=FOLDER neurons=SETS text.source.path=..., without run."
-        found = f"there is no {config}, which says the model and the text"
-        raise InputError(Problem("run", found, "a run of alignlab.train", fix))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,19 @@ def order_key(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
 
 
-def in_order(seed: int, records: Sequence[Record], most: int) -> list[Record]:
+class HasId(Protocol):
+    """Anything with an id and a cluster, such as a record or a question."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=HasId)
+
+
+def in_order(seed: int, records: Sequence[Named], most: int) -> list[Named]:
     """At most so many of the records, chosen by their ids, in a seeded order of clusters and, within these, of ids."""
     chosen = sorted(records, key=lambda record: order_key(seed, record.id))[:most]
     # Where each record is its own cluster the two orders are one.

@@ -120,7 +120,8 @@ def _training_units(run: RunFolder) -> str:
     """What the loss of training is a mean over: of a run in stages all that there are, in their order."""
     config = run.stored_config() if run.config.is_file() else {}
     parts = config.get("stages", {}).values() or [config]
-    names = [part["method"]["name"] for part in parts if "method" in part]
+    # A config that somebody has cut leaves the unit of the first method.
+    names = [name for part in parts if (name := part.get("method", {}).get("name")) in METHODS]
     return ", then ".join(dict.fromkeys(METHODS[name].examples.unit for name in names)) or Answers.unit
 
 

@@ -1,0 +1,79 @@
+"""The task of problems: what a model answers, drawn or greedy, and whether it is right."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from alignlab.analysis.capability import RIGHT, capability_rows
+from alignlab.data.encoding import Document
+from alignlab.evaluating.options import Problems
+from alignlab.evaluating.task import BuiltTask, Measured, Measuring
+from alignlab.evaluation.answering import check_can_answer, checked
+from alignlab.evaluation.tasks import TaskConfig
+from alignlab.neurons.table import Row
+from alignlab.recording.arm_generation import generate_under
+from alignlab.recording.effects import Effects
+from alignlab.recording.sampling import Sampling
+
+
+class ProblemsTask(BuiltTask):
+    """Problems that a model answers."""
+
+    lead = RIGHT
+    reads_as = (
+        "right: the last number of the answer is the expected one; in language: the answer is in the language of the "
+        "question, as far as its text tells. A group is all problems of its languages."
+    )
+
+    def __init__(self, name: str, options: Problems, tokenizer: Any, reference: str) -> None:
+        super().__init__(name)
+        shared = ("source", "prompts", "max_texts", "max_new_tokens", "seed")
+        config = TaskConfig(name=name, **{key: getattr(options, key) for key in shared})
+        self.task = config.build(tokenizer)
+        self.reference = reference
+        names = [f"{prompt.language}\0{prompt.id}" for prompt in self.task.prompts]
+        drawn = Sampling(options.seed, names, options.temperature, options.top_p)
+        self.sampling = drawn if options.temperature > 0 else None
+
+    @property
+    def texts(self) -> Sequence[Document]:
+        return self.task.prompts
+
+    @property
+    def fingerprint(self) -> str:
+        # The reference is one of the languages that answers are told apart among.
+        about: list[object] = [self.task.fingerprint, self.reference]
+        if self.sampling is not None:
+            about += [self.sampling.seed, self.sampling.temperature, self.sampling.top_p]
+        return hashlib.sha256(repr(about).encode()).hexdigest()[:16]
+
+    @property
+    def new_tokens(self) -> int:
+        return self.task.max_new_tokens
+
+    def check(self, outline: nn.Module) -> None:
+        check_can_answer(self.task, outline)
+
+    def measure(self, on: Measuring) -> Measured:
+        eos = self.task.tokenizer.eos_token_id
+        responses = generate_under(
+            on.model,
+            [prompt.tokens for prompt in self.task.prompts],
+            [()],
+            max_new_tokens=self.task.max_new_tokens,
+            max_tokens_per_batch=on.max_tokens_per_batch,
+            eos_ids=() if eos is None else (eos,),
+            sampling=self.sampling,
+            context=on.context,
+            advance=on.advance,
+            kept=on.kept,
+        )
+        found = checked(self.task, [of_arm[0] for of_arm in responses], on.origin)
+        return Measured(found.effects, found.text)
+
+    def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
+        return capability_rows(effects, first, label=label, since=since)

@@ -1,0 +1,184 @@
+"""Which models are asked which tasks, known before any weight is loaded; each made once, when first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignlab.config import to_yaml
+from alignlab.data.encoding import check_vocabulary
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.evaluating.folder import EvaluationFolder
+from alignlab.evaluating.options import EvaluateOptions, is_task_name
+from alignlab.evaluating.task import BuiltTask, placed
+from alignlab.evaluating.tasks import build
+from alignlab.models.adapters import ModelLoader, folder_problems
+from alignlab.models.distributed import local_rank
+from alignlab.models.load import ModelConfig, embedding_rows
+from alignlab.models.training_languages import common_languages
+from alignlab.neurons.groups import REFERENCE
+from alignlab.recording.counting import Origin
+from alignlab.recording.effects import Effects
+from alignlab.redaction import hide, hide_all
+from alignlab.run_models import NamedModel, check_run, models_of_run, named_models, precision_of_run
+from alignlab.runs import RunFolder
+
+# Part of every digest: raise it when the numbers of a record change.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """One task of one model. digest: what its record is named by."""
+
+    model: NamedModel
+    task: BuiltTask
+    digest: str
+
+
+@dataclass
+class EvaluationPlan:
+    """Models, tasks and what the records are made from."""
+
+    options: EvaluateOptions
+
+    @cached_property
+    def run(self) -> RunFolder | None:
+        return None if self.options.run is None else RunFolder(Path(self.options.run).expanduser())
+
+    @cached_property
+    def folder(self) -> EvaluationFolder:
+        options = self.options
+        above = Path("runs") if self.run is None else self.run.path
+        path = above / "evaluations" / options.name if options.folder is None else Path(options.folder).expanduser()
+        return EvaluationFolder(path)
+
+    @property
+    def document(self) -> str:
+        """The config as YAML, without secrets."""
+        return to_yaml(self.options.model_copy(update={"dry_run": False}), hide_all)
+
+    @cached_property
+    def models(self) -> list[NamedModel]:
+        """First to last. Raises InputError for a run or a step that is not there."""
+        further = named_models(self.options.models)
+        if self.run is None:
+            return further
+        assert self.options.model is not None
+        return [*models_of_run(self.run.path, self.options.model.source, self.options.steps), *further]
+
+    @cached_property
+    def loader(self) -> ModelLoader:
+        device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        config = ModelConfig.of(self.options.model or ModelConfig())
+        return ModelLoader(
+            config, self.options.model is not None, precision_of_run(self.run, self.options.precision), device
+        )
+
+    @cached_property
+    def languages(self) -> tuple[tuple[str, ...], str]:
+        """Those in training, and the one that they are aligned to."""
+        said = common_languages([model.source for model in self.models])
+        trained, reference = said[0] if said is not None else ((), REFERENCE)
+        given = self.options
+        return tuple(trained if given.trained is None else given.trained), given.reference or reference
+
+    @cached_property
+    def works(self) -> list[Work]:
+        """Every task of every model, model after model. Raises InputError with what is wrong with all tasks."""
+        built = {model.source: self._tasks(model) for model in self.models}
+        return [Work(model, task, self._digest(model, task)) for model in self.models for task in built[model.source]]
+
+    @property
+    def tasks(self) -> Sequence[BuiltTask]:
+        """The tasks as the first model's tokenizer cuts them."""
+        return self._tasks(self.models[0])
+
+    def outline(self, model: NamedModel) -> nn.Module:
+        """A model on the meta device: all its shapes, no weights."""
+        source = self.loader.below(model.source).source
+        if source not in self._outlines:
+            self._outlines[source] = self.loader.below(model.source).build_meta()
+        return self._outlines[source]
+
+    def origin(self, model: NamedModel) -> Origin:
+        trained, reference = self.languages
+        return Origin(hide(model.source), step=model.step, trained_languages=trained, reference=reference)
+
+    def check_options(self) -> None:
+        """Refuse options that do not go together, before anything is read. Raises InputError."""
+        options, problems = self.options, list[Problem]()
+        if options.run is None and not options.models:
+            fix = "Write run=runs/demo, or models=[FOLDER,FOLDER]."
+            problems.append(Problem("command line", "neither a run nor models are set", "one of them", fix))
+        if options.run is None and options.steps is not None:
+            problems.append(Problem("steps", "set, and there is no run", "null", "Set run=FOLDER."))
+        if not options.tasks:
+            fix = "Write tasks.text.name=perplexity, or config=evaluate_demo."
+            problems.append(Problem("tasks", "none", "one or more", fix))
+        for name in options.tasks:
+            if not is_task_name(name) or hide(name) != name:
+                expected = "letters, digits, _ and -"
+                problems.append(Problem("tasks", f"one is called {hide(name)!r:.60}", expected, "Call it otherwise."))
+        refuse_any(problems)
+        if self.run is not None:
+            check_run(self.run.path)
+        refuse_any([fault for model in self.models for fault in folder_problems(model.source, deep=False)])
+
+    def check(self) -> None:
+        """Refuse what cannot be done, before any weight is loaded. Raises InputError with all that is found."""
+        problems = []
+        for work in self.works:
+            try:
+                with placed(work.task.name):
+                    outline = self.outline(work.model)
+                    check_vocabulary(work.task.texts, embedding_rows(outline))
+                    work.task.check(outline)
+            except InputError as error:
+                problems += [one for one in error.problems if one not in problems]
+        measured = list(dict.fromkeys(code for task in self.tasks for code in task.items))
+        expected = f"some of: {', '.join(measured)}"
+        problems += [
+            Problem("languages", f"no task has {code}", expected)
+            for code in self.options.languages or ()
+            if code not in measured
+        ]
+        refuse_any(problems)
+
+    def __post_init__(self) -> None:
+        self._built: dict[str, list[BuiltTask]] = {}
+        self._outlines: dict[str, nn.Module] = {}
+
+    def _tasks(self, model: NamedModel) -> list[BuiltTask]:
+        """The tasks as the tokenizer of a model cuts them."""
+        below = self.loader.below(model.source)
+        if below.source not in self._built:
+            tokenizer = below.build_tokenizer()
+            built, problems = list[BuiltTask](), list[Problem]()
+            for name, options in self.options.tasks.items():
+                try:
+                    built.append(build(name, options, tokenizer, self.languages[1]))
+                except InputError as error:
+                    problems += error.problems
+            refuse_any(problems)
+            self._built[below.source] = built
+        return self._built[below.source]
+
+    def _digest(self, model: NamedModel, task: BuiltTask) -> str:
+        made_from: list[Any] = [_VERSION, self.loader.digest(model.source), type(task).__name__]
+        return hashlib.sha256(repr([*made_from, task.fingerprint]).encode()).hexdigest()[:24]
+
+
+def named(effects: Effects, plan: EvaluationPlan, work: Work) -> Effects:
+    """A record as its model and task are called now: one model may be a step of a run, and be named by itself."""
+    origin = plan.origin(work.model)
+    names = ("model", "revision", "step", "trained_languages", "reference")
+    about: dict[str, Any] = {name: getattr(origin, name) for name in names}
+    return replace(effects, task=work.task.name, **about)

@@ -1,0 +1,120 @@
+"""What an evaluation says: rows of every record, and the tables that people read on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alignlab import console
+from alignlab.evaluating.plan import EvaluationPlan, named
+from alignlab.evaluating.task import BuiltTask, selected
+from alignlab.neurons.table import Row
+from alignlab.recording.effects import Effects
+from alignlab.reporting.wording import capital, interval, number, signed
+
+_GROUPS = ("trained", "reference", "unseen", "all languages")
+_MOST_RECORDS, _MOST_LANGUAGES = 6, 24  # with lines on the terminal
+
+
+def rows_of(plan: EvaluationPlan) -> list[Row]:
+    """The numbers of every task and model, and their changes since the first model."""
+    rows = []
+    for name in plan.options.tasks:
+        works = [work for work in plan.works if work.task.name == name]
+        first: Effects | None = None
+        for work in works:
+            stored = plan.folder.load(work.digest)
+            assert stored is not None
+            effects = selected(named(stored, plan, work), plan.options.languages)
+            if effects is None:  # the task is in none of these languages
+                break
+            since = works[0].model.label
+            compared = first if first is not None and work.task.compares(effects, first) else None
+            rows += work.task.rows(effects, compared, work.model.label, since)
+            if first is not None and compared is None:
+                console.say(f"note: {name}: {work.model.label} cuts texts into other tokens than {since}: no changes")
+            first = effects if first is None else first
+    return rows
+
+
+def show_results(plan: EvaluationPlan, rows: Sequence[Row]) -> None:
+    """Print a table of each task, the paths and the next command."""
+    for task in plan.tasks:
+        of_task = [row for row in rows if row.task == task.name and not row.label]
+        if of_task:
+            _show_task(task, of_task, [model.label for model in plan.models])
+    folder = plan.folder
+    console.say()
+    console.heading("Written")
+    console.table(
+        [
+            ("numbers", f"{folder.table} (every measure, with intervals, paired changes and verdicts)"),
+            ("records", f"{folder.path / 'records'} (every item; records.json says which is which)"),
+            ("question", str(folder.config)),
+        ]
+    )
+    options = plan.options
+    asked = f"run={options.run} " if options.run else ""
+    codes = list(dict.fromkeys(code for task in plan.tasks for code in task.items))
+    other = "languages=null" if options.languages else f"languages=[{','.join(codes[:2])}]"
+    console.say(f"\nNext: python -m alignlab.evaluate {asked}config={folder.config} {other}")
+
+
+def _show_task(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str]) -> None:
+    lead = [row for row in rows if row.measure == task.lead]
+    changed = any(row.is_change for row in lead)
+    there = [label for label in labels if any(row.record == label for row in lead)]
+    shown = there if len(there) <= _MOST_RECORDS else [there[0], *there[1 - _MOST_RECORDS :]]
+    console.say()
+    console.heading(f"{capital(task.name)}: {task.lead}{_sizes(task)}")
+    header = ["", "", task.lead, "95 %"]
+    chance = next((row.reference for row in lead if row.reference is not None and not row.is_change), None)
+    header += ["chance"] if chance is not None else []
+    since = next((row.since for row in lead if row.is_change), "")
+    header += [f"change since {since}", "95 %", ""] if changed else []
+    lines = [
+        _line(lead, label, group, "", header)
+        for label in shown
+        for group in _GROUPS
+        if any(row.record == label and row.group == group for row in lead)
+    ]
+    languages = list(dict.fromkeys(row.language for row in lead if row.language))
+    last = shown[-1]
+    lines += [_line(lead, last, "language", code, header) for code in languages[:_MOST_LANGUAGES]]
+    console.table(lines, header, "ll" + "r" * (len(header) - 2))
+    if len(there) > len(shown):
+        console.say(f"and {len(there) - len(shown)} more models in table.csv")
+    over = sorted({row.over for row in lead if row.over})
+    paired = "; changes are paired item by item, and verdicts corrected for what is asked together" if changed else ""
+    console.say(f"{capital(task.reads_as)} Intervals are over {' and '.join(over) or 'nothing'}{paired}.")
+
+
+def _line(rows: Sequence[Row], label: str, group: str, language: str, header: Sequence[str]) -> list[str]:
+    def row(*, change: bool) -> Row | None:
+        here = (one for one in rows if (one.record, one.group, one.language) == (label, group, language))
+        return next((one for one in here if one.is_change == change), None)
+
+    now, moved = row(change=False), row(change=True)
+    assert now is not None
+    cells = [label, language or group, _value(now), interval(now.low, now.high, 3)]
+    if "chance" in header:
+        cells.append(number(now.reference, 3))
+    if len(header) > len(cells):
+        cells += ["", "", ""] if moved is None else [signed(moved.value, 3), interval(moved.low, moved.high, 3, "+"),
+                                                   _verdict(moved)]  # fmt: skip
+    return cells
+
+
+def _value(row: Row) -> str:
+    return "diverged" if row.status == "diverged" else number(row.value, 3)
+
+
+def _verdict(row: Row) -> str:
+    if row.status == "diverged":
+        return "diverged"
+    return "too few to tell" if row.beyond_noise is None else f"{'beyond' if row.beyond_noise else 'within'} noise"
+
+
+def _sizes(task: BuiltTask) -> str:
+    sizes = sorted(set(task.items.values()))
+    each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    return f", {each} items a language"

@@ -1,0 +1,130 @@
+"""What every task is: texts for a model, a record of what it did with them, and the numbers in that record."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import nn
+
+from alignlab.analysis.capability import same_items
+from alignlab.data.encoding import Document
+from alignlab.errors import InputError
+from alignlab.neurons.table import Row
+from alignlab.recording.counting import Origin
+from alignlab.recording.effects import ANSWERS, LIKELIHOODS, OPTIONS, Effects
+from alignlab.recording.kept import Kept
+
+# Where parts that know no tasks find the options of one.
+_PART = re.compile(r"\bevaluation\.(?=\w)")
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """With what a task is measured: model, precision, the size of a forward, and where its parts are kept."""
+
+    model: nn.Module
+    origin: Origin
+    context: Callable[[], AbstractContextManager[object]]
+    max_tokens_per_batch: int
+    kept: Kept
+    advance: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """effects: the record.  answers: the text of the file of the answers; empty where there are none."""
+
+    effects: Effects
+    answers: str = ""
+
+
+class BuiltTask(ABC):
+    """A task with its texts, as one tokenizer cuts them.
+
+    lead: the measure that tables on the terminal show.
+    reads_as: what its measures are, for the line below a table.
+    """
+
+    lead: ClassVar[str]
+    reads_as: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    @abstractmethod
+    def texts(self) -> Sequence[Document]:
+        """What goes through the model: prompts, or whole texts."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes with whatever decides the record, beside the model."""
+
+    @property
+    def items(self) -> Counter[str]:
+        """Items of each language."""
+        return Counter(text.language for text in self.texts)
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens that the model may write to each text at most."""
+        return 0
+
+    def check(self, outline: nn.Module) -> None:
+        """Refuse a model that cannot do the task; on the meta device. Raises InputError."""
+        del outline
+
+    @abstractmethod
+    def measure(self, on: Measuring) -> Measured:
+        """The record; a collective call where there are several ranks."""
+
+    def compares(self, effects: Effects, first: Effects) -> bool:
+        """Whether changes between two records are changes of the same thing."""
+        return same_items(effects, first)
+
+    @abstractmethod
+    def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
+        """Every number of a record, and its paired changes since the first; both of languages and their groups."""
+
+
+@contextmanager
+def placed(name: str) -> Iterator[None]:
+    """Let what is refused within, of the part of a config that a task is, name the keys of this task."""
+    key = f"tasks.{name}"
+    try:
+        yield
+    except InputError as error:
+        told = [replace(one, where=_place(one.where, key), fix=_PART.sub(f"{key}.", one.fix)) for one in error.problems]
+        raise type(error)(*told) from error
+
+
+def _place(where: str, key: str) -> str:
+    """The key of the task for that of a part that knows no tasks; before a file the task, so that it is known whose."""
+    if where.startswith(key):
+        return where
+    part, rest = re.match(r"(\w*)(.*)", where, re.DOTALL).groups()  # type: ignore[union-attr]
+    if part == "evaluation" and (not rest or rest[0] in ". "):
+        return f"{key}{rest}"
+    return f"{key}.{where}" if part == "questions" and not rest else f"{key}: {where}"
+
+
+def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | None:
+    """The record of the items in some languages, in its order; None where there are none. Of null it is the whole."""
+    if languages is None:
+        return effects
+    places = [number for number, item in enumerate(effects.items) if item.language in languages]
+    if not places:
+        return None
+    tensors: dict[str, Any] = {
+        name: tensor[places]
+        for name in (*ANSWERS, *LIKELIHOODS, *OPTIONS)
+        if (tensor := getattr(effects, name)) is not None
+    }
+    return replace(effects, items=tuple(effects.items[place] for place in places), answers_checksum="", **tensors)

@@ -1,0 +1,22 @@
+"""The table of tasks: for the options of each kind what builds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignlab.evaluating.answers import ProblemsTask
+from alignlab.evaluating.likelihoods import ChoiceTask, PerplexityTask
+from alignlab.evaluating.options import EvaluationTask, MultipleChoice, Perplexity, Problems
+from alignlab.evaluating.task import BuiltTask, placed
+
+
+def build(name: str, options: EvaluationTask, tokenizer: Any, reference: str) -> BuiltTask:
+    """The task of a name, as a tokenizer cuts its texts. Raises InputError, at the keys of the task."""
+    with placed(name):
+        match options:
+            case Problems():
+                return ProblemsTask(name, options, tokenizer, reference)
+            case Perplexity():
+                return PerplexityTask(name, options, tokenizer)
+            case MultipleChoice():
+                return ChoiceTask(name, options, tokenizer)
