@@ -30,6 +30,8 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 import alignlab.analyze
+import alignlab.evaluate
+import alignlab.evaluating.evaluations
 import alignlab.prepare
 import alignlab.report
 import alignlab.train
@@ -59,6 +61,19 @@ ARGUMENTS = {
         "max_new_tokens=24",
         "folder=out",
         "max_tokens_per_batch=400",
+    ],
+    "evaluate": [
+        "models=[builtin:demo]",
+        "tasks.text.name=perplexity",
+        "tasks.text.source.count=3",
+        "tasks.text.source.languages=[en,zh]",
+        "tasks.sums.name=problems",
+        "tasks.sums.source.count=3",
+        "tasks.sums.source.languages=[en,zh]",
+        "tasks.sums.max_new_tokens=6",
+        "tasks.sums.temperature=1",
+        "max_tokens_per_batch=150",
+        "folder=out",
     ],
 }
 NEEDS_RUN = ("analyze", "report")

@@ -93,7 +93,26 @@ def check_answers(case: Path, whole: Path, about: str) -> None:
     assert not (case / "out/parts").exists(), about
 
 
-CHECKS = {"train": check_training, "analyze": check_analysis, "report": check_report, "prepare": check_answers}
+def check_evaluation(case: Path, whole: Path, about: str) -> None:
+    out, expected = case / "out", whole / "out"
+    files = [
+        sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) for folder in (out, expected)
+    ]
+    assert files[0] == files[1], about
+    for name in files[0]:
+        if name.suffix == ".safetensors":
+            assert same(*(safetensors.torch.load_file(folder / name) for folder in (out, expected))), f"{about}: {name}"
+        elif name.name != "manifest.json":
+            assert (out / name).read_bytes() == (expected / name).read_bytes(), f"{about}: {name}"
+
+
+CHECKS = {
+    "train": check_training,
+    "analyze": check_analysis,
+    "report": check_report,
+    "prepare": check_answers,
+    "evaluate": check_evaluation,
+}
 
 
 def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, Any]]:
@@ -122,6 +141,8 @@ def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, 
         ("report", 1, 8),
         ("prepare", 1, 20),
         ("prepare", 2, 6),
+        ("evaluate", 1, 20),
+        ("evaluate", 2, 6),
     ],
 )
 def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, ranks: int, most: int) -> None:

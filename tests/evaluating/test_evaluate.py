@@ -240,11 +240,12 @@ def test_perplexity_is_that_of_transformers_own_loss(command: Command) -> None:
 
 
 def test_answers_are_those_of_generate(command: Command) -> None:
-    assert command("run=run", "steps=[2]", *SUMS)[0] == 0
+    status, said, complaint = command("run=run", "steps=[2]", *SUMS)
+    assert (status, complaint) == (0, "")
     folder = Path("run/evaluations/evaluation")
     tokenizer, model = transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER), checkpoint(2)
     (path,) = (folder / "records").glob("*.jsonl")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     assert len(lines) == 6
     for line in lines:
         ids = torch.tensor([tokenizer(line["prompt"], add_special_tokens=False).input_ids])
@@ -252,6 +253,9 @@ def test_answers_are_those_of_generate(command: Command) -> None:
         assert line["tokens"] == out[0, ids.shape[1] :].tolist()
     (row,) = rows(folder / "table.csv", language="zh", measure="right")
     assert float(row["value"]) == sum(line["right"] for line in lines if line["language"] == "zh") / 3
+    (row,) = rows(folder / "table.csv", analysis="consistency", measure="same answer")
+    assert (row["group"], row["language"], row["other"], row["denominator"]) == ("pair", "en", "zh", "3")
+    assert "The same number in two languages, right or wrong: " in said
 
 
 def test_drawn_answers_are_those_of_their_seed(command: Command) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from alignlab.analysis.capability import RIGHT, capability_rows
+from alignlab.analysis.consistency import SAME, consistency_rows
 from alignlab.data.encoding import Document
 from alignlab.evaluating.options import Problems
 from alignlab.evaluating.task import BuiltTask, Measured, Measuring
 from alignlab.evaluation.answering import check_can_answer, checked
+from alignlab.evaluation.answers import last_number
 from alignlab.evaluation.tasks import TaskConfig
 from alignlab.neurons.table import Row
 from alignlab.recording.arm_generation import generate_under
 from alignlab.recording.effects import Effects
 from alignlab.recording.sampling import Sampling
+from alignlab.regular_files import read_regular
+from alignlab.reporting.wording import number
 
 
 class ProblemsTask(BuiltTask):
@@ -77,3 +83,21 @@ class ProblemsTask(BuiltTask):
 
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         return capability_rows(effects, first, label=label, since=since)
+
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
+        # Their checksum has been looked at with the record's.
+        lines = [json.loads(line) for line in read_regular(answers).decode("utf-8").split("\n")[:-1]]
+        numbers = {(line["language"], line["id"]): last_number(line["text"], line["language"]) for line in lines}
+        return consistency_rows(effects, numbers, label=label)
+
+    def sentence(self, rows: Sequence[Row]) -> str:
+        same = [row for row in rows if row.measure == SAME]
+        if not same:
+            return ""
+        mean = sum(row.value for row in same) / len(same)
+        by_chance = sum(row.reference or 0.0 for row in same) / len(same)
+        pairs = f"{len(same)} pairs of languages" if len(same) > 1 else f"{same[0].language} and {same[0].other}"
+        return (
+            f"The same number in two languages, right or wrong: {number(mean, 3)} of the problems, on average over "
+            f"{pairs}; {number(by_chance, 3)} by chance."
+        )

@@ -78,6 +78,8 @@ def _tell(plan: EvaluationPlan) -> None:
     """Write the table, from the records, and show it."""
     folder = plan.folder
     folder.begin()
+    for work in plan.works:  # where a process was killed as it did so
+        folder.clear_parts(work.digest)
     rows = rows_of(plan)
     write_csv(folder.table, rows)
     folder.end(plan.document, [(work.model.label, work.task.name, work.digest) for work in plan.works])

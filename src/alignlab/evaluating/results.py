@@ -30,6 +30,7 @@ def rows_of(plan: EvaluationPlan) -> list[Row]:
             since = works[0].model.label
             compared = first if first is not None and work.task.compares(effects, first) else None
             rows += work.task.rows(effects, compared, work.model.label, since)
+            rows += work.task.rows_of_answers(effects, plan.folder.answers(work.digest), work.model.label)
             if first is not None and compared is None:
                 console.say(f"note: {name}: {work.model.label} cuts texts into other tokens than {since}: no changes")
             first = effects if first is None else first
@@ -83,6 +84,8 @@ def _show_task(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str]) -> N
     console.table(lines, header, "ll" + "r" * (len(header) - 2))
     if len(there) > len(shown):
         console.say(f"and {len(there) - len(shown)} more models in table.csv")
+    if said := task.sentence([row for row in rows if row.record == last]):
+        console.say(f"{said}{f' ({last})' if changed else ''}")
     over = sorted({row.over for row in lead if row.over})
     paired = "; changes are paired item by item, and verdicts corrected for what is asked together" if changed else ""
     console.say(f"{capital(task.reads_as)} Intervals are over {' and '.join(over) or 'nothing'}{paired}.")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -92,6 +93,16 @@ class BuiltTask(ABC):
     @abstractmethod
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         """Every number of a record, and its paired changes since the first; both of languages and their groups."""
+
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
+        """What is told by the texts of the answers alone. answers: their file."""
+        del effects, answers, label
+        return []
+
+    def sentence(self, rows: Sequence[Row]) -> str:
+        """What the rows of one model say beside the table; empty for nothing."""
+        del rows
+        return ""
 
 
 @contextmanager
