@@ -539,7 +539,7 @@ def test_a_matrix_changes_its_scale_and_says_its_cells(open_page: Open, with_int
     said = page.locator("#figure-effects-1 .hoverlayer")
     expect(said).to_contain_text("de changed, de evaluated")
     expect(said).to_contain_text("(holm)")
-    expect(page.locator("#effects p.lead").last).to_contain_text("in 3 of 3 (en de zh) languages, corrected by Holm")
+    expect(page.locator("#effects p.lead").last).to_contain_text("corrected by Holm, in 3 of 3 sets (en de zh)")
     lines = list(csv.DictReader(io.StringIO(downloaded(page, "effects-1", "csv"))))
     assert [(line["changed"], line["evaluated"]) for line in lines] == [(a, b) for a in ARMS for b in ARMS]
     assert len(drawn(page, "strengths-0")) == 6
