@@ -14,6 +14,7 @@ import pytest
 
 from alignlab.reporting.wandb_media import MEDIA
 
+from .reporting.page_intervention_data import switched_off, write_folder
 from .reporting.wandb_server import KEY, WandbServer, bare_environment
 
 SMALL = [
@@ -81,14 +82,22 @@ def test_an_analysis_is_a_run_of_its_own_that_names_the_run(tmp_path: Path) -> N
     for name in ("table.csv", "sets.safetensors", "report.html", "config.yaml"):
         assert server.uploads[f"/storage/artifacts/{number}/{name}"] == (tmp_path / "out" / name).read_bytes()
 
-    # So is a page of the run.
+    # So is a page of the run, with the tables of its interventions.
     artifacts = len(server.artifacts)
+    write_folder(tmp_path / "run", "off", switched_off())
     alignlab("report", "run=run", "intervals=none", "log=true", server=server, folder=tmp_path)
     assert trained == before
     (page,) = (run for run in server.runs.values() if run is not trained and run is not analysis)
     assert (page.upserts[0]["jobType"], page.exit_codes) == ("report", [0])
     assert page.values["source_run"] == trained.name
-    ((number, artifact),) = enumerate(server.artifacts[artifacts:], start=artifacts)
+    [row] = page.history
+    assert {"interventions/off/table", "interventions/off/matrix"} <= set(row)
+    assert (row["interventions/off/table"]["nrows"], row["interventions/off/table"]["_type"]) == (9, "table-file")
+    ((number, artifact),) = (
+        (number, item)
+        for number, item in enumerate(server.artifacts)
+        if number >= artifacts and item.type == "neuron-analysis"
+    )
     assert artifact.committed
     assert server.uploads[f"/storage/artifacts/{number}/report.html"] == (tmp_path / "run/report.html").read_bytes()
 

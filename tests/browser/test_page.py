@@ -18,10 +18,13 @@ from alignlab.neurons.table import Row, unguarded
 from alignlab.reporting.page import PageRun, write_page
 from alignlab.reporting.page.data import MEANS, Asked
 from alignlab.reporting.page_capability import read_capability
+from alignlab.reporting.page_interventions import read_interventions
 
+from ..analysis.arm_records import LANGUAGES as ARMS
 from ..installed_browser import installed_browser
 from ..reporting.page_capability_data import write_run
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
+from ..reporting.page_intervention_data import amplified, switched_off, write_folder
 
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container
@@ -500,3 +503,77 @@ def test_answers_of_a_model_are_drawn_and_are_text(open_page: Open, tmp_path: Pa
     expect(page.locator("table.answers tbody td.said").first).to_contain_text("<img src=x onerror=alert(1)>{{ 7 * 7 }}")
     assert page.locator("table.answers img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.fixture(scope="module")
+def with_interventions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two runs; the second has matrices and strengths, of which one set has a name that is markup."""
+    folder = tmp_path_factory.mktemp("interventions")
+    evil = [replace(row, task=HOSTILE, set=HOSTILE if row.set == "zh" else row.set) for row in amplified()]
+    write_folder(folder, "amplified", evil, identifier={"name": HOSTILE})
+    write_folder(folder, "off", switched_off())
+    found, _ = read_interventions(folder)
+    write_page([page_run(), replace(page_run("b", seed=1), interventions=found)], folder / "page.html")
+    return folder / "page.html"
+
+
+def test_a_matrix_changes_its_scale_and_says_its_cells(open_page: Open, with_interventions: Path) -> None:
+    page = open_page(with_interventions)
+    assert not page.locator("#figure-effects-1").is_visible()
+    page.locator("select#run").select_option(index=1)
+    settle(page)
+    rows = {(row.measure, row.set, row.other, row.control): row.value for row in switched_off() if row.operation}
+    for option, measure, control in (
+        ("0-change", "change of nats", ""),
+        ("0-over", "nats over control", "matched"),
+        ("0-log", "log(1 + change of perplexity)", ""),
+    ):
+        page.locator("select#effects-1").select_option(option)
+        shown = drawn(page, "effects-1")[0]["z"]
+        expected = [[rows[measure, name, code, control] for code in ARMS] for name in ARMS]
+        assert shown == [pytest.approx(line, abs=1e-4) for line in expected]
+    cells = page.locator("#figure-effects-1 .plot .nsewdrag").first
+    box = cells.bounding_box()
+    assert box is not None
+    cells.hover(position={"x": box["width"] / 2, "y": box["height"] / 2}, force=True)  # German in German
+    said = page.locator("#figure-effects-1 .hoverlayer")
+    expect(said).to_contain_text("de changed, de evaluated")
+    expect(said).to_contain_text("(holm)")
+    expect(page.locator("#effects p.lead").last).to_contain_text("corrected by Holm, in 3 of 3 sets (en de zh)")
+    lines = list(csv.DictReader(io.StringIO(downloaded(page, "effects-1", "csv"))))
+    assert [(line["changed"], line["evaluated"]) for line in lines] == [(a, b) for a in ARMS for b in ARMS]
+    assert len(drawn(page, "strengths-0")) == 6
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_of_interventions_are_text_and_fit(
+    open_page: Open, with_interventions: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    page = open_page(with_interventions, viewport, color_scheme=scheme)
+    page.locator("select#run").select_option(index=1)
+    settle(page)
+    unfold(page)
+    assert page.evaluate("window.hit") is None
+    assert page.locator("#effects img, #effects .plot b[onclick], #effects script").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    assert clipped(page) == []
+    for name in ("effects-0", "effects-1", "strengths-0"):
+        assert page.locator(f"#figure-{name} .plot .main-svg").first.is_visible()
+    page.locator("#figure-effects-0 details.data summary").click()
+    expect(page.locator("#figure-effects-0 details.data td").get_by_text(HOSTILE).first).to_be_visible()
+
+
+def test_interventions_are_whole_on_paper(open_page: Open, with_interventions: Path) -> None:
+    page = open_page(with_interventions, {"width": 718, "height": 1000})
+    page.locator("select#run").select_option(index=1)
+    settle(page)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert clipped(page) == []
+    widths = page.locator("#effects .plot .main-svg").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert max(widths) <= 718
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    settle(page)

@@ -99,18 +99,18 @@ def test_the_sentence_counts_the_sets_that_hurt_their_own_language() -> None:
                 if cell(rows, "nats over control", name, name, control="matched").beyond_control]  # fmt: skip
     assert expected == list(LANGUAGES)  # as planted
     assert sentence(matrix) == (
-        "Switching off a language's neurons hurts the language itself (nats) more than its matched control in 3 of 3 "
-        "(en de zh) languages, corrected by Holm; step 20."
+        "Switching off a language's neurons hurts the language itself (nats) more than its matched control, corrected "
+        "by Holm, in 3 of 3 sets (en de zh); step 20."
     )
     others = [row for row in rows if row.measure == "nats over control" and row.control == "matched"
               and row.language != row.other]  # fmt: skip
     far = sum(row.beyond_control is True for row in others)
-    assert answer(matrix)[1:] == ("3 of 3 (en de zh)", "3 of 3 (en de zh)", f"{far} of 6")
+    assert answer(matrix)[1:] == ("3 of 3 sets (en de zh)", "3 of 3 sets (en de zh)", f"{far} of 6")
     # What helps a language does not hurt it, and what is within control is not beyond it.
     helped = [replace(row, value=-row.value) if row.set == "de" else row for row in rows]
     within = [replace(row, beyond_control=False) if row.beyond_control and row.set == "zh" else row for row in helped]
     [matrix] = one(within).matrices
-    assert answer(matrix).own == "1 of 3 (en)"
+    assert answer(matrix).own == "1 of 3 sets (en)"
     without = [row for row in rows if not row.control]
     [matrix] = one(without).matrices
     assert "cannot be told" in sentence(matrix)
@@ -119,7 +119,7 @@ def test_the_sentence_counts_the_sets_that_hurt_their_own_language() -> None:
 
 def test_of_right_answers_fewer_are_harm_and_forcing_is_not() -> None:
     found = {matrix.measure: matrix for matrix in one(answered()).matrices}
-    assert answer(found["right"]).own == "3 of 3 (en de zh)"
+    assert answer(found["right"]).own == "3 of 3 sets (en de zh)"
     forced = found["answers in the set's language"]
     assert answer(forced).own == "not asked"
     assert sentence(forced).startswith("Switching off a language's neurons turns answers to questions in other langu")
@@ -239,6 +239,8 @@ def test_names_of_sets_are_text(tmp_path: Path) -> None:
     [shown] = show([found])
     values = traces(shown, "0-change")[0]
     assert values["customdata"][2][0][0].startswith("&lt;img")  # which plotly would take for markup
+    wide, narrow = shown.card.variants["0|0-change"]
+    assert all("&lt;img" in figure.layout["yaxis"]["ticktext"][2] for figure in (wide, narrow))
 
 
 def test_fifty_languages_fit_on_a_page_and_what_does_not_is_said() -> None:

@@ -87,11 +87,12 @@ def effect_matrix(
         textfont={"size": 11, "color": LIGHT["text"]} if written else None,
     )
     dots = [(x, y) for y, line in enumerate(beyond) for x, there in enumerate(line) if there]
+    corner = _CORNER if written else 0  # beside the number, where there is one
     figure.add(
         "scatter",
         0,
-        x=[round(x + _CORNER, 2) for x, _ in dots],
-        y=[round(y - _CORNER, 2) for _, y in dots],
+        x=[round(x + corner, 2) for x, _ in dots],
+        y=[round(y - corner, 2) for _, y in dots],
         mode="markers",
         marker={"size": 5 if written else 4, "color": LIGHT["text"]},
         hoverinfo="skip",

@@ -116,8 +116,8 @@ def sentence(matrix: Matrix) -> str:
             f"control does, in {found.elsewhere} cells (false-discovery rate); {matrix.record}."
         )
     return (
-        f"{done} hurts the language itself ({matrix.measure}) more than its matched control in {found.own} languages, "
-        f"corrected by Holm; {matrix.record}."
+        f"{done} hurts the language itself ({matrix.measure}) more than its matched control, corrected by Holm, in "
+        f"{found.own}; {matrix.record}."
     )
 
 
@@ -129,7 +129,7 @@ def _harms(matrix: Matrix, row: Row) -> bool:
 def _of(names: Sequence[str], among: int) -> str:
     if not among:
         return _NO_VERDICT
-    return f"{len(names):,} of {among:,}" + (f" ({' '.join(names)})" if names else "")
+    return f"{len(names):,} of {among:,} sets" + (f" ({' '.join(names)})" if names else "")
 
 
 class View(NamedTuple):
@@ -305,8 +305,9 @@ def _basis(one: PageIntervention) -> Iterator[str]:
     over = [row for matrix in one.matrices for row in matrix.over.values()]
     sites = joined([site for site in dict.fromkeys(row.site for row in cells) if site]) or "not given"
     scopes = joined([scope for scope in dict.fromkeys(row.scope for row in cells) if scope]) or "not given"
-    which = f"{one.neurons}, f" if one.neurons else "F"
-    yield f"Neurons: {which}ound by {one.found_by or 'a file of sets'}; site {sites}, changed at tokens: {scopes}."
+    which = f"{one.neurons}, " if one.neurons else ""
+    by = one.found_by or "what made the file of sets"
+    yield f"Neurons: {which}found by {by}; site {sites}, changed at tokens: {scopes}."
     for nats, unit in ((True, "tokens"), (False, "problems")):
         sizes = [row.denominator or 0 for matrix in one.matrices if (matrix.measure == NATS) == nats
                  for row in matrix.changes.values()]  # fmt: skip
