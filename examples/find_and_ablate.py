@@ -17,8 +17,9 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from alignlab import Intervention, NeuronSets, intervene
+from alignlab import NeuronSets
 from alignlab.data.wordproblems import generate
+from alignlab.interventions import Intervention, intervene
 from alignlab.models.load import DEMO, ModelConfig
 from alignlab.models.sites import find_sites
 from alignlab.neurons import Kind

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import DoublePrecision
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
@@ -65,6 +66,16 @@ def test_zero_is_the_model_with_those_columns_of_the_down_projection_zeroed(tiny
         other.model.layers[layer].mlp.down_proj.weight.data[:, neuron] = 0
     with edited(tiny_llama, [(zero,)]):
         assert torch.equal(logits_of(tiny_llama), logits_of(other))
+
+
+def test_in_double_precision_within_the_context_of_its_forwards(tiny_llama: LlamaForCausalLM) -> None:
+    """That context makes double the default type of new tensors; an edit holds float32 all the same."""
+    one = an_edit()
+    double = tiny_llama.double()
+    with edited(double, [(one,)]):
+        outside = logits_of(double)
+    with DoublePrecision().forward_context(), edited(double, [(one,)]):
+        assert torch.equal(logits_of(double), outside)
 
 
 def test_each_row_has_its_own_arm_whatever_the_others_have(tiny_llama: LlamaForCausalLM) -> None:

@@ -12,8 +12,9 @@ from torch import nn
 from alignlab import console
 from alignlab.errors import UnsupportedModelError
 from alignlab.evaluation.answering import checked
+from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import WITH_MEANS, InterveneOptions, Measure
-from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.intervening.plan import GridPlan
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.operations import OPERATIONS, Operation
 from alignlab.models.edits import Arm

@@ -14,8 +14,9 @@ from alignlab.begun_folder import Start
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.intervening.documents import Division
+from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import WITH_STRENGTH
-from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.intervening.plan import GridPlan
 from alignlab.models.distributed import world_size
 from alignlab.models.edits import Arm, NeuronEdit
 from alignlab.models.flops import matrix_peak, text_flops

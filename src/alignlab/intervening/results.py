@@ -14,7 +14,8 @@ from alignlab.analysis.effect_rows import SetOf
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
 from alignlab.intervening.folder import GridFolder
-from alignlab.intervening.plan import Grid, GridPlan
+from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.subjects import Subject
 from alignlab.neurons.table import Row, read_csv, write_csv
 from alignlab.recording.effects import Effects

@@ -123,7 +123,7 @@ def _tables(chosen: Sequence[NeuronEdit | None], rows: Tensor | None) -> dict[in
     for layer in layers:
         parts = [one.in_layer(layer) if one is not None else None for one in chosen]
         columns = torch.cat([part[0] for part in parts if part is not None]).unique()
-        gain = torch.ones(len(chosen), len(columns))
+        gain = torch.ones(len(chosen), len(columns), dtype=torch.float32)  # whatever a context makes the default
         offset = torch.zeros_like(gain)
         changed = torch.zeros_like(gain, dtype=torch.bool)
         for arm, part in enumerate(parts):
