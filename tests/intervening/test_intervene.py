@@ -158,7 +158,8 @@ def test_neurons_and_documents_are_disjoint_and_numbers_are_those_of_the_record(
     assert {row["task"] for row in rows(folder / "table.csv")} == {"text"}
     for path in ("table.csv", "effects-step-000002.safetensors", "sets-step-000002.safetensors"):
         assert str(folder / path) in said
-    assert "Next: python -m alignlab.intervene run=run operations=[scale]" in said
+    assert "Next: its page: python -m alignlab.report run=run\nor ask otherwise" in said
+    assert "e.g. python -m alignlab.intervene run=run operations=[scale]" in said
 
 
 def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,11 @@ def show_results(plan: GridPlan) -> None:
             ("question", str(plan.folder.config)),
         ]
     )
-    console.say(f"\nNext: {_next(plan)}")
+    if plan.options.run:
+        console.say(f"\nNext: its page: python -m alignlab.report run={plan.options.run}")
+        console.say(f"or ask otherwise, e.g. {_another(plan)}")
+    else:
+        console.say(f"\nNext: {_another(plan)}")
 
 
 def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
@@ -117,7 +121,7 @@ def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
         console.say(sentence)
 
 
-def _next(plan: GridPlan) -> str:
+def _another(plan: GridPlan) -> str:
     options = plan.options
     source = f"run={options.run}" if options.run else f"config={plan.folder.config}"
     if options.operations == ["zero"]:
