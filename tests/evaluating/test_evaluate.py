@@ -319,7 +319,9 @@ def test_asked_again_no_model_is_loaded_and_other_languages_are_another_table(
     assert "0 of 1 records" in said
 
 
-@pytest.mark.parametrize("written", [0, 2, 5])
+@pytest.mark.parametrize(
+    "written", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_stopped_and_continued_it_ends_with_the_same(
     command: Command, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:

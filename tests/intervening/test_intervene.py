@@ -182,7 +182,9 @@ def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: p
     assert contents("run/interventions/deactivation") == before
 
 
-@pytest.mark.parametrize("written", [0, 1, 4])
+@pytest.mark.parametrize(
+    "written", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_stopped_and_continued_it_ends_with_the_same(
     command: Command, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
