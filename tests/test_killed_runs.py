@@ -134,15 +134,15 @@ def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, 
 @pytest.mark.parametrize(
     ("verb", "ranks", "most"),
     [
-        ("train", 1, 30),
+        ("train", 1, 20),
         ("train", 2, 8),
-        ("analyze", 1, 12),
+        ("analyze", 1, 8),
         ("analyze", 2, 4),
         ("report", 1, 8),
-        ("prepare", 1, 20),
-        ("prepare", 2, 6),
-        ("evaluate", 1, 20),
-        ("evaluate", 2, 6),
+        ("prepare", 1, 8),
+        ("prepare", 2, 3),
+        ("evaluate", 1, 8),
+        ("evaluate", 2, 3),
     ],
 )
 def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, ranks: int, most: int) -> None:
