@@ -28,7 +28,7 @@ demo: install
 	$(BIN)/python -m alignlab.report run=runs/demo
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(if $(CI),,-m "not slow")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not slow")
 
 check: lint test
 

@@ -202,6 +202,7 @@ def test_languages_are_those_of_all_stages_and_of_a_checkpoint_those_by_then(tra
     assert [path for path in Path("run").rglob("*") if path.is_file() and demo in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> None:
     stopping = {"monitor": "train/loss", "mode": "min", "patience": 1, "min_delta": 100.0}
     first = {**TRANSLATE, "trainer": {"max_steps": 5}, "stopping": stopping}
@@ -330,6 +331,7 @@ def planned(tmp_path: Path, *argv: str) -> RunPlan:
     return RunPlan(load(TrainConfig, [f"config={tmp_path}/stages.yaml", f"run.folder={tmp_path}/run", *argv])[0])
 
 
+@pytest.mark.slow
 def test_the_first_validation_loss_of_a_stage_is_that_of_the_weights_it_begins_with(
     train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,7 @@ def numbers(values: Any) -> list[float]:
     return [float(value) for value in values]
 
 
+@pytest.mark.slow
 def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tmp_path: Path, reference: Path) -> None:
     server = WandbServer()
     job = forks.start(
