@@ -117,6 +117,13 @@ CASES = {
     "no operation": Case([*RUN, "operations=[]"], "expected one or more, each once"),
     "strengths of nothing": Case([*RUN, "strengths=[1,2]"], "strengths: [1.0, 2.0], but zero has none"),
     "a strength that is none": Case([*RUN, "operations=[scale]", "strengths=[.nan]"], "strengths is [nan]"),
+    "a strength beyond float32": Case(
+        [*RUN, "operations=[scale]", "strengths=[1e39]"], "each once in six digits, none beyond 3.4e38"
+    ),
+    "strengths of one name": Case(
+        [*RUN, "operations=[scale]", "strengths=[0.1,0.1000000001]"], "strengths is [0.1, 0.1000000001]; expected one or more"
+    ),
+    "zero of either sign": Case([*RUN, "operations=[scale]", "strengths=[0,-0.0]"], "strengths is [0, -0.0]"),
     "means of no language": Case(
         [*RUN, "operations=[add]", "sets.both=zh | en"], "operations: add takes means of a language, and both is of none"
     ),
@@ -131,6 +138,9 @@ CASES = {
     "a name that a language has": Case([*RUN, "sets.zh=zh - en"], "sets.zh: the language has a set of this name"),
     "nothing to change": Case([*RUN, 'each=""'], "each: empty, and so is sets; expected neurons to change"),
     "layers that there are not": Case([*RUN, "layers=2-9"], "layers: '2-9'; expected layers from 0 to 3"),
+    "bands that there are not": Case([*RUN, "bands=[0-1,4]"], "bands: '4'; expected layers from 0 to 3"),
+    "all wrong layers at once": Case([*RUN, "layers=9", 'bands=[""]'], "layers: '9'; expected layers from 0 to 3, such as 0-2.\ncommand line: bands: ''"),
+    "bands of the same layers": Case([*RUN, "bands=[0-1,'0, 1']"], "bands: '0-1' and '0, 1' are the same layers"),
     "an unknown language": Case([*RUN, "languages=[en,xx]"], "expected ISO 639 codes"),
     "a language without text": Case([*RUN, "languages=[en,fr]"], "languages: there is no text in fr; expected some of: en, zh"),
     "a language that is not measured": Case(

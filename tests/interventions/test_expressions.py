@@ -247,6 +247,8 @@ def test_parentheses_within_each_other_have_a_bound() -> None:
         ("1 - 2,4-5", [1, 2, 4, 5]),
         (range(2, 4), [2, 3]),
         ([5, 0], [0, 5]),
+        (torch.tensor([1, 4]), [1, 4]),
+        (3, [3]),
         (None, [0, 1, 2, 3, 4, 5]),
     ],
 )
@@ -254,7 +256,9 @@ def test_layers(layers: Any, expected: list[int]) -> None:
     assert layer_mask(layers, 6).nonzero().flatten().tolist() == expected
 
 
-@pytest.mark.parametrize("layers", ["6", "0-6", "3-1", "", "x", "1;2", "-1", [-1], [6], [], "0-99999999999", "²"])
+@pytest.mark.parametrize(
+    "layers", ["6", "0-6", "3-1", "", "x", "1;2", "-1", [-1], [6], [], "0-99999999999", "²", [0.5], [True], 1.0, [None]]
+)
 def test_layers_that_are_not_there(layers: Any) -> None:
     with pytest.raises(InputError, match="layers from 0 to 5"):
         layer_mask(layers, 6)

@@ -60,6 +60,11 @@ def select_neurons(expression: str, sets: NeuronSets | Classification, conventio
     return _evaluate(tokens, known)
 
 
+def names_in(expression: str) -> set[str]:
+    """The names in an expression, those in the parentheses of a function too. Raises InputError for what is none."""
+    return {one.word for one in _words(expression) if one.kind != "sign"}
+
+
 @dataclass(frozen=True)
 class _Token:
     """A word, or a sign, of an expression.
