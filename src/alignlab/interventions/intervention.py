@@ -115,9 +115,27 @@ def residual_diff_mean(
                         language=language, statistics=means, name=name)  # fmt: skip
 
 
+def _misplaced(neurons: object, operation: object, statistics: object) -> list[Problem]:
+    """What of an intervention is of another kind than it has to be."""
+    problems = []
+    if not isinstance(neurons, Tensor):
+        expected = "a tensor of torch.bool, (layers, neurons)"
+        problems.append(Problem("neurons", f"of the type {type(neurons).__name__}", expected))
+    if isinstance(operation, type) or not callable(getattr(operation, "affine", None)):
+        expected = "an operation, such as Zero() or Scale(strength=3)"
+        problems.append(Problem("operation", f"{operation!r:.100}", expected))
+    if not isinstance(statistics, Statistics | None):
+        expected = "ActivationMeans, or ActivationCounts with moments"
+        problems.append(Problem("statistics", f"of the type {type(statistics).__name__}", expected))
+    return problems
+
+
 def _problems(one: Intervention) -> list[Problem]:
     require_one_of("at", one.at, get_args(SiteName))
     require_one_of("scope", one.scope, get_args(Scope))
+    problems = _misplaced(one.neurons, one.operation, one.statistics)
+    if problems:
+        return problems
     problems = grid_problems({"neurons": one.neurons}, torch.bool)
     named = one.operation.name
     if not one.operation.needs_statistics:
