@@ -71,6 +71,12 @@ def other_text(folder: Path) -> None:
     (folder / "run/manifest.json").write_text(json.dumps(listed))
 
 
+def plain_text(folder: Path) -> None:
+    (folder / "TEXT").mkdir()
+    for code in ("en", "zh"):
+        (folder / f"TEXT/{code}.txt").write_text("one\ntwo\n")
+
+
 def strange_folder(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out/notes.txt").write_text("mine")
@@ -150,6 +156,23 @@ CASES = {
     "all shards": Case([*RUN, "identify_shards=[0,1,2,3,4,5]"], "no document is left to be measured"),
     "text that neurons were found on": Case(
         [*RUN, *TEXT, "text.source.split=probe", "text.source.count=12"], "documents share an id, a cluster or all their words"
+    ),
+    "text without what counts": Case(
+        [*RUN, "text.source.name=files", "text.source.path=TEXT", "text.scope=response"],
+        "text (scope response): language 'en' has no token to count in 2 documents; expected one or more. Give answers, or set text.scope=all",
+        plain_text,
+    ),
+    "a site that was not counted": Case(
+        [*RUN, "probe.site=mlp.up"], "probe.site: mlp.up, and the run has counted mlp.act; expected mlp.act"
+    ),
+    "options of what is not asked for, at once": Case(
+        [*RUN, "replace_by=median", "percentile=50", "evaluation.source.count=2"],
+        "replace_by: median, but operations has no replace; expected operations=[replace].\n"
+        "command line: percentile: 50, but replace_by is median; expected replace_by=percentile.\n"
+        "evaluation: set, but measures has no accuracy; expected measures=[accuracy].",
+    ),
+    "shards beside the same documents": Case(
+        [*RUN, "same_documents=true", "identify_shards=[0]"], "identify_shards: set beside same_documents=true"
     ),
     "text to be answered": Case([*RUN, *TEXT, "text.responses=generated_once"], "text.responses: generated_once"),
     "a single document": Case([*RUN, "max_documents=1"], "max_documents is 1; expected an integer, at least 2"),
