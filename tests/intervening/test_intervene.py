@@ -95,6 +95,14 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert "This was a dry run" in said
 
 
+def test_a_constant_that_no_activation_has_is_in_the_plan(command: Command) -> None:
+    status, said, complaint = command(*FEW, "dry_run=true", "operations=[constant]", "strengths=[-5,0]")
+    assert (status, complaint) == (0, "")
+    warned = [line for line in said.splitlines() if line.startswith("warning")]
+    assert len(warned) == 1
+    assert "-5 is no activation that SiLU" in warned[0]
+
+
 def test_it_is_said_where_the_last_step_cannot_be_taken(command: Command) -> None:
     shutil.rmtree("run/checkpoints/step-000002")
     status, said, complaint = command(*FEW, "dry_run=true")

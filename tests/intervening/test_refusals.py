@@ -157,6 +157,17 @@ CASES = {
     "text that neurons were found on": Case(
         [*RUN, *TEXT, "text.source.split=probe", "text.source.count=12"], "documents share an id, a cluster or all their words"
     ),
+    "sets of no language": Case(
+        [*SETS, *TEXT], "each: no language that is measured has neurons by this name", sets_of(["mine"])
+    ),
+    "a name that a band has": Case(
+        [*RUN, "sets={'en, layers 0-1': zh}", "bands=[0-1]"], "sets.en, layers 0-1: the part of 'en' in a band has this name"
+    ),
+    "what is of runs alone": Case(
+        [*SETS, *TEXT, "identify_shards=[0]", "same_documents=true"],
+        "identify_shards: set, but there is no run; expected null. Set run=FOLDER.\ncommand line: same_documents: set, but",
+        sets_of(["en", "zh"]),
+    ),
     "text without what counts": Case(
         [*RUN, "text.source.name=files", "text.source.path=TEXT", "text.scope=response"],
         "text (scope response): language 'en' has no token to count in 2 documents; expected one or more. Give answers, or set text.scope=all",

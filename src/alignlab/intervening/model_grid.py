@@ -186,7 +186,14 @@ class Grid:
         words = f"layers {options.layers}" if options.layers else ""
         found = {name: PartOf(name, words) for name in self.expressions}
         for name in self.expressions:
-            found |= {f"{name}, layers {band}": PartOf(name, f"layers {band}", band) for band in options.bands}
+            of_bands = {f"{name}, layers {band}": PartOf(name, f"layers {band}", band) for band in options.bands}
+            problems = [
+                Problem(f"sets.{part}", f"the part of {name!r} in a band has this name", "another name")
+                for part in of_bands
+                if part in found
+            ]
+            refuse_any(problems)
+            found |= of_bands
         return found
 
     @cached_property

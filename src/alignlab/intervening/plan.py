@@ -147,8 +147,15 @@ class GridPlan:
                 for name, value in needed.items()
                 if value is None
             ]
-            if options.step is not None:
-                problems.append(Problem("step", "set, but there is no run", "null", "Set run=FOLDER."))
+            of_runs: dict[str, object] = {"step": options.step, "identify_shards": options.identify_shards}
+            of_runs["same_documents"] = options.same_documents or None
+            problems += [
+                Problem(
+                    name, "set, but there is no run", "null" if name != "same_documents" else "false", "Set run=FOLDER."
+                )
+                for name, value in of_runs.items()
+                if value is not None
+            ]
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:
             found = f"{options.strengths}, but {' and '.join(options.operations)} has none"
