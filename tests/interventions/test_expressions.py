@@ -273,3 +273,21 @@ def test_an_intervention_on_an_expression_of_sets() -> None:
     assert (one.at, one.name, one.language, one.scope) == ("mlp.up", "zh - en", "", "generated")
     assert Intervention.of(sets, "zh").language == "zh"
     assert Intervention.of(sets, "zh", name="mine", at="mlp.act").at == "mlp.act"
+
+
+def test_what_is_of_another_type_is_refused() -> None:
+    given: Any = classified()
+    with pytest.raises(InputError, match="sets: a classification, which knows no site; expected NeuronSets"):
+        Intervention.of(given, "en")
+    given = dict(SETS.sets)
+    with pytest.raises(InputError) as refused:
+        select_neurons(given, given)
+    assert [str(one).partition(";")[0] for one in refused.value.problems] == [
+        "expression: of the type dict",
+        "sets: of the type dict",
+    ]
+
+
+def test_another_case_is_told() -> None:
+    with pytest.raises(InputError, match="Did you mean 'zh'"):
+        select_neurons("ZH", SETS)

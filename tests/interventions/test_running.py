@@ -484,6 +484,8 @@ def test_what_does_not_fit_is_refused(tiny_llama: LlamaForCausalLM) -> None:
         pass
     with pytest.raises(ValueError, match="3 rows, and arms for 2"), intervene(tiny_llama, rows=[(one,), ()]):
         logits_of(tiny_llama)
+    with pytest.raises(InputError, match="rows: none; expected the interventions"), intervene(tiny_llama, rows=[]):
+        pass
     given: Any = "zh"
     with pytest.raises(InputError, match="interventions: 'zh'; expected an Intervention"), intervene(tiny_llama, given):
         pass

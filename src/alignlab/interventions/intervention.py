@@ -16,6 +16,7 @@ from alignlab.interventions.operations import DiffMean, Operation, Statistics, Z
 from alignlab.models.edits import NeuronEdit, Scope
 from alignlab.models.options import SiteName
 from alignlab.neurons.checks import grid_problems, require_one_of
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.sets import NeuronSets
 from alignlab.redaction import hide
 
@@ -77,6 +78,7 @@ class Intervention:
             <Intervention: zh - en: zero of 1 neurons in 1 layers at mlp.act>
         """
         neurons = select_neurons(expression, sets)
+        _refuse_classification(sets)
         defaults = {"at": sets.site, "name": expression, "language": expression if expression in sets else ""}
         return cls(neurons, operation or Zero(), **defaults | settings)
 
@@ -113,6 +115,12 @@ def residual_diff_mean(
     everywhere = torch.ones(shape, dtype=torch.bool)
     return Intervention(everywhere, DiffMean(strength=strength), at="residual", scope=scope, layers=layers,
                         language=language, statistics=means, name=name)  # fmt: skip
+
+
+def _refuse_classification(sets: object) -> None:
+    if isinstance(sets, Classification):
+        fix = "Give NeuronSets.of(result, counts=counts), or Intervention(select_neurons(...), at=SITE)."
+        raise InputError.of("sets", "a classification, which knows no site", "NeuronSets", fix)
 
 
 def _misplaced(neurons: object, operation: object, statistics: object) -> list[Problem]:

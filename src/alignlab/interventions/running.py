@@ -62,7 +62,7 @@ def intervene(
     if rows is not None and interventions:
         expected = "either interventions for all rows, or rows=[...]"
         raise InputError.of("rows", "both interventions and rows", expected)
-    refuse_any(strays("interventions", interventions) + _stray_rows(rows or ()))
+    refuse_any(strays("interventions", interventions) + ([] if rows is None else _stray_rows(rows)))
     arms, places = _arms([interventions] if rows is None else rows)
     chosen = list({id(one): one for arm in arms for one in arm}.values())
     found = {at: (sites or {}).get(at) or find_sites(whole, at) for at in dict.fromkeys(one.at for one in chosen)}
@@ -88,6 +88,8 @@ def strays(where: str, given: Any) -> list[Problem]:
 
 
 def _stray_rows(rows: Sequence[Any]) -> list[Problem]:
+    if not rows:
+        return [Problem("rows", "none", "the interventions of every row of the batch")]
     return [problem for number, row in enumerate(rows) for problem in strays(f"rows[{number}]", row)]
 
 
