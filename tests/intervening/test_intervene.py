@@ -190,6 +190,15 @@ def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: p
     status, fewer, _ = command(*FEW, "show_languages=[zh]")
     assert re.search(r"^changed +zh  matched  over matched$", fewer, re.MULTILINE)
     assert contents("run/interventions/deactivation") == before
+    Path("run").rename("moved")
+    for written in ("moved", "./moved/", str(Path("moved").resolve())):
+        status, moved, complaint = command(f"run={written}", *FEW[1:])
+        assert (status, complaint) == (0, "")
+        assert moved.partition("Change of nats")[2].partition("Written")[0] in first
+    shutil.copytree("moved/interventions/deactivation", "elsewhere")
+    status, _, complaint = command("run=moved", *FEW[1:], "folder=elsewhere")
+    assert status == 2
+    assert "different are run ('run' there, 'moved' here)" in complaint
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ class GridPlan:
         options = self.options
         above = Path("runs") if self.run is None else self.run.path
         path = above / "interventions" / options.name if options.folder is None else Path(options.folder).expanduser()
-        return GridFolder(path, self.subjects, options.measures)
+        within_run = self.run is not None and options.folder is None
+        return GridFolder(path, self.subjects, options.measures, within_run)
 
     @property
     def document(self) -> str:
