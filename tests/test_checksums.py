@@ -120,6 +120,22 @@ def test_tensors_of_every_type_and_shape_are_read_as_they_were_written(tmp_path:
     assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
 
 
+def test_the_same_is_the_same_bytes(tmp_path: Path) -> None:
+    """Whatever characters the metadata has, it is read as it was given."""
+    signs = "".join(map(chr, [*range(0x180), 0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x4E2D, 0x1F600]))
+    metadata = {f"{place} {signs[place : place + 40]}": signs[place:] for place in range(0, len(signs), 20)}
+    tensors = {"b": torch.arange(3), "a": torch.ones(2, 2), "中": torch.zeros(0)}
+    paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for path in paths:
+        save_checked(path, tensors, metadata)
+        metadata = dict(reversed(metadata.items()))
+    assert len({path.read_bytes() for path in paths}) == 1
+    with safe_open(paths[0], framework="pt") as file:
+        found = file.metadata()
+        assert {name: found[name] for name in metadata} == metadata
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in read_checked(paths[0], file).items())
+
+
 def test_tensors_that_changed_places_are_found(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_checked(path, {"one": torch.zeros(2), "two": torch.ones(2)}, {})

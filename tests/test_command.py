@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,15 @@ def test_a_rank_that_loses_another_says_so_and_a_bug_keeps_its_traceback(what: s
 def test_a_home_that_nobody_has_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert alignlab.analyze.main(["run=~nobodyofthisname/run"]) == 2
     assert "there is no such user" in capsys.readouterr().err
+
+
+def test_a_working_directory_that_is_gone_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert alignlab.analyze.main(["run=/nowhere"]) == 2
+    assert capsys.readouterr().err == (
+        "\nworking directory: it has been removed; expected one that is there. cd to another.\n"
+    )

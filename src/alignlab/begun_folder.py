@@ -70,6 +70,11 @@ class BegunFolder:
         raise NotImplementedError
 
     @property
+    def _may_differ(self) -> Sequence[str]:
+        """The keys in which this folder's commands may differ."""
+        return self.ignored
+
+    @property
     def is_finished(self) -> bool:
         return self._state() == "finished"
 
@@ -101,7 +106,7 @@ class BegunFolder:
             return "new"
         self.check_written()
         different = differences(
-            comparable(self._stored_config()), comparable(yaml.safe_load(document)), ignore=self.ignored
+            comparable(self._stored_config()), comparable(yaml.safe_load(document)), ignore=self._may_differ
         )
         if different:
             found = f"it holds the {self.holds} of another config; different are {'; '.join(map(str, different))}"

@@ -55,11 +55,25 @@ def save_checked(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     try:
         with whole_file(path) as partial:
             save_file(whole, partial, metadata=sealed)
+            _in_order(partial)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(
             int(number[1]) if number else errno.EIO, f"it could not be written: {error}", str(path)
         ) from error
+
+
+def _in_order(path: Path) -> None:
+    """Sort the entries of the metadata, which safetensors writes in any order, so that the same is the same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        # As safetensors writes it: what is in another order is as long.
+        written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        assert len(written) == size
+        file.seek(8)
+        file.write(written)
 
 
 def check_header(path: Path, file: Any) -> None:

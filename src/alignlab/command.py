@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from alignlab import console, signals
@@ -79,6 +80,7 @@ def run_command(
             if key is not None:
                 sys.stdout.write(help_text(root, f"python -m alignlab.{command}", intro, words, key))
                 return 0
+            _check_working_directory()
             config, origins = load(root, argv, base_of)
             _quieten()  # imports what takes seconds: once the config is known to be right
             run(config)
@@ -116,6 +118,13 @@ def run_command(
         _leave()
         return 1
     return 0
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError.of("working directory", "it has been removed", "one that is there", "cd to another.") from None
 
 
 def _is_loss_of_a_rank(error: RuntimeError) -> bool:

@@ -96,7 +96,9 @@ class UnsupportedModelError(InputError):
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`Did you mean 'x'?` for the choice nearest to `word`, or an empty string."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    known = list(choices)
+    near = [one for one in known if one.casefold() == word.casefold()]
+    near += difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"Did you mean {near[0]!r}?" if near else ""
 
 

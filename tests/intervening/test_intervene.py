@@ -15,7 +15,6 @@ import peft
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
 
 from alignlab.config import load, shipped_configs
 from alignlab.evaluation.tasks import TaskConfig
@@ -64,17 +63,10 @@ def rows(path: str | Path, **columns: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if all(row[key] == value for key, value in columns.items())]
 
 
-def contents(folder: str | Path) -> dict[str, Any]:
-    """What is in a folder: bytes; of safetensors, which write their header in any order, the tensors and the header."""
-    found: dict[str, Any] = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.suffix == ".safetensors":
-            effects = Effects.load(path) if path.name.startswith("effects") else NeuronSets.load(path)
-            tensors = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
-            found[path.name] = tensors, repr(effects), getattr(effects, "labels", None)
-        elif path.name not in ("manifest.json", "environment.json", ".lock", "config.yaml"):
-            found[path.name] = path.read_bytes()
-    return found
+def contents(folder: str | Path) -> dict[str, bytes]:
+    """What is in a folder, byte for byte, but for what has its name or the machine's."""
+    others = ("manifest.json", "environment.json", ".lock", "config.yaml")
+    return {path.name: path.read_bytes() for path in Path(folder).rglob("*") if path.name not in others}
 
 
 def test_help_and_nothing(command: Command) -> None:
@@ -101,6 +93,24 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     for name in ("time", "memory", "disk"):
         assert plan[name].startswith("about ")
     assert "This was a dry run" in said
+
+
+def test_a_constant_that_no_activation_has_is_in_the_plan(command: Command) -> None:
+    status, said, complaint = command(*FEW, "dry_run=true", "operations=[constant]", "strengths=[-5,0]")
+    assert (status, complaint) == (0, "")
+    warned = [line for line in said.splitlines() if line.startswith("warning")]
+    assert len(warned) == 1
+    assert "-5 is no activation that SiLU" in warned[0]
+
+
+def test_it_is_said_where_the_last_step_cannot_be_taken(command: Command) -> None:
+    shutil.rmtree("run/checkpoints/step-000002")
+    status, said, complaint = command(*FEW, "dry_run=true")
+    assert (status, complaint) == (0, "note: there is no checkpoint of step 2, the last of run: step 1 is taken\n")
+    assert "step 1 of run" in said
+    Path("run/neurons/step-000001.safetensors").unlink()
+    assert "there is no checkpoint of step 2, the last of run: step 0 is taken\n" in command(*FEW, "dry_run=true")[2]
+    assert "the last of run" not in command(*FEW, "dry_run=true", "step=0")[2]
 
 
 def test_neurons_and_documents_are_disjoint_and_numbers_are_those_of_the_record(command: Command) -> None:
@@ -180,6 +190,15 @@ def test_what_is_there_is_shown_without_a_model(command: Command, monkeypatch: p
     status, fewer, _ = command(*FEW, "show_languages=[zh]")
     assert re.search(r"^changed +zh  matched  over matched$", fewer, re.MULTILINE)
     assert contents("run/interventions/deactivation") == before
+    Path("run").rename("moved")
+    for written in ("moved", "./moved/", str(Path("moved").resolve())):
+        status, moved, complaint = command(f"run={written}", *FEW[1:])
+        assert (status, complaint) == (0, "")
+        assert moved.partition("Change of nats")[2].partition("Written")[0] in first
+    shutil.copytree("moved/interventions/deactivation", "elsewhere")
+    status, _, complaint = command("run=moved", *FEW[1:], "folder=elsewhere")
+    assert status == 2
+    assert "different are run ('run' there, 'moved' here)" in complaint
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,12 @@ def other_text(folder: Path) -> None:
     (folder / "run/manifest.json").write_text(json.dumps(listed))
 
 
+def plain_text(folder: Path) -> None:
+    (folder / "TEXT").mkdir()
+    for code in ("en", "zh"):
+        (folder / f"TEXT/{code}.txt").write_text("one\ntwo\n")
+
+
 def strange_folder(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out/notes.txt").write_text("mine")
@@ -117,6 +123,13 @@ CASES = {
     "no operation": Case([*RUN, "operations=[]"], "expected one or more, each once"),
     "strengths of nothing": Case([*RUN, "strengths=[1,2]"], "strengths: [1.0, 2.0], but zero has none"),
     "a strength that is none": Case([*RUN, "operations=[scale]", "strengths=[.nan]"], "strengths is [nan]"),
+    "a strength beyond float32": Case(
+        [*RUN, "operations=[scale]", "strengths=[1e39]"], "each once in six digits, none beyond 3.4e38"
+    ),
+    "strengths of one name": Case(
+        [*RUN, "operations=[scale]", "strengths=[0.1,0.1000000001]"], "strengths is [0.1, 0.1000000001]; expected one or more"
+    ),
+    "zero of either sign": Case([*RUN, "operations=[scale]", "strengths=[0,-0.0]"], "strengths is [0, -0.0]"),
     "means of no language": Case(
         [*RUN, "operations=[add]", "sets.both=zh | en"], "operations: add takes means of a language, and both is of none"
     ),
@@ -131,6 +144,9 @@ CASES = {
     "a name that a language has": Case([*RUN, "sets.zh=zh - en"], "sets.zh: the language has a set of this name"),
     "nothing to change": Case([*RUN, 'each=""'], "each: empty, and so is sets; expected neurons to change"),
     "layers that there are not": Case([*RUN, "layers=2-9"], "layers: '2-9'; expected layers from 0 to 3"),
+    "bands that there are not": Case([*RUN, "bands=[0-1,4]"], "bands: '4'; expected layers from 0 to 3"),
+    "all wrong layers at once": Case([*RUN, "layers=9", 'bands=[""]'], "layers: '9'; expected layers from 0 to 3, such as 0-2.\ncommand line: bands: ''"),
+    "bands of the same layers": Case([*RUN, "bands=[0-1,'0, 1']"], "bands: '0-1' and '0, 1' are the same layers"),
     "an unknown language": Case([*RUN, "languages=[en,xx]"], "expected ISO 639 codes"),
     "a language without text": Case([*RUN, "languages=[en,fr]"], "languages: there is no text in fr; expected some of: en, zh"),
     "a language that is not measured": Case(
@@ -140,6 +156,34 @@ CASES = {
     "all shards": Case([*RUN, "identify_shards=[0,1,2,3,4,5]"], "no document is left to be measured"),
     "text that neurons were found on": Case(
         [*RUN, *TEXT, "text.source.split=probe", "text.source.count=12"], "documents share an id, a cluster or all their words"
+    ),
+    "sets of no language": Case(
+        [*SETS, *TEXT], "each: no language that is measured has neurons by this name", sets_of(["mine"])
+    ),
+    "a name that a band has": Case(
+        [*RUN, "sets={'en, layers 0-1': zh}", "bands=[0-1]"], "sets.en, layers 0-1: the part of 'en' in a band has this name"
+    ),
+    "what is of runs alone": Case(
+        [*SETS, *TEXT, "identify_shards=[0]", "same_documents=true"],
+        "identify_shards: set, but there is no run; expected null. Set run=FOLDER.\ncommand line: same_documents: set, but",
+        sets_of(["en", "zh"]),
+    ),
+    "text without what counts": Case(
+        [*RUN, "text.source.name=files", "text.source.path=TEXT", "text.scope=response"],
+        "text (scope response): language 'en' has no token to count in 2 documents; expected one or more. Give answers, or set text.scope=all",
+        plain_text,
+    ),
+    "a site that was not counted": Case(
+        [*RUN, "probe.site=mlp.up"], "probe.site: mlp.up, and the run has counted mlp.act; expected mlp.act"
+    ),
+    "options of what is not asked for, at once": Case(
+        [*RUN, "replace_by=median", "percentile=50", "evaluation.source.count=2"],
+        "replace_by: median, but operations has no replace; expected operations=[replace].\n"
+        "command line: percentile: 50, but replace_by is median; expected replace_by=percentile.\n"
+        "evaluation: set, but measures has no accuracy; expected measures=[accuracy].",
+    ),
+    "shards beside the same documents": Case(
+        [*RUN, "same_documents=true", "identify_shards=[0]"], "identify_shards: set beside same_documents=true"
     ),
     "text to be answered": Case([*RUN, *TEXT, "text.responses=generated_once"], "text.responses: generated_once"),
     "a single document": Case([*RUN, "max_documents=1"], "max_documents is 1; expected an integer, at least 2"),

@@ -143,6 +143,22 @@ def test_in_bfloat16(make: Make, tmp_path: Path) -> None:
     assert torch.equal(exported(model, tmp_path / "off", off, double), expected)
 
 
+def test_small_changes_in_bfloat16_are_not_taken_for_other_ones(make: Make, tmp_path: Path) -> None:
+    """What is left of the check in this precision is rounding, which may be more than the change."""
+    make("llama").save_pretrained(tmp_path / "plain")
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "plain", dtype=torch.bfloat16, attn_implementation="eager"
+    )
+    factor = 1.3
+    one = Intervention(chosen(model), Scale(strength=factor))
+    exported(model, tmp_path / "scaled", one)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "scaled").state_dict()
+    for layer, mask in enumerate(one.neurons):
+        name = f"model.layers.{layer}.mlp.down_proj.weight"
+        wanted = model.state_dict()[name].double() * torch.where(mask, factor, 1.0)
+        assert torch.equal(after[name], wanted.bfloat16())
+
+
 def test_the_folder_is_ordinary_and_says_what_was_done(tiny_llama: Any, tokenizer: Any, tmp_path: Path) -> None:
     one = Intervention(chosen(tiny_llama), layers=[1], name="zh - en")
     export_model(tiny_llama, [one], tmp_path / "off", tokenizer)
@@ -206,6 +222,9 @@ def test_a_folder_of_somebody_s_stays_and_a_full_disk_leaves_nothing(
     def full(*_args: Any, **_kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    for place in (tmp_path / "mine/thesis.txt/x", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="the model could not be written"):
+            export_model(tiny_llama, [one], place)
     monkeypatch.setattr(tiny_llama, "save_pretrained", full)
     with pytest.raises(InputError, match="No space left"):
         export_model(tiny_llama, [one], tmp_path / "off")

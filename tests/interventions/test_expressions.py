@@ -247,6 +247,8 @@ def test_parentheses_within_each_other_have_a_bound() -> None:
         ("1 - 2,4-5", [1, 2, 4, 5]),
         (range(2, 4), [2, 3]),
         ([5, 0], [0, 5]),
+        (torch.tensor([1, 4]), [1, 4]),
+        (3, [3]),
         (None, [0, 1, 2, 3, 4, 5]),
     ],
 )
@@ -254,7 +256,9 @@ def test_layers(layers: Any, expected: list[int]) -> None:
     assert layer_mask(layers, 6).nonzero().flatten().tolist() == expected
 
 
-@pytest.mark.parametrize("layers", ["6", "0-6", "3-1", "", "x", "1;2", "-1", [-1], [6], [], "0-99999999999", "²"])
+@pytest.mark.parametrize(
+    "layers", ["6", "0-6", "3-1", "", "x", "1;2", "-1", [-1], [6], [], "0-99999999999", "²", [0.5], [True], 1.0, [None]]
+)
 def test_layers_that_are_not_there(layers: Any) -> None:
     with pytest.raises(InputError, match="layers from 0 to 5"):
         layer_mask(layers, 6)
@@ -269,3 +273,21 @@ def test_an_intervention_on_an_expression_of_sets() -> None:
     assert (one.at, one.name, one.language, one.scope) == ("mlp.up", "zh - en", "", "generated")
     assert Intervention.of(sets, "zh").language == "zh"
     assert Intervention.of(sets, "zh", name="mine", at="mlp.act").at == "mlp.act"
+
+
+def test_what_is_of_another_type_is_refused() -> None:
+    given: Any = classified()
+    with pytest.raises(InputError, match="sets: a classification, which knows no site; expected NeuronSets"):
+        Intervention.of(given, "en")
+    given = dict(SETS.sets)
+    with pytest.raises(InputError) as refused:
+        select_neurons(given, given)
+    assert [str(one).partition(";")[0] for one in refused.value.problems] == [
+        "expression: of the type dict",
+        "sets: of the type dict",
+    ]
+
+
+def test_another_case_is_told() -> None:
+    with pytest.raises(InputError, match="Did you mean 'zh'"):
+        select_neurons("ZH", SETS)

@@ -124,6 +124,12 @@ def test_every_operation_is_there_by_name() -> None:
         ({"scope": "answer"}, "'answer'; expected one of all, prompt, generated"),
         ({"at": "mlp.gate"}, "'mlp.gate'; expected one of mlp.act"),
         ({"layers": "5"}, "layers: '5'; expected layers from 0 to 1"),
+        ({"neurons": [[True]]}, "neurons: of the type list; expected a tensor of torch.bool"),
+        ({"operation": Zero}, "Zero'>; expected an operation, such as Zero()"),
+        (
+            {"operation": "zero", "statistics": {}},
+            "operation: 'zero'; expected an operation, such as Zero() or Scale(strength=3).\nstatistics: of the type",
+        ),
     ],
 )
 def test_refusals(changes: dict[str, Any], said: str) -> None:

@@ -484,6 +484,61 @@ def test_what_does_not_fit_is_refused(tiny_llama: LlamaForCausalLM) -> None:
         pass
     with pytest.raises(ValueError, match="3 rows, and arms for 2"), intervene(tiny_llama, rows=[(one,), ()]):
         logits_of(tiny_llama)
+    with pytest.raises(InputError, match="rows: none; expected the interventions"), intervene(tiny_llama, rows=[]):
+        pass
+    given: Any = "zh"
+    with pytest.raises(InputError, match="interventions: 'zh'; expected an Intervention"), intervene(tiny_llama, given):
+        pass
+    given = [one, (one, 3)]
+    with pytest.raises(InputError) as refused, intervene(tiny_llama, rows=given):
+        pass
+    assert [(one.where, one.expected[:17]) for one in refused.value.problems] == [
+        ("rows[0]", "a list of interve"),
+        ("rows[1]", "an Intervention, "),
+    ]
+
+
+@pytest.mark.parametrize("prompt", [-1, 2.5, True, "3", torch.tensor([1.0, 2, 3]), torch.ones(3, 1, dtype=torch.int64)])
+def test_lengths_of_prompts_that_are_none(tiny_llama: LlamaForCausalLM, prompt: Any) -> None:
+    one = Intervention(chosen((2, 48)), scope="generated")
+    with (
+        pytest.raises(InputError, match="expected the number of tokens of the prompts"),
+        intervene(tiny_llama, one, prompt=prompt),
+    ):
+        pass
+
+
+def test_lengths_of_other_prompts_than_the_batch_has(tiny_llama: LlamaForCausalLM) -> None:
+    one = Intervention(chosen((2, 48)), scope="generated")
+    with (
+        intervene(tiny_llama, one, prompt=torch.tensor([1, 2])),
+        pytest.raises(ValueError, match="lengths of 2 prompts"),
+    ):
+        logits_of(tiny_llama)
+
+
+def test_a_copy_made_within_the_block_answers_with_its_own_weights(tiny_llama: LlamaForCausalLM) -> None:
+    a, b = (Intervention(chosen((2, 48), seed), scope="generated") for seed in range(2))
+    with intervene(tiny_llama, a), intervene(tiny_llama, b):
+        expected = answers(tiny_llama)
+        other = copy.deepcopy(tiny_llama)
+        assert torch.equal(answers(other), expected)
+        with torch.no_grad():
+            tiny_llama.lm_head.weight.neg_()
+        assert not torch.equal(answers(tiny_llama), expected)
+        assert torch.equal(answers(other), expected)
+
+
+def test_a_constant_within_another_block_is_looked_at_as_the_function_is(tiny_llama: LlamaForCausalLM) -> None:
+    one, other = Intervention(chosen((2, 48)), Scale(strength=-9)), Intervention(chosen((2, 48)), Constant(value=0.1))
+    with intervene(tiny_llama, one, other):
+        expected = logits_of(tiny_llama)
+    with intervene(tiny_llama, one):
+        logits_of(tiny_llama)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with intervene(tiny_llama, other):
+                assert torch.equal(logits_of(tiny_llama), expected)
 
 
 @pytest.mark.parametrize(("value", "said"), [(-0.3, True), (-0.27, False), (5.0, False), (0.0, False)])

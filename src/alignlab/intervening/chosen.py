@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.intervening.options import ControlName
-from alignlab.interventions.expressions import select_neurons
+from alignlab.interventions.expressions import names_in, select_neurons
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.sets import NeuronSets
@@ -25,11 +25,18 @@ def expressions_of(each: str, sets: Mapping[str, str], languages: Sequence[str])
     """The expression of every set by its name: `each` made for every language, and `sets` as they are.
 
     In `each` the name g, alone or in parentheses, stands for the language; empty, it makes no sets.
+    languages: those that are measured and of which something is known.
     Raises InputError for no set at all, an `each` without a g, and a name that a language has already.
     """
     problems = []
     if not each and not sets:
         problems.append(Problem("each", "empty, and so is sets", "neurons to change", "Leave each out."))
+    if each and not languages and not sets:
+        found, fix = (
+            "no language that is measured has neurons by this name",
+            "Name sets in sets, such as sets.mine=NAME.",
+        )
+        problems.append(Problem("each", found, "sets named as languages, by their codes", fix))
     if each and not _ANY_LANGUAGE.search(each):
         fix = "Put it under a name in sets, and set each to empty text."
         problems.append(Problem("each", f"{each!r} is the same for every language", "g for the language", fix))
@@ -67,7 +74,7 @@ def neurons_of(
 
 def languages_of(expression: str, languages: Sequence[str]) -> list[str]:
     """The languages that an expression names."""
-    words = set(re.findall(r"[\w-]+", expression))
+    words = names_in(expression)
     return [code for code in languages if code in words]
 
 

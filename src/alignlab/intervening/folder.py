@@ -21,10 +21,12 @@ class GridFolder(BegunFolder):
 
     subjects: the models of the grid, each with its own files.
     measures: what is measured of each.
+    within_run: it lies in the run, so that the path of the run tells nothing: it may be moved, or written otherwise.
     """
 
     subjects: Sequence[Subject] = ()
     measures: Sequence[Measure] = ()
+    within_run: bool = False
 
     kind = "interventions"
     holds = "effects"
@@ -35,6 +37,10 @@ class GridFolder(BegunFolder):
         "neurons_fingerprint": ("sets", "the neurons of the sets"),
         "task_fingerprint": ("evaluation", "the problems, as tokenised,"),
     }
+
+    @property
+    def _may_differ(self) -> Sequence[str]:
+        return (*self.ignored, "run") if self.within_run else self.ignored
 
     @property
     def results(self) -> Sequence[Path]:

@@ -76,6 +76,9 @@ class Grid:
             found += f"({probe.fingerprint} now, {self.counts.data_fingerprint} then)"
             fix = "Leave out what is set of probe, restore its files, or measure other text with text.source."
             raise InputError.of("probe", found, "the same text, by which documents are kept apart", fix)
+        if probe.site != self.counts.site:
+            found, fix = f"{probe.site}, and the run has counted {self.counts.site}", "Take a run that counted there."
+            raise InputError.of("probe.site", found, self.counts.site, fix)
         return probe
 
     @cached_property
@@ -144,12 +147,8 @@ class Grid:
         found = source if isinstance(source, NeuronSets) else NeuronSets.of(source, counts=self.found_by)
         # Before layers are taken: a control may hold no neuron of any language, wherever that is.
         taken = reduce(or_, whole.values()) | found.union()
-        masks = {}
-        for name, of in self.parts.items():
-            inside = layer_mask(options.layers, found.shape[0])
-            if of.band:
-                inside = inside & layer_mask(of.band, found.shape[0])
-            masks[name] = whole[of.whole] & inside.unsqueeze(1)
+        inside = self._layers_inside(found.shape[0])
+        masks = {name: whole[of.whole] & inside[of.band].unsqueeze(1) for name, of in self.parts.items()}
         counted = () if self.found_by is None else self.found_by.languages
         p = {} if self.found_by is None else _probabilities(self.expressions, self.found_by)
         return Chosen(
@@ -160,6 +159,26 @@ class Grid:
             options.among,
         )
 
+    def _layers_inside(self, layers: int) -> dict[str | None, Tensor]:
+        """By band, and for none, which layers are meant, (L,) bool. Raises InputError for what there is not."""
+        options = self.plan.options
+        masks: dict[str | None, Tensor] = {}
+        problems: list[Problem] = []
+        for where, band in [("layers", None), *(("bands", band) for band in options.bands)]:
+            try:
+                masks[band] = layer_mask(options.layers if band is None else band, layers, where)
+            except InputError as error:
+                problems += error.problems
+        bands = [band for band in options.bands if band in masks]
+        problems += [
+            Problem("bands", f"{one!r} and {other!r} are the same layers", "each once")
+            for place, one in enumerate(bands)
+            for other in bands[place + 1 :]
+            if torch.equal(masks[one], masks[other])
+        ]
+        refuse_any(problems)
+        return {band: mask & masks[None] for band, mask in masks.items()}
+
     @cached_property
     def parts(self) -> dict[str, PartOf]:
         """Of every set that is changed, which it is, or is a part of."""
@@ -167,7 +186,14 @@ class Grid:
         words = f"layers {options.layers}" if options.layers else ""
         found = {name: PartOf(name, words) for name in self.expressions}
         for name in self.expressions:
-            found |= {f"{name}, layers {band}": PartOf(name, f"layers {band}", band) for band in options.bands}
+            of_bands = {f"{name}, layers {band}": PartOf(name, f"layers {band}", band) for band in options.bands}
+            problems = [
+                Problem(f"sets.{part}", f"the part of {name!r} in a band has this name", "another name")
+                for part in of_bands
+                if part in found
+            ]
+            refuse_any(problems)
+            found |= of_bands
         return found
 
     @cached_property

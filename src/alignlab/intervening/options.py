@@ -22,6 +22,9 @@ WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_me
 WITH_MEANS: tuple[OperationName, ...] = ("add", "replace", "diff_mean")
 
 
+_LARGEST = (2 - 2**-23) * 2.0**127  # in float32
+
+
 def _once(values: list[Any]) -> str | None:
     """What a list has to be, if this is none."""
     return None if values and len(set(map(str, values))) == len(values) else "one or more, each once"
@@ -29,6 +32,15 @@ def _once(values: list[Any]) -> str | None:
 
 def _once_if_any(values: list[Any]) -> str | None:
     return _once(values) if values else None
+
+
+def _strengths(values: list[float]) -> str | None:
+    """Arms are named by six digits of their strength, and activations are changed in float32."""
+    # 0 is added, since -0 is the same strength.
+    written = {f"{value + 0:g}" for value in values}
+    if values and len(written) == len(values) and max(map(abs, values)) <= _LARGEST:
+        return None
+    return "one or more, each once in six digits, none beyond 3.4e38"
 
 
 def _codes(codes: list[str]) -> str | None:
@@ -88,7 +100,9 @@ class InterveneOptions(Options):
         "are of the set's language, over the counted tokens of the documents that its neurons were found on",
         check=_once,
     )
-    strengths: list[float] = option([1.0], "of the operations that have one; zero and replace have none", check=_once)
+    strengths: list[float] = option(
+        [1.0], "of the operations that have one; zero and replace have none", check=_strengths
+    )
     replace_by: Literal["mean", "maximum", "median", "percentile"] = option(
         "mean", "of replace: mean over tokens; or, over documents, a statistic of their mean activations"
     )

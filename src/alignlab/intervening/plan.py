@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class GridPlan:
         options = self.options
         above = Path("runs") if self.run is None else self.run.path
         path = above / "interventions" / options.name if options.folder is None else Path(options.folder).expanduser()
-        return GridFolder(path, self.subjects, options.measures)
+        within_run = self.run is not None and options.folder is None
+        return GridFolder(path, self.subjects, options.measures, within_run)
 
     @property
     def document(self) -> str:
@@ -104,7 +106,10 @@ class GridPlan:
         """Other text to measure on. Raises InputError for prompts without answers."""
         if self.options.text is None:
             return None
-        text = ProbeConfig.of(self.options.text).build(self.tokenizer)
+        try:
+            text = ProbeConfig.of(self.options.text).build(self.tokenizer)
+        except InputError as error:
+            raise InputError(*map(_of_text, error.problems)) from None
         if isinstance(text, PromptProbe):
             expected = "reference: documents as they are"
             raise InputError.of("text.responses", text.responses, expected, "Set text.responses=reference.")
@@ -143,8 +148,15 @@ class GridPlan:
                 for name, value in needed.items()
                 if value is None
             ]
-            if options.step is not None:
-                problems.append(Problem("step", "set, but there is no run", "null", "Set run=FOLDER."))
+            of_runs: dict[str, object] = {"step": options.step, "identify_shards": options.identify_shards}
+            of_runs["same_documents"] = options.same_documents or None
+            problems += [
+                Problem(
+                    name, "set, but there is no run", "null" if name != "same_documents" else "false", "Set run=FOLDER."
+                )
+                for name, value in of_runs.items()
+                if value is not None
+            ]
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:
             found = f"{options.strengths}, but {' and '.join(options.operations)} has none"
@@ -152,8 +164,9 @@ class GridPlan:
         if options.neurons is not None and options.run is None and "matched" in options.controls:
             fix = "Set controls=[random], or also run=FOLDER."
             problems.append(Problem("controls", "matched, but no run has counted the neurons", "random", fix))
-        if options.text is not None and options.same_documents and options.identify_shards is not None:
+        if options.text is None and options.same_documents and options.identify_shards is not None:
             problems.append(Problem("identify_shards", "set beside same_documents=true", "one of them"))
+        problems += _without_use(options)
         refuse_any(problems)
 
     def check(self) -> None:
@@ -178,3 +191,23 @@ class GridPlan:
             found, fix = f"the run's is {trained_in!r}", "Set precision=bf16-mixed."
             raise InputError.of("precision", found, "one that intervene knows", fix)
         return name
+
+
+def _without_use(options: InterveneOptions) -> list[Problem]:
+    """Options that would change nothing, since another one is not set."""
+    problems = []
+    if options.replace_by != "mean" and "replace" not in options.operations:
+        found = f"{options.replace_by}, but operations has no replace"
+        problems.append(Problem("replace_by", found, "operations=[replace]"))
+    if options.percentile != 90 and options.replace_by != "percentile":
+        found = f"{options.percentile:g}, but replace_by is {options.replace_by}"
+        problems.append(Problem("percentile", found, "replace_by=percentile"))
+    if options.evaluation is not None and "accuracy" not in options.measures:
+        problems.append(Problem("evaluation", "set, but measures has no accuracy", "measures=[accuracy]"))
+    return problems
+
+
+def _of_text(problem: Problem) -> Problem:
+    """What is wrong with the other text, by its own key: a probe does not know by which it was asked for."""
+    where, fix = (re.sub(r"\bprobe\b", "text", part) for part in (problem.where, problem.fix))
+    return replace(problem, where=where, fix=fix)

@@ -17,6 +17,9 @@ from alignlab.intervening.documents import Division
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import WITH_STRENGTH
 from alignlab.intervening.plan import GridPlan
+from alignlab.interventions.intervention import Intervention
+from alignlab.interventions.operations import Constant
+from alignlab.interventions.running import notes
 from alignlab.models.distributed import world_size
 from alignlab.models.edits import Arm, NeuronEdit
 from alignlab.models.flops import matrix_peak, text_flops
@@ -53,6 +56,10 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
     rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
+    if "constant" in options.operations:
+        constants = [Constant(value=value) for value in options.strengths]
+        changed = [Intervention(first.sets.union(), constant, at=first.site) for constant in constants]
+        rows += [("warning", note) for one in changed for note in notes(one, plan.sites)]
     rows += _cost(plan) if "perplexity" in options.measures else []
     return rows + (_answers(first) if first.task is not None else [])
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignlab import console
 from alignlab.analysis.records import snapshots_of
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.counts import ActivationCounts
@@ -49,6 +50,12 @@ def subjects_of_run(folder: Path, base: str, steps: Sequence[int] | None) -> lis
     if not both:
         found = f"no step of {folder} has a snapshot and a checkpoint"
         raise InputError.of("run", found, "a run with both", "Keep checkpoints: checkpoints.keep_last=null.")
+    last = max(*snapshots, *checkpoints)
+    if steps is None and both[-1] < last:
+        lacks = " and no ".join(
+            name for name, there in (("snapshot", snapshots), ("checkpoint", checkpoints)) if last not in there
+        )
+        console.complain(f"note: there is no {lacks} of step {last}, the last of {folder}: step {both[-1]} is taken")
     problems = []
     for step in steps or ():
         if step not in both:

@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from alignlab.atomic import whole_folder
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.interventions.intervention import Intervention
-from alignlab.interventions.running import intervene, misfits
+from alignlab.interventions.running import intervene, misfits, strays
 from alignlab.models.edits import NeuronEdit
 from alignlab.models.modes import evaluating
 from alignlab.models.modules import find_model
@@ -66,23 +66,24 @@ def export_model(
         >>> ablated.model.layers[1].mlp.down_proj.weight[:, :21].abs().sum(0).count_nonzero()
         tensor(1)
     """
+    refuse_any(strays("interventions", interventions))
     whole: Any = find_model(model, "the model itself")
     folder = Path(folder)
     refuse_any([problem for one in interventions for problem in _scope_problems(one)] + _model_problems(whole))
     changes = _changes(whole, interventions)
-    with whole_folder(folder, KIND) as partial, torch.no_grad():
-        expected, plain = _logits(whole, interventions), _logits(whole, ())
-        with _in_weights(changes):
-            _check_same(_logits(whole, ()), expected, plain)
-            try:
+    try:
+        with whole_folder(folder, KIND) as partial, torch.no_grad():
+            expected, plain = _logits(whole, interventions), _logits(whole, ())
+            with _in_weights(changes):
+                _check_same(_logits(whole, ()), expected, plain, next(whole.parameters()).dtype)
                 whole.save_pretrained(partial)
                 if tokenizer is not None:
                     tokenizer.save_pretrained(partial)
-            except (OSError, SafetensorError) as error:
-                found = f"the model could not be written ({error})"
-                raise InputError.of(str(folder), found, "space and permission to write") from error
-        text = json.dumps([_said(one) for one in interventions], indent=2, ensure_ascii=False)
-        (partial / "interventions.json").write_text(f"{text}\n", encoding="utf-8")
+            text = json.dumps([_said(one) for one in interventions], indent=2, ensure_ascii=False)
+            (partial / "interventions.json").write_text(f"{text}\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        found = f"the model could not be written ({error})"
+        raise InputError.of(str(folder), found, "space and permission to write") from error
     return folder
 
 
@@ -186,9 +187,9 @@ def _logits(model: Any, interventions: Sequence[Intervention]) -> Tensor:
     return logits.double()
 
 
-def _check_same(found: Tensor, expected: Tensor, plain: Tensor) -> None:
+def _check_same(found: Tensor, expected: Tensor, plain: Tensor, dtype: torch.dtype) -> None:
     """Refuse weights that do something else than the interventions: what is left may be rounding, and no more."""
-    rounding = 4 * torch.finfo(torch.float32).eps * plain.norm()
+    rounding = 4 * torch.finfo(dtype).eps * plain.norm()
     if not (found - expected).norm() <= 0.1 * (expected - plain).norm() + rounding:  # so that NaN is refused too
         between = "the weights do not do what the interventions do: the model computes something between site and map"
         raise InputError.of("interventions", between, "another site, or the model under `intervene`")

@@ -53,11 +53,27 @@ def select_neurons(expression: str, sets: NeuronSets | Classification, conventio
         >>> select_neurons("~(zh & en)", sets)
         tensor([[ True, False,  True]])
     """
+    refuse_any(_of_other_types(expression, sets))
     tokens = list(_tokens(expression))
     operands = list(_checked(tokens, expression))
     known = _of_classification(sets, convention) if isinstance(sets, Classification) else _of_sets(sets)
     refuse_any([problem for one in operands if (problem := known.problem(one, expression)) is not None])
     return _evaluate(tokens, known)
+
+
+def _of_other_types(expression: object, sets: object) -> list[Problem]:
+    problems = []
+    if not isinstance(expression, str):
+        problems.append(Problem("expression", f"of the type {type(expression).__name__}", "text, such as 'zh - en'"))
+    if not isinstance(sets, NeuronSets | Classification):
+        expected = "NeuronSets, such as load_run(FOLDER).sets(), or a classification"
+        problems.append(Problem("sets", f"of the type {type(sets).__name__}", expected))
+    return problems
+
+
+def names_in(expression: str) -> set[str]:
+    """The names in an expression, those in the parentheses of a function too. Raises InputError for what is none."""
+    return {one.word for one in _words(expression) if one.kind != "sign"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +172,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         one, after = found[place], found[place + 1 : place + 4]
         if one.kind == "name" and after and after[0].is_sign("("):
             if len(after) < 3 or after[1].kind == "sign" or not after[2].is_sign(")"):
-                raise InputError(_problem(text, after[0].at, f"{one.word}( ...", f"one name, such as {one.word}(zh)"))
+                example = one.word if one.word in _OF_KINDS else _OF_KINDS[0]
+                raise InputError(_problem(text, after[0].at, f"{one.word}( ...", f"one name, such as {example}(zh)"))
             yield replace(one, of=after[1])
             place += 4
         else:

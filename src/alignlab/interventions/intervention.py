@@ -16,6 +16,7 @@ from alignlab.interventions.operations import DiffMean, Operation, Statistics, Z
 from alignlab.models.edits import NeuronEdit, Scope
 from alignlab.models.options import SiteName
 from alignlab.neurons.checks import grid_problems, require_one_of
+from alignlab.neurons.classification import Classification
 from alignlab.neurons.sets import NeuronSets
 from alignlab.redaction import hide
 
@@ -77,6 +78,7 @@ class Intervention:
             <Intervention: zh - en: zero of 1 neurons in 1 layers at mlp.act>
         """
         neurons = select_neurons(expression, sets)
+        _refuse_classification(sets)
         defaults = {"at": sets.site, "name": expression, "language": expression if expression in sets else ""}
         return cls(neurons, operation or Zero(), **defaults | settings)
 
@@ -115,9 +117,33 @@ def residual_diff_mean(
                         language=language, statistics=means, name=name)  # fmt: skip
 
 
+def _refuse_classification(sets: object) -> None:
+    if isinstance(sets, Classification):
+        fix = "Give NeuronSets.of(result, counts=counts), or Intervention(select_neurons(...), at=SITE)."
+        raise InputError.of("sets", "a classification, which knows no site", "NeuronSets", fix)
+
+
+def _misplaced(neurons: object, operation: object, statistics: object) -> list[Problem]:
+    """What of an intervention is of another kind than it has to be."""
+    problems = []
+    if not isinstance(neurons, Tensor):
+        expected = "a tensor of torch.bool, (layers, neurons)"
+        problems.append(Problem("neurons", f"of the type {type(neurons).__name__}", expected))
+    if isinstance(operation, type) or not callable(getattr(operation, "affine", None)):
+        expected = "an operation, such as Zero() or Scale(strength=3)"
+        problems.append(Problem("operation", f"{operation!r:.100}", expected))
+    if not isinstance(statistics, Statistics | None):
+        expected = "ActivationMeans, or ActivationCounts with moments"
+        problems.append(Problem("statistics", f"of the type {type(statistics).__name__}", expected))
+    return problems
+
+
 def _problems(one: Intervention) -> list[Problem]:
     require_one_of("at", one.at, get_args(SiteName))
     require_one_of("scope", one.scope, get_args(Scope))
+    problems = _misplaced(one.neurons, one.operation, one.statistics)
+    if problems:
+        return problems
     problems = grid_problems({"neurons": one.neurons}, torch.bool)
     named = one.operation.name
     if not one.operation.needs_statistics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from types import MethodType
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ def intervene(
         the scope `prompt` or `generated` need it outside of `generate`, which tells it by itself.
     sites: those of the model by name, where they have been found; all others are found by a forward of three tokens.
 
-    The model is as it was afterwards, whatever happens. A constant that the site's function never gives is warned of.
+    The model is as it was afterwards, whatever happens; a copy of it that is made within the block stays changed. A
+    constant that the site's function never gives is warned of.
     Raises InputError with all that does not fit the model; from the forward, InputError where a scope needs `prompt`,
     and ValueError for a batch of another number of rows.
 
@@ -60,6 +62,7 @@ def intervene(
     if rows is not None and interventions:
         expected = "either interventions for all rows, or rows=[...]"
         raise InputError.of("rows", "both interventions and rows", expected)
+    refuse_any(strays("interventions", interventions) + ([] if rows is None else _stray_rows(rows)))
     arms, places = _arms([interventions] if rows is None else rows)
     chosen = list({id(one): one for arm in arms for one in arm}.values())
     found = {at: (sites or {}).get(at) or find_sites(whole, at) for at in dict.fromkeys(one.at for one in chosen)}
@@ -74,6 +77,20 @@ def intervene(
         edited(whole, edits, where, prompt=length, sites=found),
     ):
         yield
+
+
+def strays(where: str, given: Any) -> list[Problem]:
+    """What is given in the place of interventions, and is none."""
+    if isinstance(given, Intervention) or not isinstance(given, Sequence):
+        return [Problem(where, f"{given!r:.100}", "a list of interventions")]
+    expected = "an Intervention, such as Intervention.of(sets, 'zh - en')"
+    return [Problem(where, f"{one!r:.100}", expected) for one in given if not isinstance(one, Intervention)]
+
+
+def _stray_rows(rows: Sequence[Any]) -> list[Problem]:
+    if not rows:
+        return [Problem("rows", "none", "the interventions of every row of the batch")]
+    return [problem for number, row in enumerate(rows) for problem in strays(f"rows[{number}]", row)]
 
 
 def notes(intervention: Intervention, sites: Sequence[Site]) -> list[str]:
@@ -93,7 +110,8 @@ def _range_of(function: nn.Module) -> tuple[float, float]:
     parameter = next(function.parameters(), torch.empty(0))
     near, far = torch.linspace(-20, 20, 40_001), torch.tensor([-1e4, 1e4])
     with torch.no_grad():
-        values = function(torch.cat([near, far]).to(parameter)).float()
+        # Not by calling it: blocks around this one change what a call gives.
+        values = function.forward(torch.cat([near, far]).to(parameter)).float()
     low, high = float(values.min()), float(values.max())
     return (low if low > -100 else -torch.inf), (high if high < 100 else torch.inf)
 
@@ -130,17 +148,19 @@ def _prompt_of_generate(model: nn.Module) -> Iterator[Callable[[], int]]:
         yield length
         return
     before = vars(generator).get("generate")
-    generate: Any = generator.generate
+    given: Any = generator.generate
+    own = isinstance(given, MethodType) and given.__self__ is generator
 
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def told(itself: Any, *args: Any, **kwargs: Any) -> Any:
         running.append(_given(args, kwargs))
         try:
-            return generate(*args, **kwargs)
+            return given.__func__(itself, *args, **kwargs) if own else given(*args, **kwargs)
         finally:
             running.pop()
 
-    # On the object, not its class: other models of the family are not concerned.
-    vars(generator)["generate"] = told
+    # On the object, not its class: other models of the family are not concerned. A method of it, so that a copy of the
+    # model that is made within the block answers with its own weights.
+    vars(generator)["generate"] = MethodType(told, generator)
     try:
         yield length
     finally:

@@ -119,8 +119,10 @@ def generated_tokens(lengths: int | Tensor) -> Where:
 
 
 def _before(lengths: int | Tensor, forward: Forward) -> Tensor:
-    ends = torch.as_tensor(lengths, device=forward.device).expand(forward.rows)
-    return forward.positions < ends.unsqueeze(1)
+    ends = torch.as_tensor(lengths, device=forward.device)
+    if ends.ndim and len(ends) != forward.rows:
+        raise ValueError(f"a batch of {forward.rows} rows, and lengths of {len(ends)} prompts")
+    return forward.positions < ends.expand(forward.rows).unsqueeze(1)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def edited(
     It works with a cache and under `generate`, with adapters and with gradients, and leaves the model as it was,
     whatever happens. What is compiled runs uncompiled meanwhile: it would not see the change. Raises InputError for
     neurons that the model has not, and for a scope without `prompt`; ValueError, from the forward, for a batch of
-    another number of rows.
+    another number of rows than `rows` or `prompt` has.
     """
     names = list(dict.fromkeys(one.at for arm in arms for one in arm))
     found = {at: (sites or {}).get(at) or find_sites(model, at) for at in names}
@@ -178,11 +178,25 @@ def _problems(one: NeuronEdit) -> list[Problem]:
     return problems
 
 
+def _prompt_problems(prompt: PromptLength | None) -> list[Problem]:
+    """What of lengths of prompts is none."""
+    if prompt is None or callable(prompt):
+        return []
+    try:
+        lengths = torch.as_tensor(prompt)
+    except (TypeError, ValueError, RuntimeError):
+        lengths = torch.empty(0)
+    whole = lengths.dtype != torch.bool and not lengths.is_floating_point() and not lengths.is_complex()
+    if whole and lengths.ndim <= 1 and len(lengths.flatten()) and int(lengths.min()) >= 0:
+        return []
+    return [Problem("prompt", f"{prompt!r:.100}", "the number of tokens of the prompts, of all rows or (B,) of each")]
+
+
 def _misfits(
     arms: Sequence[Arm], rows: Tensor | None, prompt: PromptLength | None, sites: Mapping[SiteName, Sequence[Site]]
 ) -> list[Problem]:
     """What of the arms does not fit the model or the batch."""
-    problems = []
+    problems = _prompt_problems(prompt)
     if rows is None and len(arms) != 1:
         problems.append(Problem("rows", f"none, for {len(arms)} arms", "the arm of every row"))
     if rows is not None and len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(arms):
