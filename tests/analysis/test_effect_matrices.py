@@ -184,6 +184,23 @@ def test_answers_in_a_language_are_counted_over_all_items() -> None:
         answered_in(likelihoods(0, LABELS), "en")
 
 
+def test_draws_that_share_neurons_tell_less() -> None:
+    record, share = likelihoods(1, LABELS), {"matched": 0.6}
+    apart = matrix_rows(record, SETS)
+    rows = matrix_rows(record, {name: replace(of, shared=share) for name, of in SETS.items()})
+    cell = {"measure": "nats over control", "set": "zh", "other": "de"}
+    alike, before = (one(of, control="matched", **cell) for of in (rows, apart))
+    assert (alike.control_shared, before.control_shared) == (0.6, None)
+    assert alike.value == before.value
+    assert alike.high is not None
+    assert before.high is not None
+    assert alike.high - alike.value > before.high - before.value
+    assert alike.p is not None
+    assert before.p is not None
+    assert alike.p > before.p
+    assert one(rows, control="random", **cell).p == one(apart, control="random", **cell).p
+
+
 def test_layers_of_a_set_and_gaps_of_controls_are_told() -> None:
     gaps = {("matched", seed): 0.01 * (seed + 1) for seed in range(4)}
     sets = {name: replace(of, part="layers 0 to 3", gaps=gaps) for name, of in SETS.items()}

@@ -185,7 +185,8 @@ def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, Set
         for language, sums in cells.sums.items():
             changes = sums.sums - sums.sums[cells.base]
             drawn = [[place for place, _ in one.controls[control]] for one, _ in members]
-            found = excess(changes[[one.arm for one, _ in members]], changes[drawn], sums.sizes)
+            shared = [of.shared.get(control, 0.0) for _, of in members]
+            found = excess(changes[[one.arm for one, _ in members]], changes[drawn], sums.sizes, shared)
             for i, (one, of) in enumerate(members):
                 mean, over = _pair(cells, one, of, language, control, found, i)
                 own = of.language == language
@@ -209,6 +210,7 @@ def _pair(
     columns = cells.columns(language, asked, of) | {
         "control": control,
         "control_gap": float(np.mean(gaps)) if gaps else None,
+        "control_shared": of.shared.get(control),
         "reference": 0.0,
     }
     sd = float(found.control_sd[place])
