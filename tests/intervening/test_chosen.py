@@ -35,6 +35,7 @@ def test_what_is_wrong_with_each_is_told_once() -> None:
 def test_languages_that_an_expression_names() -> None:
     assert languages_of("specific(zh) | (de & general)", ["en", "de", "zh", "d"]) == ["de", "zh"]
     assert languages_of("general", ["en"]) == []
+    assert languages_of('zh-en | "zh-Hans"', ["de", "en", "zh", "zh-Hans"]) == ["en", "zh", "zh-Hans"]
 
 
 def chosen(seed: int = 0) -> Chosen:

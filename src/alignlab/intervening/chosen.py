@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.intervening.options import ControlName
-from alignlab.interventions.expressions import select_neurons
+from alignlab.interventions.expressions import names_in, select_neurons
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.sets import NeuronSets
@@ -67,8 +67,8 @@ def neurons_of(
 
 def languages_of(expression: str, languages: Sequence[str]) -> list[str]:
     """The languages that an expression names."""
-    words = set(re.findall(r"[\w-]+", expression))
-    return [code for code in languages if code in words]
+    names = names_in(expression)
+    return [code for code in languages if code in names]
 
 
 def _quoted(code: str) -> str:

@@ -60,6 +60,15 @@ def select_neurons(expression: str, sets: NeuronSets | Classification, conventio
     return _evaluate(tokens, known)
 
 
+def names_in(expression: str) -> set[str]:
+    """The names in an expression, without quotes, those in the parentheses of a function among them.
+
+    Raises InputError for what is no expression.
+    """
+    operands = _checked(list(_tokens(expression)), expression)
+    return {one.word if one.of is None else one.of.word for one in operands}
+
+
 @dataclass(frozen=True)
 class _Token:
     """A word, or a sign, of an expression.
