@@ -28,8 +28,8 @@ LANGUAGES = 5
 OWN_VARIANCE = 0.1
 
 Floats = NDArray[np.float64]
-# The changes by set and cluster, by set, control and cluster, and the sizes of the clusters.
-Data = tuple[Floats, Floats, Floats]
+# The changes by set and cluster, by set, control and cluster, the sizes of the clusters, and what controls share.
+Data = tuple[Floats, Floats, Floats, float]
 
 
 def log_normal(random: np.random.Generator, size: tuple[int, ...]) -> Floats:
@@ -54,6 +54,7 @@ class Study:
     spread: standard deviation of the arms' effects, in that of what documents add to one arm's effect.
     planted: what every set does beyond a draw to its own language, in the same unit.
     restless: how many times as much documents vary under the sets as under controls.
+    shared: what share of its neurons a draw of a control has in common with another; what these neurons do is the same.
     right: 0, or the share of answers that are right for a document of average difficulty with nothing changed: what is
         drawn is then whether answers are right. Arms act on the logit, and take .3 from it on average.
     """
@@ -65,6 +66,7 @@ class Study:
     planted: float = 0.0
     restless: float = 1.0
     right: float = 0.0
+    shared: float = 0.0
 
     def draw(self, random: np.random.Generator) -> tuple[list[Data], Floats]:
         """The data of every language, and by language and set how much more the set does in expectation than one more
@@ -83,17 +85,30 @@ class Study:
             of_documents = np.sqrt(2 * ((tokens * difficulty) ** 2).sum() + 0.25 * (sizes**2).sum()) / sizes.sum()
             alone = DRAWS[self.draws](random, (arms,)) * self.spread
             effect = np.sqrt(1 - OWN_VARIANCE) * shared + np.sqrt(OWN_VARIANCE) * alone
-            effect = effect.reshape(LANGUAGES, -1)
+            effect = self._partly_one(effect.reshape(LANGUAGES, -1))
             effect[language, 0] += self.planted
             effect = effect * of_documents
             noise = random.standard_t(4, (n, arms)) * difficulty[:, None]
             noise += 0.5 * np.repeat(random.standard_normal((self.clusters, arms)), documents, axis=0)
+            noise = self._partly_one(noise.reshape(n, LANGUAGES, -1)).reshape(n, arms)
             noise.reshape(n, LANGUAGES, -1)[:, :, 0] *= self.restless
             change = noise + random.lognormal(-1, 1, n)[:, None] + effect.reshape(-1)
             sums = np.add.reduceat(change * tokens[:, None], starts).T.reshape(LANGUAGES, -1, self.clusters)
-            found.append((sums[:, 0], sums[:, 1:-1], sizes))
+            found.append((sums[:, 0], sums[:, 1:-1], sizes, self.shared))
             excesses.append(effect[:, 0] - effect[:, -1])
         return found, np.array(excesses)
+
+    def _partly_one(self, arms: Floats) -> Floats:
+        """The same, (..., arms of a set), with a part in common to its controls but for the last, of which there are no
+        data; variances are kept."""
+        if not self.shared:
+            return arms
+        mixed = arms.copy()
+        mean = arms[..., 1:-1].mean(axis=-1, keepdims=True)
+        # Of k draws of variance 1 their mean has 1/k, and what is left of each 1 - 1/k, correlated -1/(k - 1).
+        common = np.sqrt(self.shared * self.controls + 1 - self.shared) * mean
+        mixed[..., 1:-1] = common + np.sqrt(1 - self.shared) * (arms[..., 1:-1] - mean)
+        return mixed
 
     def _answers(self, random: np.random.Generator) -> tuple[list[Data], Floats]:
         arms = LANGUAGES * (2 + self.controls)
@@ -112,7 +127,7 @@ class Study:
             after = random.random((n, arms)) < expit(difficulty + effect + random.normal(0, 0.7, (n, arms)))
             changes = np.add.reduceat(after.astype(np.float64) - before, starts)
             sums = changes.T.reshape(LANGUAGES, -1, self.clusters)
-            found.append((sums[:, 0], sums[:, 1:-1], problems.astype(np.float64)))
+            found.append((sums[:, 0], sums[:, 1:-1], problems.astype(np.float64), 0.0))
             nodes, weights = np.polynomial.hermite_e.hermegauss(41)
             latent = logit(self.right) + np.hypot(1.5, 0.7) * nodes
             expected = (expit(latent[:, None] + effect).T @ (weights / weights.sum())).reshape(LANGUAGES, -1)
@@ -164,22 +179,27 @@ def rearranged(of: Parts) -> Floats:
     return np.asarray(2 * stdtr(degrees, -np.abs(of.value) / np.sqrt(variance)))
 
 
-# By name the p of the set in this place among others: of their changes, those of their controls, and the sizes.
-Test = Callable[[int, Floats, Floats, Floats], float]
+# By name the p of the set in this place among others: of their changes, their controls', the sizes, what is shared.
+Test = Callable[[int, Floats, Floats, Floats, float], float]
 
 
 def _of_one(test: Callable[[Parts], Floats]) -> Test:
-    def p(place: int, chosen: Floats, controls: Floats, sizes: Floats) -> float:
+    def p(place: int, chosen: Floats, controls: Floats, sizes: Floats, _shared: float) -> float:
         one = slice(place, place + 1)
         return float(test(parts(chosen[one], controls[one], sizes))[0])
 
     return p
 
 
-def alone(place: int, chosen: Floats, controls: Floats, sizes: Floats) -> float:
+def alone(place: int, chosen: Floats, controls: Floats, sizes: Floats, shared: float) -> float:
     """The set by itself: its controls differ as they do, not at least as those of the others."""
     one = slice(place, place + 1)
-    return float(excess(chosen[one], controls[one], sizes).p[0])
+    return float(excess(chosen[one], controls[one], sizes, shared).p[0])
+
+
+def unaware(place: int, chosen: Floats, controls: Floats, sizes: Floats, _shared: float) -> float:
+    """As if draws of a control had no neuron in common."""
+    return float(excess(chosen, controls, sizes).p[place])
 
 
 TESTS: dict[str, Test] = {
@@ -188,6 +208,7 @@ TESTS: dict[str, Test] = {
     "1 + 1/k, Satterthwaite": _of_one(lambda of: satterthwaite(of, 1 + 1 / of.controls)),
     "rearranged, Satterthwaite": _of_one(rearranged),
 }
+UNAWARE = "as if nothing were shared"
 
 
 @dataclass(frozen=True)
@@ -217,7 +238,8 @@ def measured(study: Study, studies: int, random: np.random.Generator, tests: Seq
     for _ in range(studies):
         data, excesses = study.draw(random)
         for name in tests:
-            p = np.array([TESTS[name](language, *of) for language, of in enumerate(data)])
+            test = unaware if name == UNAWARE else TESTS[name]
+            p = np.array([test(language, *of) for language, of in enumerate(data)])
             tried[name] += bool((adjusted(p, "holm") < ALPHA).any())
         told = [excess(*of) for of in data]
         p, low, high, larger = (
@@ -251,6 +273,12 @@ PLANTED = [
     for planted in (5.0, 10.0, 20.0)
 ] + [Study(clusters, 5, restless=3.0, planted=10.0) for clusters in (20, 250)]
 
+SHARED = [
+    Study(60, controls, draws, spread, shared=shared)
+    for shared in (0.3, 0.6, 0.9)
+    for controls in (5, 10)
+    for draws, spread in (("normal", 0.0), ("normal", 3.0), ("log-normal", 3.0))
+] + [Study(60, controls, planted=planted, shared=0.6) for controls in (5, 10) for planted in (10.0, 20.0, 40.0)]
 ANSWERS = [
     Study(60, 5, spread=spread, planted=planted, right=right)
     for right in (0.5, 0.9)
@@ -283,6 +311,15 @@ def main() -> None:
         found = measured(study, given.planted, random, ())
         cells = (f"{study.planted:g}", f"{study.restless:g}", found.beyond, found.held)
         print(line(study.controls, study.clusters, *cells), flush=True)
+    print(f"\nControls that share neurons, {given.planted} studies\n")
+    random = np.random.default_rng(given.seed + 2)
+    print(line("shared", "controls", "draws", "spread", "planted", "any beyond", "beyond", "others", "held", UNAWARE))
+    print(line(*["---"] * 10))
+    for study in SHARED:
+        found = measured(study, given.planted, random, (UNAWARE,))
+        cells = (found.any_beyond, found.beyond, found.any_other, found.held, found.tried[UNAWARE])
+        about = (f"{study.shared:g}", study.controls, study.draws, f"{study.spread:g}", f"{study.planted:g}")
+        print(line(*about, *cells), flush=True)
     print(f"\nAnswers, {given.studies} studies\n")
     random = np.random.default_rng(given.seed + 1)
     print(line("right", "spread", "planted", "any beyond", "beyond", "others", "held"))

@@ -53,10 +53,12 @@ def by_loops(chosen: Floats, controls: Floats, sizes: Floats) -> dict[str, Any]:
 def test_differences_and_intervals_are_those_of_loops(seed: int) -> None:
     chosen, controls, sizes = drawn(seed)
     k, m = controls.shape[1:]
-    found = excess(chosen, controls, sizes)
+    shared = [0.0, 0.25, 0.8]
+    found = excess(chosen, controls, sizes, shared)
     for place in range(len(chosen)):
         slow = by_loops(chosen[place], controls[place], sizes)
-        more = (k + 1) / k
+        s = shared[place]
+        more = ((k + 1) / k + (k - 1) / k * s) / (1 - s)
         documents = max(slow["clusters"] - more * slow["residual"], 0.0)
         half = math.hypot(
             t.ppf(0.975, k - 1) * math.sqrt(more * slow["draws"]), t.ppf(0.975, m - 1) * math.sqrt(documents)
@@ -156,10 +158,31 @@ def test_too_few_to_tell() -> None:
     one_cluster = excess(chosen[:, :1], controls[:, :, :1], sizes[:1])
     one_control = excess(chosen, controls[:, :1], sizes)
     same = excess(np.tile(sizes, (2, 1)), np.zeros((2, 3, len(sizes))), sizes)
-    for found in (one_cluster, one_control, same):
+    one_draw = excess(chosen, controls, sizes, 1.0)
+    for found in (one_cluster, one_control, same, one_draw):
         assert np.isfinite(found.value).all()
         assert np.isnan([found.low, found.high, found.p]).all()
     assert same.value.tolist() == [1.0, 1.0]
+
+
+def test_what_draws_share_counts_as_effects_of_neurons_that_add_up() -> None:
+    """The variance of the set over its controls, n (1 + 1/k + (1 - 1/k) s), by that of the controls, n (1 - s)."""
+    k, n = 4, 12
+    pool = np.arange(16)
+    draws = [np.delete(pool, range(4 * r, 4 * r + 4)) for r in range(k)]
+    shared = np.mean([len(np.intersect1d(a, b)) / n for r, a in enumerate(draws) for b in draws[:r]])
+    weights = np.zeros((1 + k, n + len(pool)))  # arms by neurons: the set has n of its own
+    weights[0, :n] = 1
+    for r, draw in enumerate(draws):
+        weights[1 + r, n + draw] = 1
+    over = weights[0] - weights[1:].mean(axis=0)
+    between = weights[1:] - weights[1:].mean(axis=0)
+    exact = (over**2).sum() / ((between**2).sum() / (k - 1))
+    effects = np.random.default_rng(0).normal(size=weights.shape[1])
+    changes = (weights @ effects)[:, None] * np.ones(2)
+    found = excess(changes[None, 0], changes[None, 1:], np.ones(2), shared)
+    half = t.ppf(0.975, k - 1) * found.control_sd[0] * math.sqrt(exact)
+    assert found.high[0] - found.value[0] == pytest.approx(half)
 
 
 def test_an_arm_that_diverged_leaves_the_others_as_they_are() -> None:
@@ -193,6 +216,13 @@ def test_changes_of_ratios_are_those_of_loops() -> None:
     assert np.isnan(change(sizes * 0.1, sizes).p)
 
 
+@pytest.mark.parametrize("shared", [-0.1, 1.1, math.nan, [0.5]])
+def test_shares_that_are_none_are_refused(shared: Any) -> None:
+    chosen, controls, sizes = drawn(0)
+    with pytest.raises(InputError, match="shared: "):
+        excess(chosen, controls, sizes, shared)
+
+
 @pytest.mark.parametrize(
     ("chosen", "controls", "sizes", "message"),
     [
@@ -216,6 +246,14 @@ def test_one_more_draw_is_seldom_beyond_its_controls_and_intervals_hold() -> Non
         # The mean of the controls is no draw: with 1/k a set that is one seems to exceed them.
         assert found.tried["1/k, Satterthwaite"] * studies > binom.isf(CHANCE / bounds, studies, 0.1)
     assert found.held * studies * 5 >= binom.ppf(CHANCE / bounds, studies * 5, 0.93)
+
+
+def test_controls_that_share_neurons_are_told_apart_no_better_than_they_are() -> None:
+    studies = 100
+    study = simulation.Study(40, 10, spread=3.0, shared=0.7)
+    found = simulation.measured(study, studies, np.random.default_rng(0), ("as if nothing were shared",))
+    assert found.any_beyond * studies <= binom.isf(CHANCE / 2, studies, 0.05)
+    assert found.tried["as if nothing were shared"] * studies > binom.isf(CHANCE / 2, studies, 0.1)
 
 
 def test_what_is_planted_is_found() -> None:

@@ -184,6 +184,36 @@ def test_answers_in_a_language_are_counted_over_all_items() -> None:
         answered_in(likelihoods(0, LABELS), "en")
 
 
+def test_intervals_stay_where_numbers_can_be() -> None:
+    labels = arms(draws=2)  # t of one degree of freedom: what is known of so few draws reaches far
+    shares = [row for row in matrix_rows(answers(3, labels), SETS) if row.unit == "share" and row.low is not None]
+    assert all(row.low >= -1 and (row.high or 0.0) <= 1 for row in shares if row.low is not None)
+    assert any(row.low == -1 or row.high == 1 for row in shares)
+    record = likelihoods(5, LABELS)
+    assert record.nats is not None
+    nats = torch.zeros_like(record.nats)
+    nats[::15] = 1.0  # in one cluster of many
+    levels = [row for row in matrix_rows(replace(record, nats=nats), SETS) if row.measure == "nats"]
+    assert {row.low for row in levels} == {0.0}
+
+
+def test_draws_that_share_neurons_tell_less() -> None:
+    record, share = likelihoods(1, LABELS), {"matched": 0.6}
+    apart = matrix_rows(record, SETS)
+    rows = matrix_rows(record, {name: replace(of, shared=share) for name, of in SETS.items()})
+    cell = {"measure": "nats over control", "set": "zh", "other": "de"}
+    alike, before = (one(of, control="matched", **cell) for of in (rows, apart))
+    assert (alike.control_shared, before.control_shared) == (0.6, None)
+    assert alike.value == before.value
+    assert alike.high is not None
+    assert before.high is not None
+    assert alike.high - alike.value > before.high - before.value
+    assert alike.p is not None
+    assert before.p is not None
+    assert alike.p > before.p
+    assert one(rows, control="random", **cell).p == one(apart, control="random", **cell).p
+
+
 def test_layers_of_a_set_and_gaps_of_controls_are_told() -> None:
     gaps = {("matched", seed): 0.01 * (seed + 1) for seed in range(4)}
     sets = {name: replace(of, part="layers 0 to 3", gaps=gaps) for name, of in SETS.items()}

@@ -80,6 +80,13 @@ def test_rows_of_languages_groups_and_changes() -> None:
     assert {row.denominator for row in rows if row.language == "de"} == {12}
 
 
+def test_intervals_of_nats_and_perplexity_stay_where_these_can_be() -> None:
+    rows = likelihood_rows(effects([9, 9, 0, 0, 0, 0, 0, 0]), effects([9, 9, 9, 9, 0, 0, 0, 0]), label="b", since="a")
+    assert {row.low for row in rows if row.measure == "nats" and not row.is_change} == {0.0}
+    assert {row.low for row in rows if row.measure == "perplexity"} == {1.0}
+    assert all(row.low is not None and row.low < 0 for row in rows if row.is_change)
+
+
 def test_what_is_not_finite_is_called_diverged_and_others_keep_their_numbers() -> None:
     rows = likelihood_rows(effects([1, math.inf, 4, 5]), effects([1, 2, 3, 5]), label="b", since="a")
     status = {(row.language or row.group, row.is_change): row.status for row in rows if row.measure == "nats"}

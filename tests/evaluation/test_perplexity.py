@@ -49,6 +49,12 @@ def test_a_change_is_paired() -> None:
     assert found.p == pytest.approx(test.pvalue)
 
 
+def test_nats_are_no_less_than_0_and_perplexity_no_less_than_1() -> None:
+    found = nats_per_token([9.0, 0.0, 0.0, 0.0], [1, 1, 1, 1], list("abcd"))
+    assert (found.low, perplexity(found).low) == (0.0, 1.0)
+    assert math.isnan(nats_per_token([9.0], [1], ["a"]).low)
+
+
 def test_perplexity_and_the_papers_scale() -> None:
     found = perplexity(nats_per_token([math.log(4) * 2, math.log(16)], [2, 1], ["a", "b"]))
     assert found.value == pytest.approx(4 ** (2 / 3) * 16 ** (1 / 3))

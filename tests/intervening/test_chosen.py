@@ -11,6 +11,7 @@ import torch
 from alignlab.errors import InputError
 from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, neurons_of
 from alignlab.intervening.grid import labels_of
+from alignlab.intervening.options import ControlName
 from alignlab.neurons import NeuronSets
 from alignlab.recording.effects import ArmLabel
 
@@ -76,3 +77,16 @@ def test_the_gap_is_the_smallest_mean_distance_of_any_pairing(seed: int) -> None
         count += len(mine)
     assert of.gap(label) == pytest.approx(total / count)
     assert math.isnan(Chosen(of.sets, of.taken, {}, {}).gap(ArmLabel("x", "en", "zero", None, "random", 0)))
+
+
+@pytest.mark.parametrize("control", ["random", "matched"])
+def test_what_draws_share_is_the_mean_over_pairs(control: ControlName) -> None:
+    of = chosen(1)
+    for name in ("en", "de"):
+        drawn = [
+            {tuple(place) for place in of.neurons(ArmLabel("x", name, "zero", None, control, seed)).nonzero().tolist()}
+            for seed in range(4)
+        ]
+        pairs = [len(a & b) / len(a) for a, b in itertools.combinations(drawn, 2)]
+        assert of.shared(name, control, 4) == pytest.approx(sum(pairs) / len(pairs))
+        assert sum(pairs) > 0

@@ -24,7 +24,7 @@ FULL = Row(
     sd=0.25, noise_bias=0.0, reference=0.0, p=0.04, p_adjusted=0.4, family="diagonal", correction="holm",
     beyond_noise=False, movement=-0.5, movement_low=-1.5, movement_high=0.25, movement_p=0.01, movement_p_adjusted=0.1,
     beyond_movement=True,
-    beyond_control=False, control_gap=0.01,
+    beyond_control=False, control_gap=0.01, control_shared=0.6,
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ def rows(beyond: dict[tuple[str, str], bool], own: dict[str, tuple[float, bool]]
         for language in ("en", "zh"):
             pair = shared | {"group": "pair", "language": name, "other": language, "set": name}
             over = {"measure": "nats over control", "control": "matched", "beyond_control": beyond[name, language]}
+            over |= {"p_adjusted": 0.01, "control_shared": 0.625}
             found += [
                 Row(value=9.0, **pair | {"measure": "nats"}),
                 Row(value=value, **pair | {"measure": "change of nats"}),
@@ -26,7 +27,9 @@ def rows(beyond: dict[tuple[str, str], bool], own: dict[str, tuple[float, bool]]
                 Row(value=value - 0.1, **pair | over),
             ]
         what = {"group": "language", "language": name, "measure": "change of nats, own language over others"}
-        found.append(Row(value=own[name][0], **shared | what | {"set": name, "beyond_noise": own[name][1]}))
+        found.append(
+            Row(value=own[name][0], **shared | what | {"set": name, "beyond_noise": own[name][1], "p_adjusted": 0.01})
+        )
     return found
 
 
@@ -46,20 +49,24 @@ def test_a_matrix_is_laid_out_with_its_marks() -> None:
 def test_sentences_count_what_is_both() -> None:
     beyond = {("en", "en"): True, ("en", "zh"): False, ("zh", "en"): True, ("zh", "zh"): True}
     [matrix] = matrices(rows(beyond, {"en": (0.5, True), "zh": (0.5, False)}))
-    own, without, elsewhere = sentences(matrix, "en")
+    own, without, elsewhere, shared = sentences(matrix, "en")
     assert "more than its matched control in 2 of 2 (en zh) languages (corrected by Holm)" in own
     assert (
-        "more than it hurts the others on average in 1 of 2 (en) (Holm; 2 by value alone); both in 1 of 2 (en)." in own
+        "more than it hurts the others on average in 1 of 2 (en) (Holm), by value alone in 2; both in 1 of 2 (en)."
+        in own
     )
     assert without == "Without en: 0 of 1."
     assert elsewhere == "Of the 2 cells of other languages 1 are beyond it (false-discovery rate .05)."
+    assert shared.startswith("Draws of a matched control have 0.62 of their neurons in common, on average")
 
 
 def test_what_helps_is_no_harm_and_without_controls_there_is_no_verdict() -> None:
     beyond = dict.fromkeys([("en", "en"), ("en", "zh"), ("zh", "en"), ("zh", "zh")], True)
     helped = rows(beyond, {"en": (-0.5, True), "zh": (-0.5, True)}, value=-0.25)
     [matrix] = matrices(helped)
-    assert "in 0 of 2 languages" in next(iter(sentences(matrix, "")))
+    own, good, *_ = sentences(matrix, "")
+    assert "in 0 of 2 languages" in own
+    assert good == "It does the language good, by more than its matched control, in 2 of 2 (en zh)."
     assert "in 2 of 2 (en zh) languages" in next(iter(sentences(matrix, "", harm=-1)))
     [bare] = matrices([row for row in helped if not row.control])
     assert list(sentences(bare, "en")) == ["No set of a language has matched controls: there is no verdict."]
@@ -75,5 +82,26 @@ def test_language_forcing_has_a_sentence_of_its_own() -> None:
     [matrix] = matrices(forced)
     assert list(sentences(matrix, "en")) == [
         "Answers to questions in other languages turn to the set's language by more than with its matched control in "
-        "1 of 2 cells (false-discovery rate .05, among those of a set)."
+        "1 of 2 cells (false-discovery rate .05)."
     ]
+
+
+def test_what_cannot_be_told_is_not_counted_as_no_effect() -> None:
+    beyond = {("en", "en"): True, ("en", "zh"): False, ("zh", "en"): True, ("zh", "zh"): False}
+    made = rows(beyond, {"en": (0.5, True), "zh": (0.5, False)})
+    part = [replace(row, p_adjusted=None, beyond_control=None) if row.set == "zh" else row for row in made]
+    own, *_, untold, _ = sentences(matrices(part)[0], "")
+    assert "more than its matched control in 1 of 1 (en) languages" in own
+    assert "on average in 1 of 1 (en) (Holm), by value alone in 2" in own
+    assert untold == "2 of 4 cells cannot be told from controls: too few of these, or all alike."
+    nothing = [replace(row, p_adjusted=None, beyond_control=None) for row in made]
+    assert "more than its matched control in none, as none can be told" in next(sentences(matrices(nothing)[0], ""))
+
+
+def test_sets_of_some_layers_are_of_their_language() -> None:
+    beyond = {("en", "en"): True, ("en", "zh"): False, ("zh", "en"): True, ("zh", "zh"): False}
+    made = rows(beyond, {"en": (0.5, True), "zh": (0.5, False)})
+    [matrix] = matrices([replace(row, set=f"{row.set}, layers 0-1", label="layers 0-1") for row in made])
+    assert matrix_lines(matrix)[1][0] == ["en, layers 0-1", "[+0.250*]", "+0.250", "+0.100", "+0.150"]
+    own, *_ = sentences(matrix, "")
+    assert "more than its matched control in 1 of 2 (en) languages" in own

@@ -18,6 +18,14 @@ of which the second term, no less than 0, is what documents vary more under the 
 is the difference -+ sqrt(t(k - 1)^2 A + t(m - 1)^2 B) with these two terms A and B and m clusters: each term has the
 quantile of its own degrees of freedom. With Satterthwaite's for their sum there are too many false verdicts.
 
+Draws of one control may share neurons: where few neurons are alike, those that are nearest are drawn again and again,
+while the set has none in common with any. Of draws that share a part s of their neurons the totals differ by 1 - s of
+what those of separate ones would, and their mean is no surer than that of s n common neurons lets it be. So 1 + 1/k is
+
+    (1 + 1/k + (1 - 1/k) s) / (1 - s)
+
+as follows for effects of neurons that add up, and are not the same for all. It is 1 + 1/k where nothing is shared.
+
 Corrected for many questions a verdict needs p far below .05, where t is wrong for draws that are not normal: k controls
 that happen to be alike make any set stand out. For p, and so for verdicts, V_s is therefore at least its mean over the
 sets that are asked about together. `docs/statistics/control.md` has what was tried and how often each is right.
@@ -67,8 +75,8 @@ class Excess:
         this, and a corrected p under .05.
     control, control_sd: mean and standard deviation of the k controls' changes.
 
-    `low`, `high` and `p` are NaN where it cannot be told: of one cluster or one control, where no difference differs
-    from another, and where a change is not finite.
+    `low`, `high` and `p` are NaN where it cannot be told: of one cluster or one control, of controls that are the same
+    neurons, where no difference differs from another, and where a change is not finite.
     """
 
     value: Floats
@@ -116,18 +124,22 @@ def change_of(value: Floats, moved: Floats, clusters: int | None = None) -> Chan
     return Change(value, value - half, value + half, p)
 
 
-def excess(chosen: ArrayLike, controls: ArrayLike, sizes: ArrayLike) -> Excess:
+def excess(chosen: ArrayLike, controls: ArrayLike, sizes: ArrayLike, shared: ArrayLike = 0.0) -> Excess:
     """How much more S sets change one language than the k controls of each.
 
     chosen: (S, m), by set and cluster the change from the model as it is, summed over documents.
     controls: (S, k, m), the same of each set's controls.
     sizes: (m,), units in each cluster.
+    shared: (S,), or one for all, what share of its neurons a set's control has in common with another draw, 0 to 1.
 
     The sets are those of one question, such as the neurons of every language switched off: for `p` their controls are
     taken to differ no less than they do on average over these sets.
-    Raises InputError for shapes that do not fit and sizes that are not positive.
+    Raises InputError for shapes that do not fit, sizes that are not positive, and shares outside [0, 1].
     """
     of_sets, units = _checked(chosen, sizes)
+    in_common = np.asarray(shared, dtype=np.float64)
+    if in_common.shape not in ((), of_sets.shape[:1]) or not ((in_common >= 0) & (in_common <= 1)).all():
+        refuse_any([Problem("shared", f"{shared!r}", f"a share from 0 to 1, or {of_sets.shape[0]} of them")])
     of_controls = np.asarray(controls, dtype=np.float64)
     expected = f"({of_sets.shape[0]}, k, {len(units)}), a row for each of one or more controls"
     if of_controls.ndim != 3 or of_controls.shape[::2] != of_sets.shape or not of_controls.shape[1]:
@@ -146,10 +158,10 @@ def excess(chosen: ArrayLike, controls: ArrayLike, sizes: ArrayLike) -> Excess:
         both = moved.mean(axis=1)
         of_clusters = m / (m - 1) * (both**2).sum(axis=1)
         residual = m / ((m - 1) * (k - 1)) * ((moved - both[:, None]) ** 2).sum(axis=(1, 2))
-        more = 1 + 1 / k
+        varied = sd**2 + of_clusters > (ROUNDING * np.abs(each).max(axis=1)) ** 2
+        known = varied & np.isfinite(value) & (in_common < 1)  # draws that are one draw
+        more = (1 + 1 / k + (1 - 1 / k) * in_common) / np.where(in_common < 1, 1 - in_common, np.nan)
         of_draws, of_documents = more * sd**2, np.maximum(of_clusters - more * residual, 0)
-        varied = of_draws + of_clusters > (ROUNDING * np.abs(each).max(axis=1)) ** 2
-        known = varied & np.isfinite(value)
     half = np.sqrt(_squared_half((1 - LEVEL) / 2, of_draws, k, of_documents, m))
     average = of_draws[known].mean() if known.any() else np.nan
     p = _p(value, np.maximum(of_draws, average), k, of_documents, m)

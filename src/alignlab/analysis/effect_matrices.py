@@ -127,7 +127,8 @@ class _Cells:
             return row_of(columns, (told.value, told.low, told.high, math.nan), self.over)
         sums = self.sums[language]
         found = change(sums.sums[arm], sums.sizes)
-        return row_of(columns, (float(found.value), float(found.low), float(found.high), math.nan), self.over)
+        low = max(float(found.low), 0.0) if self.outcome.name == NATS else float(found.low)
+        return row_of(columns, (float(found.value), low, float(found.high), math.nan), self.over)
 
     def effect(self, asked: Asked, of: SetOf, language: str) -> Iterator[Row]:
         """What the model does under the arm of a set, and how that differs from the model as it is."""
@@ -185,7 +186,8 @@ def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, Set
         for language, sums in cells.sums.items():
             changes = sums.sums - sums.sums[cells.base]
             drawn = [[place for place, _ in one.controls[control]] for one, _ in members]
-            found = excess(changes[[one.arm for one, _ in members]], changes[drawn], sums.sizes)
+            shared = [of.shared.get(control, 0.0) for _, of in members]
+            found = excess(changes[[one.arm for one, _ in members]], changes[drawn], sums.sizes, shared)
             for i, (one, of) in enumerate(members):
                 mean, over = _pair(cells, one, of, language, control, found, i)
                 own = of.language == language
@@ -209,11 +211,15 @@ def _pair(
     columns = cells.columns(language, asked, of) | {
         "control": control,
         "control_gap": float(np.mean(gaps)) if gaps else None,
+        "control_shared": of.shared.get(control),
         "reference": 0.0,
     }
     sd = float(found.control_sd[place])
     spread = {"measure": f"change of {cells.outcome.name}", "sd": None if math.isnan(sd) else sd}
     mean = plain_row(columns | spread, float(found.control[place]))
-    numbers = float(found.value[place]), float(found.low[place]), float(found.high[place]), float(found.p[place])
+    low, high = float(found.low[place]), float(found.high[place])
+    if cells.outcome.is_yes_or_no and math.isfinite(low):  # of two shares
+        low, high = max(low, -1.0), min(high, 1.0)
+    numbers = float(found.value[place]), low, high, float(found.p[place])
     over = row_of(columns | {"measure": f"{cells.outcome.name} over control"}, numbers, f"{cells.over} and controls")
     return mean, over

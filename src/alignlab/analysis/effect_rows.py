@@ -27,6 +27,7 @@ class SetOf:
     part: of a set by layers, which these are, such as `layers 0 to 3`.
     site, scope: where the neurons are, and on which tokens they were changed.
     gaps: by control and seed, how far its neurons are from the set's in activation probability, on average.
+    shared: by control, what share of its neurons a draw has in common with another, on average; 0 where not named.
     """
 
     language: str = ""
@@ -35,6 +36,7 @@ class SetOf:
     site: str = ""
     scope: str = ""
     gaps: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    shared: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from alignlab.analysis.verdicts import with_verdicts
 from alignlab.errors import InputError, Problem
 from alignlab.evaluation.estimates import Estimate, ratio
-from alignlab.evaluation.perplexity import perplexity
+from alignlab.evaluation.perplexity import as_nats, perplexity
 from alignlab.neurons.groups import group_languages
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.table import Row
@@ -61,7 +61,8 @@ def likelihood_rows(
         }
         of = counted[taken], languages[taken], clusters[taken].tolist()
         over = "clusters" if effects.clusters else "documents"
-        now = mean_of_ratios(nats[taken], *of)
+        ratios = mean_of_ratios(nats[taken], *of)
+        now = None if ratios is None else as_nats(ratios)
         rows.append(_row(now, over, {**columns, "measure": NATS, "unit": "nats a token"}))
         exp = None if now is None else perplexity(now)
         rows.append(_row(exp, over, {**columns, "measure": PERPLEXITY, "unit": "perplexity"}))

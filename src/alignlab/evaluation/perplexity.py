@@ -25,7 +25,12 @@ def nats_per_token(nats: ArrayLike, counted: ArrayLike, clusters: Sequence[str])
 
     Raises InputError for shapes that differ, nats that are not finite, or no token at all.
     """
-    return replace(ratio(nats, counted, clusters), p=math.nan)
+    return as_nats(ratio(nats, counted, clusters))
+
+
+def as_nats(found: Estimate) -> Estimate:
+    """The estimate as one of nats, which are 0 or more, its interval too."""
+    return replace(found, low=np.maximum(found.low, 0.0).item(), p=math.nan)
 
 
 def change_of_nats(before: ArrayLike, after: ArrayLike, counted: ArrayLike, clusters: Sequence[str]) -> Estimate:

@@ -74,8 +74,8 @@ def neurons_of(
 
 def languages_of(expression: str, languages: Sequence[str]) -> list[str]:
     """The languages that an expression names."""
-    words = names_in(expression)
-    return [code for code in languages if code in words]
+    names = names_in(expression)
+    return [code for code in languages if code in names]
 
 
 def _quoted(code: str) -> str:
@@ -123,6 +123,14 @@ class Chosen:
             for layer in range(len(p))
         ]
         return float(torch.cat(distances).mean())
+
+    def shared(self, name: str, control: ControlName, seeds: int) -> float:
+        """What share of its neurons a draw of a set's control has in common with another, on average over pairs."""
+        times = torch.zeros(self.sets.shape, dtype=torch.int64)
+        for seed in range(seeds):
+            times += self.neurons(ArmLabel("", name, control=control, seed=seed))
+        # A neuron of n draws is common to n (n - 1) of the ordered pairs.
+        return float((times * (times - 1)).sum() / (times.sum() * (seeds - 1)))
 
     def check(self, controls: Sequence[ControlName]) -> None:
         """Refuse sets of no neuron, controls that cannot be drawn, and matched ones without counts."""

@@ -38,6 +38,11 @@ def write_about(folder: GridFolder, grid: Grid) -> None:
             "site": grid.site,
             "scope": options.scope,
             "gaps": [],
+            "shared": {
+                control: chosen.shared(name, control, options.seeds)
+                for control in options.controls
+                if options.seeds > 1
+            },
         }
         for name in chosen.named
     }

@@ -72,8 +72,12 @@ def _of_other_types(expression: object, sets: object) -> list[Problem]:
 
 
 def names_in(expression: str) -> set[str]:
-    """The names in an expression, those in the parentheses of a function too. Raises InputError for what is none."""
-    return {one.word for one in _words(expression) if one.kind != "sign"}
+    """The names in an expression, without quotes, those in the parentheses of a function among them.
+
+    Raises InputError for what is no expression.
+    """
+    operands = _checked(list(_tokens(expression)), expression)
+    return {one.word if one.of is None else one.of.word for one in operands}
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Row:
     beyond_control: whether an effect exceeds that of matched controls: it is larger, and `p_adjusted` under .05, where
         p is of the set being one more draw of a control (`alignlab.analysis.beyond_control`).
     control_gap: how far from the neurons of the set those of the controls are in activation probability, on average.
+    control_shared: what share of its neurons a draw of the control has in common with another draw, on average.
     """
 
     analysis: str = ""
@@ -139,6 +140,7 @@ class Row:
     beyond_movement: bool | None = None
     beyond_control: bool | None = None
     control_gap: float | None = None
+    control_shared: float | None = None
 
     @property
     def is_change(self) -> bool:

@@ -13,6 +13,7 @@ from alignlab.reporting.wording import number, signed
 CHANGE, OVER_CONTROL, OVER_OTHERS = "change of {}", "{} over control", "change of {}, own language over others"
 MATCHED = "matched"
 BEYOND, NOTE = "*", "beyond the matched control"
+UNTOLD = "none, as none can be told"
 
 
 @dataclass
@@ -80,7 +81,8 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
     lines = []
     for name in matrix.sets:
         cells = [_cell(matrix, name, language) for language in languages]
-        own = matrix.control.get((name, name)), matrix.over.get((name, name))
+        place = name, _language_of(matrix, name)
+        own = matrix.control.get(place), matrix.over.get(place)
         cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
         lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
@@ -92,39 +94,60 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     reference: the language that others are aligned to, which is told apart; empty for none.
     harm: 1 where more is worse, as nats are, -1 where less is.
     """
+    told = [row for row in matrix.over.values() if row.p_adjusted is not None]
+    elsewhere = [row for row in told if row.language != row.other]
     if matrix.measure == FORCED:
-        elsewhere = [row for (name, language), row in matrix.over.items() if name != language]
         more = sum(bool(row.beyond_control) and row.value > 0 for row in elsewhere)
+        cells = f"{more} of {len(elsewhere):,} cells (false-discovery rate .05)" if elsewhere else UNTOLD
         yield (
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
-            f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05, among those of a set)."
+            f"in {cells}."
         )
         return
-    over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
+    over = [row for row in matrix.over.values() if row.language == row.other and row.value == row.value]
     if not over:
         yield "No set of a language has matched controls: there is no verdict."
         return
-    beyond = [name for name, row in over.items() if row.beyond_control and row.value * harm > 0]
-    above = [name for name, row in matrix.own.items() if row.value * harm > 0]
-    sure = [name for name in above if matrix.own[name].beyond_noise]
-    both = [name for name in beyond if name in sure]
-    verb = {"zero": "Switching off"}.get(matrix.operation, f"{matrix.what.capitalize()} of")
+    known = [row for row in over if row.p_adjusted is not None]
+    beyond = [row.language for row in known if row.beyond_control and row.value * harm > 0]
+    helped = [row.language for row in known if row.beyond_control and row.value * harm < 0]
+    contrasts = [row for row in matrix.own.values() if row.p_adjusted is not None]
+    above = [row.language for row in matrix.own.values() if row.value * harm > 0]
+    sure = [row.language for row in contrasts if row.beyond_noise and row.language in above]
+    both = [code for code in beyond if code in sure]
+    off = matrix.operation == "zero"
+    done = "Switching off a language's neurons" if off else f"Changing a language's neurons ({matrix.what})"
     yield (
-        f"{verb} a language's neurons hurts the language itself ({matrix.measure}) more than its matched control in "
-        f"{_of(beyond, over)} languages (corrected by Holm), and more than it hurts the others on average in "
-        f"{_of(sure, over)} (Holm; {len(above)} by value alone); both in {_of(both, over)}."
+        f"{done} hurts the language itself ({matrix.measure}) more than its matched control in "
+        f"{_of(beyond, known, ' languages (corrected by Holm)')}, and more than it hurts the others on average in "
+        f"{_of(sure, contrasts, ' (Holm)')}, by value alone in {len(above)}; both in {_of(both, over)}."
     )
-    if reference in over:
-        others = [name for name in over if name != reference]
-        yield f"Without {reference}: {_of([name for name in both if name != reference], others)}."
-    cells = [row for (name, language), row in matrix.over.items() if name != language]
-    more = sum(bool(row.beyond_control) for row in cells)
-    yield f"Of the {len(cells):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
+    if helped:
+        yield f"It does the language good, by more than its matched control, in {_of(helped, known)}."
+    if reference in {row.language for row in over}:
+        others = [row for row in over if row.language != reference]
+        yield f"Without {reference}: {_of([code for code in both if code != reference], others)}."
+    if elsewhere:
+        more = sum(bool(row.beyond_control) for row in elsewhere)
+        yield f"Of the {len(elsewhere):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
+    if (untold := len(matrix.over) - len(told)) > 0:
+        yield f"{untold:,} of {len(matrix.over):,} cells cannot be told from controls: too few of these, or all alike."
+    shared = [row.control_shared for row in over if row.control_shared is not None]
+    if shared:
+        mean = number(sum(shared) / len(shared), 2)
+        yield f"Draws of a matched control have {mean} of their neurons in common, on average; verdicts allow for it."
 
 
-def _of(names: Sequence[str], among: Sequence[str] | dict[str, Row]) -> str:
+def _of(names: Sequence[str], among: Sequence[Row], what: str = "") -> str:
+    if not among:
+        return UNTOLD
     told = f" ({' '.join(names)})" if names else ""
-    return f"{len(names)} of {len(among)}{told}"
+    return f"{len(names)} of {len(among)}{told}{what}"
+
+
+def _language_of(matrix: Matrix, name: str) -> str:
+    """Whose neurons a set holds, which its name alone does not tell of those of some layers."""
+    return next(row.language for (of, _), row in matrix.changes.items() if of == name)
 
 
 def _named(matrix: Matrix, name: str) -> str:
@@ -140,7 +163,7 @@ def _cell(matrix: Matrix, name: str, language: str) -> str:
     text = number(row.value, 3, "+") or row.status
     text += BEYOND if over is not None and over.beyond_control else ""
     text += {"floor": "f"}.get(row.status, "")
-    return f"[{text}]" if name == language else text
+    return f"[{text}]" if language == row.language else text
 
 
 def _measured(measure: str) -> str:
