@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, LlamaModel
 
 from alignlab.errors import UnsupportedModelError
+from alignlab.models import output_rows
 from alignlab.models.output_rows import only_rows, output_head, predicting_rows, token_losses
 
 ROWS = torch.tensor([0, 3, 4, 6, 12, 13, 5])
@@ -161,7 +162,10 @@ def test_the_loss_is_transformers_own(make: Any, family: str, seed: int) -> None
     torch.testing.assert_close(losses.mean(), own, atol=1e-6, rtol=1e-5)
 
 
-def test_each_loss_is_of_the_token_after_its_row_also_in_chunks() -> None:
+@pytest.mark.parametrize("held", [1, 700, 1_000_000])
+def test_each_loss_is_of_the_token_after_its_row_also_in_chunks(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """held: numbers of a chunk: less than a row of logits, a hundred rows, all of them."""
+    monkeypatch.setattr(output_rows, "_NUMBERS", held)
     count, vocabulary = 5000, 7
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(0, vocabulary, (3, 2000), generator=generator)
@@ -181,3 +185,13 @@ def test_losses_of_half_precision_logits_are_computed_in_float32() -> None:
     exact = -torch.log_softmax(values[0, 0].double(), dim=0)[1]
     assert losses.dtype == torch.float32
     assert float(losses[0]) == pytest.approx(float(exact), abs=1e-6)
+
+
+def test_padding_on_the_right_needs_no_mask(family: str, make: Any) -> None:
+    """Texts are scored in batches padded on the right under a mask of ones: no token sees what comes later."""
+    model = make(family)
+    input_ids = ids(rows=2, length=7)
+    with torch.no_grad():
+        alone = model(input_ids=input_ids[:1, :4], use_cache=False).logits[0]
+    together = logits(model, input_ids)[0, :4]
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)

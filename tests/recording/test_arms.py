@@ -69,6 +69,18 @@ def test_a_text_longer_than_a_forward_is_a_forward_of_its_own(budget: int) -> No
     assert all(job.rows * [30, 3][job.texts[0]] <= max(budget, 30) for job in plan.jobs)
 
 
+def test_forwards_that_are_filled_less_have_fewer_texts_and_as_many_arms() -> None:
+    arms: list[Arm] = [(an_edit([(1, number)]),) for number in range(12)]
+    lengths = [20, 19, 3, 3, 2, 2]
+    full, less = (plan_arms(lengths, arms, layers=2, max_tokens=240, filled=filled) for filled in (None, 100))
+    assert {len(job.chunk.arms) for job in (*full.jobs, *less.jobs)} == {12}
+    assert [job.texts for job in full.jobs] == [(0,), (1,), (2, 3, 4, 5)]
+    assert [job.texts for job in less.jobs] == [(0,), (1,), (2, 3), (4, 5)]
+    assert less.forwards() == full.forwards() == 6 * (1 + 12) / 2
+    assert plan_arms(lengths, arms, layers=2, max_tokens=240, filled=300).jobs == full.jobs
+    assert all(len(job.texts) == 1 for job in plan_arms(lengths, arms, layers=2, max_tokens=240, filled=1).jobs)
+
+
 def test_forwards_counted_by_hand() -> None:
     # Ten texts of one token; the baseline and three arms that begin in layers 1, 3 and 3 of 4.
     arms: list[Arm] = [(), (an_edit([(1, 0)]),), (an_edit([(3, 0)]),), (an_edit([(3, 1)]),)]

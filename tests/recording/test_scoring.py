@@ -19,7 +19,7 @@ from alignlab.models.lower_layers import find_lower_layers
 from alignlab.models.sites import find_sites
 from alignlab.parts import Parts
 from alignlab.recording.kept import Kept
-from alignlab.recording.scoring import Scores, items_fingerprint, score
+from alignlab.recording.scoring import ON_A_PROCESSOR, Scores, items_fingerprint, plan_of, score
 
 LAYERS, WIDTH, VOCABULARY = 4, 48, 90
 
@@ -163,6 +163,17 @@ def test_late_layers_cost_little(model: LlamaForCausalLM) -> None:
     arms: list[Arm] = [(), *((off([3], seed),) for seed in range(15))]
     found = scores(model, arms, lower=find_lower_layers(model), max_tokens_per_batch=1000)
     assert found.forwards == len(texts()) * (3 + 16) / 4
+
+
+def test_texts_are_put_together_on_a_processor_as_far_as_its_cache_goes(model: LlamaForCausalLM) -> None:
+    documents = texts(count=400)
+
+    def largest(most: int, device: str) -> int:
+        plan = plan_of(model, documents, ARMS, most, torch.device(device))
+        return max(job.rows * max(len(documents[text]) for text in job.texts) for job in plan.jobs)
+
+    assert 0.9 * ON_A_PROCESSOR < largest(8192, "cpu") <= ON_A_PROCESSOR < 0.9 * 8192 < largest(8192, "cuda") <= 8192
+    assert largest(100, "cpu") <= 100
 
 
 class Largest(TorchDispatchMode):

@@ -148,7 +148,7 @@ def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     costs, counted = [], 0
     for grid in plan.grids:
         arms = planned_arms(grid)
-        jobs = plan_of(plan.outline, grid.documents, arms, plan.options.max_tokens_per_batch)
+        jobs = plan_of(plan.outline, grid.documents, arms, plan.options.max_tokens_per_batch, plan.loader.device)
         costs.append(Cost.of(jobs, grid.documents, len(arms)))
         counted = max(counted, sum(int(grid.measured.counted(one).sum()) for one in grid.documents))
     cells, forwards = sum(one.cells for one in costs), sum(one.forwards for one in costs)

@@ -71,6 +71,7 @@ def plan_arms(
     *,
     layers: int,
     max_tokens: int,
+    filled: int | None = None,
     batches: Callable[[Sequence[int], int], list[list[int]]] = token_budget_batches,
 ) -> ArmPlan:
     """Put arms and texts together.
@@ -79,6 +80,8 @@ def plan_arms(
     layers: L of the model.
     max_tokens: tokens of a forward at most, all rows and their padding counted, so that memory does not grow with the
         arms; only a text that is longer by itself exceeds it.
+    filled: up to how many tokens several texts are put into a forward, where it is not up to `max_tokens`. A text may
+        still be there under as many arms as `max_tokens` lets it, so that long texts share their lower layers too.
     batches: how texts of these lengths are put into batches of so many tokens at most.
     """
     effective = [without_effectless(arm) for arm in arms]
@@ -90,7 +93,8 @@ def plan_arms(
     together = max(1, min(_MOST_TOGETHER, max_tokens // max(lengths, default=1)))
     ends = [0, *_chunk_ends([firsts[number] for number in order], layers, together)]
     chunks = [Chunk(tuple(order[start:end]), firsts[order[end - 1]]) for start, end in pairwise(ends)]
-    jobs = [Job(chunk, tuple(batch)) for chunk in chunks for batch in batches(lengths, max_tokens // len(chunk.arms))]
+    most = min(max_tokens, filled or max_tokens)
+    jobs = [Job(chunk, tuple(batch)) for chunk in chunks for batch in batches(lengths, max(1, most // len(chunk.arms)))]
     return ArmPlan(distinct, places, tuple(jobs), layers)
 
 

@@ -32,6 +32,8 @@ from alignlab.recording.kept import Kept, KeptJobs
 from alignlab.recording.pieces import NOBODY
 
 Masks = Sequence[npt.NDArray[np.bool_]]
+# Tokens of a forward of several texts on a processor: more leave its cache, and are padded more (BENCHMARKS.md).
+ON_A_PROCESSOR = 2048
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def score(
 
     counted: of each document (T,), the tokens whose likelihood is summed; by default those of its answer. The first
         token of a document is predicted by nothing and never counted.
-    max_tokens_per_batch: of a forward, all its rows and padding counted.
+    max_tokens_per_batch: of a forward at most, all its rows and padding counted. On a processor several texts are put
+        together up to `ON_A_PROCESSOR` only.
     lower: how lower layers are run once, by `find_lower_layers(model)`; None: every row runs through all of them.
     sites: those of the model by name, where they have been found.
     context: entered around each forward, such as an autocast.  advance: told the cells, documents times arms, of each
@@ -76,7 +79,8 @@ def score(
     Raises InputError for neurons that the model has not.
     """
     masks = counted if counted is not None else [document.answer for document in documents]
-    plan = plan_of(model, documents, arms, max_tokens_per_batch)
+    device = next(model.parameters()).device
+    plan = plan_of(model, documents, arms, max_tokens_per_batch, device)
     names = dict.fromkeys(one.at for arm in plan.distinct for one in arm)
     found = {at: (sites or {}).get(at) or find_sites(model, at) for at in names}
     scoring = _Scoring(model, documents, masks, plan, lower, found, context)
@@ -101,10 +105,21 @@ def score(
     return Scores(nats[:, list(plan.places)], _counts(masks), forwards)
 
 
-def plan_of(model: nn.Module, documents: Sequence[Document], arms: Sequence[Arm], max_tokens_per_batch: int) -> ArmPlan:
-    """Which forwards `score` runs; also on the meta device, so that their cost is known before."""
-    layers = len(decoder_layers(model)[1])
-    return plan_arms([len(document) for document in documents], arms, layers=layers, max_tokens=max_tokens_per_batch)
+def plan_of(
+    model: nn.Module,
+    documents: Sequence[Document],
+    arms: Sequence[Arm],
+    max_tokens_per_batch: int,
+    device: torch.device,
+) -> ArmPlan:
+    """Which forwards `score` runs on that device; the model may be on meta, so that their cost is known before."""
+    return plan_arms(
+        [len(document) for document in documents],
+        arms,
+        layers=len(decoder_layers(model)[1]),
+        max_tokens=max_tokens_per_batch,
+        filled=ON_A_PROCESSOR if device.type == "cpu" else None,
+    )
 
 
 def items_fingerprint(documents: Sequence[Document], counted: Masks | None = None) -> str:
@@ -161,14 +176,13 @@ class _Scoring:
             return self._forward(documents, [self.masks[text] for text in job.texts], copies)
 
     def _forward(self, documents: Sequence[Document], masks: Masks, copies: int) -> Tensor:
-        padded = pad(documents, pad_id=0)
-        ids, attention = (
-            one.repeat_interleave(copies, dim=0).to(self.device) for one in (padded.input_ids, padded.attention_mask)
-        )
+        ids = pad(documents, pad_id=0).input_ids.repeat_interleave(copies, dim=0).to(self.device)
         predicting = predicting_rows(side_by_side(masks).repeat_interleave(copies, dim=0))
         at = predicting.to(self.device)
         with only_rows(self.model, at), self.context():
-            logits = self.model(input_ids=ids, attention_mask=attention, use_cache=False).logits
+            # Padding comes last, where no token that counts can see it. A mask of ones says so, and attention is then
+            # the causal kernel without a mask; none at all would be complained about.
+            logits = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         losses = token_losses(logits, ids, at).cpu().double()
         # By place and then along the rows, not by adding where rows meet: the order of a sum changes its last digit.
         return torch.zeros(ids.numel(), dtype=torch.float64).index_copy(0, predicting, losses).view(ids.shape).sum(1)
