@@ -100,12 +100,18 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
             f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05, among those of a set)."
         )
         return
-    over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
-    if not over:
+    own = {name: row for (name, language), row in matrix.over.items() if name == language}
+    over = {name: row for name, row in own.items() if row.value == row.value}
+    if not own:
         yield "No set of a language has matched controls: there is no verdict."
         return
+    if lacking := [name for name in own if name not in over]:
+        statuses = " or ".join(dict.fromkeys(own[name].status for name in lacking))
+        yield f"There is no verdict on {' '.join(lacking)} beside the matched control: {statuses}."
+    if not over:
+        return
     beyond = [name for name, row in over.items() if row.beyond_control and row.value * harm > 0]
-    above = [name for name, row in matrix.own.items() if row.value * harm > 0]
+    above = [name for name in over if name in matrix.own and matrix.own[name].value * harm > 0]
     sure = [name for name in above if matrix.own[name].beyond_noise]
     both = [name for name in beyond if name in sure]
     verb = {"zero": "Switching off"}.get(matrix.operation, f"{matrix.what.capitalize()} of")
