@@ -146,6 +146,7 @@ CASES = {
     "layers that there are not": Case([*RUN, "layers=2-9"], "layers: '2-9'; expected layers from 0 to 3"),
     "bands that there are not": Case([*RUN, "bands=[0-1,4]"], "bands: '4'; expected layers from 0 to 3"),
     "all wrong layers at once": Case([*RUN, "layers=9", 'bands=[""]'], "layers: '9'; expected layers from 0 to 3, such as 0-2.\ncommand line: bands: ''"),
+    "a band that is all layers": Case([*RUN, "layers=0", "bands=[1-2,0]"], "bands: '0' has all that layers has"),
     "bands of the same layers": Case([*RUN, "bands=[0-1,'0, 1']"], "bands: '0-1' and '0, 1' are the same layers"),
     "an unknown language": Case([*RUN, "languages=[en,xx]"], "expected ISO 639 codes"),
     "a language without text": Case([*RUN, "languages=[en,fr]"], "languages: there is no text in fr; expected some of: en, zh"),

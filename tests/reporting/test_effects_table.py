@@ -73,6 +73,23 @@ def test_what_helps_is_no_harm_and_without_controls_there_is_no_verdict() -> Non
     assert matrix_lines(bare)[0] == ["changed", "en", "zh"]
 
 
+def test_a_language_without_a_number_is_named_and_others_are_not_counted() -> None:
+    beyond = dict.fromkeys([("en", "en"), ("en", "zh"), ("zh", "en"), ("zh", "zh")], True)
+    given = rows(beyond, {"en": (0.5, True), "zh": (0.5, True)})
+    nan = float("nan")
+    diverged = [replace(row, value=nan, status="diverged") if row.language == "zh" else row for row in given]
+    # A set of no one language, which is no language's row.
+    diverged += [
+        replace(row, set="both", language="both") for row in given if row.set == "en" and row.group == "language"
+    ]
+    [matrix] = matrices(diverged)
+    lacking, own, *_ = sentences(matrix, "")
+    assert lacking == "There is no verdict on zh beside the matched control: diverged."
+    assert "average in 1 of 1 (en) (Holm), by value alone in 1; both in 1 of 1 (en)." in own
+    [matrix] = matrices([replace(row, value=nan, status="diverged") for row in given])
+    assert list(sentences(matrix, "")) == ["There is no verdict on en zh beside the matched control: diverged."]
+
+
 def test_language_forcing_has_a_sentence_of_its_own() -> None:
     beyond = {("en", "en"): True, ("en", "zh"): True, ("zh", "en"): False, ("zh", "zh"): True}
     forced = [

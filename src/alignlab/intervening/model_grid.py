@@ -176,6 +176,10 @@ class Grid:
             for other in bands[place + 1 :]
             if torch.equal(masks[one], masks[other])
         ]
+        if options.layers is not None and None in masks:
+            found, expected = "{!r} has all that layers has", "some of them: all together are a set already"
+            whole = [band for band in bands if torch.equal(masks[band] & masks[None], masks[None])]
+            problems += [Problem("bands", found.format(band), expected) for band in whole]
         refuse_any(problems)
         return {band: mask & masks[None] for band, mask in masks.items()}
 

@@ -122,6 +122,8 @@ def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
         "A line for each set that is changed, a column for each language that is measured. [own language]; * beyond "
         "the matched control; matched: the own language with control neurons changed; over matched: how much more."
     )
+    if any(row.status == "floor" for row in matrix.changes.values()):
+        console.say("f: of so few that are right with nothing changed (under .2), little can be lost.")
     for sentence in sentences(matrix, reference, harm=_HARM.get(matrix.measure, -1.0)):
         console.say(sentence)
 

@@ -104,19 +104,29 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
             f"in {cells}."
         )
         return
-    over = [row for row in matrix.over.values() if row.language == row.other and row.value == row.value]
-    if not over:
+    own = [row for row in matrix.over.values() if row.language == row.other]
+    over = [row for row in own if row.value == row.value]
+    if not own:
         yield "No set of a language has matched controls: there is no verdict."
+        return
+    if len(over) < len(own):
+        lacking = [row for row in own if row.value != row.value]
+        statuses = " or ".join(dict.fromkeys(row.status for row in lacking))
+        names = " ".join(row.language for row in lacking)
+        yield f"There is no verdict on {names} beside the matched control: {statuses}."
+    if not over:
         return
     known = [row for row in over if row.p_adjusted is not None]
     beyond = [row.language for row in known if row.beyond_control and row.value * harm > 0]
     helped = [row.language for row in known if row.beyond_control and row.value * harm < 0]
-    contrasts = [row for row in matrix.own.values() if row.p_adjusted is not None]
-    above = [row.language for row in matrix.own.values() if row.value * harm > 0]
+    there = {row.language for row in over}
+    contrasts = [row for row in matrix.own.values() if row.p_adjusted is not None and row.language in there]
+    above = [row.language for row in matrix.own.values() if row.value * harm > 0 and row.language in there]
     sure = [row.language for row in contrasts if row.beyond_noise and row.language in above]
     both = [code for code in beyond if code in sure]
+    where = f" in {matrix.part}" if matrix.part else ""
     off = matrix.operation == "zero"
-    done = "Switching off a language's neurons" if off else f"Changing a language's neurons ({matrix.what})"
+    done = f"Switching off a language's neurons{where}" if off else f"Changing a language's neurons ({matrix.what})"
     yield (
         f"{done} hurts the language itself ({matrix.measure}) more than its matched control in "
         f"{_of(beyond, known, ' languages (corrected by Holm)')}, and more than it hurts the others on average in "
@@ -124,7 +134,7 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     )
     if helped:
         yield f"It does the language good, by more than its matched control, in {_of(helped, known)}."
-    if reference in {row.language for row in over}:
+    if reference in there:
         others = [row for row in over if row.language != reference]
         yield f"Without {reference}: {_of([code for code in both if code != reference], others)}."
     if elsewhere:
