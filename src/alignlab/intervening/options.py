@@ -118,7 +118,10 @@ class InterveneOptions(Options):
     )
     seeds: int = option(5, "draws of each control; a verdict takes two or more", unit="draws", ge=1, le=1000)
     among: int = option(
-        10, "a matched neuron is drawn among so many that are nearest; with 1 seeds would hardly differ", ge=1
+        10,
+        "a matched neuron is drawn among so many that are nearest; with 1 seeds would hardly differ; with more they "
+        "have fewer neurons in common, and are less like the set",
+        ge=1,
     )
 
     probe: ProbeOptions = section(ProbeOptions, "the text on which the run has counted its neurons; as in the run")
