@@ -27,6 +27,8 @@ from alignlab.reporting.estimates import existing, weight_bytes
 
 # Of what a device does at best on large matrices, a forward of texts reaches about so much.
 _REACHED = 0.3
+# Of the file of the answers: a token as text, one as its text and its number, and what else a line has.
+_TEXT_BYTES, _TOKEN_BYTES, _LINE_BYTES = 4, 11, 350
 
 
 def show_plan(plan: GridPlan, start: Start) -> None:
@@ -104,7 +106,10 @@ def _answers(grid: Grid) -> list[tuple[str, str]]:
     of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
     answers = len(task.prompts) * len(grid.labels)
     text = f"{task.name}: {len(task.prompts):,} problems ({of_each}), {answers:,} answers under all arms, "
-    return [("answers", f"{text}at most {answers * task.max_new_tokens:,} tokens")]
+    most = answers * task.max_new_tokens
+    prompts = len(grid.labels) * sum(len(prompt) for prompt in task.prompts)
+    kept = console.size(_TOKEN_BYTES * most + _TEXT_BYTES * prompts + _LINE_BYTES * answers)
+    return [("answers", f"{text}at most {most:,} tokens and about {kept} of texts")]
 
 
 def _arms(plan: GridPlan, grid: Grid) -> str:

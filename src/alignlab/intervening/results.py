@@ -13,7 +13,7 @@ from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
-from alignlab.intervening.folder import GridFolder
+from alignlab.intervening.folder import WITH_TEXTS, GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.subjects import Subject
@@ -91,10 +91,13 @@ def show_results(plan: GridPlan) -> None:
         console.say(f"and {len(found) - _MOST_MATRICES} more: {plan.folder.table}")
     console.say()
     console.heading("Written")
+    texts = [plan.folder.texts(of, one) for of in plan.subjects for one in plan.options.measures if one in WITH_TEXTS]
+    texts = [path for path in texts if path.is_file()]  # earlier versions kept none
     console.table(
         [
             ("numbers", f"{plan.folder.table} (every change with its interval, control and verdict)"),
             ("effects", f"{', '.join(map(str, records))} (every document or problem under every arm)"),
+            *([("answers", f"{', '.join(map(str, texts))} (a line of JSON each, under every arm)")] if texts else []),
             ("neurons", f"{', '.join(str(plan.folder.sets(subject)) for subject in plan.subjects)}"),
             ("question", str(plan.folder.config)),
         ]
