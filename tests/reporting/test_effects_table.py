@@ -77,3 +77,15 @@ def test_language_forcing_has_a_sentence_of_its_own() -> None:
         "Answers to questions in other languages turn to the set's language by more than with its matched control in "
         "1 of 2 cells (false-discovery rate .05, among those of a set)."
     ]
+
+
+def test_sets_of_a_part_of_the_layers_have_a_verdict_for_their_language() -> None:
+    beyond = {("en", "en"): True, ("en", "zh"): False, ("zh", "en"): True, ("zh", "zh"): False}
+    whole = rows(beyond, {"en": (0.5, True), "zh": (0.5, False)})
+    part = [replace(row, set=f"{row.set}, layers 0-1", label="layers 0-1") for row in whole]
+    [matrix] = matrices(part)
+    [of_whole] = matrices(whole)
+    found, expected = list(sentences(matrix, "en")), list(sentences(of_whole, "en"))
+    assert found == [expected[0].replace("neurons hurts", "neurons in layers 0-1 hurts"), *expected[1:]]
+    assert [line[1:] for line in matrix_lines(matrix)[1]] == [line[1:] for line in matrix_lines(of_whole)[1]]
+    assert matrix_lines(matrix)[1][0][0] == "en, layers 0-1"

@@ -80,7 +80,8 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
     lines = []
     for name in matrix.sets:
         cells = [_cell(matrix, name, language) for language in languages]
-        own = matrix.control.get((name, name)), matrix.over.get((name, name))
+        own = [next((row for (of, _), row in cells.items() if of == name and _is_own(row)), None)
+               for cells in (matrix.control, matrix.over)]  # fmt: skip
         cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
         lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
@@ -93,33 +94,41 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     harm: 1 where more is worse, as nats are, -1 where less is.
     """
     if matrix.measure == FORCED:
-        elsewhere = [row for (name, language), row in matrix.over.items() if name != language]
+        elsewhere = [row for row in matrix.over.values() if not _is_own(row)]
         more = sum(bool(row.beyond_control) and row.value > 0 for row in elsewhere)
         yield (
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
             f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05, among those of a set)."
         )
         return
-    over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
+    # By language: sets of a part of the layers have other names. A matrix has one set of each.
+    over = {row.language: row for row in matrix.over.values() if _is_own(row) and row.value == row.value}
     if not over:
         yield "No set of a language has matched controls: there is no verdict."
         return
-    beyond = [name for name, row in over.items() if row.beyond_control and row.value * harm > 0]
-    above = [name for name, row in matrix.own.items() if row.value * harm > 0]
-    sure = [name for name in above if matrix.own[name].beyond_noise]
-    both = [name for name in beyond if name in sure]
+    own = {row.language: row for row in matrix.own.values()}
+    beyond = [code for code, row in over.items() if row.beyond_control and row.value * harm > 0]
+    above = [code for code, row in own.items() if row.value * harm > 0]
+    sure = [code for code in above if own[code].beyond_noise]
+    both = [code for code in beyond if code in sure]
     verb = {"zero": "Switching off"}.get(matrix.operation, f"{matrix.what.capitalize()} of")
+    where = f" in {matrix.part}" if matrix.part and matrix.operation == "zero" else ""
     yield (
-        f"{verb} a language's neurons hurts the language itself ({matrix.measure}) more than its matched control in "
-        f"{_of(beyond, over)} languages (corrected by Holm), and more than it hurts the others on average in "
-        f"{_of(sure, over)} (Holm; {len(above)} by value alone); both in {_of(both, over)}."
+        f"{verb} a language's neurons{where} hurts the language itself ({matrix.measure}) more than its matched "
+        f"control in {_of(beyond, over)} languages (corrected by Holm), and more than it hurts the others on average "
+        f"in {_of(sure, over)} (Holm; {len(above)} by value alone); both in {_of(both, over)}."
     )
     if reference in over:
-        others = [name for name in over if name != reference]
-        yield f"Without {reference}: {_of([name for name in both if name != reference], others)}."
-    cells = [row for (name, language), row in matrix.over.items() if name != language]
+        others = [code for code in over if code != reference]
+        yield f"Without {reference}: {_of([code for code in both if code != reference], others)}."
+    cells = [row for row in matrix.over.values() if not _is_own(row)]
     more = sum(bool(row.beyond_control) for row in cells)
     yield f"Of the {len(cells):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
+
+
+def _is_own(row: Row) -> bool:
+    """Whether the language that is measured is that of the set, which may be a part of the language's neurons."""
+    return row.language == row.other
 
 
 def _of(names: Sequence[str], among: Sequence[str] | dict[str, Row]) -> str:
@@ -140,7 +149,7 @@ def _cell(matrix: Matrix, name: str, language: str) -> str:
     text = number(row.value, 3, "+") or row.status
     text += BEYOND if over is not None and over.beyond_control else ""
     text += {"floor": "f"}.get(row.status, "")
-    return f"[{text}]" if name == language else text
+    return f"[{text}]" if _is_own(row) else text
 
 
 def _measured(measure: str) -> str:
