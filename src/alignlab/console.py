@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import zip_longest
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -140,15 +141,16 @@ _display = _Display()
 def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     """Show how far a task is: a bar on a terminal, else a line every ten seconds.
 
-    Gives `advance(amount=1, note="")`.
+    Gives `advance(amount=1, note="", kept=False)`; kept: what was done before, which tells nothing of how long the rest
+    takes.
     """
     if not _speaks():
-        yield lambda amount=1, note="": None
+        yield lambda amount=1, note="", kept=False: None
     elif _console.is_terminal:
         display = _display.enter()
         task = display.add_task(plain(description), total=total, completed=done, note="")
         try:
-            yield lambda amount=1, note="": display.update(task, advance=amount, note=plain(note))
+            yield partial(_advance, display, task)
         finally:
             display.remove_task(task)
             _display.leave()
@@ -156,14 +158,25 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
         yield _lines(description, total, done)
 
 
+def _advance(display: Progress, task: TaskID, amount: int = 1, note: str = "", kept: bool = False) -> None:
+    if kept:  # rich reckons the time that is left from what has been done since
+        display.reset(
+            task, completed=int(display.tasks[display.task_ids.index(task)].completed) + amount, note=plain(note)
+        )
+    else:
+        display.update(task, advance=amount, note=plain(note))
+
+
 def _lines(description: str, total: int, done: int) -> Advance:
     started = said = time.monotonic()
     first = done
 
-    def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal done, said
+    def advance(amount: int = 1, note: str = "", kept: bool = False) -> None:
+        nonlocal done, said, started, first
         done += amount
         now = time.monotonic()
+        if kept:
+            started, first = now, done
         if now - said >= _SECONDS_BETWEEN_LINES:
             said = now
             left = (now - started) / max(done - first, 1) * (total - done)
