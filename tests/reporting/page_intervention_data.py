@@ -99,8 +99,13 @@ def write_folder(
     folder.begin(yaml.safe_dump(CONFIG | config), {"versions": {}})
     write_csv(folder.table, rows)
     about = {
-        name: {"matrix": "specific(g) | related(g)", "language": name if name in LANGUAGES else ""}
-        for name in dict.fromkeys(row.set for row in rows)
+        name: {
+            "matrix": "specific(g) | related(g)",
+            "language": name if name in LANGUAGES else "",
+            "neurons": 1000,
+            "general": [["random", 0, 10], ["matched", 0, 400], ["matched", 1, 500]],
+        }
+        for name in dict.fromkeys(row.set for row in rows if row.set)
     }
     if texts is not None:
         write_answers(folder.path, texts)

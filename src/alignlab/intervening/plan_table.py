@@ -53,6 +53,7 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
             rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
     measured = _measured(first) if "perplexity" in options.measures else []
     rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
+    rows += [(f"controls{_at(plan, grid)}", text) for grid in plan.grids if (text := _general_controls(grid))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
     rows += _cost(plan) if "perplexity" in options.measures else []
@@ -68,6 +69,23 @@ def _neurons(plan: GridPlan, grid: Grid) -> str:
     where = f", layers {options.layers}" if options.layers else ""
     where += f", and layers {' and '.join(options.bands)} apart" if options.bands else ""
     return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
+
+
+def _general_controls(grid: Grid) -> str:
+    """How many neurons of the controls, all draws together, are general; empty without controls, or without kinds."""
+    general, told = grid.chosen.general, []
+    for control in grid.plan.options.controls if general is not None else []:
+        of_set: dict[str, list[tuple[int, int]]] = {}
+        drawn = {(label.set, label.seed): label for label in grid.labels if label.control == control}
+        for label in drawn.values():
+            found, size = grid.chosen.general_in(label), int(grid.sets[label.set].sum())
+            assert found is not None
+            of_set.setdefault(label.set, []).append((found, size))
+        sums = {name: (sum(a for a, _ in of), sum(b for _, b in of)) for name, of in of_set.items()}
+        found, size = (sum(pair[place] for pair in sums.values()) for place in range(2))
+        each = ", ".join(f"{name} {a / b:.0%}" for name, (a, b) in sums.items())
+        told.append(f"{found:,} of {size:,} {control} ones ({each})")
+    return f"general, above tau in every language and so in no set: {'; '.join(told)}" if told else ""
 
 
 def _at(plan: GridPlan, grid: Grid) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 
 from alignlab import console
 from alignlab.analysis.arm_outcomes import NATS, outcomes
@@ -28,7 +29,7 @@ _HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
 
 
 def write_about(folder: GridFolder, grid: Grid) -> None:
-    """Write what the sets are, and how far their controls are from them: what the table tells of them."""
+    """Write what the sets are, how far their controls are from them, and how many neurons of these are general."""
     options, chosen = grid.plan.options, grid.chosen
     about: dict[str, dict[str, object]] = {
         name: {
@@ -37,26 +38,31 @@ def write_about(folder: GridFolder, grid: Grid) -> None:
             "part": grid.parts[name].words,
             "site": grid.site,
             "scope": options.scope,
+            "neurons": chosen.sets.sizes()[name],
             "gaps": [],
+            "general": [],
         }
         for name in chosen.named
     }
-    for label in grid.labels:
-        gaps = about[label.set]["gaps"] if label.set else []
-        assert isinstance(gaps, list)
-        drawn = [label.control, label.seed]
-        if label.control and chosen.probabilities and drawn not in [gap[:2] for gap in gaps]:
-            gaps.append([*drawn, chosen.gap(label)])
+    drawn = {(label.set, label.control, label.seed): label for label in grid.labels if label.control}
+    for label in drawn.values():
+        told = {"gaps": chosen.gap(label) if chosen.probabilities else None, "general": chosen.general_in(label)}
+        for name, value in told.items():
+            found = about[label.set][name]
+            assert isinstance(found, list)
+            found += [] if value is None else [[label.control, label.seed, value]]
     write_text(folder.about(grid.subject), json.dumps(about, ensure_ascii=False, indent=2) + "\n")
 
 
 def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
     """What `write_about` wrote. The folder has been looked at: its files are as they were written."""
     about = json.loads(read_regular(folder.about(subject)))
-    return {
-        name: SetOf(**{**of, "gaps": {(control, seed): gap for control, seed, gap in of["gaps"]}})
-        for name, of in about.items()
-    }
+    names = {field.name for field in fields(SetOf)}
+    found = {}
+    for name, of in about.items():
+        gaps = {(control, seed): gap for control, seed, gap in of["gaps"]}
+        found[name] = SetOf(**{key: value for key, value in of.items() if key in names} | {"gaps": gaps})
+    return found
 
 
 def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:

@@ -19,6 +19,7 @@ from alignlab.regular_files import read_regular
 from alignlab.reporting.arm_answers import read_samples
 from alignlab.reporting.page.arm_answers import PageAnswers
 from alignlab.reporting.page.interventions import PageIntervention
+from alignlab.reporting.wording import joined
 
 KIND = "interventions"
 _FIX = "Restore it from a copy, or move the folder away to have the page without it."
@@ -58,6 +59,7 @@ def _read(folder: Path) -> PageIntervention:
         seeds=config.get("seeds"),
         same_documents=config.get("same_documents") is True,
         answers=_answers(folder, about),
+        general=_general(about),
     )
 
 
@@ -82,15 +84,16 @@ def _config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _about(folder: Path) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+def _about(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """By the stem of a model's files what its sets are, from its file of them."""
-    found = {}
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for file in sorted(name for name in listed(folder) if name.startswith("about") and name.endswith(".json")):
         try:
             about = json.loads(read_regular(folder / file))
             found[file.removeprefix("about").removesuffix(".json")] = {name: dict(of) for name, of in about.items()}
             _kinds_of_sets(found)
-        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+            _general(found)
+        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError, OverflowError) as error:
             raise _damaged(folder / file, error) from None
     return found
 
@@ -98,6 +101,17 @@ def _about(folder: Path) -> dict[str, Mapping[str, Mapping[str, Any]]]:
 def _kinds_of_sets(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """What the sets of every language are, such as `specific(g) | related(g)`."""
     return list(dict.fromkeys(str(of["matrix"]) for sets in about.values() for of in sets.values() if of["matrix"]))
+
+
+def _general(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """How many neurons of the controls are general, all sets and draws together; empty where that was not counted."""
+    sums: dict[str, list[int]] = {}
+    for of in (of for sets in about.values() for of in sets.values()):
+        for control, _, count in of.get("general", ()):
+            both = sums.setdefault(str(control), [0, 0])
+            both[0] += int(count)
+            both[1] += int(of["neurons"])
+    return joined([f"{found:,} of {all_of:,} {control} ones" for control, (found, all_of) in sums.items()])
 
 
 def _answers(folder: Path, about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> PageAnswers | None:

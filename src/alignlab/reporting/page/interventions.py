@@ -41,6 +41,7 @@ class PageIntervention:
     found_by: the identifier with its thresholds.  seeds: draws of each control.
     same_documents: whether neurons were found on the documents on which they are measured.
     is_drawn: whether there is room for matrices, beside what they answer.
+    general: how many neurons of the controls are general; empty where that was not counted.
     answers: some of those that were written; None where none were, or their texts were not kept.
     """
 
@@ -53,6 +54,7 @@ class PageIntervention:
     same_documents: bool = False
     is_drawn: bool = True
     answers: PageAnswers | None = None
+    general: str = ""
 
     @cached_property
     def matrices(self) -> list[Matrix]:
@@ -335,6 +337,11 @@ def _basis(one: PageIntervention) -> Iterator[str]:
         )
     else:
         yield f"Intervals of 95 %, over {_overs(cells)}. Without matched controls there is no verdict."
+    if one.general:
+        yield (
+            f"Of the controls' neurons, all draws together, {one.general} are general: above tau in every language, "
+            "and so in no language's set."
+        )
     yield f"All numbers, random controls among them: {one.table}."
 
 
