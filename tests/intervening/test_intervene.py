@@ -98,6 +98,10 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert plan["neurons"] == "for every language g: specific(g) | related(g); by ternary (paper), at mlp.act"
     assert plan["found on"].endswith(" documents of shards 0 2 4")
     assert plan["arms"] == "11: none, and zero of 2 sets, each beside 2 random and 2 matched"
+    assert re.fullmatch(
+        r"general, above tau in every language and so in no set: \d+ of (\d+) random ones( \(.*\))?; "
+        r"\d+ of \1 matched ones( \(.*\))?", plan["controls"]
+    )  # fmt: skip
     assert plan["measured on"].startswith("6 documents (en 3, zh 3) of 3 templates, ")
     assert "for 66 cells (documents x arms)" in plan["forwards"]
     for name in ("time", "memory", "disk"):

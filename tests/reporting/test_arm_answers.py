@@ -105,6 +105,9 @@ def test_damaged_texts_are_refused_and_missing_ones_are_none(tmp_path: Path) -> 
     path.write_text(path.read_text().replace('"text": "9"', '"text": "6"', 1))
     with pytest.raises(InputError, match=r"answers\.jsonl, line 3: its checksum does not fit"):
         read_interventions(tmp_path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[::-1]).replace('"text": "6"', '"text": "9"'))
+    with pytest.raises(InputError, match="line 1 is of another answer; expected that of"):
+        read_interventions(tmp_path)
     write_folder(tmp_path / "other", "off", switched_off())
     [[found], _] = read_interventions(tmp_path / "other")
     assert found.answers is None

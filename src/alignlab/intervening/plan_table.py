@@ -83,8 +83,8 @@ def _general_controls(grid: Grid) -> str:
             of_set.setdefault(label.set, []).append((found, size))
         sums = {name: (sum(a for a, _ in of), sum(b for _, b in of)) for name, of in of_set.items()}
         found, size = (sum(pair[place] for pair in sums.values()) for place in range(2))
-        each = ", ".join(f"{name} {a / b:.0%}" for name, (a, b) in sums.items())
-        told.append(f"{found:,} of {size:,} {control} ones ({each})")
+        each = ", ".join(f"{name} {a / b:.0%}" for name, (a, b) in sums.items() if a)
+        told.append(f"{found:,} of {size:,} {control} ones{f' ({each})' if each else ''}")
     return f"general, above tau in every language and so in no set: {'; '.join(told)}" if told else ""
 
 

@@ -38,9 +38,9 @@ def read_samples(record: Path, texts: Path, own: Mapping[str, str]) -> PageAnswe
     rows = read_answers(texts, wanted)
 
     def answer(arm: int, item: int) -> ArmAnswer:
-        row = rows[arm * size + item]
-        if (row["language"], row["id"]) != (effects.items[item].language, effects.items[item].id):
-            raise InputError.of(f"{texts}", f"line {arm * size + item + 1} is of another problem", f"that of {record}")
+        row, of = rows[arm * size + item], effects.items[item]
+        if (row["arm"], row["language"], row["id"]) != (effects.arms[arm], of.language, of.id):
+            raise InputError.of(f"{texts}", f"line {arm * size + item + 1} is of another answer", f"that of {record}")
         return ArmAnswer(row["text"], bool(row["right"]), row["output_language"])
 
     samples = []
