@@ -116,22 +116,6 @@ def test_what_was_done_before_does_not_shorten_what_is_left(monkeypatch: pytest.
     assert output.getvalue() == "x: 92 of 100 (92%), about 40 s left\n"
 
 
-def test_what_was_done_before_is_no_speed_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_console", Console(file=io.StringIO(), force_terminal=True, width=200))
-    with console.progress("x", total=100, done=1) as advance:
-        assert console._display.progress is not None
-        now = iter(range(0, 1000, 10))
-        monkeypatch.setattr(console._display.progress, "get_time", lambda: float(next(now)))
-        advance(89, kept=True)
-        [task] = console._display.progress.tasks
-        assert (task.completed, task.speed) == (90, None)
-        advance(2)
-        advance(2)
-        assert task.completed == 94
-        assert task.speed is not None
-        assert task.speed < 1
-
-
 def test_progress_on_a_terminal_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, color_system=None, width=200))

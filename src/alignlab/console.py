@@ -13,13 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import zip_longest
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -141,8 +140,8 @@ _display = _Display()
 def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     """Show how far a task is: a bar on a terminal, else a line every ten seconds.
 
-    Gives `advance(amount=1, note="", kept=False)`; kept: what was done before, which tells nothing of how long the rest
-    takes.
+    Gives `advance(amount=1, note="", kept=False)`; kept: what was done before, which is told first and
+    tells nothing of how long the rest takes.
     """
     if not _speaks():
         yield lambda amount=1, note="", kept=False: None
@@ -150,21 +149,13 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
         display = _display.enter()
         task = display.add_task(plain(description), total=total, completed=done, note="")
         try:
-            yield partial(_advance, display, task)
+            # Whose clock starts at what it is told first, so that what was kept is no speed.
+            yield lambda amount=1, note="", kept=False: display.update(task, advance=amount, note=plain(note))
         finally:
             display.remove_task(task)
             _display.leave()
     else:
         yield _lines(description, total, done)
-
-
-def _advance(display: Progress, task: TaskID, amount: int = 1, note: str = "", kept: bool = False) -> None:
-    if kept:  # rich reckons the time that is left from what has been done since
-        display.reset(
-            task, completed=int(display.tasks[display.task_ids.index(task)].completed) + amount, note=plain(note)
-        )
-    else:
-        display.update(task, advance=amount, note=plain(note))
 
 
 def _lines(description: str, total: int, done: int) -> Advance:

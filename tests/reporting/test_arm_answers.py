@@ -13,6 +13,7 @@ from alignlab.reporting.page.arm_answers import CHANGES, ArmAnswer
 from alignlab.reporting.page.interventions import MOST_SAMPLES, show
 from alignlab.reporting.page_interventions import read_interventions
 from alignlab.reporting.wandb_media import intervention_media
+from alignlab.reporting.wording import shortened
 
 from .page_capability_data import EVIL
 from .page_data import bare_run
@@ -61,7 +62,7 @@ def test_the_first_problem_of_every_change_is_shown_beside_the_control(tmp_path:
 
 
 def test_answers_are_text_and_long_ones_are_cut(tmp_path: Path) -> None:
-    evil = f"{EVIL}\n# *m* | `x` $E=mc^2$ [a](javascript:b) =1+1\x1b[2J\u2028\x85" + "\n" * 50 + "語" * 100_000
+    evil = f"{EVIL}\n# *m* | `x` $E=mc^2$ [a](javascript:b) =1+1\x1b[2J\u2028\x85" + "語" * 100_000
     write_folder(tmp_path, "off", switched_off(), texts=hostile(evil))
     found, _ = read_interventions(tmp_path)
     page = render([replace(bare_run(), interventions=found)])
@@ -74,6 +75,13 @@ def test_answers_are_text_and_long_ones_are_cut(tmp_path: Path) -> None:
     assert "… (100,1" in body
     assert body.count("no control") == 1
     assert "words only: 2 of 3" in body
+
+
+def test_texts_are_cut_by_characters_and_by_lines() -> None:
+    assert shortened("a\nb", 3, 2) == "a\nb"
+    assert shortened("abc", 2) == "ab … (3 characters)"
+    assert shortened("a\nb\nc", 9, 2) == "a\nb … (5 characters)"
+    assert shortened("x" * 100_000, 3, 2) == "xxx … (100,000 characters)"
 
 
 def test_wandb_gets_the_same_answers_as_text(tmp_path: Path) -> None:
