@@ -104,6 +104,18 @@ def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
     assert output.getvalue() == "[red]zh[/] \\x1b[2J: 3 of 6 (50%), about 30 s left, [bold]x\\x07\n"
 
 
+def test_what_was_done_before_does_not_shorten_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, soft_wrap=True, highlight=False))
+    clock = iter([0.0, 5.0, 15.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress("x", total=100) as advance:
+        advance(90, kept=True)  # which takes 5 s to read
+        advance(2)
+    # Two took 10 s, so the other eight take 40 s.
+    assert output.getvalue() == "x: 92 of 100 (92%), about 40 s left\n"
+
+
 def test_progress_on_a_terminal_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, color_system=None, width=200))

@@ -24,11 +24,12 @@ from mutations import damaged, deep, mutated, odd_value, spoil
 import alignlab.analyze
 import alignlab.report
 import alignlab.train
-from alignlab import load_run
+from alignlab import load_run, ternary
 from alignlab.analysis.options import AnalysisName
 from alignlab.data.encoding import encode
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Files, ParallelText
+from alignlab.interventions.expressions import select_neurons
 from alignlab.models.load import DEMO_FOLDER, ModelConfig
 from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts, NeuronSets
@@ -198,6 +199,27 @@ def models(rng: Random) -> None:
         model.build()
 
 
+def expressions(rng: Random) -> None:
+    """Expressions over sets and over a classification; what valid ones name is compared with sets of Python."""
+    if rng.random() < 0.4:
+        text, expected = _expression(rng, rng.randrange(6))
+        found = {(int(layer), int(neuron)) for layer, neuron in select_neurons(text, _sets()).nonzero()}
+        assert found == expected, text
+        return
+    text, _ = _expression(rng, rng.randrange(4))
+    text = text.replace("x y", rng.choice(("en", "general", "specific(de)", "above(en)", "x y")))
+    wrong: list[Callable[[], str]] = [
+        lambda: damaged(rng, text.encode()).decode(errors="replace"),
+        lambda: str(odd_value(rng)),
+        lambda: "(" * rng.choice((2, 99, 101, 9_000)) + text,
+        lambda: "~" * rng.choice((1, 2, 9_999)) + text,
+        lambda: f"{rng.choice(('specific', 'en', 'all', 'related'))}({odd_value(rng)})",
+        lambda: rng.choice(" -&|~()\"'").join(text.split(" ")),
+        lambda: " | ".join([text] * rng.choice((2, 50, 5_000))),
+    ]
+    select_neurons(rng.choice(wrong)(), rng.choice((_sets(), ternary(_counts(0), top_rate=0.2))))
+
+
 TARGETS: dict[str, Target] = {
     "config": config,
     "arguments": arguments,
@@ -206,6 +228,7 @@ TARGETS: dict[str, Target] = {
     "importers": importers,
     "snapshots": snapshots,
     "models": models,
+    "expressions": expressions,
 }
 
 
@@ -239,6 +262,28 @@ def _counts(step: int) -> ActivationCounts:
         ("en", "de"), firings, tokens, torch.full((2, 2), 3), "mlp.act", "all", step=step,
         activation_sum=firings.sum(dim=1).double(),
     )  # fmt: skip
+
+
+def _sets() -> NeuronSets:
+    random = torch.Generator().manual_seed(1)
+    names = ("en", "de", "x y", "specific")
+    return NeuronSets({name: torch.rand((3, 7), generator=random) < 0.5 for name in names})
+
+
+def _expression(rng: Random, depth: int) -> tuple[str, set[tuple[int, int]]]:
+    """An expression over `_sets`, every part of it in parentheses but names, and what it names."""
+    if depth == 0 or rng.random() < 0.1:
+        sets = _sets()
+        name = rng.choice(sets.names)
+        written = f'"{name}"' if " " in name or rng.random() < 0.2 else name
+        return written, {(int(layer), int(neuron)) for layer, neuron in sets[name].nonzero()}
+    left, a = _expression(rng, depth - 1)
+    if rng.random() < 0.2:
+        return f"~({left})", {(layer, neuron) for layer in range(3) for neuron in range(7)} - a
+    right, b = _expression(rng, depth - 1)
+    sign, value = rng.choice((("-", a - b), ("&", a & b), ("|", a | b)))
+    space = rng.choice(("", " "))
+    return f"({left}){space}{sign}{space}({right})", value
 
 
 def _spoil_torch(rng: Random, path: Path) -> None:

@@ -140,15 +140,17 @@ _display = _Display()
 def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     """Show how far a task is: a bar on a terminal, else a line every ten seconds.
 
-    Gives `advance(amount=1, note="")`.
+    Gives `advance(amount=1, note="", kept=False)`; kept: what was done before, which is told first and
+    tells nothing of how long the rest takes.
     """
     if not _speaks():
-        yield lambda amount=1, note="": None
+        yield lambda amount=1, note="", kept=False: None
     elif _console.is_terminal:
         display = _display.enter()
         task = display.add_task(plain(description), total=total, completed=done, note="")
         try:
-            yield lambda amount=1, note="": display.update(task, advance=amount, note=plain(note))
+            # Whose clock starts at what it is told first, so that what was kept is no speed.
+            yield lambda amount=1, note="", kept=False: display.update(task, advance=amount, note=plain(note))
         finally:
             display.remove_task(task)
             _display.leave()
@@ -160,10 +162,12 @@ def _lines(description: str, total: int, done: int) -> Advance:
     started = said = time.monotonic()
     first = done
 
-    def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal done, said
+    def advance(amount: int = 1, note: str = "", kept: bool = False) -> None:
+        nonlocal done, said, started, first
         done += amount
         now = time.monotonic()
+        if kept:
+            started, first = now, done
         if now - said >= _SECONDS_BETWEEN_LINES:
             said = now
             left = (now - started) / max(done - first, 1) * (total - done)

@@ -22,8 +22,6 @@ from alignlab.errors import InputError, Problem
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
-from alignlab.models.options import PrecisionName
-from alignlab.models.precision import precision_name
 from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
@@ -36,6 +34,7 @@ from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
 from alignlab.reporting.wandb_config import WandbConfig
 from alignlab.reporting.wandb_run import WandbRun
+from alignlab.run_models import precision_of_run
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
 
@@ -53,7 +52,9 @@ class AnalyzeConfig(AnalyzeOptions):
             probes = {"probe": probes[""], "against": ProbeConfig.of(self.against)}
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         options = ModelConfig.of(self.model or ModelConfig())
-        loader = ModelLoader(options, self.model is not None, self._precision(), device)
+        run = None if self.run is None else RunFolder(Path(self.run).expanduser())
+        precision = precision_of_run(run, self.precision)
+        loader = ModelLoader(options, self.model is not None, precision, device)
         trained: Sequence[str] | None = self.trained
         reference = self.reference
         if self.run is not None:
@@ -160,19 +161,6 @@ class AnalyzeConfig(AnalyzeOptions):
         if problems:
             raise InputError(*problems)
         return found
-
-    def _precision(self) -> PrecisionName:
-        if self.precision is not None or self.run is None:
-            return self.precision or "32-true"
-        trainer = RunFolder(Path(self.run).expanduser()).stored_config().get("trainer")
-        trained_in = trainer.get("precision") if isinstance(trainer, dict) else None
-        name = precision_name(trained_in)
-        if name is None:
-            expected = "one that analyze knows"
-            raise InputError(
-                Problem("precision", f"the run's is {trained_in!r}", expected, "Set precision=bf16-mixed.")
-            )
-        return name
 
     def study(self, also: Sequence[str] = ()) -> Study:
         """What is asked of each record, and `also` these analyses."""

@@ -24,7 +24,7 @@ from ..analysis.arm_records import LANGUAGES as ARMS
 from ..installed_browser import installed_browser
 from ..reporting.page_capability_data import write_run
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
-from ..reporting.page_intervention_data import amplified, switched_off, write_folder
+from ..reporting.page_intervention_data import ANSWERING, amplified, switched_off, write_folder
 
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container
@@ -511,7 +511,8 @@ def with_interventions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("interventions")
     evil = [replace(row, task=HOSTILE, set=HOSTILE if row.set == "zh" else row.set) for row in amplified()]
     write_folder(folder, "amplified", evil, identifier={"name": HOSTILE})
-    write_folder(folder, "off", switched_off())
+    texts = {label.name: [HOSTILE, "\u202e" + "W" * 100_000, HOSTILE * 3, "7", label.name] for label in ANSWERING}
+    write_folder(folder, "off", switched_off(), texts=texts)
     found, _ = read_interventions(folder)
     write_page([page_run(), replace(page_run("b", seed=1), interventions=found)], folder / "page.html")
     return folder / "page.html"
@@ -555,7 +556,8 @@ def test_names_of_interventions_are_text_and_fit(
     settle(page)
     unfold(page)
     assert page.evaluate("window.hit") is None
-    assert page.locator("#effects img, #effects .plot b[onclick], #effects script").count() == 0
+    assert page.locator("#effects img, #effects .plot b[onclick], #effects script, table.arms b").count() == 0
+    expect(page.locator("table.arms td.said").nth(1)).to_contain_text("<img src=x onerror='window.hit = 2'>")
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
     assert clipped(page) == []
     for name in ("effects-0", "effects-1", "strengths-0"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -60,6 +61,16 @@ def test_controls_are_as_many_in_every_layer_and_of_no_language(seed: int) -> No
             assert not (neurons & of.taken).any()
     drawn = [of.neurons(ArmLabel("x", "en", "zero", None, "matched", seed)) for seed in range(3)]
     assert not all(torch.equal(a, b) for a, b in itertools.combinations(drawn, 2))
+
+
+def test_general_neurons_of_a_control_are_counted() -> None:
+    of = chosen()
+    general = torch.zeros(3, 60, dtype=torch.bool)
+    general[:, 30:] = True
+    label = ArmLabel("x", "en", "zero", None, "matched", 1)
+    places = of.neurons(label).nonzero().tolist()
+    assert replace(of, general=general).general_in(label) == sum(neuron >= 30 for _, neuron in places) > 0
+    assert of.general_in(label) is None
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import peft
 import pytest
 import torch
 import transformers
 
+from alignlab.begun_folder import BegunFolder
 from alignlab.config import load, shipped_configs
 from alignlab.evaluation.tasks import TaskConfig
 from alignlab.intervene import base_of, main
@@ -88,6 +90,10 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert plan["neurons"] == "for every language g: specific(g) | related(g); by ternary (paper), at mlp.act"
     assert plan["found on"].endswith(" documents of shards 0 2 4")
     assert plan["arms"] == "11: none, and zero of 2 sets, each beside 2 random and 2 matched"
+    assert re.fullmatch(
+        r"general, above tau in every language and so in no set: \d+ of (\d+) random ones( \(.*\))?; "
+        r"\d+ of \1 matched ones( \(.*\))?", plan["controls"]
+    )  # fmt: skip
     assert plan["measured on"].startswith("6 documents (en 3, zh 3) of 3 templates, ")
     assert "for 66 cells (documents x arms)" in plan["forwards"]
     for name in ("time", "memory", "disk"):
@@ -406,13 +412,73 @@ def test_answers_are_those_of_the_model_with_the_neurons_off(command: Command) -
     assert effects.output_language is not None
     for row in forced:
         arm, target = effects.arms.index(f"zero {row['set']}"), effects.languages.index(row["set"])
-        there = [
+        turned = [
             int(effects.output_language[place, arm]) == target
             for place, item in enumerate(effects.items)
             if item.language == row["other"]
         ]
-        assert float(row["value"]) == pytest.approx(sum(there) / len(there))
+        assert float(row["value"]) == pytest.approx(sum(turned) / len(turned))
     assert "answers under all arms, at most" in said
+
+    # The texts, as pandas reads them: those of a generation of its own.
+    table = pandas.read_json(folder / "answers-step-000002.jsonl", lines=True, dtype=False)
+    assert list(table["arm"].unique()) == list(effects.arms)
+    assert len(table) == len(effects.items) * len(effects.arms)
+    tokenizer = demo.build_tokenizer()
+    for place, line in enumerate(table.itertuples()):
+        column, row = divmod(place, len(effects.items))
+        item, label = effects.items[row], effects.labels[column]
+        assert (line.language, line.id, line.expected) == (item.language, item.id, item.expected)
+        assert (line.arm, line.set, line.operation) == (label.name, label.set, label.operation)
+        assert line.right == bool(effects.right[row, column])
+        told = int(effects.output_language[row, column])
+        assert line.output_language == effects.languages[told] if told >= 0 else pandas.isna(line.output_language)
+        with intervene(model, *([Intervention(sets[label.set])] if label.set else [])):
+            given = model.generate(
+                input_ids=torch.from_numpy(there[item.language, item.id].tokens).long().unsqueeze(0),
+                max_new_tokens=8, do_sample=False, eos_token_id=tokenizer.eos_token_id,
+            )  # fmt: skip
+        prompt = len(there[item.language, item.id].tokens)
+        assert line.text == tokenizer.decode(given[0, prompt:], skip_special_tokens=True)
+
+
+def test_answers_of_a_stopped_grid_are_the_same_and_damaged_ones_are_written_again(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ["run=run", "measures=[accuracy]", "languages=[en,zh]", "controls=[]"]
+    assert command(*ask, "name=whole")[0] == 0
+    folder = Path("run/interventions/deactivation")
+    texts = folder / "answers-step-000002.jsonl"
+    for at in ((Effects, "save"), (BegunFolder, "end")):  # with the texts but no record, and with both
+        with monkeypatch.context() as patched:
+            patched.setattr(*at, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert command(*ask)[0] == 130
+        assert texts.read_bytes() == Path("run/interventions/whole", texts.name).read_bytes()
+    texts.write_bytes(texts.read_bytes().replace(b'"right": ', b'"right":  ', 1))
+    status, said, complaint = command(*ask)
+    assert (status, complaint) == (0, "")
+    assert (
+        f"note: {texts}: it is not as it was written; expected the texts of the answers. It is measured again." in said
+    )
+    assert contents(folder) == contents("run/interventions/whole")
+    texts.write_bytes(texts.read_bytes()[:-1])
+    status, _, complaint = command(*ask)
+    assert status == 2
+    assert "answers-step-000002.jsonl is not as it was written" in complaint
+
+
+def test_a_grid_from_before_texts_were_kept_is_shown(command: Command) -> None:
+    ask = ["run=run", "measures=[accuracy]", "languages=[en,zh]", "controls=[]"]
+    assert command(*ask)[0] == 0
+    folder = Path("run/interventions/deactivation")
+    (folder / "answers-step-000002.jsonl").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["answers-step-000002.jsonl"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    status, said, complaint = command(*ask)
+    assert (status, complaint) == (0, "")
+    assert "holds this grid, all of it" in said
+    assert "answers-step-000002.jsonl" not in said
 
 
 def test_other_text_and_other_sets_with_a_run(command: Command) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from alignlab.errors import InputError
+from alignlab.models import edits
 from alignlab.models.access import observe
 from alignlab.models.edits import NeuronEdit, edited
 from alignlab.models.sites import Site, SiteName, find_sites
@@ -190,3 +191,21 @@ def test_what_does_not_fit_is_refused_all_at_once(tiny_llama: LlamaForCausalLM) 
         edited(tiny_llama, [(an_edit(),)], torch.zeros(2).long()),
     ):
         logits_of(tiny_llama)
+
+
+def test_what_was_laid_out_serves_other_batches_of_the_same_arms(
+    tiny_llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = [(an_edit(seed=1), an_edit("mlp.up", 2)), (), (an_edit(seed=3, scope="generated"),)]
+    batches = [(torch.tensor([0, 1, 2, 0]), 3), (torch.tensor([2, 2]), torch.tensor([1, 5])), (torch.tensor([1, 0]), 2)]
+    expected = []
+    for rows, prompt in batches:
+        with edited(tiny_llama, arms, rows, prompt=prompt):
+            expected.append(logits_of(tiny_llama, IDS[: len(rows)]))
+    calls, laid_out = [], edits._tables
+    monkeypatch.setattr(edits, "_tables", lambda chosen: calls.append(chosen) or laid_out(chosen))
+    made: edits.Made = {}
+    for (rows, prompt), logits in zip(batches, expected, strict=True):
+        with edited(tiny_llama, arms, rows, prompt=prompt, made=made):
+            assert torch.equal(logits_of(tiny_llama, IDS[: len(rows)]), logits)
+    assert len(calls) == len(made) == 3  # of each place, site and scope once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import peft
 import pytest
@@ -23,7 +23,7 @@ from transformers import (
 
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.access import observe
-from alignlab.models.sites import Site, decoder_layers, find_sites
+from alignlab.models.sites import Site, SiteName, decoder_layers, find_sites
 
 LAYERS = 3
 # As published in the default configurations of transformers: layers and neurons of a layer.
@@ -175,6 +175,14 @@ def test_families_on_the_meta_device_are_as_real_ones(family: str, make: Any) ->
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(make(family).config, attn_implementation="eager")
         assert find_sites(model) == real
+
+
+def test_on_the_meta_device_attention_by_torch_is_no_hindrance(tiny_llama: LlamaForCausalLM) -> None:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(tiny_llama.config, attn_implementation="sdpa")
+    for at in get_args(SiteName):
+        assert find_sites(model, at) == find_sites(tiny_llama, at)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_every_family_is_seen_with_lora_on_its_mlp(family: str, make: Any) -> None:

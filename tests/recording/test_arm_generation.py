@@ -66,7 +66,7 @@ def test_each_answer_is_that_of_its_prompt_and_arm_alone(
 ) -> None:
     model = tiny_llama.double() if double else tiny_llama
     done: list[int] = []
-    found = answers(model, max_tokens_per_batch=budget, advance=done.append)
+    found = answers(model, max_tokens_per_batch=budget, advance=lambda rows, kept=False: done.append(rows))
     expected = [[slow(model, prompt, arm) for arm in ARMS] for prompt in prompts()]
     assert found == expected
     assert sum(done) == 5 * 4  # one arm is there twice

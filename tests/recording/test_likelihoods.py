@@ -13,7 +13,7 @@ from alignlab.data.encoding import Document
 from alignlab.models.edits import Arm, NeuronEdit, edited
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import BASELINE, ArmLabel, Effects, Item
-from alignlab.recording.likelihoods import Choice, effects_on_choices, effects_on_texts, labelled, texts_of
+from alignlab.recording.likelihoods import ScoredChoice, effects_on_choices, effects_on_texts, labelled, texts_of
 from alignlab.recording.scoring import score
 
 OFF: Arm = (NeuronEdit(torch.tensor([0, 1]), torch.tensor([3, 5]), torch.zeros(2), torch.ones(2)),)
@@ -49,8 +49,8 @@ def test_texts_are_items(tiny_llama: LlamaForCausalLM, tmp_path: Path) -> None:
 
 def test_options_of_choices_are_padded(tiny_llama: LlamaForCausalLM) -> None:
     choices = [
-        Choice((text("0", "en", 3, 4, 1), text("0", "en", 3, 2, 2)), (9, 8), 1),
-        Choice((text("0", "de", 2, 1, 3), text("0", "de", 2, 5, 4), text("0", "de", 2, 3, 5)), (3, 2, 1)),
+        ScoredChoice((text("0", "en", 3, 4, 1), text("0", "en", 3, 2, 2)), (9, 8), 1),
+        ScoredChoice((text("0", "de", 2, 1, 3), text("0", "de", 2, 5, 4), text("0", "de", 2, 3, 5)), (3, 2, 1)),
     ]
     found = score(tiny_llama, texts_of(choices), [(), OFF], max_tokens_per_batch=50)
     effects = effects_on_choices(choices, [BASELINE, ArmLabel("off")], found, origin=ORIGIN)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from alignlab.callbacks import NeuronTracker
+from alignlab.checksums import of_values
 from alignlab.data.encoding import Document
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
@@ -26,6 +27,7 @@ from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, PromptProbe, build_probe
 from alignlab.recording.responses import check_can_answer, recall, respond
+from alignlab.recording.responses_file import read_answers
 
 LANGUAGES = ("en", "de", "sw")
 WORDS = "the red fox runs over seven old hills while birds sing".split()  # noqa: SIM905
@@ -461,3 +463,20 @@ def test_a_tracker_goes_on_only_from_its_own_responses(kind: str, tokenizer: Any
     path.unlink()
     with pytest.raises(InputError, match="there is no such file; expected the responses counted before"):
         tracker().pick_up(2)
+
+
+def test_answers_with_other_ends_of_lines_are_read_and_damaged_ones_are_not(tmp_path: Path) -> None:
+    rows = [{"text": text} for text in ("a\u2028b\x85c", "\u2029\x0b\x0c\r", "\r\n", "")]
+    lines = [json.dumps(row | {"checksum": of_values(row)}, ensure_ascii=False) + "\n" for row in rows]
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    assert read_answers(path) == dict(enumerate(rows))
+    assert read_answers(path, {1, 3}) == {1: rows[1], 3: rows[3]}
+    with pytest.raises(InputError, match="line 8: its checksum does not fit"):
+        read_answers(path, {7})
+    path.write_text(lines[0] + lines[1].replace('"text": "', '"text": "x') + lines[2], encoding="utf-8", newline="\n")
+    assert read_answers(path, {0, 2}) == {0: rows[0], 2: rows[2]}
+    with pytest.raises(InputError, match="line 2: its checksum does not fit"):
+        read_answers(path)
+    with pytest.raises(InputError, match="it cannot be read"):
+        read_answers(tmp_path)

@@ -224,12 +224,19 @@ def test_stopped_and_continued_it_ends_with_the_same_bytes(
         with pytest.raises(KeyboardInterrupt):
             scores(model, ARMS, lower=lower, kept=kept)
     assert len(list(kept.folder.iterdir())) == written if written else not kept.folder.exists()
-    told: list[int] = []
-    found, seen = counted_scores(model, ARMS, lower=lower, kept=kept, advance=told.append)
+    told: list[tuple[int, bool]] = []
+
+    def advance(cells: int, kept: bool = False) -> None:
+        told.append((cells, kept))
+
+    found, seen = counted_scores(model, ARMS, lower=lower, kept=kept, advance=advance)
     assert found.nats.numpy().tobytes() == whole.nats.numpy().tobytes()
     assert found.forwards == pytest.approx(sum(seen) / LAYERS)
     assert (found.forwards < whole.forwards) == (written > 0)
-    assert sum(told) == len(texts()) * len(ARMS)
+    assert sum(cells for cells, _ in told) == len(texts()) * len(ARMS)
+    # What was there already is told first, and as such: it took no time.
+    assert [kept for _, kept in told] == [True] + [False] * (len(told) - 1)
+    assert (told[0][0] > 0) == (written > 0)
     # All of it is there now; that of other weights, texts or arms is not taken for it.
     again = scores(model, ARMS, lower=lower, kept=kept)
     assert (again.forwards, again.nats.numpy().tobytes()) == (0, whole.nats.numpy().tobytes())

@@ -115,10 +115,13 @@ def test_what_cannot_be_told_is_not_counted_as_no_effect() -> None:
     assert "more than its matched control in none, as none can be told" in next(sentences(matrices(nothing)[0], ""))
 
 
-def test_sets_of_some_layers_are_of_their_language() -> None:
+def test_sets_of_a_part_of_the_layers_have_a_verdict_for_their_language() -> None:
     beyond = {("en", "en"): True, ("en", "zh"): False, ("zh", "en"): True, ("zh", "zh"): False}
-    made = rows(beyond, {"en": (0.5, True), "zh": (0.5, False)})
-    [matrix] = matrices([replace(row, set=f"{row.set}, layers 0-1", label="layers 0-1") for row in made])
-    assert matrix_lines(matrix)[1][0] == ["en, layers 0-1", "[+0.250*]", "+0.250", "+0.100", "+0.150"]
-    own, *_ = sentences(matrix, "")
-    assert "more than its matched control in 1 of 2 (en) languages" in own
+    whole = rows(beyond, {"en": (0.5, True), "zh": (0.5, False)})
+    part = [replace(row, set=f"{row.set}, layers 0-1", label="layers 0-1") for row in whole]
+    [matrix] = matrices(part)
+    [of_whole] = matrices(whole)
+    found, expected = list(sentences(matrix, "en")), list(sentences(of_whole, "en"))
+    assert found == [expected[0].replace("neurons hurts", "neurons in layers 0-1 hurts"), *expected[1:]]
+    assert [line[1:] for line in matrix_lines(matrix)[1]] == [line[1:] for line in matrix_lines(of_whole)[1]]
+    assert matrix_lines(matrix)[1][0][0] == "en, layers 0-1"

@@ -194,6 +194,7 @@ def test_folders_of_a_run_are_read(tmp_path: Path) -> None:
         "same_documents=true",
         '<option value="0-log">log(1 + change of perplexity)</option>',
         "off/table.csv",
+        "30 of 3,000 random ones and 2,700 of 6,000 matched ones are general",
         '<a href="#effects">Effects</a>',
     ):
         assert said in page, said

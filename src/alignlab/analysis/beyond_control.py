@@ -37,14 +37,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from alignlab.errors import Problem, refuse_any
+from alignlab.evaluation.estimates import ROUNDING, influences, interval_of
 from alignlab.neurons.interval_methods import LEVEL
 from alignlab.neurons.probabilities import Bools, Floats
-
-# Differences that vary less than this share of the largest do so by rounding alone.
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -100,28 +98,12 @@ def change(changes: ArrayLike, sizes: ArrayLike) -> Change:
     return change_of(*influences(sums, units))
 
 
-def influences(changes: Floats, sizes: Floats) -> tuple[Floats, Floats]:
-    """The changes of ratios of sums, (...), and by cluster what each moves them by, (..., m), which sums to 0."""
-    with np.errstate(invalid="ignore"):
-        value = changes.sum(axis=-1) / sizes.sum()
-        return value, (changes - value[..., None] * sizes) / sizes.sum()
-
-
 def change_of(value: Floats, moved: Floats, clusters: int | None = None) -> Change:
     """The changes with their intervals, of what `influences` gives.
 
     clusters: how many count, where they are not all: of a difference between languages, those of the one with fewest.
     """
-    m = moved.shape[-1] if clusters is None else clusters
-    if m < 2:
-        nothing = np.full_like(value, np.nan)
-        return Change(value, nothing, nothing, nothing)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(m / (m - 1) * (moved**2).sum(axis=-1))
-        error = np.where(error > ROUNDING * np.abs(value), error, np.nan)
-        half = stdtrit(m - 1, (1 + LEVEL) / 2) * error
-        p = 2 * stdtr(m - 1, -np.abs(value) / error)
-    return Change(value, value - half, value + half, p)
+    return Change(value, *interval_of(value, moved, clusters))
 
 
 def excess(chosen: ArrayLike, controls: ArrayLike, sizes: ArrayLike, shared: ArrayLike = 0.0) -> Excess:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from alignlab.analysis.arm_outcomes import ArmRecord, LanguageSums, Outcome, by_language, outcomes
-from alignlab.analysis.beyond_control import Change, change_of, influences
+from alignlab.analysis.beyond_control import Change, change_of
 from alignlab.analysis.effect_rows import SetOf, arms_of, corrected, in_family, manner, row_of
+from alignlab.evaluation.estimates import influences
 from alignlab.neurons.table import Row
 
 

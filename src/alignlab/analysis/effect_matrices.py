@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from alignlab.analysis.arm_outcomes import BOTH, NATS, RIGHT, ArmRecord, LanguageSums, Outcome, by_language, outcomes
-from alignlab.analysis.beyond_control import Excess, change, change_of, excess, influences
+from alignlab.analysis.beyond_control import Excess, change, change_of, excess
 from alignlab.analysis.effect_rows import (
     MATCHED,
     Asked,
@@ -37,6 +37,7 @@ from alignlab.analysis.effect_rows import (
 )
 from alignlab.analysis.verdicts import with_verdicts
 from alignlab.evaluation.accuracy import accuracy, accuracy_change
+from alignlab.evaluation.estimates import influences
 from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.table import Row
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from alignlab.evaluation.tasks import TaskConfig
 from alignlab.neurons.table import Row
 from alignlab.recording.arm_generation import generate_under
 from alignlab.recording.effects import Effects
+from alignlab.recording.responses_file import read_answers
 from alignlab.recording.sampling import Sampling
-from alignlab.regular_files import read_regular
 from alignlab.reporting.wording import number
 
 
@@ -85,8 +84,7 @@ class ProblemsTask(BuiltTask):
         return capability_rows(effects, first, label=label, since=since)
 
     def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
-        # Their checksum has been looked at with the record's.
-        lines = [json.loads(line) for line in read_regular(answers).decode("utf-8").split("\n")[:-1]]
+        lines = read_answers(answers).values()
         numbers = {(line["language"], line["id"]): last_number(line["text"], line["language"]) for line in lines}
         return consistency_rows(effects, numbers, label=label)
 

@@ -17,10 +17,10 @@ from alignlab.atomic import name_being_written, write_text
 from alignlab.errors import InputError, Problem
 from alignlab.evaluating.task import Measured
 from alignlab.folder_lock import LOCK, locked
-from alignlab.manifest import NAME, checksum, checksum_of, kind_of, listed
+from alignlab.manifest import NAME, checksum, kind_of, listed
 from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
-from alignlab.regular_files import read_regular
+from alignlab.recording.responses_file import check_answers
 
 KIND = "evaluation"
 
@@ -94,13 +94,10 @@ class EvaluationFolder:
             return None
         try:
             effects = Effects.load(path)
-            if effects.answers_checksum and checksum_of(read_regular(self.answers(digest))) != effects.answers_checksum:
-                raise InputError.of(str(self.answers(digest)), "it is not as it was written", "the answers")
+            if effects.answers_checksum:
+                check_answers(self.answers(digest), effects.answers_checksum)
         except InputError as error:
             console.say(f"note: {error.problems[0]} It is measured again.")
-            return None
-        except FileNotFoundError:
-            console.say(f"note: {self.answers(digest)} is not there. It is measured again.")
             return None
         return effects
 

@@ -11,7 +11,7 @@ from typing import Any
 from alignlab.analysis.capability import RIGHT, capability_rows
 from alignlab.analysis.choices import CHOICES
 from alignlab.analysis.likelihood import NATS, likelihood_rows
-from alignlab.data.choices import Choice as Question
+from alignlab.data.choices import Choice
 from alignlab.data.encoding import Document, encode
 from alignlab.data.records import Record
 from alignlab.errors import Problem, refuse_any
@@ -21,7 +21,7 @@ from alignlab.evaluation.multiple_choice import encode_choices
 from alignlab.neurons.table import Row
 from alignlab.recording.dealing import cluster_problems, in_order
 from alignlab.recording.effects import BASELINE, Effects
-from alignlab.recording.likelihoods import Choice, effects_on_choices, effects_on_texts, labelled
+from alignlab.recording.likelihoods import ScoredChoice, effects_on_choices, effects_on_texts, labelled
 from alignlab.recording.probes import Probe
 from alignlab.recording.scoring import Masks, Scores, items_fingerprint, score
 
@@ -106,7 +106,7 @@ class ChoiceTask(BuiltTask):
 
     def __init__(self, name: str, options: MultipleChoice, tokenizer: Any) -> None:
         super().__init__(name)
-        by_language: dict[str, list[Question]] = {}
+        by_language: dict[str, list[Choice]] = {}
         for question in options.questions.load():
             by_language.setdefault(question.language, []).append(question)
         chosen = [
@@ -116,7 +116,7 @@ class ChoiceTask(BuiltTask):
         ]
         encoded = encode_choices(chosen, tokenizer, options.prompts)
         self.choices = [
-            Choice(documents, tuple(map(len, question.options)), question.gold)
+            ScoredChoice(documents, tuple(map(len, question.options)), question.gold)
             for documents, question in zip(encoded.by_item, chosen, strict=True)
         ]
         self._texts = encoded.documents

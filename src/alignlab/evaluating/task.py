@@ -19,7 +19,7 @@ from alignlab.errors import InputError
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import ANSWERS, LIKELIHOODS, OPTIONS, Effects
-from alignlab.recording.kept import Kept
+from alignlab.recording.kept import Advance, Kept
 
 # Where parts that know no tasks find the options of one.
 _PART = re.compile(r"\bevaluation\.(?=\w)")
@@ -34,7 +34,7 @@ class Measuring:
     context: Callable[[], AbstractContextManager[object]]
     max_tokens_per_batch: int
     kept: Kept
-    advance: Callable[[int], None]
+    advance: Advance
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,8 +58,10 @@ def answer(
     return checked(task, responses, origin)
 
 
-def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answered:
-    """What is found in the responses to a task's prompts, in their order."""
+def checked(
+    task: Task, responses: Sequence[Response], origin: Origin, about: Mapping[str, object] | None = None
+) -> Answered:
+    """What is found in the responses to a task's prompts, in their order.  about: what else every line of text says."""
     texts = [text_of(task.tokenizer, response.tokens) for response in responses]
     at_hand = tuple(dict.fromkeys([*task.languages, *([origin.reference] if origin.reference else [])]))
     known = [name for name in at_hand if name not in cannot_be_told(at_hand)]
@@ -69,7 +71,7 @@ def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answer
         for text, number, prompt in zip(texts, task.expected, task.prompts, strict=True)
     ]
     lines: list[dict[str, Any]] = [
-        {"expected": _written(number), "right": hit, "output_language": language}
+        {**(about or {}), "expected": _written(number), "right": hit, "output_language": language}
         for number, hit, language in zip(task.expected, right, told, strict=True)
     ]
     text = responses_text(task.prompts, responses, task.tokenizer, lines)

@@ -17,6 +17,9 @@ from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.interval_methods import LEVEL
 from alignlab.neurons.probabilities import Floats
 
+# Differences that vary less than this share of the largest, or of 1, do so by rounding alone.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -52,16 +55,40 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str
     Raises InputError for what is not so.
     """
     above, below, of_cluster = _checked(numerators, denominators, clusters)
-    n, m, total = len(of_cluster), int(of_cluster.max()) + 1, float(below.sum())
-    value = float(above.sum()) / total
-    sums = np.bincount(of_cluster, weights=above - value * below, minlength=m)
-    error = np.sqrt(m / (m - 1) * float((sums**2).sum())) / total if m > 1 else 0.0
-    # What rounding leaves where all clusters have the same ratio.
-    if error <= 1e-12 * max(1.0, abs(value)):
-        return Estimate(value, np.nan, np.nan, np.nan, n, m)
-    half = float(stdtrit(m - 1, (1 + LEVEL) / 2)) * error
-    p = float(2 * stdtr(m - 1, -abs(value) / error))
-    return Estimate(value, value - half, value + half, p, n, m)
+    sums: Floats = np.bincount(of_cluster, weights=above).astype(np.float64)
+    sizes: Floats = np.bincount(of_cluster, weights=below).astype(np.float64)
+    value, moved = influences(sums, sizes)
+    low, high, p = interval_of(value, moved)
+    return Estimate(float(value), float(low), float(high), float(p), len(of_cluster), len(sums))
+
+
+def influences(sums: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """Ratios of sums, (...), and by cluster what each moves them by, (..., m), which sums to 0.
+
+    sums: (..., m), by cluster.  sizes: (m,), of the clusters.
+    """
+    with np.errstate(invalid="ignore"):
+        value = sums.sum(axis=-1) / sizes.sum()
+        return value, (sums - value[..., None] * sizes) / sizes.sum()
+
+
+def interval_of(value: Floats, moved: Floats, clusters: int | None = None) -> tuple[Floats, Floats, Floats]:
+    """The ends of the 95 % intervals of what `influences` gives, and p, two-sided, of 0; all (...).
+
+    clusters: how many count, where they are not all: of a difference between languages, those of the one with fewest.
+    NaN of one cluster, and where they do not differ.
+    """
+    m = moved.shape[-1] if clusters is None else clusters
+    if m < 2:
+        nothing = np.full_like(value, np.nan)
+        return nothing, nothing, nothing
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt(m / (m - 1) * (moved**2).sum(axis=-1))
+        # What rounding leaves where all clusters have the same ratio.
+        error = np.where(error > ROUNDING * np.maximum(1.0, np.abs(value)), error, np.nan)
+        half = stdtrit(m - 1, (1 + LEVEL) / 2) * error
+        p = 2 * stdtr(m - 1, -np.abs(value) / error)
+    return value - half, value + half, p
 
 
 def _checked(

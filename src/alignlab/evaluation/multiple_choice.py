@@ -23,6 +23,7 @@ from alignlab.data.prompts import Prompts
 from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any, some_of
 from alignlab.evaluation.accuracy import Accuracy, accuracy
+from alignlab.recording.likelihoods import by_item
 from alignlab.recording.probes import without_last
 
 Normalisation = Literal["sum", "token", "character", "byte"]
@@ -56,9 +57,7 @@ class ChoiceTexts:
 
     def by_option(self, nats: Tensor) -> Tensor:
         """Nats of documents, (D, A), as `option_nats`, (I, A, O) float64; NaN where there is no such option."""
-        filled = torch.full((*self.tokens.shape, nats.shape[1]), torch.nan, dtype=torch.float64)
-        filled[self.item, self.option] = nats.to("cpu", torch.float64)
-        return filled.transpose(1, 2)
+        return by_item(nats.to("cpu", torch.float64), self.item.bincount().tolist(), torch.nan).transpose(1, 2)
 
     def lengths(self, normalisation: Normalisation) -> Tensor | None:
         """By what nats are divided: (I, O), or None for their sum. Raises InputError for an unknown one."""
@@ -117,19 +116,16 @@ def encode_choices(
         found = f"{len(lost):,} options of which tokens have no likelihood: {some_of(lost)}"
         fix = "Give a text before the options, or take a tokenizer that puts a BOS in front."
         raise InputError.of("questions", found, "options behind one token or more", fix)
-    shape = (len(choices), max(len(choice.options) for choice in choices))
-    rows, columns = torch.tensor(item), torch.tensor(option)
+    options = [len(choice.options) for choice in choices]
 
     def laid_out(values: Sequence[int]) -> Tensor:
-        lengths = torch.zeros(shape, dtype=torch.int64)
-        lengths[rows, columns] = torch.tensor(values)
-        return lengths
+        return by_item(torch.tensor(values), options, 0)
 
     texts = [text for choice in choices for text in choice.options]
     return ChoiceTexts(
         documents,
-        rows,
-        columns,
+        torch.tensor(item),
+        torch.tensor(option),
         laid_out(counts),
         laid_out([len(text) for text in texts]),
         laid_out([len(text.encode()) for text in texts]),

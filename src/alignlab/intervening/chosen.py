@@ -91,6 +91,8 @@ class Chosen:
     languages: by set, the language whose probabilities and means count for it; none for a set of no one language.
     probabilities: by set, how often each neuron is active, (L, N) float64; empty where nothing has counted them.
     among: nearest neurons that a matched one is drawn from.
+    general: (L, N) bool, neurons of every language, which are in no language's set and so may be controls; None where
+        nothing tells.
     """
 
     sets: NeuronSets
@@ -98,6 +100,7 @@ class Chosen:
     languages: Mapping[str, str]
     probabilities: Mapping[str, Tensor]
     among: int = 10
+    general: Tensor | None = None
 
     def neurons(self, label: ArmLabel) -> Tensor:
         """(L, N) bool, the neurons of an arm. Raises InputError where a layer has too few for a control."""
@@ -131,6 +134,10 @@ class Chosen:
             times += self.neurons(ArmLabel("", name, control=control, seed=seed))
         # A neuron of n draws is common to n (n - 1) of the ordered pairs.
         return float((times * (times - 1)).sum() / (times.sum() * (seeds - 1)))
+
+    def general_in(self, label: ArmLabel) -> int | None:
+        """How many neurons of a control are general; None where nothing tells."""
+        return None if self.general is None else int((self.neurons(label) & self.general).sum())
 
     def check(self, controls: Sequence[ControlName]) -> None:
         """Refuse sets of no neuron, controls that cannot be drawn, and matched ones without counts."""

@@ -13,6 +13,8 @@ from alignlab.intervening.subjects import Subject
 from alignlab.manifest import remove_listed
 
 _RECORDS: dict[Measure, str] = {"perplexity": "effects", "accuracy": "answers"}
+# The measures with answers, whose texts lie beside their record.
+WITH_TEXTS: tuple[Measure, ...] = ("accuracy",)
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,16 @@ class GridFolder(BegunFolder):
     def of(self, subject: Subject) -> list[Path]:
         """The results of a model."""
         records = [self.effects(subject, measure) for measure in self.measures]
-        return [*records, self.sets(subject), self.about(subject)]
+        texts = [self.texts(subject, measure) for measure in self.measures if measure in WITH_TEXTS]
+        return [*records, *texts, self.sets(subject), self.about(subject)]
 
     def effects(self, subject: Subject, measure: Measure = "perplexity") -> Path:
         """The record of what was measured of a model under every arm."""
         return self.path / f"{_RECORDS[measure]}{subject.stem}.safetensors"
+
+    def texts(self, subject: Subject, measure: Measure) -> Path:
+        """The texts of the answers of a record, under every arm (see `recording.responses_file`)."""
+        return self.effects(subject, measure).with_suffix(".jsonl")
 
     def sets(self, subject: Subject) -> Path:
         """The neurons that were changed in it."""

@@ -8,6 +8,7 @@ from alignlab import console
 from alignlab.begun_folder import Start
 from alignlab.config import to_plain
 from alignlab.errors import InputError
+from alignlab.intervening.folder import WITH_TEXTS
 from alignlab.intervening.measuring import measure
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import InterveneOptions
@@ -16,6 +17,7 @@ from alignlab.intervening.plan_table import show_plan
 from alignlab.intervening.results import show_results, write_about, write_table
 from alignlab.models.distributed import broadcast, from_first, is_first, join, wait_for_all
 from alignlab.recording.effects import Effects
+from alignlab.recording.responses_file import check_answers
 from alignlab.runs import check_writable
 from alignlab.secret_settings import check_settings
 
@@ -87,7 +89,9 @@ def _is_there(plan: GridPlan, grid: Grid) -> bool:
         return False
     try:
         for measured in plan.options.measures:
-            Effects.load(plan.folder.effects(grid.subject, measured))
+            effects = Effects.load(plan.folder.effects(grid.subject, measured))
+            if measured in WITH_TEXTS:
+                check_answers(plan.folder.texts(grid.subject, measured), effects.answers_checksum)
     except InputError as error:
         console.say(f"note: {error.problems[0]} It is measured again.")
         return False

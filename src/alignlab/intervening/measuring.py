@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from alignlab import console
+from alignlab.atomic import whole_file
 from alignlab.errors import UnsupportedModelError
 from alignlab.evaluation.answering import checked
 from alignlab.intervening.model_grid import Grid
@@ -17,6 +21,8 @@ from alignlab.intervening.options import WITH_MEANS, InterveneOptions, Measure
 from alignlab.intervening.plan import GridPlan
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.operations import OPERATIONS, Operation
+from alignlab.manifest import checksum
+from alignlab.models.distributed import is_first
 from alignlab.models.edits import Arm
 from alignlab.models.lower_layers import LowerLayers, find_lower_layers
 from alignlab.models.options import SiteName
@@ -109,12 +115,36 @@ def _answers(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
             kept=shared.kept,
         )
     origin = _origin(grid)
-    by_arm = [checked(task, [of[place] for of in responses], origin).effects for place in range(len(grid.labels))]
+    path, by_arm = plan.folder.texts(grid.subject, "accuracy"), []
+    with _written_by_first(path) as write:  # arm by arm: the texts of all together may be large
+        for place, label in enumerate(grid.labels):
+            found = checked(task, [of[place] for of in responses], origin, told_of(label))
+            write(found.text)
+            by_arm.append(found.effects)
     columns: dict[str, Any] = {name: torch.cat([one.measured(name) for one in by_arm], dim=1) for name in ANSWERS}
     same = grid.division is not None and grid.division.same
     name = f"{task.name}, {SAME}" if same else task.name
     labels = labelled(grid.labels, shared.arms)
-    return replace(by_arm[0], labels=labels, task=name, answers_checksum="", **columns)
+    written = checksum(path) if is_first() else ""  # by whom the record is kept
+    return replace(by_arm[0], labels=labels, task=name, answers_checksum=written, **columns)
+
+
+def told_of(label: ArmLabel) -> dict[str, object]:
+    """What the lines of the answers under an arm say of it."""
+    return {
+        "arm": label.name, "set": label.set, "operation": label.operation, "strength": label.strength,
+        "control": label.control, "seed": label.seed,
+    }  # fmt: skip
+
+
+@contextmanager
+def _written_by_first(path: Path) -> Iterator[Callable[[str], object]]:
+    """What writes text to a file, whole or not at all; on other ranks than zero nothing."""
+    if not is_first():
+        yield lambda text: None
+        return
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        yield file.write
 
 
 def _origin(grid: Grid) -> Origin:

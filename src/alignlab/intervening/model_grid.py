@@ -31,6 +31,7 @@ from alignlab.neurons.checks import require_one_of
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import identifier_of
+from alignlab.neurons.kinds import Kind
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.subset import subset
 from alignlab.recording.effects import ArmLabel
@@ -157,6 +158,7 @@ class Grid:
             {name: of.whole for name, of in self.parts.items() if of.whole in counted},
             {name: p[of.whole] for name, of in self.parts.items() if of.whole in p},
             options.among,
+            self._general,
         )
 
     def _layers_inside(self, layers: int) -> dict[str | None, Tensor]:
@@ -182,6 +184,14 @@ class Grid:
             problems += [Problem("bands", found.format(band), expected) for band in whole]
         refuse_any(problems)
         return {band: mask & masks[None] for band, mask in masks.items()}
+
+    @property
+    def _general(self) -> Tensor | None:
+        """(L, N) bool, the neurons of every language; None where the identifier, or a file of sets, tells of none."""
+        result = self.classification
+        if result is None or not result.has_degree:
+            return None
+        return result.kinds(self.plan.options.kinds) == Kind.GENERAL
 
     @cached_property
     def parts(self) -> dict[str, PartOf]:

@@ -23,12 +23,10 @@ from alignlab.intervening.subjects import Subject, subjects_of_run
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
-from alignlab.models.options import PrecisionName
-from alignlab.models.precision import precision_name
 from alignlab.models.sites import Site, find_sites
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide, hide_all
-from alignlab.run_models import check_run
+from alignlab.run_models import check_run, precision_of_run
 from alignlab.runs import RunFolder
 
 
@@ -74,7 +72,8 @@ class GridPlan:
     def loader(self) -> ModelLoader:
         device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         assert self.options.model is not None
-        return ModelLoader(ModelConfig.of(self.options.model), self.run is not None, self._precision(), device)
+        precision = precision_of_run(self.run, self.options.precision)
+        return ModelLoader(ModelConfig.of(self.options.model), self.run is not None, precision, device)
 
     @cached_property
     def base(self) -> ModelConfig:
@@ -180,17 +179,6 @@ class GridPlan:
         joined = {name: [one[name] for one in of_grids] for name in of_grids[0]}
         hidden: dict[str, Any] = hide_all({**environment(), **joined})
         return hidden
-
-    def _precision(self) -> PrecisionName:
-        if self.options.precision is not None or self.run is None:
-            return self.options.precision or "32-true"
-        trainer = self.run.stored_config().get("trainer")
-        trained_in = trainer.get("precision") if isinstance(trainer, dict) else None
-        name = precision_name(trained_in)
-        if name is None:
-            found, fix = f"the run's is {trained_in!r}", "Set precision=bf16-mixed."
-            raise InputError.of("precision", found, "one that intervene knows", fix)
-        return name
 
 
 def _without_use(options: InterveneOptions) -> list[Problem]:

@@ -30,6 +30,8 @@ from alignlab.reporting.estimates import existing, weight_bytes
 
 # Of what a device does at best on large matrices, a forward of texts reaches about so much.
 _REACHED = 0.3
+# Of the file of the answers: a token as text, one as its text and its number, and what else a line has.
+_TEXT_BYTES, _TOKEN_BYTES, _LINE_BYTES = 4, 11, 350
 
 
 def show_plan(plan: GridPlan, start: Start) -> None:
@@ -54,6 +56,7 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
             rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
     measured = _measured(first) if "perplexity" in options.measures else []
     rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
+    rows += [(f"controls{_at(plan, grid)}", text) for grid in plan.grids if (text := _general_controls(grid))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
     if "constant" in options.operations:
@@ -73,6 +76,23 @@ def _neurons(plan: GridPlan, grid: Grid) -> str:
     where = f", layers {options.layers}" if options.layers else ""
     where += f", and layers {' and '.join(options.bands)} apart" if options.bands else ""
     return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
+
+
+def _general_controls(grid: Grid) -> str:
+    """How many neurons of the controls, all draws together, are general; empty without controls, or without kinds."""
+    general, told = grid.chosen.general, []
+    for control in grid.plan.options.controls if general is not None else []:
+        of_set: dict[str, list[tuple[int, int]]] = {}
+        drawn = {(label.set, label.seed): label for label in grid.labels if label.control == control}
+        for label in drawn.values():
+            found, size = grid.chosen.general_in(label), int(grid.sets[label.set].sum())
+            assert found is not None
+            of_set.setdefault(label.set, []).append((found, size))
+        sums = {name: (sum(a for a, _ in of), sum(b for _, b in of)) for name, of in of_set.items()}
+        found, size = (sum(pair[place] for pair in sums.values()) for place in range(2))
+        each = ", ".join(f"{name} {a / b:.0%}" for name, (a, b) in sums.items() if a)
+        told.append(f"{found:,} of {size:,} {control} ones{f' ({each})' if each else ''}")
+    return f"general, above tau in every language and so in no set: {'; '.join(told)}" if told else ""
 
 
 def _at(plan: GridPlan, grid: Grid) -> str:
@@ -111,7 +131,10 @@ def _answers(grid: Grid) -> list[tuple[str, str]]:
     of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
     answers = len(task.prompts) * len(grid.labels)
     text = f"{task.name}: {len(task.prompts):,} problems ({of_each}), {answers:,} answers under all arms, "
-    return [("answers", f"{text}at most {answers * task.max_new_tokens:,} tokens")]
+    most = answers * task.max_new_tokens
+    prompts = len(grid.labels) * sum(len(prompt) for prompt in task.prompts)
+    kept = console.size(_TOKEN_BYTES * most + _TEXT_BYTES * prompts + _LINE_BYTES * answers)
+    return [("answers", f"{text}at most {most:,} tokens and about {kept} of texts")]
 
 
 def _arms(plan: GridPlan, grid: Grid) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 
 from alignlab import console
 from alignlab.analysis.arm_outcomes import NATS, outcomes
@@ -13,7 +14,7 @@ from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
-from alignlab.intervening.folder import GridFolder
+from alignlab.intervening.folder import WITH_TEXTS, GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.subjects import Subject
@@ -28,7 +29,7 @@ _HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
 
 
 def write_about(folder: GridFolder, grid: Grid) -> None:
-    """Write what the sets are, and how far their controls are from them: what the table tells of them."""
+    """Write what the sets are, how far their controls are from them, and how many neurons of these are general."""
     options, chosen = grid.plan.options, grid.chosen
     about: dict[str, dict[str, object]] = {
         name: {
@@ -37,31 +38,36 @@ def write_about(folder: GridFolder, grid: Grid) -> None:
             "part": grid.parts[name].words,
             "site": grid.site,
             "scope": options.scope,
+            "neurons": chosen.sets.sizes()[name],
             "gaps": [],
             "shared": {
                 control: chosen.shared(name, control, options.seeds)
                 for control in options.controls
                 if options.seeds > 1
             },
+            "general": [],
         }
         for name in chosen.named
     }
-    for label in grid.labels:
-        gaps = about[label.set]["gaps"] if label.set else []
-        assert isinstance(gaps, list)
-        drawn = [label.control, label.seed]
-        if label.control and chosen.probabilities and drawn not in [gap[:2] for gap in gaps]:
-            gaps.append([*drawn, chosen.gap(label)])
+    drawn = {(label.set, label.control, label.seed): label for label in grid.labels if label.control}
+    for label in drawn.values():
+        told = {"gaps": chosen.gap(label) if chosen.probabilities else None, "general": chosen.general_in(label)}
+        for name, value in told.items():
+            found = about[label.set][name]
+            assert isinstance(found, list)
+            found += [] if value is None else [[label.control, label.seed, value]]
     write_text(folder.about(grid.subject), json.dumps(about, ensure_ascii=False, indent=2) + "\n")
 
 
 def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
     """What `write_about` wrote. The folder has been looked at: its files are as they were written."""
     about = json.loads(read_regular(folder.about(subject)))
-    return {
-        name: SetOf(**{**of, "gaps": {(control, seed): gap for control, seed, gap in of["gaps"]}})
-        for name, of in about.items()
-    }
+    names = {field.name for field in fields(SetOf)}
+    found = {}
+    for name, of in about.items():
+        gaps = {(control, seed): gap for control, seed, gap in of["gaps"]}
+        found[name] = SetOf(**{key: value for key, value in of.items() if key in names} | {"gaps": gaps})
+    return found
 
 
 def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
@@ -96,10 +102,13 @@ def show_results(plan: GridPlan) -> None:
         console.say(f"and {len(found) - _MOST_MATRICES} more: {plan.folder.table}")
     console.say()
     console.heading("Written")
+    texts = [plan.folder.texts(of, one) for of in plan.subjects for one in plan.options.measures if one in WITH_TEXTS]
+    texts = [path for path in texts if path.is_file()]  # earlier versions kept none
     console.table(
         [
             ("numbers", f"{plan.folder.table} (every change with its interval, control and verdict)"),
             ("effects", f"{', '.join(map(str, records))} (every document or problem under every arm)"),
+            *([("answers", f"{', '.join(map(str, texts))} (a line of JSON each, under every arm)")] if texts else []),
             ("neurons", f"{', '.join(str(plan.folder.sets(subject)) for subject in plan.subjects)}"),
             ("question", str(plan.folder.config)),
         ]

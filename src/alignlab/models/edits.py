@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -65,6 +65,7 @@ def edited(
     *,
     prompt: PromptLength | None = None,
     sites: Mapping[SiteName, Sequence[Site]] | None = None,
+    made: Made | None = None,
 ) -> Iterator[None]:
     """Within the block, every forward of `model` runs with the neurons of the arms changed.
 
@@ -73,6 +74,8 @@ def edited(
     prompt: number of tokens of the prompts, padding on the left included, of all rows or (B,) of each, or what tells it
         at every forward; needed where an edit is of the prompt or of what follows it.
     sites: those of the model by name, where they have been found; all others are found by a forward of three tokens.
+    made: empty at first, and handed over again with the same arms: what they do to each layer is then laid out once,
+        and not again for every batch, whatever its rows and prompts are.
 
     It works with a cache and under `generate`, with adapters and with gradients, and leaves the model as it was,
     whatever happens. What is compiled runs uncompiled meanwhile: it would not see the change. Raises InputError for
@@ -82,6 +85,7 @@ def edited(
     names = list(dict.fromkeys(one.at for arm in arms for one in arm))
     found = {at: (sites or {}).get(at) or find_sites(model, at) for at in names}
     refuse_any(_misfits(arms, rows, prompt, found))
+    made = {} if made is None else made
     # What has been compiled before passes over hooks that come later, without a word.
     with ExitStack() as stack, torch.compiler.set_stance("force_eager"):
         # Of each place in the order of the edits, what all arms do there: so the order is kept at every site.
@@ -91,9 +95,11 @@ def edited(
                 for scope, where in _wheres(prompt):
                     chosen = [one if one and (one.at, one.scope) == (at, scope) else None for one in there]
                     if any(chosen):
-                        tables = _tables(chosen, rows)
+                        tables = made.setdefault((place, at, scope), {})
+                        if not tables:
+                            tables |= _tables(chosen)
                         these = [found[at][layer] for layer in tables]
-                        stack.enter_context(edit(model, these, _change(tables), where))
+                        stack.enter_context(edit(model, these, _change(tables, rows), where))
         yield
 
 
@@ -102,21 +108,22 @@ class _Table:
     """What the arms do in a layer.
 
     columns: (U,) neurons that any of them changes.  gain, offset, changed: (A, U).
-    rows: (B,) the arm of every row; None where there is one arm.
     """
 
     columns: Tensor
     gain: Tensor
     offset: Tensor
     changed: Tensor
-    rows: Tensor | None
 
     def to(self, device: torch.device) -> _Table:
-        moved = {name: part.to(device) for name, part in vars(self).items() if part is not None}
-        return replace(self, **moved)
+        return _Table(*(part.to(device) for part in vars(self).values()))
 
 
-def _tables(chosen: Sequence[NeuronEdit | None], rows: Tensor | None) -> dict[int, _Table]:
+# By place among the edits, site and scope: by layer what the arms do there.
+Made = dict[tuple[int, SiteName, Scope], dict[int, _Table]]
+
+
+def _tables(chosen: Sequence[NeuronEdit | None]) -> dict[int, _Table]:
     """By layer, what each arm does to the neurons that any arm changes there."""
     layers = torch.cat([one.layers for one in chosen if one is not None]).unique().tolist()
     tables = {}
@@ -130,18 +137,24 @@ def _tables(chosen: Sequence[NeuronEdit | None], rows: Tensor | None) -> dict[in
             if part is not None:
                 at = torch.searchsorted(columns, part[0])
                 gain[arm, at], offset[arm, at], changed[arm, at] = part[1], part[2], True
-        tables[layer] = _Table(columns, gain, offset, changed, rows)
+        tables[layer] = _Table(columns, gain, offset, changed)
     return tables
 
 
-def _change(tables: dict[int, _Table]) -> Change:
+def _change(tables: dict[int, _Table], rows: Tensor | None) -> Change:
+    there: dict[torch.device, Tensor] = {}  # the rows, on every device
+
     def change(layer: int, activations: Tensor, forward: Forward) -> Tensor:
         table = tables[layer]
         if table.gain.device != activations.device:  # once: the layers of a large model may be on several devices
             table = tables[layer] = table.to(activations.device)
-        if table.rows is not None and len(table.rows) != forward.rows:
-            raise ValueError(f"a batch of {forward.rows} rows, and arms for {len(table.rows)}")
-        of = slice(None) if table.rows is None else table.rows
+        if rows is not None and len(rows) != forward.rows:
+            raise ValueError(f"a batch of {forward.rows} rows, and arms for {len(rows)}")
+        of: Tensor | slice = slice(None)
+        if rows is not None:
+            if activations.device not in there:
+                there[activations.device] = rows.to(activations.device)
+            of = there[activations.device]
         gain, offset, changed = (one[of].unsqueeze(1) for one in (table.gain, table.offset, table.changed))
         before = activations.index_select(-1, table.columns)
         # In the precision of the table: bfloat16 would round the gain too. A gain of 0 replaces infinities as well.

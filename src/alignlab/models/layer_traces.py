@@ -129,12 +129,29 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
             for name, module in (*_linear_maps(trace.layer), activation):
                 hooks.enter_context(module.register_forward_hook(_note(name, trace.ran)))
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
+        if ids.is_meta:
+            hooks.enter_context(_eager(model))
         try:
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             found = f"{type(model).__name__} cannot read {TOKENS} tokens ({str(error).strip().partition(chr(10))[0]})"
             raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from error
     return traces
+
+
+@contextmanager
+def _eager(model: nn.Module) -> Iterator[None]:
+    """Within the block attention is written out: other ways look into the mask, and on meta there is nothing in it."""
+    configs = {id(config): config for module in model.modules()
+               if isinstance(config := getattr(module, "config", None), PreTrainedConfig)}  # fmt: skip
+    ways = [(config, config._attn_implementation) for config in configs.values()]
+    try:
+        for config, _ in ways:
+            config._attn_implementation = "eager"
+        yield
+    finally:
+        for config, way in ways:
+            config._attn_implementation = way
 
 
 def _linear_maps(layer: nn.Module) -> list[tuple[str, nn.Module]]:

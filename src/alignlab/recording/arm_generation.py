@@ -20,7 +20,7 @@ from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
 from alignlab.recording.arms import ArmPlan, Job, plan_arms
 from alignlab.recording.generation import Response, generate, generator_of, prompt_batches
-from alignlab.recording.kept import Kept, KeptJobs
+from alignlab.recording.kept import Advance, Kept, KeptJobs, nobody
 from alignlab.recording.sampling import Sampling
 
 Prompt = npt.NDArray[np.int32]
@@ -37,7 +37,7 @@ def generate_under(
     sampling: Sampling | None = None,
     sites: Mapping[SiteName, Sequence[Site]] | None = None,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
-    advance: Callable[[int], None] = lambda cells: None,
+    advance: Advance = nobody,
     kept: Kept | None = None,
 ) -> list[list[Response]]:
     """The responses to prompts under each arm, by prompt and arm; a collective call where there are several ranks.
@@ -47,7 +47,7 @@ def generate_under(
 
     max_tokens_per_batch: padding and new tokens of all rows included.
     sites: those of the model by name, where they have been found.
-    advance: told the answers, prompts times arms, of each batch done, or of all that were kept.
+    advance: told the answers, prompts times arms, of each batch done; first, with `kept=True`, of all that were kept.
     kept: where answers are kept while others are made.
     For edits of a scope the prompt is the padded prompt. Raises InputError for neurons that the model has not.
     """
@@ -69,12 +69,12 @@ def generate_under(
     def keep(job: Job, responses: Sequence[Sequence[Response]]) -> None:
         for text, of_text in zip(job.texts, responses, strict=True):
             answers.update(((text, arm), one) for arm, one in zip(job.chunk.arms, of_text, strict=True))
-        advance(job.rows)
 
     done = jobs.read()
     for number, stored in done.items():
         read = [[Response(np.array(tokens, np.int32), ended) for tokens, ended in of_text] for of_text in stored]
         keep(plan.jobs[number], read)
+    advance(sum(plan.jobs[number].rows for number in done), kept=True)
     missing = [number for number in range(len(plan.jobs)) if number not in done]
     for start in range(0, len(missing), world_size()):
         together = missing[start : start + world_size()]
@@ -96,6 +96,7 @@ def generate_under(
             by_text = [own[first : first + copies] for first in range(0, len(own), copies)]
             jobs.write(number, ([(one.tokens.tolist(), one.ended) for one in of_text] for of_text in by_text))
             keep(job, by_text)
+            advance(job.rows)
     return [[answers[text, place] for place in plan.places] for text in range(len(prompts))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,13 @@ from alignlab.errors import InputError
 from alignlab.models.distributed import from_first, is_first
 from alignlab.parts import Parts
 from alignlab.recording.arms import ArmPlan, digest_of
+
+# Told how much more is done; with `kept=True`, how much was done earlier, in no time.
+Advance = Callable[..., None]
+
+
+def nobody(done: int, kept: bool = False) -> None:
+    """Who is told nothing."""
 
 
 @dataclass(frozen=True)

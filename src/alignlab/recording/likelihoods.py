@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alignlab.data.encoding import Document
 from alignlab.models.edits import Arm
@@ -17,7 +18,7 @@ from alignlab.recording.scoring import Masks, Scores, items_fingerprint
 
 
 @dataclass(frozen=True)
-class Choice:
+class ScoredChoice:
     """A prompt and the texts that may follow it.
 
     options: the prompt with each of them; their answer is the option.
@@ -36,9 +37,21 @@ class Choice:
         return Item(first.id, first.language, first.cluster, right)
 
 
-def texts_of(choices: Sequence[Choice]) -> list[Document]:
+def texts_of(choices: Sequence[ScoredChoice]) -> list[Document]:
     """What is to be scored: the options of all choices, one after another."""
     return [option for choice in choices for option in choice.options]
+
+
+def by_item(values: Tensor, counts: Sequence[int], missing: float) -> Tensor:
+    """Values of the options of items, one after another, (D, ...), as (I, O, ...).
+
+    counts: (I,), how many options each item has.  missing: what stands where an item has fewer than O.
+    """
+    filled = values.new_full((len(counts), max(counts), *values.shape[1:]), missing)
+    items = torch.repeat_interleave(torch.tensor(counts))
+    places = torch.tensor([place for count in counts for place in range(count)])
+    filled[items, places] = values
+    return filled
 
 
 def labelled(labels: Sequence[ArmLabel], arms: Sequence[Arm]) -> tuple[ArmLabel, ...]:
@@ -75,7 +88,7 @@ def effects_on_texts(
 
 
 def effects_on_choices(
-    choices: Sequence[Choice],
+    choices: Sequence[ScoredChoice],
     arms: Sequence[ArmLabel],
     scores: Scores,
     *,
@@ -84,21 +97,14 @@ def effects_on_choices(
     clusters: str = "",
 ) -> Effects:
     """The record of what `score` has found for `texts_of(choices)`, which may have different numbers of options."""
-    most = max(len(choice.options) for choice in choices)
-    # Where each option is among all, and among those of its choice.
-    items = torch.repeat_interleave(torch.tensor([len(choice.options) for choice in choices]))
-    places = torch.tensor([place for choice in choices for place in range(len(choice.options))])
-    nats = torch.full((len(choices), most, scores.nats.shape[1]), torch.nan, dtype=torch.float64)
-    nats[items, places] = scores.nats
-    tokens, characters = torch.zeros((2, len(choices), most), dtype=torch.int64)
-    tokens[items, places] = scores.counted
-    characters[items, places] = torch.tensor([count for choice in choices for count in choice.characters])
+    counts = [len(choice.options) for choice in choices]
+    characters = torch.tensor([count for choice in choices for count in choice.characters])
     return Effects(
         items=tuple(choice.item for choice in choices),
         labels=tuple(arms),
-        option_nats=nats.transpose(1, 2).contiguous(),
-        option_tokens=tokens,
-        option_characters=characters,
+        option_nats=by_item(scores.nats, counts, torch.nan).transpose(1, 2).contiguous(),
+        option_tokens=by_item(scores.counted, counts, 0),
+        option_characters=by_item(characters, counts, 0),
         task=task,
         clusters=clusters,
         data_fingerprint=items_fingerprint(texts_of(choices)),

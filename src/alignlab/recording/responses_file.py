@@ -1,14 +1,18 @@
-"""The file of a model's responses to a probe: a line of JSON each, in the order of the probe.
+"""The file of a model's responses to a probe, or of its answers to problems: a line of JSON each, in their order.
 
 Keys: `language` and `id` of the document; `prompt`, as text; `tokens`, the ids of the response, EOS included; `ended`,
 whether an EOS ended it before it was cut; `text`, the response without special tokens; `checksum`, of all these, by
 which a line that was damaged is found. Files from before there were checksums have none and are read as they are.
+
+Lines of answers also have `expected`, `right` and `output_language`; where a model answered under several arms, the
+answers under the first come first, and their lines also have what the arm is: `arm`, its name, `set`, `operation`,
+`strength`, `control` and `seed`, as in `recording.effects.ArmLabel`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,10 @@ from alignlab.atomic import write_text
 from alignlab.checksums import damaged, of_values
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError
+from alignlab.manifest import checksum
 from alignlab.recording.generation import Response
 from alignlab.recording.probes import PromptProbe
+from alignlab.regular_files import open_regular
 
 
 def responses_text(
@@ -49,6 +55,48 @@ def responses_text(
 def write_responses(path: Path, prompts: Sequence[Document], responses: Sequence[Response], probe: PromptProbe) -> None:
     """Write the file, whole or not at all. Raises OSError when it cannot be written."""
     write_text(path, responses_text(prompts, responses, probe.tokenizer))
+
+
+def check_answers(path: Path, written: str) -> None:
+    """Refuse a file of answers that is not the one beside whose record it was written.
+
+    written: the checksum in that record.  Raises InputError, also where there is no such file.
+    """
+    if not path.is_file():
+        raise InputError.of(f"{path}", "there is no such file", "the texts of the answers")
+    if checksum(path) != written:
+        raise InputError.of(f"{path}", "it is not as it was written", "the texts of the answers")
+
+
+def read_answers(path: Path, lines: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
+    """The answers in a file by the number of their line, from 0; of the others nothing is kept.
+
+    lines: which are read; None for all.
+    Raises InputError where the file cannot be read, or what is read of it is damaged.
+    """
+    rows = {}
+    try:
+        with open_regular(path) as file:  # which ends lines at line feeds alone: a text may hold other ends of lines
+            for number, line in enumerate(file):
+                if lines is None or number in lines:
+                    rows[number] = _answer(path, number, line)
+    except OSError as error:
+        raise InputError.of(f"{path}", f"it cannot be read ({error})", "the texts of the answers") from None
+    if missing := set(lines or ()) - rows.keys():
+        raise damaged(path, f"line {min(missing) + 1}")
+    return rows
+
+
+def _answer(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        whole = row.pop("checksum") == of_values(row)
+    except (ValueError, KeyError, AttributeError, RecursionError, TypeError):
+        whole = False
+    if not whole:
+        raise damaged(path, f"line {number + 1}")
+    found: dict[str, Any] = row
+    return found
 
 
 def read_responses(path: Path, prompts: Sequence[Document], probe: PromptProbe) -> list[Response]:

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from alignlab.data.batching import pad, side_by_side
 from alignlab.data.encoding import Document, fingerprint
 from alignlab.models.distributed import over_ranks, rank, world_size
-from alignlab.models.edits import Arm, edited
+from alignlab.models.edits import Arm, Made, edited
 from alignlab.models.layer_traces import decoder_layers
 from alignlab.models.lower_layers import LowerLayers
 from alignlab.models.modes import evaluating
 from alignlab.models.options import SiteName
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import Site, find_sites
-from alignlab.recording.arms import ArmPlan, Job, plan_arms
-from alignlab.recording.kept import Kept, KeptJobs
+from alignlab.recording.arms import ArmPlan, Chunk, Job, plan_arms
+from alignlab.recording.kept import Advance, Kept, KeptJobs, nobody
 from alignlab.recording.pieces import NOBODY
 
 Masks = Sequence[npt.NDArray[np.bool_]]
@@ -60,7 +60,7 @@ def score(
     lower: LowerLayers | None = None,
     sites: Mapping[SiteName, Sequence[Site]] | None = None,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
-    advance: Callable[[int], None] = lambda cells: None,
+    advance: Advance = nobody,
     kept: Kept | None = None,
 ) -> Scores:
     """The likelihood of documents under arms; a collective call where there are several ranks.
@@ -71,8 +71,9 @@ def score(
         together up to `ON_A_PROCESSOR` only.
     lower: how lower layers are run once, by `find_lower_layers(model)`; None: every row runs through all of them.
     sites: those of the model by name, where they have been found.
-    context: entered around each forward, such as an autocast.  advance: told the cells, documents times arms, of each
-    forward done, or of all that were kept.  kept: where they are kept; the folder is the caller's to lock and to clear.
+    context: entered around each forward, such as an autocast.
+    advance: told the cells, documents times arms, of each forward done; first, with `kept=True`, of all that were kept.
+    kept: where they are kept; the folder is the caller's to lock and to clear.
 
     For edits of a scope the prompt is what comes before the first token of the answer. Sums are float64, of float32
     losses of tokens. Every rank gets the whole. Modes, gradients and random numbers are left as they were.
@@ -90,17 +91,18 @@ def score(
     def fill(number: int, found: Tensor) -> None:
         job = plan.jobs[number]
         nats[torch.tensor(job.texts).unsqueeze(1), torch.tensor(job.chunk.arms)] = found
-        advance(job.rows)
 
     done = jobs.read()
     for number, stored in done.items():
         fill(number, torch.tensor(stored, dtype=torch.float64))
+    advance(sum(plan.jobs[number].rows for number in done), kept=True)
     missing = [number for number in range(len(plan.jobs)) if number not in done]
     with evaluating(model), torch.no_grad():
         for numbers, sums in scoring.run(missing):
             for number, one in zip(numbers, sums, strict=True):
                 jobs.write(number, one.tolist())
                 fill(number, one)
+                advance(plan.jobs[number].rows)
     forwards = plan.forwards([plan.jobs[number] for number in missing], shared=lower is not None)
     return Scores(nats[:, list(plan.places)], _counts(masks), forwards)
 
@@ -142,6 +144,7 @@ class _Scoring:
     sites: Mapping[SiteName, Sequence[Site]]
     context: Callable[[], AbstractContextManager[object]]
     device: torch.device = field(init=False)
+    laid_out: tuple[Chunk | None, Made] = field(init=False, default=(None, {}))
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
@@ -169,8 +172,11 @@ class _Scoring:
         rows = torch.arange(copies).repeat(len(documents))
         prompt = torch.tensor([_prompt(document) for document in documents]).repeat_interleave(copies)
         arms = [self.plan.distinct[number] for number in job.chunk.arms]
+        if self.laid_out[0] != job.chunk:  # jobs of a chunk follow one another: what it does is kept of one at a time
+            self.laid_out = job.chunk, {}
+        made = self.laid_out[1]
         with ExitStack() as stack:
-            stack.enter_context(edited(self.model, arms, rows, prompt=prompt, sites=self.sites))
+            stack.enter_context(edited(self.model, arms, rows, prompt=prompt, sites=self.sites, made=made))
             if self.lower is not None:
                 stack.enter_context(self.lower.once(self.model, job.chunk.first, copies))
             return self._forward(documents, [self.masks[text] for text in job.texts], copies)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alignlab import languages
-from alignlab.checksums import damaged, of_values
 from alignlab.errors import InputError, Problem
 from alignlab.neurons.groups import group_languages
 from alignlab.neurons.table import read_csv
 from alignlab.recording.effects import Effects
+from alignlab.recording.responses_file import read_answers
 from alignlab.reporting.page.capability import PageCapability, Said, SampleAnswer
 from alignlab.reporting.page.data import PageLanguage
+from alignlab.reporting.wording import shortened
 from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
 
 _OF_A_LANGUAGE = 2  # samples
@@ -37,27 +37,8 @@ def read_capability(folder: Path) -> PageCapability | None:
     rows = read_csv(run.evaluation_table)
     last = Effects.load(run.evaluation / f"{step_name(steps[-1])}.safetensors")
     ends = sorted({steps[0], steps[-1]})
-    said = [_answers(run.evaluation / f"{step_name(step)}.jsonl") for step in ends]
+    said = [list(read_answers(run.evaluation / f"{step_name(step)}.jsonl").values()) for step in ends]
     return PageCapability(rows, _languages(last), _samples(ends, said))
-
-
-def _answers(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of answers. Raises InputError where it is missing or damaged."""
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"{path}", f"it cannot be read ({error})", "the answers of this run")) from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            whole = row.pop("checksum") == of_values(row)
-        except (ValueError, KeyError, AttributeError, RecursionError):
-            whole = False
-        if not whole:
-            raise damaged(path, f"line {number}")
-        rows.append(row)
-    return rows
 
 
 def _samples(steps: Sequence[int], said: Sequence[Sequence[dict[str, Any]]]) -> list[SampleAnswer]:
@@ -65,11 +46,11 @@ def _samples(steps: Sequence[int], said: Sequence[Sequence[dict[str, Any]]]) -> 
     by_language: dict[str, list[SampleAnswer]] = {}
     for rows in zip(*said, strict=False):  # the same problems in the same order at every step
         found = [
-            Said(step, _cut(row["text"]), bool(row["right"]), row["output_language"])
+            Said(step, shortened(row["text"], _LONGEST), bool(row["right"]), row["output_language"])
             for step, row in zip(steps, rows, strict=True)
         ]
         first = rows[0]
-        sample = SampleAnswer(first["language"], _cut(first["prompt"]), first["expected"], found)
+        sample = SampleAnswer(first["language"], shortened(first["prompt"], _LONGEST), first["expected"], found)
         by_language.setdefault(sample.language, []).append(sample)
     chosen = [
         sample
@@ -77,10 +58,6 @@ def _samples(steps: Sequence[int], said: Sequence[Sequence[dict[str, Any]]]) -> 
         for sample in sorted(samples, key=lambda one: one.said[0].right == one.said[-1].right)[:_OF_A_LANGUAGE]
     ]
     return chosen[:_MOST_SAMPLES]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
 
 
 def _languages(effects: Effects) -> list[PageLanguage]:

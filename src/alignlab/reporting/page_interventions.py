@@ -16,7 +16,10 @@ from alignlab.errors import InputError, Problem
 from alignlab.manifest import kind_of, listed, verify
 from alignlab.neurons.table import Row, read_csv
 from alignlab.regular_files import read_regular
+from alignlab.reporting.arm_answers import read_samples
+from alignlab.reporting.page.arm_answers import PageAnswers
 from alignlab.reporting.page.interventions import PageIntervention
+from alignlab.reporting.wording import joined
 
 KIND = "interventions"
 _FIX = "Restore it from a copy, or move the folder away to have the page without it."
@@ -46,14 +49,17 @@ def _read(folder: Path) -> PageIntervention:
     name = identifier.pop("name", "")
     options = ", ".join(f"{key.strip('_')} {value}" for key, value in identifier.items())
     whole = config.get("neurons") is None
+    about = _about(folder)
     return PageIntervention(
         name=plain(folder.name),
         table=plain(str(folder / "table.csv")),
         rows=_rows(folder / "table.csv"),
-        neurons=plain(", ".join(_kinds_of_sets(folder))),
+        neurons=plain(", ".join(_kinds_of_sets(about))),
         found_by=plain(f"{name} ({options})" if options else str(name)) if whole else "",
         seeds=config.get("seeds"),
         same_documents=config.get("same_documents") is True,
+        answers=_answers(folder, about),
+        general=_general(about),
     )
 
 
@@ -78,16 +84,44 @@ def _config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _kinds_of_sets(folder: Path) -> list[str]:
-    """What the sets of every language are, such as `specific(g) | related(g)`."""
-    kinds: dict[str, None] = {}
+def _about(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """By the stem of a model's files what its sets are, from its file of them."""
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for file in sorted(name for name in listed(folder) if name.startswith("about") and name.endswith(".json")):
         try:
             about = json.loads(read_regular(folder / file))
-            kinds |= dict.fromkeys(str(of["matrix"]) for of in about.values() if of["matrix"])
-        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+            found[file.removeprefix("about").removesuffix(".json")] = {name: dict(of) for name, of in about.items()}
+            _kinds_of_sets(found)
+            _general(found)
+        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError, OverflowError) as error:
             raise _damaged(folder / file, error) from None
-    return list(kinds)
+    return found
+
+
+def _kinds_of_sets(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """What the sets of every language are, such as `specific(g) | related(g)`."""
+    return list(dict.fromkeys(str(of["matrix"]) for sets in about.values() for of in sets.values() if of["matrix"]))
+
+
+def _general(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """How many neurons of the controls are general, all sets and draws together; empty where that was not counted."""
+    sums: dict[str, list[int]] = {}
+    for of in (of for sets in about.values() for of in sets.values()):
+        for control, _, count in of.get("general", ()):
+            both = sums.setdefault(str(control), [0, 0])
+            both[0] += int(count)
+            both[1] += int(of["neurons"])
+    return joined([f"{found:,} of {all_of:,} {control} ones" for control, (found, all_of) in sums.items()])
+
+
+def _answers(folder: Path, about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> PageAnswers | None:
+    """Some answers of the last model; None where none were asked for, or their texts were not kept."""
+    stems = [stem for stem in sorted(about) if f"answers{stem}.jsonl" in listed(folder)]
+    if not stems:
+        return None
+    own = {name: str(of.get("language", "")) for name, of in about[stems[-1]].items()}
+    record = folder / f"answers{stems[-1]}.safetensors"
+    return read_samples(record, record.with_suffix(".jsonl"), own)
 
 
 def _damaged(path: Path, why: object) -> InputError:

@@ -13,6 +13,8 @@ from typing import Any
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.neurons.table import ANCHORED, COLUMNS, Row, cells, guarded
 from alignlab.reporting.counts_table import scalars
+from alignlab.reporting.page.arm_answers import COLUMNS as ANSWER_COLUMNS
+from alignlab.reporting.page.arm_answers import lines as lines_of_answers
 from alignlab.reporting.page.data import frame
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
 from alignlab.reporting.page.interventions import PageIntervention, show, table
@@ -78,7 +80,9 @@ def log_interventions(run: WandbRun, interventions: Sequence[PageIntervention]) 
 
 
 def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, Any]:
-    """By `interventions/NAME/table` and `/matrix`, the tables, a line a cell, and the first matrices."""
+    """By `interventions/NAME/table` the tables, a line a cell, by `/matrix` the first matrices, and by `/answers` the
+    answers that the page samples.
+    """
     import wandb
 
     found: dict[str, Any] = {}
@@ -87,6 +91,9 @@ def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, A
         found[f"interventions/{shown.of.name}/table"] = _table(columns, [list(map(_guarded, line)) for line in lines])
         for wide, _ in list(shown.card.variants.values())[:1]:
             found[f"interventions/{shown.of.name}/matrix"] = wandb.Plotly(wide.plotly())
+        if shown.of.answers is not None:
+            said = [list(map(_guarded, line)) for line in lines_of_answers(shown.of.answers)]
+            found[f"interventions/{shown.of.name}/answers"] = _table(ANSWER_COLUMNS, said)
     return found
 
 

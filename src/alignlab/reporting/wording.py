@@ -59,3 +59,9 @@ def lower(text: str) -> str:
 
 def joined(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def shortened(text: str, most: int, lines: int | None = None) -> str:
+    """At most so many characters and lines of a text; where it had more it says how many characters there are."""
+    kept = "\n".join(text[:most].split("\n", lines or -1)[:lines])
+    return text if kept == text else f"{kept} … ({len(text):,} characters)"

@@ -13,6 +13,7 @@ from alignlab.analysis.effect_matrices import ON_LOG_SCALE
 from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import Matrix, matrices
+from alignlab.reporting.page.arm_answers import PageAnswers
 from alignlab.reporting.page.card import Caption, Card
 from alignlab.reporting.page.intervention_figures import CellTexts, Curve, effect_matrix, strength_curves
 from alignlab.reporting.page.panels import plain
@@ -20,6 +21,7 @@ from alignlab.reporting.wording import capital, interval, joined, number, signed
 
 _NO_VERDICT = "no verdict"
 MOST_CELLS = 4000  # of all matrices that a page draws; a matrix of 50 languages has 2,500
+MOST_SAMPLES = 60  # problems with their answers under arms on a page
 _PLACES = 3  # decimals of nats and of shares
 _COLUMNS = (
     "matrix", "changed", "evaluated", "change", "low", "high", "matched_control", "control_sd", "over_control",
@@ -39,6 +41,8 @@ class PageIntervention:
     found_by: the identifier with its thresholds.  seeds: draws of each control.
     same_documents: whether neurons were found on the documents on which they are measured.
     is_drawn: whether there is room for matrices, beside what they answer.
+    general: how many neurons of the controls are general; empty where that was not counted.
+    answers: some of those that were written; None where none were, or their texts were not kept.
     """
 
     name: str
@@ -49,6 +53,8 @@ class PageIntervention:
     seeds: int | None = None
     same_documents: bool = False
     is_drawn: bool = True
+    answers: PageAnswers | None = None
+    general: str = ""
 
     @cached_property
     def matrices(self) -> list[Matrix]:
@@ -145,6 +151,7 @@ class Shown(NamedTuple):
     run: its place.  card, strengths: the matrices, and the curves where there are strengths to compare.
     sentence: what the first matrix answers.  answers: what each does.
     views, strength_views: what can be chosen of the cards: by the name of a matrix its scales; by name an operation.
+    samples: some answers under arms; None for none.
     """
 
     run: int
@@ -155,6 +162,7 @@ class Shown(NamedTuple):
     answers: list[Answer]
     views: dict[str, list[View]]
     strength_views: dict[str, str]
+    samples: PageAnswers | None
 
     @property
     def cards(self) -> list[Card]:
@@ -165,7 +173,7 @@ def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
     """Those of every run, with their cards."""
     shown: list[Shown] = []
     for place, of_run in enumerate(interventions):
-        left = MOST_CELLS // len(interventions)
+        left, room = MOST_CELLS // len(interventions), MOST_SAMPLES // len(interventions)
         for one in of_run:
             found = len(shown)
             card = Card(
@@ -179,7 +187,10 @@ def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
             curves = _draw_strengths(strengths, one, place)
             told = sentence(one.matrices[0]) if one.matrices else ""
             answers = list(map(answer, one.matrices))
-            shown.append(Shown(place, one, card, strengths if curves else None, told, answers, views, curves))
+            samples = one.answers.first(room) if one.answers is not None and one.is_drawn else None
+            room -= 0 if samples is None else len(samples.samples)
+            drawn = strengths if curves else None
+            shown.append(Shown(place, one, card, drawn, told, answers, views, curves, samples))
     return shown
 
 
@@ -326,6 +337,11 @@ def _basis(one: PageIntervention) -> Iterator[str]:
         )
     else:
         yield f"Intervals of 95 %, over {_overs(cells)}. Without matched controls there is no verdict."
+    if one.general:
+        yield (
+            f"Of the controls' neurons, all draws together, {one.general} are general: above tau in every language, "
+            "and so in no language's set."
+        )
     yield f"All numbers, random controls among them: {one.table}."
 
 

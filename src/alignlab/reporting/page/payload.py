@@ -81,7 +81,7 @@ def without_pairs(run: PageRun) -> PageRun:
 
 
 def without_matrices(run: PageRun) -> PageRun:
-    """The run with what the matrices of its interventions answer, but without their cells."""
+    """The run with what the matrices of its interventions answer, but without their cells and answers."""
     return replace(run, interventions=[replace(one, is_drawn=False) for one in run.interventions])
 
 
