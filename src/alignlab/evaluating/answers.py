@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from alignlab.evaluating.task import BuiltTask, Measured, Measuring
 from alignlab.evaluation.answering import check_can_answer, checked
 from alignlab.evaluation.answers import last_number
 from alignlab.evaluation.tasks import TaskConfig
+from alignlab.manifest import checksum_of
 from alignlab.neurons.table import Row
 from alignlab.recording.arm_generation import generate_under
-from alignlab.recording.effects import Effects
+from alignlab.recording.effects import Effects, joined
+from alignlab.recording.likelihoods import labelled
 from alignlab.recording.sampling import Sampling
 from alignlab.regular_files import read_regular
 from alignlab.reporting.wording import number
@@ -69,17 +72,25 @@ class ProblemsTask(BuiltTask):
         responses = generate_under(
             on.model,
             [prompt.tokens for prompt in self.task.prompts],
-            [()],
+            on.arms,
             max_new_tokens=self.task.max_new_tokens,
             max_tokens_per_batch=on.max_tokens_per_batch,
             eos_ids=() if eos is None else (eos,),
             sampling=self.sampling,
+            sites=on.sites,
             context=on.context,
             advance=on.advance,
             kept=on.kept,
         )
-        found = checked(self.task, [of_arm[0] for of_arm in responses], on.origin)
-        return Measured(found.effects, found.text)
+        by_arm = [
+            checked(self.task, list(of_arm), on.origin, label)
+            for of_arm, label in zip(zip(*responses, strict=True), labelled(on.labels, on.arms), strict=True)
+        ]
+        if len(by_arm) == 1:
+            return Measured(by_arm[0].effects, by_arm[0].text)
+        text = "".join(one.text for one in by_arm)
+        effects = joined([one.effects for one in by_arm])
+        return Measured(replace(effects, answers_checksum=checksum_of(text.encode())), text)
 
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         return capability_rows(effects, first, label=label, since=since)

@@ -20,7 +20,7 @@ from alignlab.evaluating.task import BuiltTask, Measured, Measuring
 from alignlab.evaluation.multiple_choice import encode_choices
 from alignlab.neurons.table import Row
 from alignlab.recording.dealing import cluster_problems, in_order
-from alignlab.recording.effects import BASELINE, Effects
+from alignlab.recording.effects import Effects
 from alignlab.recording.likelihoods import Choice, effects_on_choices, effects_on_texts, labelled
 from alignlab.recording.probes import Probe
 from alignlab.recording.scoring import Masks, Scores, items_fingerprint, score
@@ -78,7 +78,7 @@ class PerplexityTask(BuiltTask):
         scores = _scores(on, self.texts, self.masks)
         effects = effects_on_texts(
             self.texts,
-            labelled([BASELINE], [()]),
+            labelled(on.labels, on.arms),
             scores,
             origin=on.origin,
             task=self.name,
@@ -139,7 +139,7 @@ class ChoiceTask(BuiltTask):
 
     def measure(self, on: Measuring) -> Measured:
         scores = _scores(on, self.texts, None)
-        labels = labelled([BASELINE], [()])
+        labels = labelled(on.labels, on.arms)
         effects = effects_on_choices(
             self.choices, labels, scores, origin=on.origin, task=self.name, clusters=self.clusters
         )
@@ -150,13 +150,14 @@ class ChoiceTask(BuiltTask):
 
 
 def _scores(on: Measuring, texts: Sequence[Document], masks: Masks | None) -> Scores:
-    """How likely texts are to the model as it is."""
+    """How likely texts are to the model under every arm."""
     return score(
         on.model,
         texts,
-        [()],
+        on.arms,
         max_tokens_per_batch=on.max_tokens_per_batch,
         counted=masks,
+        sites=on.sites,
         context=on.context,
         advance=on.advance,
         kept=on.kept,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +16,12 @@ from torch import nn
 from alignlab.analysis.capability import same_items
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError
+from alignlab.models.edits import Arm
+from alignlab.models.options import SiteName
+from alignlab.models.sites import Site
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ANSWERS, LIKELIHOODS, OPTIONS, Effects
+from alignlab.recording.effects import ANSWERS, BASELINE, LIKELIHOODS, OPTIONS, ArmLabel, Effects
 from alignlab.recording.kept import Kept
 
 # Where parts that know no tasks find the options of one.
@@ -27,7 +30,13 @@ _PART = re.compile(r"\bevaluation\.(?=\w)")
 
 @dataclass(frozen=True)
 class Measuring:
-    """With what a task is measured: model, precision, the size of a forward, and where its parts are kept."""
+    """With what a task is measured: model, precision, the size of a forward, and where its parts are kept.
+
+    advance: told how much is done, of texts times arms.
+    labels, arms: what is done to the model meanwhile, A of both, one or more; `()` is the model as it is. The record
+        has them in their order.
+    sites: those of the model by name, as far as arms change something there.
+    """
 
     model: nn.Module
     origin: Origin
@@ -35,6 +44,9 @@ class Measuring:
     max_tokens_per_batch: int
     kept: Kept
     advance: Callable[[int], None]
+    labels: tuple[ArmLabel, ...] = (BASELINE,)
+    arms: tuple[Arm, ...] = ((),)
+    sites: Mapping[SiteName, list[Site]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from alignlab.evaluation.output_language import cannot_be_told, language_of
 from alignlab.evaluation.tasks import Task
 from alignlab.manifest import checksum_of
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ABSTAINED, BASELINE, Effects, Item
+from alignlab.recording.effects import ABSTAINED, BASELINE, NO_INTERVENTION, ArmLabel, Effects, Item
 from alignlab.recording.generation import Response, check_positions, generate, generator_of
 from alignlab.recording.passing import Progress
 from alignlab.recording.responses_file import responses_text, text_of
@@ -58,8 +58,11 @@ def answer(
     return checked(task, responses, origin)
 
 
-def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answered:
-    """What is found in the responses to a task's prompts, in their order."""
+def checked(task: Task, responses: Sequence[Response], origin: Origin, arm: ArmLabel = BASELINE) -> Answered:
+    """What is found in the responses to a task's prompts, in their order.
+
+    arm: under which they were given; lines of the file name all but the model as it is, by its digest.
+    """
     texts = [text_of(task.tokenizer, response.tokens) for response in responses]
     at_hand = tuple(dict.fromkeys([*task.languages, *([origin.reference] if origin.reference else [])]))
     known = [name for name in at_hand if name not in cannot_be_told(at_hand)]
@@ -72,13 +75,15 @@ def checked(task: Task, responses: Sequence[Response], origin: Origin) -> Answer
         {"expected": _written(number), "right": hit, "output_language": language}
         for number, hit, language in zip(task.expected, right, told, strict=True)
     ]
+    if arm.name != NO_INTERVENTION:
+        lines = [{"arm": arm.digest, **line} for line in lines]
     text = responses_text(task.prompts, responses, task.tokenizer, lines)
     items = zip(task.prompts, task.expected, task.seen, strict=True)
     effects = Effects(
         items=tuple(
             Item(prompt.id, prompt.language, prompt.cluster, _written(number), seen) for prompt, number, seen in items
         ),
-        labels=(BASELINE,),
+        labels=(arm,),
         languages=at_hand,
         right=torch.tensor(right, dtype=torch.bool).unsqueeze(1),
         output_language=torch.tensor(
