@@ -95,10 +95,14 @@ class ProblemsTask(BuiltTask):
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         return capability_rows(effects, first, label=label, since=since)
 
-    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str, arm: str = "") -> list[Row]:
         # Their checksum has been looked at with the record's.
         lines = [json.loads(line) for line in read_regular(answers).decode("utf-8").split("\n")[:-1]]
-        numbers = {(line["language"], line["id"]): last_number(line["text"], line["language"]) for line in lines}
+        numbers = {
+            (line["language"], line["id"]): last_number(line["text"], line["language"])
+            for line in lines
+            if line.get("arm", "") == arm
+        }
         return consistency_rows(effects, numbers, label=label)
 
     def sentence(self, rows: Sequence[Row]) -> str:

@@ -11,10 +11,13 @@ from alignlab.config import REQUIRED, Options, option, section
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Source
 from alignlab.data.sources.choices import ChoiceSource
+from alignlab.intervening.options import ControlName, ScopeName
+from alignlab.interventions.options import OperationOptions, ZeroOptions
 from alignlab.languages import check_codes
-from alignlab.models.options import ModelOptions, PrecisionName
+from alignlab.models.options import ModelOptions, PrecisionName, SiteName
+from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
 from alignlab.options import check_folder, check_name
-from alignlab.recording.options import Scope
+from alignlab.recording.options import ProbeOptions, Scope
 
 _TEST = {"name": "builtin:wordproblems", "split": "test"}
 _TASK_NAME = re.compile(r"\w[\w-]*")
@@ -59,8 +62,35 @@ class MultipleChoice(Options):
 EvaluationTask = Annotated[Problems | Perplexity | MultipleChoice, Field(discriminator="name")]
 
 
+class InterventionOptions(Options):
+    """What is done to a model while it does its tasks: an operation on the neurons that an expression names."""
+
+    neurons: str = option(
+        REQUIRED,
+        "which ones, such as 'specific(zh) | related(zh)': of the run's counts specific(zh), related(zh) and above(zh) "
+        "are the language's, general and selected are for all, zh is all that the identifier finds of it; of a file "
+        "the names of its sets; joined by ~ - & | and parentheses",
+    )
+    sets: str | None = option(None, "file of neuron sets (NeuronSets.save); null: what the run has counted")
+    step: int | Literal["last"] | None = option(
+        None,
+        "of the run, by whose counts neurons are found, for every model the same; null: of each checkpoint its own",
+        unit="optimiser steps",
+        check=lambda step: "a step from 0, last, or null" if isinstance(step, int) and step < 0 else None,
+    )
+    site: SiteName | None = option(None, "where the neurons have to be; null: where the counts or the sets are")
+    layers: str | None = option(None, "of the neurons, from 0, such as '0-7, 12'; null takes all")
+    operation: OperationOptions = section(ZeroOptions, "what becomes of their activations")
+    language: str | None = option(
+        None,
+        "whose mean activations add, replace and diff_mean take, of the documents on which neurons were found; null: "
+        "that which `neurons` names, where it names one",
+    )
+    scope: ScopeName = option("all", "tokens at which they are changed: all, those of the prompt, or those behind it")
+
+
 class EvaluateOptions(Options):
-    """What models can do: tasks asked of checkpoints of a run, or of any models."""
+    """What models can do: tasks asked of checkpoints of a run, or of any models, with or without interventions."""
 
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run, whose base and checkpoints are asked")
@@ -81,8 +111,28 @@ class EvaluateOptions(Options):
     precision: PrecisionName | None = option(None, "of the passes; null: as the run was trained, else 32-true")
     data: str | None = option(None, "folder that paths of tasks name as ${data}")
     tasks: dict[str, EvaluationTask] = section({}, "what is asked, by names of your own; `name` says of which kind")
+    interventions: dict[str, InterventionOptions] = section(
+        {}, "under what every task is done besides, by names of your own; each is compared with the model as it is"
+    )
+    controls: list[ControlName] = option(
+        ["random", "matched"],
+        "neurons of no language that are changed in the place of those of each intervention, as many in every layer: "
+        "drawn at random, or alike in how often they are active in its language",
+        check=lambda names: "each once" if len(set(names)) < len(names) else None,
+    )
+    seeds: int = option(5, "draws of each control; a verdict takes two or more", unit="draws", ge=1, le=1000)
+    among: int = option(10, "a matched neuron is drawn among so many that are nearest", ge=1)
+    identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
+    kinds: Convention = option("paper", "which neurons count as of a kind, as in alignlab.analyze")
+    probe: ProbeOptions = section(ProbeOptions, "the text on which the run has counted its neurons; as in the run")
+    identify_shards: list[int] | None = option(
+        None, "shards of the probe by whose counts neurons are found; null takes every other one, from 0"
+    )
+    same_documents: bool = option(
+        False, "find neurons on all shards, and do not leave out what shares an id or a cluster with the probe"
+    )
     max_tokens_per_batch: int = option(
-        8192, "of a forward, padding and all tokens that may come included", unit="tokens", ge=1
+        8192, "of a forward, padding, all tokens that may come and all arms included", unit="tokens", ge=1
     )
     trained: list[str] | None = option(
         None, "languages in training, for the groups of tables; null: as the run or the models say", check=check_codes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from alignlab.analysis.arm_outcomes import ItemLike, Outcome, outcomes
 from alignlab.analysis.capability import same_items
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError
@@ -26,6 +27,7 @@ from alignlab.recording.kept import Kept
 
 # Where parts that know no tasks find the options of one.
 _PART = re.compile(r"\bevaluation\.(?=\w)")
+_TENSORS = ANSWERS | LIKELIHOODS | OPTIONS
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,17 @@ class BuiltTask(ABC):
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         """Every number of a record, and its paired changes since the first; both of languages and their groups."""
 
-    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
-        """What is told by the texts of the answers alone. answers: their file."""
-        del effects, answers, label
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str, arm: str = "") -> list[Row]:
+        """What is told by the texts of the answers alone.
+
+        answers: their file.  arm: the digest of the arm whose answers are meant; empty for the model as it is.
+        """
+        del effects, answers, label, arm
         return []
+
+    def outcomes(self, effects: Effects) -> list[Outcome]:
+        """By measure a number of every item under every arm, for what is compared with controls."""
+        return outcomes(effects)
 
     def sentence(self, rows: Sequence[Row]) -> str:
         """What the rows of one model say beside the table; empty for nothing."""
@@ -142,12 +151,33 @@ def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | Non
     """The record of the items in some languages, in its order; None where there are none. Of null it is the whole."""
     if languages is None:
         return effects
-    places = [number for number, item in enumerate(effects.items) if item.language in languages]
+    return _at(effects, [number for number, item in enumerate(effects.items) if item.language in languages])
+
+
+def apart(effects: Effects, ids: Collection[str], clusters: Collection[str]) -> Effects | None:
+    """The record of the items that share neither an id nor a cluster with these; None where there are none."""
+    if not ids and not clusters:
+        return effects
+    return _at(effects, [number for number, item in enumerate(effects.items) if apart_from(item, ids, clusters)])
+
+
+def apart_from(item: ItemLike, ids: Collection[str], clusters: Collection[str]) -> bool:
+    return item.id not in ids and item.cluster not in clusters
+
+
+def alone(effects: Effects, arm: int) -> Effects:
+    """The record of one arm, as if it were of a model as it is: what is asked of such, can be asked of it."""
+    tensors = {name: getattr(effects, name)[:, [arm]] for name in _tensors(effects) if "A" in _TENSORS[name][1]}
+    return replace(effects, labels=(BASELINE,), answers_checksum="", **tensors)
+
+
+def _at(effects: Effects, places: Sequence[int]) -> Effects | None:
     if not places:
         return None
-    tensors: dict[str, Any] = {
-        name: tensor[places]
-        for name in (*ANSWERS, *LIKELIHOODS, *OPTIONS)
-        if (tensor := getattr(effects, name)) is not None
-    }
+    tensors: dict[str, Any] = {name: getattr(effects, name)[list(places)] for name in _tensors(effects)}
     return replace(effects, items=tuple(effects.items[place] for place in places), answers_checksum="", **tensors)
+
+
+def _tensors(effects: Effects) -> list[str]:
+    """The names of those that a record has."""
+    return [name for name in _TENSORS if getattr(effects, name) is not None]
