@@ -161,8 +161,8 @@ class Interventions:
             if options.run is None and one.sets is None:
                 fix = f"Set {where}.sets=FILE, or run=FOLDER."
                 problems.append(Problem(where, "there is no run, and no file of sets", "neurons of one of them", fix))
-            if options.run is None and one.step is not None:
-                problems.append(Problem(f"{where}.step", "set, and there is no run", "null", "Set run=FOLDER."))
+            if options.run is None and one.found_at is not None:
+                problems.append(Problem(f"{where}.found_at", "set, and there is no run", "null", "Set run=FOLDER."))
             if one.language is not None and not operation_of(one.operation).needs_statistics:
                 found = f"set, and {one.operation.name} takes no means of a language"
                 problems.append(Problem(f"{where}.language", found, "null, or add, replace or diff_mean"))
@@ -201,7 +201,7 @@ class Interventions:
         except InputError as error:
             raise InputError(*(replace(fault, where=f"{where}.layers") for fault in error.problems)) from error
         if not bool((whole & inside).any()):
-            fix = "Take other neurons or layers, or set step=last: then those of one step are taken in every model."
+            fix = "Take other neurons or layers, or set found_at=last: then those of one step are taken in every model."
             raise InputError.of(f"{where}.neurons", f"{one.neurons!r} is no neuron at {model.label}", "neurons", fix)
         operation = operation_of(one.operation)
         known = () if grid.found_by is None else grid.found_by.languages
@@ -250,17 +250,17 @@ class Interventions:
         options = self.options
         if options.run is None:
             return Subject(model.label, model.source)
-        step = model.step if one.step is None else one.step
+        step = model.step if one.found_at is None else one.found_at
         if step is None:
-            fix = f"Set {where}.step=last, or another step."
+            fix = f"Set {where}.found_at=last, or another step."
             found = f"null, and {model.label} is no checkpoint of the run"
-            raise InputError.of(f"{where}.step", found, "a step by whose counts neurons are found", fix)
+            raise InputError.of(f"{where}.found_at", found, "a step by whose counts neurons are found", fix)
         assert options.model is not None
         asked = None if step == "last" else [int(step)]
         try:
             return subjects_of_run(Path(options.run).expanduser(), options.model.source, asked)[-1]
         except InputError as error:
-            raise InputError(*(replace(fault, where=f"{where}.{fault.where}") for fault in error.problems)) from error
+            raise InputError(*(replace(fault, where=f"{where}.found_at") for fault in error.problems)) from error
 
     def _check_site(self, where: str, one: InterventionOptions, found: NeuronSets, model: NamedModel) -> SiteName:
         """The site, which the model has in the shape of the sets."""

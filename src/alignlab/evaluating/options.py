@@ -72,11 +72,11 @@ class InterventionOptions(Options):
         "the names of its sets; joined by ~ - & | and parentheses",
     )
     sets: str | None = option(None, "file of neuron sets (NeuronSets.save); null: what the run has counted")
-    step: int | Literal["last"] | None = option(
+    found_at: int | Literal["last"] | None = option(
         None,
         "of the run, by whose counts neurons are found, for every model the same; null: of each checkpoint its own",
         unit="optimiser steps",
-        check=lambda step: "a step from 0, last, or null" if isinstance(step, int) and step < 0 else None,
+        check=lambda step: "a step from 0, last or null" if isinstance(step, int) and step < 0 else None,
     )
     site: SiteName | None = option(None, "where the neurons have to be; null: where the counts or the sets are")
     layers: str | None = option(None, "of the neurons, from 0, such as '0-7, 12'; null takes all")

@@ -115,9 +115,9 @@ class EvaluationPlan:
 
     def under(self, model: NamedModel) -> list[Under]:
         """The interventions on a model."""
-        if model.source not in self._under:
-            self._under[model.source] = self._interventions.on(model)
-        return self._under[model.source]
+        if model not in self._under:
+            self._under[model] = self._interventions.on(model)
+        return self._under[model]
 
     @property
     def tasks(self) -> Sequence[BuiltTask]:
@@ -186,7 +186,7 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         self._interventions = Interventions(self.options, self.outline)
-        self._under: dict[str, list[Under]] = {}
+        self._under: dict[NamedModel, list[Under]] = {}
         self._built: dict[str, list[BuiltTask]] = {}
         self._outlines: dict[str, nn.Module] = {}
 

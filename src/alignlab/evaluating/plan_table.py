@@ -85,7 +85,7 @@ def _found_by(plan: EvaluationPlan, under: Under) -> str:
     """Where the neurons were found, and what of the tasks is left out for that."""
     if under.options.sets is not None:
         return f"of {hide(under.options.sets)}, which does not say on which documents they were found"
-    step = under.options.step
+    step = under.options.found_at
     by = f"by {plan.options.identifier.name}, counts of {'each model' if step is None else f'step {step}'}"
     texts = [text for task in plan.tasks for text in task.texts]
     left = sum(apart_from(text, *under.found_in) for text in texts)

@@ -38,7 +38,7 @@ def read_capability(folder: Path) -> PageCapability | None:
     last = Effects.load(run.evaluation / f"{step_name(steps[-1])}.safetensors")
     ends = sorted({steps[0], steps[-1]})
     said = [_answers(run.evaluation / f"{step_name(step)}.jsonl") for step in ends]
-    return PageCapability(rows, _languages(last), _samples(ends, said))
+    return PageCapability(rows, languages_of(last), _samples(ends, said))
 
 
 def _answers(path: Path) -> list[dict[str, Any]]:
@@ -83,7 +83,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
 
 
-def _languages(effects: Effects) -> list[PageLanguage]:
+def languages_of(effects: Effects) -> list[PageLanguage]:
+    """The languages of the items of a record, in their order."""
     codes = effects.item_languages
     of = group_languages(codes, effects.trained_languages, effects.reference or None)
     groups = {code: group for group in ("unseen", "reference", "trained") for code in of.get(group, ())}
