@@ -121,7 +121,7 @@ def show_tasks(evaluations: Sequence[Sequence[PageEvaluation]]) -> list[ShownTas
     for place, of_run in enumerate(evaluations):
         for one in of_run:
             for task in one.tasks:
-                title = f"{capital(task.name)}: {task.measure}, of {one.name}"
+                title = f"{capital(task.name)} ({one.name}): {task.measure}"
                 tables = [_models_table(task, one), *([_under_table(task, one)] if task.under else [])]
                 shown.append(ShownTask(place, title, _card(f"task-{len(shown)}", title, task, one, place), tables))
     return shown
@@ -135,7 +135,8 @@ def _card(name: str, title: str, task: PageTask, one: PageEvaluation, place: int
         return None
     card = Card(name, title, _NOTE, ("run",))
     unit = task.lead[0].unit
-    words: dict[str, Any] = {"groups": "groups of languages", "title": f"{task.measure} ({unit})", "unit": unit}
+    axis = unit if task.measure in unit else f"{task.measure} ({unit})"
+    words: dict[str, Any] = {"groups": "groups of languages", "title": axis, "unit": unit}
     words["span"] = (0, 1) if unit == "share" else None
     last = rows[(rows.step == rows.step.max()) & rows["group"].isin(list(GROUP_STYLE))]
     said = ", ".join(f"{row.group} {number(row.value, _PLACES)}" for row in last.itertuples())
@@ -161,15 +162,17 @@ def lines_of(task: PageTask) -> Iterator[list[Any]]:
 
 def _basis(task: PageTask, one: PageEvaluation) -> str:
     sizes = sorted({row.denominator for row in task.lead if row.language and row.denominator is not None})
+    unit = task.lead[0].unit
+    what = capital(unit if task.measure in unit else f"{task.measure} ({unit})")
     each = ""
     if sizes:
         each = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
-        each = f" of {each} {'tokens' if 'token' in task.lead[0].unit else 'items'} a language;"
+        each = f" of {each} {'tokens' if 'token' in unit else 'items'} a language;"
     over = joined([name for name in dict.fromkeys(row.over for row in task.lead) if name]) or "nothing (too few)"
     families = joined([name for name in dict.fromkeys(row.correction for row in task.lead) if name])
     corrected = f", verdicts corrected within a family of questions ({families})" if families else ""
     return (
-        f"{capital(task.measure)} ({task.lead[0].unit}){each} intervals of 95 % over {over}, changes paired item by "
+        f"{what}{each or ';'} intervals of 95 % over {over}, changes paired item by "
         f"item{corrected}. Every measure: {one.table}."
     )
 
@@ -191,7 +194,8 @@ def _models_table(task: PageTask, one: PageEvaluation) -> TaskTable:
         cells += [_change(at.get((models[-1], group, language, True)))] if changed else []
         lines.append((language or group, cells))
     left = len(task.models) - len(models)
-    caption = f"{capital(task.measure)} ({task.lead[0].unit}); small: 95 % intervals."
+    unit = task.lead[0].unit
+    caption = f"{capital(unit if task.measure in unit else f'{task.measure} ({unit})')}; small: 95 % intervals."
     if by_chance:
         caption += f" Chance: whether the share of {models[-1]} is another."
     if changed:
