@@ -21,7 +21,7 @@ from alignlab.models.options import SiteName
 from alignlab.models.sites import Site
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ANSWERS, BASELINE, LIKELIHOODS, OPTIONS, ArmLabel, Effects
+from alignlab.recording.effects import BASELINE, TENSORS, ArmLabel, Effects
 from alignlab.recording.kept import Kept
 
 # Where parts that know no tasks find the options of one.
@@ -147,7 +147,7 @@ def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | Non
         return None
     tensors: dict[str, Any] = {
         name: tensor[places]
-        for name in (*ANSWERS, *LIKELIHOODS, *OPTIONS)
+        for name in TENSORS
         if (tensor := getattr(effects, name)) is not None
     }
     return replace(effects, items=tuple(effects.items[place] for place in places), answers_checksum="", **tensors)
