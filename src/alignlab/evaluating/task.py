@@ -64,7 +64,7 @@ class BuiltTask(ABC):
     reads_as: what its measures are, for the line below a table.
     """
 
-    lead: ClassVar[str]
+    lead: str
     reads_as: ClassVar[str]
 
     def __init__(self, name: str) -> None:
@@ -146,8 +146,6 @@ def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | Non
     if not places:
         return None
     tensors: dict[str, Any] = {
-        name: tensor[places]
-        for name in TENSORS
-        if (tensor := getattr(effects, name)) is not None
+        name: tensor[places] for name in TENSORS if (tensor := getattr(effects, name)) is not None
     }
     return replace(effects, items=tuple(effects.items[place] for place in places), answers_checksum="", **tensors)

@@ -1,7 +1,7 @@
 """A number of a corpus that is no mean over its documents, such as BLEU: its interval, from resamples of clusters.
 
 The interval is t of the number of clusters less one, with the spread of the resamples (METHODS: bootstrap). Numbers of
-the same clusters and seed are of the same resamples, so that they can be added up and compared draw by draw (Koehn 2004).
+the same clusters and seed are of the same resamples, so that they are added up and compared draw by draw (Koehn 2004).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Resampled:
         return Resampled(self.value - before.value, self.draws - before.draws, self.documents, self.clusters)
 
     def estimate(self, *, most: float, change: bool = False) -> Estimate:
-        """The number with its 95 % interval. most: it lies between 0 and this, and a change between that and its negative.
+        """The number with its 95 % interval. most: it is at least 0 and at most this, a change at least its negative.
 
         Of one cluster, and where all resamples are the same, the ends are NaN.
         """

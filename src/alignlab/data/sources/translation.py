@@ -93,7 +93,7 @@ def _check_pairs(pairs: Sequence[str]) -> str | None:
 
 
 def request(template: str, source: str, target: str, text: str) -> str:
-    """What a model is asked. source, target: codes. Values are put in as they are: a brace in a text is only a brace."""
+    """What a model is asked. source, target: codes. Values are put in as they are: a brace is only a brace."""
     values = {
         "text": text,
         "source": get(source).name,
