@@ -11,6 +11,7 @@ from alignlab.config import REQUIRED, Options, option, section
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Source
 from alignlab.data.sources.choices import ChoiceSource
+from alignlab.data.sources.translation import check_request
 from alignlab.intervening.options import ControlName, ScopeName
 from alignlab.interventions.options import OperationOptions, ZeroOptions
 from alignlab.languages import check_codes
@@ -59,7 +60,68 @@ class MultipleChoice(Options):
     seed: int = option(0, "which questions are taken, where not all", ge=0)
 
 
-EvaluationTask = Annotated[Problems | Perplexity | MultipleChoice, Field(discriminator="name")]
+class Translation(Options):
+    """Sentences that a model translates, from the reference into every other language or back: BLEU and chrF++."""
+
+    name: Literal["translation"] = "translation"
+    source: Source = section(
+        _TEST, "parallel text: the prompt of a record is the sentence; sentences of one id say the same"
+    )
+    direction: Literal["from_reference", "into_reference"] = option(
+        "from_reference", "from the reference into every other language of the source, or from each of these into it"
+    )
+    template: str = option(
+        "Translate the following sentences from {source} to {target}.\n{text}\n",
+        "what is asked; {text}, {source} and {target} (English names), {source_code} and {target_code} are filled in",
+        check=check_request,
+    )
+    prompts: Prompts | None = section(None, "how a request becomes text, such as a chat template; null leaves it")
+    tokenizer: str | None = option(
+        None, "by which BLEU is counted, as sacrebleu calls it, such as flores200; null takes that of the language"
+    )
+    max_texts: int = option(250, "sentences, the same ones in every language", unit="sentences", ge=2)
+    max_new_tokens: int = option(256, "at which an answer is cut", unit="tokens", ge=1)
+    temperature: float = option(0.0, "by which logits are divided; 0 takes the likeliest token", ge=0, le=100)
+    top_p: float = option(1.0, "share of probability of the likeliest tokens, of which one is drawn", gt=0, le=1)
+    seed: int = option(0, "which sentences are taken, and of the draws", ge=0)
+
+
+class Mexa(Options):
+    """Parallel sentences, of which it is measured how many lie nearest to their translation, at every layer: MEXA."""
+
+    name: Literal["mexa"] = "mexa"
+    source: Source = section(
+        _TEST, "parallel text, some in the reference: the prompt of a record is the sentence; sentences of one id match"
+    )
+    pooling: Literal["weighted", "last"] = option(
+        "weighted", "how a sentence is embedded: the mean of its tokens, weighted by their place, or the last token"
+    )
+    max_texts: int = option(100, "sentences, the same ones in every language", unit="sentences", ge=2)
+    seed: int = option(0, "which sentences are taken", ge=0)
+
+
+class Harness(Options):
+    """Tasks of lm-evaluation-harness, by name or from files of your own; needs the extra lmeval, and one process."""
+
+    name: Literal["harness"] = "harness"
+    task: str = option(
+        REQUIRED, "its name there, such as arc_easy; with {language} for the code where a task has one for each"
+    )
+    languages: list[str] = option(
+        REQUIRED, "those that take the place of {language}, or the one of a task without it", check=check_codes
+    )
+    spelled: dict[str, str] = option({}, "how names of tasks spell a code otherwise, such as {zh: zho_Hans}")
+    folder: str | None = option(None, "with task files (.yaml) of your own, beside those that the harness has")
+    few_shot: int | None = option(None, "examples before each document; null: as the task says", ge=0)
+    chat: bool = option(False, "wrap prompts in the tokenizer's chat template")
+    limit: int | None = option(None, "first documents to take of each task; null takes all", unit="documents", ge=1)
+    batch_size: int = option(8, "of a forward", unit="requests", ge=1)
+    seed: int = option(0, "of the examples, and of what a task draws", ge=0)
+
+
+EvaluationTask = Annotated[
+    Problems | Perplexity | MultipleChoice | Translation | Mexa | Harness, Field(discriminator="name")
+]
 
 
 class InterventionOptions(Options):

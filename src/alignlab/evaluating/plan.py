@@ -174,7 +174,7 @@ class EvaluationPlan:
                 problems += [one for one in error.problems if one not in problems]
         for work in self.works:
             if work.under is not None:
-                problems += [one for one in _left_out(work) if one not in problems]
+                problems += [one for one in _unfit(work) if one not in problems]
         measured = list(dict.fromkeys(code for task in self.tasks for code in task.items))
         expected = f"some of: {', '.join(measured)}"
         problems += [
@@ -233,9 +233,14 @@ def _refuse_all(asked: Iterable[Callable[[], object]]) -> None:
     refuse_any(problems)
 
 
-def _left_out(work: Work) -> list[Problem]:
-    """Languages of which every item shares an id or a cluster with what neurons were found on."""
+def _unfit(work: Work) -> list[Problem]:
+    """Scopes that a task cannot have, and languages of which every item shares an id or a cluster with what neurons
+    were found on.
+    """
     assert work.under is not None
+    if work.under.options.scope != "all" and not work.task.tells_prompts:
+        found = f"{work.under.options.scope}, and tasks.{work.task.name} does not tell where prompts end"
+        return [Problem(f"interventions.{work.under.name}.scope", found, "all", "Or leave out this task.")]
     left = {text.language for text in work.task.texts if apart_from(text, *work.under.left_out)}
     fix = "Take other text, other identify_shards, or set same_documents=true, which tables then say."
     found = "all items in {} share an id or a cluster with the documents on which neurons were found"

@@ -22,12 +22,11 @@ from alignlab.models.options import SiteName
 from alignlab.models.sites import Site
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ANSWERS, BASELINE, LIKELIHOODS, OPTIONS, ArmLabel, Effects
+from alignlab.recording.effects import BASELINE, TENSORS, ArmLabel, Effects
 from alignlab.recording.kept import Kept
 
 # Where parts that know no tasks find the options of one.
 _PART = re.compile(r"\bevaluation\.(?=\w)")
-_TENSORS = ANSWERS | LIKELIHOODS | OPTIONS
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,12 @@ class BuiltTask(ABC):
 
     lead: the measure that tables on the terminal show.
     reads_as: what its measures are, for the line below a table.
+    tells_prompts: whether its forwards know where prompts end, for interventions at the prompt or behind it alone.
     """
 
-    lead: ClassVar[str]
+    lead: str
     reads_as: ClassVar[str]
+    tells_prompts: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -167,7 +168,7 @@ def apart_from(item: ItemLike, ids: Collection[str], clusters: Collection[str]) 
 
 def alone(effects: Effects, arm: int) -> Effects:
     """The record of one arm, as if it were of a model as it is: what is asked of such, can be asked of it."""
-    tensors = {name: getattr(effects, name)[:, [arm]] for name in _tensors(effects) if "A" in _TENSORS[name][1]}
+    tensors = {name: getattr(effects, name)[:, [arm]] for name in _tensors(effects) if "A" in TENSORS[name][1]}
     return replace(effects, labels=(BASELINE,), answers_checksum="", **tensors)
 
 
@@ -180,4 +181,4 @@ def _at(effects: Effects, places: Sequence[int]) -> Effects | None:
 
 def _tensors(effects: Effects) -> list[str]:
     """The names of those that a record has."""
-    return [name for name in _TENSORS if getattr(effects, name) is not None]
+    return [name for name in TENSORS if getattr(effects, name) is not None]
