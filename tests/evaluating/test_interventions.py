@@ -152,6 +152,35 @@ def test_answers_are_those_of_the_model_without_these_weights(inside: Path, zero
         assert line["tokens"] == out[0, ids.shape[1] :].tolist()
 
 
+def test_every_other_task_is_that_of_the_model_without_these_weights(inside: Path, zeroed: Any) -> None:
+    zeroed.save_pretrained("zeroed")
+    transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained("zeroed")
+    source = ("source.count=3", "source.languages=[en,de,zh]")
+    tasks = [f"tasks.{name}.{what}" for name in ("tr", "mx") for what in source]
+    tasks += ["tasks.tr.name=translation", "tasks.tr.max_new_tokens=8", "tasks.mx.name=mexa"]
+    assert main(["models=[zeroed]", "folder=plainly", *tasks]) == 0
+    assert main(["models=[builtin:demo]", "folder=others", *tasks, *OFF, "controls=[random]", "seeds=2"]) == 0
+    for task in ("tr", "mx"):
+        plainly, under = record(task, folder="plainly").values, record(task, "off", "others").values
+        assert plainly is not None
+        assert under is not None
+        assert torch.equal(under[:, 0], plainly[:, 0])
+        assert not torch.equal(under[:, 1], plainly[:, 0])  # a control is something else
+        shown = {"set": "off", "since": "", "group": "language"}
+        for row in rows("others/table.csv", task=task, **shown):
+            same = {name: row[name] for name in ("measure", "language", "layer", "other")}
+            (other,) = rows("plainly/table.csv", task=task, since="", group="language", **same)
+            assert [row[name] for name in ("value", "low", "high")] == [
+                other[name] for name in ("value", "low", "high")
+            ]
+    (over,) = rows("others/table.csv", task="mx", measure="MEXA over control", language="zh")
+    draws = record("mx", "off", "others").values
+    assert draws is not None
+    of_zh = [place for place, item in enumerate(record("mx", folder="others").items) if item.language == "zh"]
+    by_arm = draws[of_zh].mean(dim=(0, 2))
+    assert float(over["value"]) == pytest.approx(float(by_arm[0] - by_arm[1:].mean()))
+
+
 def test_changes_are_since_the_same_model_and_over_the_mean_of_its_controls(inside: Path) -> None:
     base, under = record("text"), record("text", "off")
     assert base.nats is not None

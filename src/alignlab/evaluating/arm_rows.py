@@ -55,14 +55,14 @@ def arm_rows(
         made = task.rows(arm, plain, label, label)
         made += task.rows_of_answers(arm, answers[one.name], label, effects.labels[0].digest)
         rows += [_named(row, one, low) for row in made]
-    which = {one.name: _which(one, base) for one, _ in under}
+    which = {one.name: _which(task, one, base) for one, _ in under}
     rows += _over_controls(task, base, under, label)
     return [replace(row, label="; ".join(filter(None, [row.label, which[row.set]]))) for row in rows]
 
 
-def _which(under: Under, base: Effects) -> str:
+def _which(task: BuiltTask, under: Under, base: Effects) -> str:
     """Which of a task's items are compared, where that is to be known."""
-    if under.found_on is None or under.options.sets is not None:
+    if not task.names_texts or under.found_on is None or under.options.sets is not None:
         return ""
     if under.apart:
         return APART

@@ -46,6 +46,7 @@ class HarnessTask(BuiltTask):
         "A group is all documents of its languages; those of one number are taken to say the same in every language."
     )
 
+    names_texts = False
     tells_prompts = False
 
     def __init__(self, name: str, options: Harness, tokenizer: Any) -> None:

@@ -49,6 +49,12 @@ class Work:
     under: Under | None = None
 
     @property
+    def left_out(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Ids and clusters whose items are left out of what is compared, since the neurons were found on them."""
+        nothing = frozenset[str](), frozenset[str]()
+        return self.under.left_out if self.under is not None and self.task.names_texts else nothing
+
+    @property
     def arms(self) -> int:
         return 1 if self.under is None else len(self.under.labels)
 
@@ -241,7 +247,7 @@ def _unfit(work: Work) -> list[Problem]:
     if work.under.options.scope != "all" and not work.task.tells_prompts:
         found = f"{work.under.options.scope}, and tasks.{work.task.name} does not tell where prompts end"
         return [Problem(f"interventions.{work.under.name}.scope", found, "all", "Or leave out this task.")]
-    left = {text.language for text in work.task.texts if apart_from(text, *work.under.left_out)}
+    left = {text.language for text in work.task.texts if apart_from(text, *work.left_out)}
     fix = "Take other text, other identify_shards, or set same_documents=true, which tables then say."
     found = "all items in {} share an id or a cluster with the documents on which neurons were found"
     return [

@@ -87,7 +87,7 @@ def _found_by(plan: EvaluationPlan, under: Under) -> str:
         return f"of {hide(under.options.sets)}, which does not say on which documents they were found"
     step = under.options.found_at
     by = f"by {plan.options.identifier.name}, counts of {'each model' if step is None else f'step {step}'}"
-    texts = [text for task in plan.tasks for text in task.texts]
+    texts = [text for task in plan.tasks if task.names_texts for text in task.texts]
     left = sum(apart_from(text, *under.found_in) for text in texts)
     if left == len(texts):
         return by

@@ -46,7 +46,7 @@ def _under_rows(plan: EvaluationPlan, base: Work, stored: Effects) -> list[Row]:
     alike: dict[tuple[frozenset[str], frozenset[str]], list[tuple[Under, Work]]] = {}
     for work in plan.works:
         if work.under is not None and (work.model, work.task) == (base.model, base.task):
-            alike.setdefault(work.under.left_out, []).append((work.under, work))
+            alike.setdefault(work.left_out, []).append((work.under, work))
     rows: list[Row] = []
     for left_out, members in alike.items():
         now = _compared(plan, base, stored, left_out)

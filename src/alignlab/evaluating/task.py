@@ -63,11 +63,13 @@ class BuiltTask(ABC):
 
     lead: the measure that tables on the terminal show.
     reads_as: what its measures are, for the line below a table.
+    names_texts: whether its ids and clusters name texts, as those of a probe do, and not places in a list of its own.
     tells_prompts: whether its forwards know where prompts end, for interventions at the prompt or behind it alone.
     """
 
     lead: str
     reads_as: ClassVar[str]
+    names_texts: ClassVar[bool] = True
     tells_prompts: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
