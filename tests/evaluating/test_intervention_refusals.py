@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,6 @@ import torch
 
 from alignlab.evaluate import main
 from alignlab.neurons.sets import NeuronSets
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import small_run
 
 TEXT = ["tasks.text.name=perplexity", "tasks.text.source.count=16", "tasks.text.source.languages=[en,zh]"]
 RUN, DEMO = ["run=run", "steps=[0]", *TEXT], ["models=[builtin:demo]", *TEXT]
@@ -127,9 +124,9 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Path:
     folder = tmp_path_factory.mktemp("refused")
-    small_run.make(folder / "run")
+    shutil.copytree(made, folder / "run")
     masks = {"half": torch.zeros(4, 640, dtype=torch.bool), "kept": torch.zeros(4, 640, dtype=torch.bool)}
     masks["half"][:, ::2] = True
     masks["kept"][:, :10] = True
@@ -140,15 +137,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_refused(
-    name: str, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv, says = CASES[name]
-    monkeypatch.chdir(made)
-    before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
+    monkeypatch.chdir(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     status = main(argv)
     said = capsys.readouterr().err
     assert status == 2, said
     for one in says:
         assert one in said
     assert "Traceback" not in said
-    assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before

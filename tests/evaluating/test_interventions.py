@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons.sets import NeuronSets
 from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import small_run
 
 TEXT = ["tasks.text.name=perplexity", "tasks.text.source.count=4", "tasks.text.source.languages=[en,zh]"]
 SUMS = ["tasks.sums.name=problems", "tasks.sums.source.count=2", "tasks.sums.source.languages=[en,zh]",
@@ -297,18 +293,18 @@ def test_stopped_and_continued_it_ends_with_the_same(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def run(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Path]:
     above = tmp_path_factory.mktemp("of_a_run")
-    small_run.make(above / "run")
+    shutil.copytree(made, above / "run")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(above)
         assert main([*RUN]) == 0
         yield above
 
 
-def test_what_shares_a_template_with_where_neurons_were_found_is_left_out(made: Path) -> None:
+def test_what_shares_a_template_with_where_neurons_were_found_is_left_out(run: Path) -> None:
     out = "run/evaluations/evaluation/table.csv"
-    plan = EvaluationPlan(run_options(made))
+    plan = EvaluationPlan(run_options(run))
     (under,) = plan.under(plan.models[0])
     assert under.found_on is not None
     # Templates by what is read in the probe's own records, of every other shard.
@@ -332,7 +328,7 @@ def test_what_shares_a_template_with_where_neurons_were_found_is_left_out(made: 
     assert float(over["control_gap"]) >= 0
 
 
-def test_with_the_same_documents_all_are_compared_and_that_is_said(made: Path) -> None:
+def test_with_the_same_documents_all_are_compared_and_that_is_said(run: Path) -> None:
     assert main([*RUN[:5], "interventions.zh.neurons=zh", "same_documents=true", "controls=[]",
                  "steps=[0]", "name=same"]) == 0  # fmt: skip
     out = "run/evaluations/same/table.csv"
@@ -343,12 +339,12 @@ def test_with_the_same_documents_all_are_compared_and_that_is_said(made: Path) -
     assert not rows(out, measure="nats over control")
 
 
-def test_means_are_of_the_documents_on_which_neurons_were_found(made: Path) -> None:
+def test_means_are_of_the_documents_on_which_neurons_were_found(run: Path) -> None:
     ask = [*RUN[:4], "tasks.text.source.count=12", "interventions.zh.neurons=zh", "controls=[]", "steps=[0]",
            "interventions.zh.operation={name: add, strength: 2}", "name=added"]  # fmt: skip
     assert main(ask) == 0
     assert not Path("run/evaluations/added/parts").exists()
-    plan = EvaluationPlan(run_options(made, operation={"name": "add", "strength": 2}, neurons="zh"))
+    plan = EvaluationPlan(run_options(run, operation={"name": "add", "strength": 2}, neurons="zh"))
     (under,) = plan.under(plan.models[0])
     mask, probe = under.chosen.sets["zh"], under.found_on
     assert probe is not None
@@ -384,12 +380,12 @@ def test_means_are_of_the_documents_on_which_neurons_were_found(made: Path) -> N
         assert float(effects.nats[place, 0]) == pytest.approx(summed_loss(model, ids, 1), rel=1e-4)
 
 
-def run_options(made: Path, **changed: Any) -> EvaluateOptions:
+def run_options(above: Path, **changed: Any) -> EvaluateOptions:
     """The options of RUN, as the run's config lays them below."""
-    config = yaml.safe_load((made / "run/config.yaml").read_text())
+    config = yaml.safe_load((above / "run/config.yaml").read_text())
     inherited = {name: config[name] for name in ("identifier", "model", "probe")}
     one = {"neurons": "specific(zh) | related(zh)"} | changed
     return EvaluateOptions.model_validate(
-        {**inherited, "run": str(made / "run"), "steps": [0], "controls": [], "interventions": {"zh": one},
+        {**inherited, "run": str(above / "run"), "steps": [0], "controls": [], "interventions": {"zh": one},
          "tasks": {"text": {"name": "perplexity"}}}
     )  # fmt: skip

@@ -17,7 +17,6 @@ from alignlab import console
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.evaluating.options import EvaluateOptions, InterventionOptions
 from alignlab.intervening.chosen import Chosen, languages_of
-from alignlab.intervening.documents import Documents
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import InterveneOptions
@@ -41,76 +40,60 @@ from alignlab.run_models import NamedModel
 _SHARED = ("run", "model", "precision", "identifier", "kinds", "probe", "identify_shards", "same_documents")
 
 
-@dataclass(frozen=True)
+# The ids and clusters of documents.
+Names = tuple[frozenset[str], frozenset[str]]
+
+
+@dataclass(frozen=True, eq=False)
 class Under:
-    """An intervention on one model, and its controls.
+    """An intervention on one model, and its controls. It holds no neurons: there may be hundreds of models.
 
     labels: of the intervention, then of its controls.
-    chosen: its one set, and what controls are drawn from.
+    choose: what chooses the neurons, anew each time; the counts of one model are kept meanwhile.
+    size: neurons that are changed.
+    fingerprint: changes with whatever decides what its arms do to the model; not with its name.
     language: whose mean activations the operation takes; empty where it takes none.
     found_on: the probe with the documents on which the neurons were found; None where that is not known.
-    apart: whether items that share an id or a cluster with these are left out.
+    found_in: their ids and clusters.  apart: whether items that have one of these are left out.
     """
 
     name: str
     options: InterventionOptions
     labels: tuple[ArmLabel, ...]
-    chosen: Chosen
-    operation: Operation
+    choose: Callable[[], Chosen]
+    site: SiteName
+    size: int
+    fingerprint: str
     language: str = ""
     found_on: Probe | None = None
+    found_in: Names = (frozenset(), frozenset())
     apart: bool = True
 
     @property
-    def site(self) -> SiteName:
-        return self.chosen.sets.site  # type: ignore[return-value]  # looked at when it was made
-
-    @property
-    def size(self) -> int:
-        """How many neurons are changed."""
-        return int(self.chosen.sets[self.name].sum())
+    def operation(self) -> Operation:
+        return operation_of(self.options.operation)
 
     @property
     def needs_means(self) -> bool:
         return self.operation.needs_statistics
 
-    @cached_property
-    def found_in(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The ids and clusters of the documents on which the neurons were found."""
-        documents: Documents = {} if self.found_on is None else self.found_on.documents
-        every = [one for texts in documents.values() for one in texts]
-        return frozenset(one.id for one in every), frozenset(one.cluster for one in every)
-
     @property
-    def left_out(self) -> tuple[frozenset[str], frozenset[str]]:
+    def left_out(self) -> Names:
         """The ids and clusters whose items are left out of what is compared."""
         return self.found_in if self.apart else (frozenset(), frozenset())
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Changes with whatever decides what its arms do to a model; not with its name."""
-        chosen, digest = self.chosen, hashlib.sha256()
-        drawn = [(label.control, label.seed) for label in self.labels]
-        about = [self.site, self.options.scope, self.operation.described, self.language, drawn, chosen.among]
-        means = self.found_on.fingerprint if self.found_on is not None and self.needs_means else ""
-        digest.update(repr([*about, means]).encode())
-        digest.update(np.packbits(chosen.sets[self.name].numpy()).tobytes())
-        if len(self.labels) > 1:
-            digest.update(np.packbits(chosen.taken.numpy()).tobytes())
-        if any(label.control == "matched" for label in self.labels):
-            digest.update(chosen.probabilities[self.name].numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-    @cached_property
     def gaps(self) -> dict[tuple[str, int | None], float]:
         """By control and seed how far its neurons are from the set's in activation probability, on average."""
-        return {(label.control, label.seed): self.chosen.gap(label) for label in self.labels if label.control}
+        chosen = self.choose()
+        return {(label.control, label.seed): chosen.gap(label) for label in self.labels if label.control}
 
     def arms(self, means: ActivationMeans | None) -> tuple[Arm, ...]:
         """What each label means; means: of `found_on`, in this model, for an operation that takes any."""
+        chosen = self.choose()
         made = [
             Intervention(
-                self.chosen.neurons(label),
+                chosen.neurons(label),
                 self.operation,
                 at=self.site,
                 scope=self.options.scope,
@@ -124,6 +107,19 @@ class Under:
 
     def sites(self, model: nn.Module) -> dict[SiteName, list[Site]]:
         return {self.site: find_sites(model, self.site)}
+
+
+def _fingerprint(chosen: Chosen, labels: Sequence[ArmLabel], *about: object) -> str:
+    """Of the neurons, of what their controls are drawn from, and of what else decides what is done to them."""
+    drawn = [(label.control, label.seed) for label in labels]
+    digest = hashlib.sha256(repr([*about, drawn, chosen.among]).encode())
+    digest.update(np.packbits(chosen.sets.union().numpy()).tobytes())
+    if len(labels) > 1:
+        digest.update(np.packbits(chosen.taken.numpy()).tobytes())
+    if any(label.control == "matched" for label in labels):
+        for p in chosen.probabilities.values():
+            digest.update(p.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def means_of(
@@ -150,8 +146,10 @@ class Interventions:
 
     options: EvaluateOptions
     outline: Callable[[NamedModel], nn.Module]
-    _grids: dict[tuple[str | None, Path | None], Grid] = field(default_factory=dict)
+    # By file of sets, those of one snapshot: counts are large, and there may be hundreds.
+    _grids: dict[str | None, Grid] = field(default_factory=dict)
     _plans: dict[str | None, GridPlan] = field(default_factory=dict)
+    _found_in: dict[tuple[int, ...] | None, Names] = field(default_factory=dict)
 
     def check_options(self) -> list[Problem]:
         """What of the options does not go together, told before anything is read."""
@@ -190,12 +188,49 @@ class Interventions:
         return made
 
     def _under(self, name: str, one: InterventionOptions, model: NamedModel) -> Under:
+        where, options = f"interventions.{name}", self.options
+        grid = self._grid(where, one, model)
+        chosen = self._chosen(name, one, model)
+        try:
+            chosen.check(options.controls)
+        except InputError as error:
+            raise InputError(*(replace(fault, where=f"{where}: {fault.where}") for fault in error.problems)) from error
+        operation = operation_of(one.operation)
+        known = () if grid.found_by is None else grid.found_by.languages
+        language = _language(where, one, known) if operation.needs_statistics else ""
+        strength: float = getattr(one.operation, "strength", getattr(one.operation, "value", 0.0))
+        made = labels_of([name], [one.operation.name], [strength], options.controls, options.seeds)[1:]
+        labels = tuple(replace(label, name=_label(name, label)) for label in made)
+        found_on, text = None, ""
+        if one.sets is None or operation.needs_statistics:
+            assert grid.probe is not None
+            assert grid.division is not None
+            found_on = replace(grid.probe, documents=grid.division.found_on)
+            text = found_on.fingerprint if operation.needs_statistics else ""
+        site = self._check_site(where, one, chosen.sets, model)
+        about = site, one.scope, repr(one.operation), language, text
+        return Under(
+            name,
+            one,
+            labels,
+            partial(self._chosen, name, one, model),
+            site,
+            chosen.sets.sizes()[name],
+            _fingerprint(chosen, labels, *about),
+            language,
+            found_on,
+            self._names(grid) if one.sets is None else (frozenset(), frozenset()),
+            one.sets is None and not options.same_documents,
+        )
+
+    def _chosen(self, name: str, one: InterventionOptions, model: NamedModel) -> Chosen:
+        """The neurons, and what controls are drawn from."""
         where = f"interventions.{name}"
         grid = self._grid(where, one, model)
         source = _source(where, one, grid)
         whole = _selected(f"{where}.neurons", one.neurons, source, self.options)
         found = source if isinstance(source, NeuronSets) else NeuronSets.of(source, counts=grid.found_by)
-        at = self._check_site(where, one, found, model)
+        self._check_site(where, one, found, model)
         try:
             inside = layer_mask(one.layers, len(whole)).unsqueeze(1)
         except InputError as error:
@@ -203,47 +238,34 @@ class Interventions:
         if not bool((whole & inside).any()):
             fix = "Take other neurons or layers, or set found_at=last: then those of one step are taken in every model."
             raise InputError.of(f"{where}.neurons", f"{one.neurons!r} is no neuron at {model.label}", "neurons", fix)
-        operation = operation_of(one.operation)
-        known = () if grid.found_by is None else grid.found_by.languages
-        language = _language(where, one, known) if operation.needs_statistics else ""
-        p = {} if grid.found_by is None else dict(zip(known, grid.found_by.probabilities(), strict=True))
-        of = languages_of(one.neurons, known) or list(known)
-        probabilities = {name: torch.stack([p[code] for code in of]).mean(dim=0)} if p else {}
-        if p and tuple(probabilities[name].shape) != tuple(whole.shape):
-            found_at = f"the sets are at {found.site}, where the run has counted nothing"
-            raise InputError.of(f"{where}.sets", found_at, "sets of the site of the run's counts")
-        chosen = Chosen(
-            replace(found, site=at, sets={name: whole & inside}),
-            whole | found.union(),
-            {name: language} if language else {},
-            probabilities,
-            self.options.among,
-        )
-        try:
-            chosen.check(self.options.controls)
-        except InputError as error:
-            raise InputError(*(replace(fault, where=f"{where}: {fault.where}") for fault in error.problems)) from error
-        strength: float = getattr(one.operation, "strength", getattr(one.operation, "value", 0.0))
-        labels = labels_of([name], [one.operation.name], [strength], self.options.controls, self.options.seeds)[1:]
-        documents = None
-        if one.sets is None or operation.needs_statistics:
-            assert grid.probe is not None
-            assert grid.division is not None
-            documents = replace(grid.probe, documents=grid.division.found_on)
-        apart = one.sets is None and not self.options.same_documents
-        named = tuple(replace(label, name=_label(name, label)) for label in labels)
-        return Under(name, one, named, chosen, operation, language, documents, apart)
+        probabilities = {}
+        # Counts at another site tell nothing of these neurons.
+        if grid.found_by is not None and grid.found_by.site == found.site and grid.found_by.shape[2:] == found.shape:
+            p = dict(zip(grid.found_by.languages, grid.found_by.probabilities(), strict=True))
+            of = languages_of(one.neurons, list(p)) or list(p)
+            probabilities = {name: torch.stack([p[code] for code in of]).mean(dim=0)}
+        sets = replace(found, sets={name: whole & inside})
+        return Chosen(sets, whole | found.union(), {}, probabilities, self.options.among)
+
+    def _names(self, grid: Grid) -> Names:
+        """Of the documents on which neurons were found: the same for the counts of every step."""
+        assert grid.division is not None
+        shards = grid.division.shards
+        if shards not in self._found_in:
+            every = [one for texts in grid.division.found_on.values() for one in texts]
+            self._found_in[shards] = frozenset(one.id for one in every), frozenset(one.cluster for one in every)
+        return self._found_in[shards]
 
     def _grid(self, where: str, one: InterventionOptions, model: NamedModel) -> Grid:
         """The counts and the classification by which neurons are found on a model."""
         subject = self._subject(where, one, model)
-        key = one.sets, subject.snapshot
-        if key not in self._grids:
-            if one.sets not in self._plans:
-                given = {name: getattr(self.options, name) for name in _SHARED}
-                self._plans[one.sets] = GridPlan(InterveneOptions(**given, each="", neurons=one.sets))
-            self._grids[key] = Grid(self._plans[one.sets], subject)
-        return self._grids[key]
+        if one.sets not in self._plans:
+            given = {name: getattr(self.options, name) for name in _SHARED}
+            self._plans[one.sets] = GridPlan(InterveneOptions(**given, each="", neurons=one.sets))
+        last = self._grids.get(one.sets)
+        if last is None or last.subject.snapshot != subject.snapshot:
+            self._grids[one.sets] = Grid(self._plans[one.sets], subject)
+        return self._grids[one.sets]
 
     def _subject(self, where: str, one: InterventionOptions, model: NamedModel) -> Subject:
         """Whose counts are taken: those of the model, or of the step that is set."""
