@@ -346,7 +346,7 @@ def test_means_are_of_the_documents_on_which_neurons_were_found(run: Path) -> No
     assert not Path("run/evaluations/added/parts").exists()
     plan = EvaluationPlan(run_options(run, operation={"name": "add", "strength": 2}, neurons="zh"))
     (under,) = plan.under(plan.models[0])
-    mask, probe = under.chosen.sets["zh"], under.found_on
+    mask, probe = under.choose().sets["zh"], under.found_on
     assert probe is not None
     model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_FOLDER).eval()
     seen: dict[int, torch.Tensor] = {}
