@@ -1,7 +1,8 @@
 """MEXA from the record of which sentences are aligned at which state: its mean over states, its highest, each state's.
 
 Kargaran et al. 2024 (arXiv 2410.05873) take the mean or the maximum over layers as the score of a language. Intervals
-are over clusters of sentences; the others, among which a sentence is to find its translation, are taken as they are. By
+are over clusters of sentences; the others, among which a sentence is to find its translation, are taken as they are. A
+mean over states has none where under 10 sentences are aligned anywhere, nor its change where under 10 differ. By
 chance a share is 1 / (2n - 1) of n sentences, and so is its mean over states; the highest of several has no such level:
 it is above that also by chance.
 """
@@ -9,6 +10,7 @@ it is above that also by chance.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +24,8 @@ from alignlab.evaluation.accuracy import Accuracy, accuracy, accuracy_change
 from alignlab.evaluation.estimates import Estimate, mean
 from alignlab.evaluation.resampling import Resampled, draw_clusters, mean_of
 from alignlab.neurons.groups import group_languages
-from alignlab.neurons.probabilities import Bools
+from alignlab.neurons.interval_methods import FEW
+from alignlab.neurons.probabilities import Bools, Floats
 from alignlab.neurons.table import Row
 from alignlab.recording.effects import NO_INTERVENTION, Effects
 
@@ -79,7 +82,7 @@ def mexa_rows(
         }
         of_chance = columns | {"reference": chance}
         best = mean_of([highest[name] for name in members])
-        rows.append(_row(mean(now[taken].mean(axis=1), names), over, of_chance | {"measure": MEAN}))
+        rows.append(_mean_row(now[taken].mean(axis=1), names, over, of_chance | {"measure": MEAN}))
         rows.append(_row(best.estimate(most=1.0), over, columns | {"measure": HIGHEST}))
         rows += [
             _row(accuracy(of, names), over, of_chance | {"measure": BY_STATE, "layer": state})
@@ -90,7 +93,7 @@ def mexa_rows(
         moved = columns | {"since": since, "reference": 0.0}
         change = now[taken].mean(axis=1) - before[taken].mean(axis=1)
         best_change = best.since(mean_of([highest_before[name] for name in members]))
-        changes.append(_row(mean(change, names), over, moved | {"measure": MEAN}))
+        changes.append(_mean_row(change, names, over, moved | {"measure": MEAN}))
         changes.append(_row(best_change.estimate(most=1.0, change=True), over, moved | {"measure": HIGHEST}))
         if before.shape == now.shape:
             changes += [
@@ -112,6 +115,15 @@ def _highest(aligned: Bools, clusters: NDArray[np.str_]) -> Resampled:
     sums, sizes = drawn.sums(aligned.astype(np.int64)), drawn.sums(np.ones((len(aligned), 1), dtype=np.int64))
     shares = (drawn.counts @ sums) / (drawn.counts @ sizes)
     return Resampled(float(aligned.mean(axis=0).max()), shares.max(axis=1), len(aligned), drawn.clusters)
+
+
+def _mean_row(values: Floats, clusters: Sequence[str], over: str, columns: dict[str, Any]) -> Row:
+    """The mean of the sentences' shares of states, or of how these change: 0 of most."""
+    found = mean(values, clusters)
+    if np.count_nonzero(values) < FEW:  # the interval is off where it rests on so few
+        return Row(value=found.value, status="too few", **columns)
+    low = max(found.low, -1.0 if columns.get("since") else 0.0)
+    return _row(replace(found, low=low, high=min(found.high, 1.0)), over, columns)
 
 
 def _row(found: Accuracy | Estimate, over: str, columns: dict[str, Any]) -> Row:

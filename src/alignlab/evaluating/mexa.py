@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,6 @@ class MexaTask(BuiltTask):
             what = [self.fingerprint, digest_of(arm)]
             rows = kept_or_made(on.kept, what, len(items), lambda arm=arm: self._aligned(on, arm))  # type: ignore[misc]
             by_arm.append([[float(hit) for hit in row["aligned"]] for row in rows])
-            on.advance(len(self.texts))
         # (A, I, S) as it was made.
         values = torch.tensor(by_arm, dtype=torch.float64).transpose(0, 1).contiguous()
         effects = Effects(
@@ -118,11 +118,29 @@ class MexaTask(BuiltTask):
             f"state {best.layer}, {number(best.value, 3)}; each at its own, {number(highest.value, 3)}."
         )
 
+    def _progress(self, tokens: int, on: Measuring) -> Callable[[int], None]:
+        """Told of tokens that are done, it tells how many texts these are about."""
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            before, done = done, done + more
+            on.advance(done * len(self.texts) // tokens - before * len(self.texts) // tokens)
+
+        return advance
+
     def _aligned(self, on: Measuring, arm: Arm) -> list[dict[str, Any]]:
         """Of each item the states at which it is aligned, as a text of 0 and 1."""
         probe = Probe(self.documents, "all", 1, on.max_tokens_per_batch, count_special_tokens=True)
         with edited(on.model, [arm], sites=on.sites):
-            found = mexa(on.model, probe, pivot=self.reference, pooling=self.options.pooling, context=on.context)
+            found = mexa(
+                on.model,
+                probe,
+                pivot=self.reference,
+                pooling=self.options.pooling,
+                context=on.context,
+                progress=lambda tokens: nullcontext(self._progress(tokens, on)),
+            )
         return [
             {"aligned": "".join("1" if hit else "0" for hit in of)}
             for code in self.documents

@@ -195,20 +195,21 @@ def _evaluated(
     named = any(isinstance(task, str) or not isinstance(task.get("task"), str) for task in tasks) and not own
     manager = _manager(folder, named)
     _check_known(names, manager)
-    return harness().simple_evaluate(
-        model=reader,
-        tasks=[task if isinstance(task, str) else dict(task) for task in tasks],
-        task_manager=manager,
-        num_fewshot=few_shot,
-        limit=limit,
-        apply_chat_template=chat,
-        bootstrap_iters=0,
-        log_samples=True,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
-    )
+    with _without_environment():
+        return harness().simple_evaluate(
+            model=reader,
+            tasks=[task if isinstance(task, str) else dict(task) for task in tasks],
+            task_manager=manager,
+            num_fewshot=few_shot,
+            limit=limit,
+            apply_chat_template=chat,
+            bootstrap_iters=0,
+            log_samples=True,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+        )
 
 
 @cache
@@ -292,6 +293,7 @@ def harness() -> Any:
     """The library. Raises InputError where it is not installed."""
     try:
         import lm_eval
+        import lm_eval.evaluator
         import lm_eval.models.huggingface
         import lm_eval.tasks
     except ImportError as error:
@@ -339,6 +341,21 @@ def _result(name: str, samples: Sequence[Mapping[str, Any]], found: Mapping[str,
 
 def _named(metric: str, kept: str) -> str:
     return metric if kept == "none" else f"{metric},{kept}"
+
+
+@contextmanager
+def _without_environment() -> Iterator[None]:
+    """Within the block the harness does not describe the machine with its results.
+
+    It asks pip and compilers for that, seconds after each evaluation, and nobody reads it here.
+    """
+    evaluator = harness().evaluator
+    described = evaluator.add_env_info
+    evaluator.add_env_info = lambda _results: None
+    try:
+        yield
+    finally:
+        evaluator.add_env_info = described
 
 
 @contextmanager
