@@ -23,6 +23,7 @@ START = f"""python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=
 
     run=runs/demo config=evaluate_demo            perplexity and problems, at the base and every checkpoint
     run=runs/demo config=evaluate_demo steps=[0,last]
+    run=runs/demo config=evaluate_interventions    the same with neurons of a language off, beside controls
     models=[builtin:demo,FOLDER] config=evaluate_real data=FOLDER    XCOPA, XWinograd, MGSM and MSVAMP
     --help, --help tasks, ...                     every key, or those of one section
 """
