@@ -25,6 +25,7 @@ START = f"""python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=
     run=runs/demo config=evaluate_demo steps=[0,last]
     run=runs/demo config=evaluate_interventions    the same with neurons of a language off, beside controls
     models=[builtin:demo,FOLDER] config=evaluate_real data=FOLDER    XCOPA, XWinograd, MGSM and MSVAMP
+    models=[builtin:demo] config=evaluate_translation data=FOLDER    NTREX translated, and MEXA
     --help, --help tasks, ...                     every key, or those of one section
 """
 INHERITED = ("identifier", "model", "probe")

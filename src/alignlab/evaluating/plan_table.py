@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from torch import nn
+
 from alignlab import console
 from alignlab.errors import UnsupportedModelError
 from alignlab.evaluating.interventions import Under
 from alignlab.evaluating.plan import EvaluationPlan, Work
 from alignlab.evaluating.task import BuiltTask, apart_from
 from alignlab.models.distributed import world_size
-from alignlab.models.flops import matrix_peak, text_flops
+from alignlab.models.flops import TextFlops, matrix_peak, text_flops
 from alignlab.recording.dealing import cluster_count
 from alignlab.redaction import hide
 from alignlab.reporting.estimates import weight_bytes
@@ -99,11 +101,14 @@ def _found_by(plan: EvaluationPlan, under: Under) -> str:
 def _time(plan: EvaluationPlan, todo: Sequence[Work]) -> str:
     """About how long it takes, by the operations of the models' matrices and what this device does at best."""
     total = 0.0
+    known: dict[nn.Module, TextFlops] = {}  # of models of one shape, such as checkpoints, counted once
     try:
         for work in todo:
             sizes = [len(text) + work.task.new_tokens for text in work.task.texts]
-            flops = text_flops(plan.outline(work.model), backward=False)
-            total += work.arms * flops.of((sum(sizes), sum(size**2 for size in sizes), sum(sizes)))
+            outline = plan.outline(work.model)
+            if outline not in known:
+                known[outline] = text_flops(outline, backward=False)
+            total += work.arms * known[outline].of((sum(sizes), sum(size**2 for size in sizes), sum(sizes)))
     except UnsupportedModelError as error:
         return f"unknown ({error.problems[0].found})"
     device = plan.loader.device
