@@ -1,4 +1,4 @@
-"""A folder laid out as `configs/evaluate_real.yaml` expects, with a few lines of every file."""
+"""A folder laid out as the configs `evaluate_real` and `evaluate_translation` expect, a few lines in every file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,32 @@ PREMISE = {
 WORDS = ["Anna", "thanked", "Maria", "because", "she", "had", "helped", "."]
 PRONOUN = ["she", [4, 5], ["she"]]
 NAMES = [["Anna", [0, 1], ["Anna"], False], ["Maria", [2, 3], ["Maria"], True]]
+NTREX = (
+    "ar",
+    "bn",
+    "de",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "he",
+    "hi",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "ru",
+    "sv",
+    "sw",
+    "ta",
+    "te",
+    "th",
+    "tr",
+    "ur",
+    "vi",
+    "zh",
+)
 
 
 def make(root: Path) -> Path:
@@ -36,4 +62,8 @@ def make(root: Path) -> Path:
         ]
         if code != "te":
             (root / f"msvamp/{code}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (root / "ntrex").mkdir()
+    for code in NTREX:
+        text = "".join(f"Sentence {number} is said in {code}.\n" for number in range(1, 6))
+        (root / f"ntrex/{code}.txt").write_text(text, encoding="utf-8")
     return root

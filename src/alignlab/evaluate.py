@@ -23,10 +23,12 @@ START = f"""python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=
 
     run=runs/demo config=evaluate_demo            perplexity and problems, at the base and every checkpoint
     run=runs/demo config=evaluate_demo steps=[0,last]
+    run=runs/demo config=evaluate_interventions    the same with neurons of a language off, beside controls
     models=[builtin:demo,FOLDER] config=evaluate_real data=FOLDER    XCOPA, XWinograd, MGSM and MSVAMP
+    models=[builtin:demo] config=evaluate_translation data=FOLDER    NTREX translated, and MEXA
     --help, --help tasks, ...                     every key, or those of one section
 """
-INHERITED = ("model",)
+INHERITED = ("identifier", "model", "probe")
 
 
 def run(options: EvaluateOptions) -> None:
@@ -37,7 +39,7 @@ def run(options: EvaluateOptions) -> None:
 
 
 def base_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
-    """The config of the run says how its models are loaded, and what is the base."""
+    """The config of the run says how its models are loaded, what is the base, and how its neurons were counted."""
     folder = settings.get("run")
     if not isinstance(folder, str):
         return None

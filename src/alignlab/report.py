@@ -42,7 +42,7 @@ def run(config: ReportConfig) -> None:
     from alignlab.reporting.page import check_page, write_page
     from alignlab.reporting.page_run import SHOWN
     from alignlab.reporting.png import check_png, figures_of, write_png
-    from alignlab.reporting.wandb_media import log_interventions
+    from alignlab.reporting.wandb_media import log_evaluations, log_interventions
     from alignlab.results import page_of
 
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
@@ -80,6 +80,7 @@ def run(config: ReportConfig) -> None:
         write_page(pages, target)
         if logged is not None:
             log_interventions(logged, pages[0].interventions)
+            log_evaluations(logged, pages[0].evaluations)
             logged.log_results([target])
     written = [("page", f"{target} ({console.size(target.stat().st_size)}; opens in a browser, offline)")]
     if images is not None:

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from scipy.stats import t
 
 from alignlab.analysis.capability import capability_rows
-from alignlab.analysis.choices import BY_CHARACTER, BY_TOKEN, CHOICES
+from alignlab.analysis.choices import BY_BYTE, BY_CHARACTER, BY_TOKEN, CHOICES, by_byte
 from alignlab.recording.effects import BASELINE, Effects, Item
 
 NAN = math.nan
@@ -38,6 +39,29 @@ def test_shares_and_chance() -> None:
     assert of["right", "zh"].reference == pytest.approx(1 / 3)
     assert of["right", "all languages"].reference == pytest.approx((1 / 2 + 1 / 2 + 1 / 3 + 1 / 3) / 4)
     assert of["tied", "zh"].reference is None
+
+
+def test_a_share_is_tested_against_chance_and_by_bytes() -> None:
+    golds = [0] * 12
+    items = tuple(Item(str(i), "en", str(i), "0") for i in range(len(golds)))
+    # The right option is the likelier one 11 times by its sum; it has 4 bytes a character, the other 1.
+    nats = [[2.0, 3.0]] * 11 + [[3.0, 2.0]]
+    tokens = torch.ones((12, 2), dtype=torch.int64)
+    record = Effects(items, (BASELINE,), option_nats=torch.tensor(nats, dtype=torch.float64).unsqueeze(1),
+                     option_tokens=tokens, option_characters=tokens, task="q")  # fmt: skip
+    lengths = {("en", str(i)): [1, 4] for i in range(12)}
+    measures = {**CHOICES, BY_BYTE: by_byte(lengths)}
+    rows = {(row.measure, row.group): row for row in capability_rows(record, label="a", measures=measures)}
+    right = rows["right", "language"]
+    assert (right.value, right.reference) == (11 / 12, 0.5)
+    variance = 12 / 11 * sum((one - 11 / 12) ** 2 for one in [1] * 11 + [0]) / 12**2
+    statistic = (11 / 12 - 0.5) / math.sqrt(0.25 / (11 / 12 * 1 / 12 / variance))
+    assert right.p == pytest.approx(2 * t.sf(statistic, 11))
+    assert right.p_adjusted == right.p  # the only language
+    assert right.beyond_noise is True
+    assert (rows["tied", "language"].p, rows["tied", "language"].beyond_noise) == (None, None)
+    # 2 nats in 1 byte against 3 in 4, and 3 against 2 / 4: never right.
+    assert rows[BY_BYTE, "language"].value == 0
 
 
 @pytest.mark.parametrize("broken", [NAN, math.inf])

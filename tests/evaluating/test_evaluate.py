@@ -29,7 +29,6 @@ from alignlab.recording.effects import Effects
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import public_files
-import small_run
 
 Command = Callable[..., tuple[int, str, str]]
 TEXT = ["tasks.text.name=perplexity", "tasks.text.source.count=3", "tasks.text.source.languages=[en,zh]"]
@@ -56,11 +55,6 @@ QUESTIONS = {
         {"text": "公共汽车有30个座位，4个空着。车上有", "one": "34人", "two": "26人", "label": 1},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.make(tmp_path_factory.mktemp("evaluate") / "run")
 
 
 @pytest.fixture
@@ -148,7 +142,8 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
 @pytest.mark.parametrize("name", [name for name in shipped_configs() if name.startswith("evaluate")])
 def test_every_shipped_config_dry_runs(command: Command, tmp_path: Path, name: str) -> None:
     data = public_files.make(tmp_path / "data")
-    status, said, complaint = command("models=[builtin:demo]", f"config={name}", f"data={data}", "dry_run=true")
+    asked = "run=run" if "intervention" in name else "models=[builtin:demo]"  # neurons that a run has counted
+    status, said, complaint = command(asked, f"config={name}", f"data={data}", "dry_run=true")
     assert (status, complaint) == (0, "")
     assert "This was a dry run" in said
 

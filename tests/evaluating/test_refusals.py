@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,6 @@ from typing import Any
 import pytest
 
 from alignlab.evaluate import main
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import small_run
 
 RUN, DEMO = ["run=run"], ["models=[builtin:demo]"]
 TEXT = ["tasks.text.name=perplexity", "tasks.text.source.count=2", "tasks.text.source.languages=[en,zh]"]
@@ -114,11 +110,6 @@ CASES = {
     "a precision that there is not": Case([*DEMO, *TEXT, "precision=8-true"], ["precision is '8-true'"]),
     "a secret as name": Case([*DEMO, *TEXT, "name=hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"], ["name: <token hidden>: it holds a secret"]),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.make(tmp_path_factory.mktemp("refused") / "run")
 
 
 @pytest.mark.parametrize("name", CASES)

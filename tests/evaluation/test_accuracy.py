@@ -74,6 +74,44 @@ def test_where_all_are_alike_the_clusters_count(value: bool) -> None:
     assert found.high - found.low == pytest.approx(bar / (20 + bar))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_p_against_chance_is_under_a_level_where_the_interval_leaves_chance_out(seed: int) -> None:
+    right, _, clusters = data(seed)
+    found = accuracy(right, clusters)
+    for end in (found.low, found.high):  # an end of the interval is the chance that is just rejected
+        assert accuracy(right, clusters, end).p == pytest.approx(0.05, rel=1e-6)
+    assert accuracy(right, clusters, (found.low + found.value) / 2).p > 0.05
+    assert accuracy(right, clusters, found.low / 2).p < 0.05
+    assert math.isnan(found.p)
+
+
+@pytest.mark.parametrize("hits", [470, 500, 531, 560])
+def test_of_many_single_documents_p_against_chance_is_the_binomial_tests(hits: int) -> None:
+    right, names = [number < hits for number in range(1000)], [str(number) for number in range(1000)]
+    exact = binomtest(hits, 1000, 0.5)
+    # The mean of the tails with and without the observed count, of which the normal law is the limit.
+    middle = exact.pvalue - binom.pmf(hits, 1000, 0.5) * (hits != 500)
+    assert accuracy(right, names, 0.5).p == pytest.approx(middle, rel=0.04, abs=1e-4)
+
+
+def test_documents_of_a_cluster_are_no_evidence_of_their_own_against_chance() -> None:
+    once = accuracy([True, True, False, True, True, False, True, True], list("abcdefgh"), 0.5)
+    five_times = accuracy(np.repeat([True, True, False, True, True, False, True, True], 5), list("abcdefgh" * 5), 0.5)
+    alike = accuracy(
+        np.repeat([True, True, False, True, True, False, True, True], 5),
+        [name for name in "abcdefgh" for _ in range(5)],
+        0.5,
+    )
+    assert alike.p == pytest.approx(once.p)
+    assert five_times.p < alike.p
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0, -0.1, math.nan])
+def test_what_is_no_chance_is_refused(chance: float) -> None:
+    with pytest.raises(InputError, match="chance"):
+        accuracy([True, False], ["a", "b"], chance)
+
+
 def test_clusters_that_are_alike_count_as_their_documents() -> None:
     right, twos, singles = [True, False] * 30, [f"{i // 2}" for i in range(60)], [str(i) for i in range(60)]
     bar = t.ppf(0.975, 29) ** 2 / 60

@@ -199,6 +199,10 @@ def test_two_lines_at_a_prompt() -> None:
         ({"output_language": torch.full((12, 2), -2, dtype=torch.int16)}, "output_language: -2 to -2"),
         ({"tokens": torch.full((12, 2), -1, dtype=torch.int32)}, "tokens: -1"),
         ({"items": (make().items[0],) * 12}, "'0' twice in 'en'"),
+        ({"values": torch.zeros(12, 2, 3, dtype=torch.float64), "measures": ("a",)}, r"values: the shape \(12, 2, 3\)"),
+        ({"values": torch.zeros(12, 2, 2, dtype=torch.float64), "measures": ("a", "a")}, "measures: 'a' twice"),
+        ({"measures": ("a",)}, "values: none for 1 measures"),
+        ({"tokens": None}, "answers: only right, output_language, ended"),
     ],
 )
 def test_records_that_contradict_themselves_are_refused(changes: dict[str, Any], found: str) -> None:
@@ -231,3 +235,21 @@ def test_items_that_are_none_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({**tensors, "items": torch.tensor([91, 49, 93], dtype=torch.uint8)}, path, metadata)
     with pytest.raises(InputError, match="its items are no such list"):
         Effects.load(path)
+
+
+def test_values_by_measure_come_back_and_join_and_answers_need_no_number(tmp_path: Path) -> None:
+    values = torch.arange(12 * 2 * 3, dtype=torch.float64).view(12, 2, 3)
+    values[0, 0, 0] = NAN
+    effects = make(right=None, values=values, measures=("a", "b", "c"))
+    effects.save(tmp_path / "one.safetensors")
+    found = Effects.load(tmp_path / "one.safetensors")
+    assert found.right is None
+    assert found.measures == ("a", "b", "c")
+    assert torch.equal(found.measured("values").nan_to_num(-1), values.nan_to_num(-1))
+    assert "values: a, b, c" in repr(found)
+    first, second = (
+        make(right=None, values=values[:, [place]], measures=("a", "b", "c"), labels=(label,),
+             **{name: getattr(effects, name)[:, [place]] for name in ("output_language", "tokens", "ended")})
+        for place, label in enumerate(effects.labels)
+    )  # fmt: skip
+    assert torch.equal(joined([first, second]).measured("values").nan_to_num(-1), values.nan_to_num(-1))

@@ -69,7 +69,8 @@ def capability_rows(
     answer is in the language of the question; `in language`, right or not; `no language told`, the answer has too
     little text to tell; `answer tokens`, its length with the EOS. Groups: each language, and those of
     `group_languages`. Where some problems are of clusters that are in training and others are not, the groups' numbers
-    stand for either part, too, with `Row.label`.
+    stand for either part, too, with `Row.label`. Where a measure has a chance level, that is the row's `reference`, p
+    tests it, and `beyond_noise` says whether the share is another.
 
     label, since: of the record and of the first; by default their steps.
     measures: others than these, of a task of another kind.  analysis: in the rows.
@@ -108,13 +109,13 @@ def capability_rows(
                 }
                 over = "clusters" if effects.clusters else "documents"
                 by_chance = {} if chances is None else {"reference": float(chances[taken].mean())}
-                values = now[measure][taken]
-                rows.append(_row(_mean(values, about.unit, clusters[taken].tolist()), over, columns | by_chance))
+                found = _mean(now[measure][taken], about.unit, clusters[taken].tolist(), by_chance.get("reference"))
+                rows.append(_row(found, over, columns | by_chance))
                 if before is not None and first is not None:
                     both = before[measure][taken], now[measure][taken]
                     found = _change(*both, about.unit, clusters[taken].tolist())
                     changes.append(_row(found, over, columns | {"since": since, "reference": 0.0}))
-    return rows + with_verdicts(changes)
+    return with_verdicts(rows) + with_verdicts(changes)
 
 
 def same_items(one: Effects, other: Effects) -> bool:
@@ -135,11 +136,13 @@ def _as_told(values: Values, unit: str) -> Values:
     return values.astype(np.bool_) if unit == "share" else values
 
 
-def _mean(values: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
+def _mean(values: Values, unit: str, clusters: Sequence[str], chance: float | None) -> Accuracy | Estimate | None:
     if not np.isfinite(values).all():
         return None
     values = _as_told(values, unit)
-    return accuracy(values, clusters) if values.dtype == np.bool_ else mean(values, clusters)
+    if chance == 1:  # of questions with a single option there is nothing to test
+        chance = None
+    return accuracy(values, clusters, chance) if values.dtype == np.bool_ else mean(values, clusters)
 
 
 def _change(before: Values, after: Values, unit: str, clusters: Sequence[str]) -> Accuracy | Estimate | None:
@@ -158,8 +161,8 @@ def _row(found: Accuracy | Estimate | None, over: str, columns: dict[str, Any]) 
     row = Row(value=found.value, **columns)
     if math.isnan(found.low):  # of one cluster, or all alike
         return replace(row, status="too few")
-    p = found.p if row.is_change and not math.isnan(found.p) else None
-    return replace(row, low=found.low, high=found.high, over=over, p=p)
+    asked = row.reference is not None and not math.isnan(found.p)  # a mean alone is compared with nothing
+    return replace(row, low=found.low, high=found.high, over=over, p=found.p if asked else None)
 
 
 def _parts(effects: Effects) -> Sequence[tuple[str, Values]]:

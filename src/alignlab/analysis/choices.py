@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from alignlab.analysis.capability import RIGHT, Measure
 from alignlab.evaluation.multiple_choice import choose
 from alignlab.recording.effects import Effects
 
-BY_TOKEN, BY_CHARACTER, TIED = "right by token", "right by character", "tied"
+BY_TOKEN, BY_CHARACTER, BY_BYTE, TIED = "right by token", "right by character", "right by byte", "tied"
 
 
 def _chance(effects: Effects) -> Tensor:
@@ -36,6 +38,20 @@ def _finite(effects: Effects) -> tuple[Tensor, Tensor]:
     there = (effects.measured("option_tokens") > 0).unsqueeze(1)
     broken = there & ~nats.isfinite()
     return nats.masked_fill(broken, 0.0), broken.any(dim=-1)
+
+
+def by_byte(lengths: Mapping[tuple[str, str], Sequence[int]]) -> Measure:
+    """Right by the nats divided by the bytes of the options in UTF-8, which a record does not have.
+
+    lengths: of each question, by its language and id, those of its options.
+    """
+
+    def right(effects: Effects) -> Tensor:
+        options = effects.measured("option_tokens").shape[1]
+        rows = [lengths[item.language, item.id] for item in effects.items]
+        return _right(effects, torch.tensor([[*row, *[0] * (options - len(row))] for row in rows]))
+
+    return Measure(right, chance=_chance)
 
 
 CHOICES = {

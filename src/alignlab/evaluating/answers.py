@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from alignlab.evaluating.task import BuiltTask, Measured, Measuring
 from alignlab.evaluation.answering import check_can_answer, checked
 from alignlab.evaluation.answers import last_number
 from alignlab.evaluation.tasks import TaskConfig
+from alignlab.manifest import checksum_of
 from alignlab.neurons.table import Row
 from alignlab.recording.arm_generation import generate_under
-from alignlab.recording.effects import Effects
+from alignlab.recording.effects import NO_INTERVENTION, ArmLabel, Effects, joined
+from alignlab.recording.likelihoods import labelled
 from alignlab.recording.responses_file import read_answers
 from alignlab.recording.sampling import Sampling
 from alignlab.reporting.wording import number
@@ -68,23 +71,31 @@ class ProblemsTask(BuiltTask):
         responses = generate_under(
             on.model,
             [prompt.tokens for prompt in self.task.prompts],
-            [()],
+            on.arms,
             max_new_tokens=self.task.max_new_tokens,
             max_tokens_per_batch=on.max_tokens_per_batch,
             eos_ids=() if eos is None else (eos,),
             sampling=self.sampling,
+            sites=on.sites,
             context=on.context,
             advance=on.advance,
             kept=on.kept,
         )
-        found = checked(self.task, [of_arm[0] for of_arm in responses], on.origin)
-        return Measured(found.effects, found.text)
+        by_arm = [
+            checked(self.task, list(of_arm), on.origin, _told_of(label), label)
+            for of_arm, label in zip(zip(*responses, strict=True), labelled(on.labels, on.arms), strict=True)
+        ]
+        if len(by_arm) == 1:
+            return Measured(by_arm[0].effects, by_arm[0].text)
+        text = "".join(one.text for one in by_arm)
+        effects = joined([one.effects for one in by_arm])
+        return Measured(replace(effects, answers_checksum=checksum_of(text.encode())), text)
 
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         return capability_rows(effects, first, label=label, since=since)
 
-    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
-        lines = read_answers(answers).values()
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str, arm: str = "") -> list[Row]:
+        lines = [line for line in read_answers(answers).values() if line.get("arm", "") == arm]
         numbers = {(line["language"], line["id"]): last_number(line["text"], line["language"]) for line in lines}
         return consistency_rows(effects, numbers, label=label)
 
@@ -99,3 +110,8 @@ class ProblemsTask(BuiltTask):
             f"The same number in two languages, right or wrong: {number(mean, 3)} of the problems, on average over "
             f"{pairs}; {number(by_chance, 3)} by chance."
         )
+
+
+def _told_of(label: ArmLabel) -> dict[str, object]:
+    """What the lines of the answers under an arm say of it; by its digest, as it may be called otherwise later."""
+    return {} if label.name == NO_INTERVENTION else {"arm": label.digest}

@@ -17,7 +17,7 @@ from alignlab.atomic import name_being_written, write_text
 from alignlab.errors import InputError, Problem
 from alignlab.evaluating.task import Measured
 from alignlab.folder_lock import LOCK, locked
-from alignlab.manifest import NAME, checksum, kind_of, listed
+from alignlab.manifest import NAME, checksum, kind_of, listed, remove_listed
 from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
 from alignlab.recording.responses_file import check_answers
@@ -111,18 +111,34 @@ class EvaluationFolder:
         for path in folder.glob("part-*.jsonl"):
             path.unlink()
         Parts(folder).clear()
-        if folder.parent.is_dir() and not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+        self._clear_empty()
 
-    def end(self, document: str, records: Sequence[tuple[str, str, str]]) -> None:
-        """Write what was asked. records: of each its model, its task and its digest."""
+    def means(self, digest: str, text: str) -> Path:
+        """The folder of a model's mean activations on a text, which is there while it is measured."""
+        return self.path / "parts" / f"means-{digest}-{text}"
+
+    def clear_means(self) -> None:
+        """Remove them, and what a killed process has left of them."""
+        for folder in (self.path / "parts").glob("*means-*"):
+            remove_listed(folder)
+        self._clear_empty()
+
+    def end(self, document: str, records: Sequence[tuple[str, str, str, str]]) -> None:
+        """Write what was asked. records: of each its model, its task, its intervention (or empty) and its digest."""
         held = [
-            {"record": model, "task": task, "file": self.record(digest).relative_to(self.path).as_posix()}
-            for model, task, digest in records
-        ]
+            {"record": model, "task": task, **({"intervention": under} if under else {}),
+             "file": self.record(digest).relative_to(self.path).as_posix()}
+            for model, task, under, digest in records
+        ]  # fmt: skip
         write_text(self.contents, json.dumps(held, indent=2, ensure_ascii=False) + "\n")
         write_text(self.config, document)
-        self._list([digest for _, _, digest in records])
+        self._list([digest for *_, digest in records])
+
+    def _clear_empty(self) -> None:
+        """Remove the folder of all parts once there are none."""
+        folder = self.path / "parts"
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def _list(self, digests: Sequence[str]) -> None:
         """Put files on the list of those that are ours."""

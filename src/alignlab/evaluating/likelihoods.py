@@ -8,19 +8,24 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from alignlab import console
+from alignlab.analysis.arm_outcomes import Outcome
 from alignlab.analysis.capability import RIGHT, capability_rows
-from alignlab.analysis.choices import CHOICES
+from alignlab.analysis.choices import BY_BYTE, CHOICES, by_byte
 from alignlab.analysis.likelihood import NATS, likelihood_rows
 from alignlab.data.choices import Choice
 from alignlab.data.encoding import Document, encode
 from alignlab.data.records import Record
-from alignlab.errors import Problem, refuse_any
+from alignlab.errors import Problem, UnsupportedModelError, refuse_any
 from alignlab.evaluating.options import MultipleChoice, Perplexity
 from alignlab.evaluating.task import BuiltTask, Measured, Measuring
 from alignlab.evaluation.multiple_choice import encode_choices
+from alignlab.models.lower_layers import LowerLayers, find_lower_layers
 from alignlab.neurons.table import Row
 from alignlab.recording.dealing import cluster_problems, in_order
-from alignlab.recording.effects import BASELINE, Effects
+from alignlab.recording.effects import Effects
 from alignlab.recording.likelihoods import ScoredChoice, effects_on_choices, effects_on_texts, labelled
 from alignlab.recording.probes import Probe
 from alignlab.recording.scoring import Masks, Scores, items_fingerprint, score
@@ -78,7 +83,7 @@ class PerplexityTask(BuiltTask):
         scores = _scores(on, self.texts, self.masks)
         effects = effects_on_texts(
             self.texts,
-            labelled([BASELINE], [()]),
+            labelled(on.labels, on.arms),
             scores,
             origin=on.origin,
             task=self.name,
@@ -100,7 +105,7 @@ class ChoiceTask(BuiltTask):
     lead = RIGHT
     reads_as = (
         "right: of the options' texts the right one is the likeliest, by the sum of its tokens' log-likelihoods; right "
-        "by token, right by character: divided by its length; tied: another is as likely. Chance is one over the "
+        "by token, by character, by byte: divided by its length; tied: another is as likely. Chance is one over the "
         "number of options. A group is all questions of its languages."
     )
 
@@ -119,6 +124,11 @@ class ChoiceTask(BuiltTask):
             ScoredChoice(documents, tuple(map(len, question.options)), question.gold)
             for documents, question in zip(encoded.by_item, chosen, strict=True)
         ]
+        bytes_of = {
+            (question.language, question.id): [len(option.encode()) for option in question.options]
+            for question in chosen
+        }
+        self.measures = {**CHOICES, BY_BYTE: by_byte(bytes_of)}
         self._texts = encoded.documents
         self.clusters = (
             (options.questions.clusters or "clusters") if any(one.cluster != one.id for one in chosen) else ""
@@ -139,28 +149,48 @@ class ChoiceTask(BuiltTask):
 
     def measure(self, on: Measuring) -> Measured:
         scores = _scores(on, self.texts, None)
-        labels = labelled([BASELINE], [()])
+        labels = labelled(on.labels, on.arms)
         effects = effects_on_choices(
             self.choices, labels, scores, origin=on.origin, task=self.name, clusters=self.clusters
         )
         return Measured(effects)
 
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
-        return capability_rows(effects, first, label=label, since=since, measures=CHOICES, analysis="multiple choice")
+        return capability_rows(
+            effects, first, label=label, since=since, measures=self.measures, analysis="multiple choice"
+        )
+
+    def outcomes(self, effects: Effects) -> list[Outcome]:
+        ones = np.ones(len(effects.items))
+        return [
+            Outcome(name, measure.unit, measure.of(effects).numpy().astype(np.float64), ones)
+            for name, measure in self.measures.items()
+        ]
 
 
 def _scores(on: Measuring, texts: Sequence[Document], masks: Masks | None) -> Scores:
-    """How likely texts are to the model as it is."""
+    """How likely texts are to the model under every arm."""
     return score(
         on.model,
         texts,
-        [()],
+        on.arms,
+        lower=_lower_layers(on) if len(on.arms) > 1 else None,
         max_tokens_per_batch=on.max_tokens_per_batch,
         counted=masks,
+        sites=on.sites,
         context=on.context,
         advance=on.advance,
         kept=on.kept,
     )
+
+
+def _lower_layers(on: Measuring) -> LowerLayers | None:
+    """How layers that no arm changes are run once for all arms; None for a model of which that is not known."""
+    try:
+        return find_lower_layers(on.model)
+    except UnsupportedModelError as error:
+        console.say(f"note: lower layers are run for every arm: {error.problems[0].found}")
+        return None
 
 
 def _digest(texts: str, documents: Sequence[Document], about: Sequence[object]) -> str:

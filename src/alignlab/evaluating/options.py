@@ -11,10 +11,14 @@ from alignlab.config import REQUIRED, Options, option, section
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources import Source
 from alignlab.data.sources.choices import ChoiceSource
+from alignlab.data.sources.translation import check_request
+from alignlab.intervening.options import ControlName, ScopeName
+from alignlab.interventions.options import OperationOptions, ZeroOptions
 from alignlab.languages import check_codes
-from alignlab.models.options import ModelOptions, PrecisionName
+from alignlab.models.options import ModelOptions, PrecisionName, SiteName
+from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
 from alignlab.options import check_folder, check_name
-from alignlab.recording.options import Scope
+from alignlab.recording.options import ProbeOptions, Scope
 
 _TEST = {"name": "builtin:wordproblems", "split": "test"}
 _TASK_NAME = re.compile(r"\w[\w-]*")
@@ -56,11 +60,99 @@ class MultipleChoice(Options):
     seed: int = option(0, "which questions are taken, where not all", ge=0)
 
 
-EvaluationTask = Annotated[Problems | Perplexity | MultipleChoice, Field(discriminator="name")]
+class Translation(Options):
+    """Sentences that a model translates, from the reference into every other language or back: BLEU and chrF++."""
+
+    name: Literal["translation"] = "translation"
+    source: Source = section(
+        _TEST, "parallel text: the prompt of a record is the sentence; sentences of one id say the same"
+    )
+    direction: Literal["from_reference", "into_reference"] = option(
+        "from_reference", "from the reference into every other language of the source, or from each of these into it"
+    )
+    template: str = option(
+        "Translate the following sentences from {source} to {target}.\n{text}\n",
+        "what is asked; {text}, {source} and {target} (English names), {source_code} and {target_code} are filled in",
+        check=check_request,
+    )
+    prompts: Prompts | None = section(None, "how a request becomes text, such as a chat template; null leaves it")
+    tokenizer: str | None = option(
+        None, "by which BLEU is counted, as sacrebleu calls it, such as flores200; null takes that of the language"
+    )
+    max_texts: int = option(250, "sentences, the same ones in every language", unit="sentences", ge=2)
+    max_new_tokens: int = option(256, "at which an answer is cut", unit="tokens", ge=1)
+    temperature: float = option(0.0, "by which logits are divided; 0 takes the likeliest token", ge=0, le=100)
+    top_p: float = option(1.0, "share of probability of the likeliest tokens, of which one is drawn", gt=0, le=1)
+    seed: int = option(0, "which sentences are taken, and of the draws", ge=0)
+
+
+class Mexa(Options):
+    """Parallel sentences, of which it is measured how many lie nearest to their translation, at every layer: MEXA."""
+
+    name: Literal["mexa"] = "mexa"
+    source: Source = section(
+        _TEST, "parallel text, some in the reference: the prompt of a record is the sentence; sentences of one id match"
+    )
+    pooling: Literal["weighted", "last"] = option(
+        "weighted", "how a sentence is embedded: the mean of its tokens, weighted by their place, or the last token"
+    )
+    max_texts: int = option(100, "sentences, the same ones in every language", unit="sentences", ge=2)
+    seed: int = option(0, "which sentences are taken", ge=0)
+
+
+class Harness(Options):
+    """Tasks of lm-evaluation-harness, by name or from files of your own; needs the extra lmeval, and one process."""
+
+    name: Literal["harness"] = "harness"
+    task: str = option(
+        REQUIRED, "its name there, such as arc_easy; with {language} for the code where a task has one for each"
+    )
+    languages: list[str] = option(
+        REQUIRED, "those that take the place of {language}, or the one of a task without it", check=check_codes
+    )
+    spelled: dict[str, str] = option({}, "how names of tasks spell a code otherwise, such as {zh: zho_Hans}")
+    folder: str | None = option(None, "with task files (.yaml) of your own, beside those that the harness has")
+    few_shot: int | None = option(None, "examples before each document; null: as the task says", ge=0)
+    chat: bool = option(False, "wrap prompts in the tokenizer's chat template")
+    limit: int | None = option(None, "first documents to take of each task; null takes all", unit="documents", ge=1)
+    batch_size: int = option(8, "of a forward", unit="requests", ge=1)
+    seed: int = option(0, "of the examples, and of what a task draws", ge=0)
+
+
+EvaluationTask = Annotated[
+    Problems | Perplexity | MultipleChoice | Translation | Mexa | Harness, Field(discriminator="name")
+]
+
+
+class InterventionOptions(Options):
+    """What is done to a model while it does its tasks: an operation on the neurons that an expression names."""
+
+    neurons: str = option(
+        REQUIRED,
+        "which ones, such as 'specific(zh) | related(zh)': of the run's counts specific(zh), related(zh) and above(zh) "
+        "are the language's, general and selected are for all, zh is all that the identifier finds of it; of a file "
+        "the names of its sets; joined by ~ - & | and parentheses",
+    )
+    sets: str | None = option(None, "file of neuron sets (NeuronSets.save); null: what the run has counted")
+    found_at: int | Literal["last"] | None = option(
+        None,
+        "of the run, by whose counts neurons are found, for every model the same; null: of each checkpoint its own",
+        unit="optimiser steps",
+        check=lambda step: "a step from 0, last or null" if isinstance(step, int) and step < 0 else None,
+    )
+    site: SiteName | None = option(None, "where the neurons have to be; null: where the counts or the sets are")
+    layers: str | None = option(None, "of the neurons, from 0, such as '0-7, 12'; null takes all")
+    operation: OperationOptions = section(ZeroOptions, "what becomes of their activations")
+    language: str | None = option(
+        None,
+        "whose mean activations add, replace and diff_mean take, of the documents on which neurons were found; null: "
+        "that which `neurons` names, where it names one",
+    )
+    scope: ScopeName = option("all", "tokens at which they are changed: all, those of the prompt, or those behind it")
 
 
 class EvaluateOptions(Options):
-    """What models can do: tasks asked of checkpoints of a run, or of any models."""
+    """What models can do: tasks asked of checkpoints of a run, or of any models, with or without interventions."""
 
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run, whose base and checkpoints are asked")
@@ -81,8 +173,28 @@ class EvaluateOptions(Options):
     precision: PrecisionName | None = option(None, "of the passes; null: as the run was trained, else 32-true")
     data: str | None = option(None, "folder that paths of tasks name as ${data}")
     tasks: dict[str, EvaluationTask] = section({}, "what is asked, by names of your own; `name` says of which kind")
+    interventions: dict[str, InterventionOptions] = section(
+        {}, "under what every task is done besides, by names of your own; each is compared with the model as it is"
+    )
+    controls: list[ControlName] = option(
+        ["random", "matched"],
+        "neurons of no language that are changed in the place of those of each intervention, as many in every layer: "
+        "drawn at random, or alike in how often they are active in its language",
+        check=lambda names: "each once" if len(set(names)) < len(names) else None,
+    )
+    seeds: int = option(5, "draws of each control; a verdict takes two or more", unit="draws", ge=1, le=1000)
+    among: int = option(10, "a matched neuron is drawn among so many that are nearest", ge=1)
+    identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
+    kinds: Convention = option("paper", "which neurons count as of a kind, as in alignlab.analyze")
+    probe: ProbeOptions = section(ProbeOptions, "the text on which the run has counted its neurons; as in the run")
+    identify_shards: list[int] | None = option(
+        None, "shards of the probe by whose counts neurons are found; null takes every other one, from 0"
+    )
+    same_documents: bool = option(
+        False, "find neurons on all shards, and do not leave out what shares an id or a cluster with the probe"
+    )
     max_tokens_per_batch: int = option(
-        8192, "of a forward, padding and all tokens that may come included", unit="tokens", ge=1
+        8192, "of a forward, padding, all tokens that may come and all arms included", unit="tokens", ge=1
     )
     trained: list[str] | None = option(
         None, "languages in training, for the groups of tables; null: as the run or the models say", check=check_codes

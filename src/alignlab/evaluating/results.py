@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alignlab import console
-from alignlab.evaluating.plan import EvaluationPlan, named
-from alignlab.evaluating.task import BuiltTask, selected
+from alignlab.evaluating.arm_rows import OVER_CONTROL, arm_rows
+from alignlab.evaluating.interventions import Under
+from alignlab.evaluating.plan import EvaluationPlan, Work, named
+from alignlab.evaluating.task import BuiltTask, apart, selected
 from alignlab.neurons.table import Row
 from alignlab.recording.effects import Effects
 from alignlab.reporting.wording import capital, interval, number, signed
@@ -16,10 +18,10 @@ _MOST_RECORDS, _MOST_LANGUAGES = 6, 24  # with lines on the terminal
 
 
 def rows_of(plan: EvaluationPlan) -> list[Row]:
-    """The numbers of every task and model, and their changes since the first model."""
+    """The numbers of every task and model, their changes since the first model, and those under interventions."""
     rows = []
     for name in plan.options.tasks:
-        works = [work for work in plan.works if work.task.name == name]
+        works = [work for work in plan.works if work.task.name == name and work.under is None]
         first: Effects | None = None
         for work in works:
             stored = plan.folder.load(work.digest)
@@ -34,15 +36,53 @@ def rows_of(plan: EvaluationPlan) -> list[Row]:
             if first is not None and compared is None:
                 console.say(f"note: {name}: {work.model.label} cuts texts into other tokens than {since}: no changes")
             first = effects if first is None else first
+            rows += _under_rows(plan, work, stored)
     return rows
+
+
+def _under_rows(plan: EvaluationPlan, base: Work, stored: Effects) -> list[Row]:
+    """The numbers of a model and task under its interventions."""
+    # Those of which the same items are left out are one question.
+    alike: dict[tuple[frozenset[str], frozenset[str]], list[tuple[Under, Work]]] = {}
+    for work in plan.works:
+        if work.under is not None and (work.model, work.task) == (base.model, base.task):
+            alike.setdefault(work.left_out, []).append((work.under, work))
+    rows: list[Row] = []
+    for left_out, members in alike.items():
+        now = _compared(plan, base, stored, left_out)
+        if now is None:
+            continue
+        under = []
+        for one, work in members:
+            record = plan.folder.load(work.digest)
+            assert record is not None
+            effects = _compared(plan, work, record, left_out)
+            assert effects is not None
+            under.append((one, effects))
+        answers = {one.name: plan.folder.answers(work.digest) for one, work in members}
+        rows += arm_rows(base.task, now, under, answers, label=base.model.label)
+    return rows
+
+
+def _compared(
+    plan: EvaluationPlan, work: Work, record: Effects, left_out: tuple[frozenset[str], frozenset[str]]
+) -> Effects | None:
+    """The items that are compared, under the names of now; None where there are none in the languages asked for."""
+    asked = selected(named(record, plan, work), plan.options.languages)
+    return None if asked is None else apart(asked, *left_out)
 
 
 def show_results(plan: EvaluationPlan, rows: Sequence[Row]) -> None:
     """Print a table of each task, the paths and the next command."""
     for task in plan.tasks:
-        of_task = [row for row in rows if row.task == task.name and not row.label]
-        if of_task:
-            _show_task(task, of_task, [model.label for model in plan.models])
+        labels = [model.label for model in plan.models]
+        of_task = [row for row in rows if row.task == task.name]
+        plain = [row for row in of_task if not row.label and not row.set]
+        if plain:
+            _show_task(task, plain, labels)
+        changed = [row for row in of_task if row.set]
+        if changed:
+            _show_interventions(task, changed, labels, plan.options.seeds)
     folder = plan.folder
     console.say()
     console.heading("Written")
@@ -91,6 +131,58 @@ def _show_task(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str]) -> N
     console.say(f"{capital(task.reads_as)} Intervals are over {' and '.join(over) or 'nothing'}{paired}.")
 
 
+def _show_interventions(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str], seeds: int) -> None:
+    """What each intervention does at the last model: to the groups, and to the languages that it changes the most."""
+    last = next(label for label in reversed(labels) if any(row.record == label for row in rows))
+    lead = [row for row in rows if row.record == last and row.measure in (task.lead, f"{task.lead} {OVER_CONTROL}")]
+    if not lead:
+        return
+    control = next((name for name in ("matched", "random") if any(row.control == name for row in lead)), "")
+    header = ["", "", task.lead, "change", "95 %", ""]
+    header += [f"over {control}", "95 %", ""] if control else []
+    lines = []
+    for name in dict.fromkeys(row.set for row in lead):
+        of = [row for row in lead if row.set == name]
+        places = [(group, "") for group in _GROUPS if any(row.group == group for row in of)]
+        codes = list(dict.fromkeys(row.language for row in of if row.language and not row.other))
+        places += [("language", code) for code in codes[:_MOST_LANGUAGES]]
+        lines += [_line_under(of, name, group, code, control) for group, code in places]
+    console.say()
+    console.heading(f"{capital(task.name)} under interventions ({last}): {task.lead}")
+    console.table(lines, header, "ll" + "r" * (len(header) - 2))
+    said = "Changes are since the same model with nothing changed, paired item by item."
+    which = [label for label in dict.fromkeys(row.label for row in lead) if label]
+    if which:
+        said += f" Items: {' and '.join(which)}."
+    if control == "matched" and seeds > 1:
+        said += f" Beyond control: more than one more draw of {seeds} matched controls would do, corrected."
+    else:
+        said += " Whether other neurons would do as much is not tested: that takes two or more matched controls."
+    if any(row.status == "floor" for row in lead):
+        said += " (floor): under .2 with nothing changed, so it can hardly fall."
+    console.say(said)
+
+
+def _line_under(rows: Sequence[Row], name: str, group: str, language: str, control: str) -> list[str]:
+    of = [row for row in rows if (row.group, row.language, row.other) == (group, language, "")]
+    now = next((row for row in of if not row.is_change), None)
+    moved = next((row for row in of if row.is_change and not row.control), None)
+    over = next((row for row in of if row.control == control and row.measure.endswith(OVER_CONTROL)), None)
+    cells = [name, language or group, "" if now is None else _value(now)]
+    cells += ["", "", ""] if moved is None else [signed(moved.value, 3), interval(moved.low, moved.high, 3, "+"),
+                                                 _verdict(moved)]  # fmt: skip
+    if control:
+        cells += ["", "", ""] if over is None else [signed(over.value, 3), interval(over.low, over.high, 3, "+"),
+                                                    _beyond(over)]  # fmt: skip
+    return cells
+
+
+def _beyond(over: Row) -> str:
+    if over.status == "diverged":
+        return "diverged"
+    return "no verdict" if over.beyond_control is None else f"{'beyond' if over.beyond_control else 'within'} control"
+
+
 def _line(rows: Sequence[Row], label: str, group: str, language: str, header: Sequence[str]) -> list[str]:
     def row(*, change: bool) -> Row | None:
         here = (one for one in rows if (one.record, one.group, one.language) == (label, group, language))
@@ -114,6 +206,8 @@ def _value(row: Row) -> str:
 def _verdict(row: Row) -> str:
     if row.status == "diverged":
         return "diverged"
+    if row.status == "floor":
+        return f"(floor) {'beyond' if row.beyond_noise else 'within'} noise"
     return "too few to tell" if row.beyond_noise is None else f"{'beyond' if row.beyond_noise else 'within'} noise"
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
 
+from alignlab.analysis.arm_outcomes import ItemLike, Outcome, outcomes
 from alignlab.analysis.capability import same_items
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError
+from alignlab.models.edits import Arm
+from alignlab.models.options import SiteName
+from alignlab.models.sites import Site
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ANSWERS, LIKELIHOODS, OPTIONS, Effects
+from alignlab.recording.effects import BASELINE, TENSORS, ArmLabel, Effects
 from alignlab.recording.kept import Advance, Kept
 
 # Where parts that know no tasks find the options of one.
@@ -27,7 +31,13 @@ _PART = re.compile(r"\bevaluation\.(?=\w)")
 
 @dataclass(frozen=True)
 class Measuring:
-    """With what a task is measured: model, precision, the size of a forward, and where its parts are kept."""
+    """With what a task is measured: model, precision, the size of a forward, and where its parts are kept.
+
+    advance: told how much is done, of texts times arms.
+    labels, arms: what is done to the model meanwhile, A of both, one or more; `()` is the model as it is. The record
+        has them in their order.
+    sites: those of the model by name, as far as arms change something there.
+    """
 
     model: nn.Module
     origin: Origin
@@ -35,6 +45,9 @@ class Measuring:
     max_tokens_per_batch: int
     kept: Kept
     advance: Advance
+    labels: tuple[ArmLabel, ...] = (BASELINE,)
+    arms: tuple[Arm, ...] = ((),)
+    sites: Mapping[SiteName, list[Site]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,10 +63,14 @@ class BuiltTask(ABC):
 
     lead: the measure that tables on the terminal show.
     reads_as: what its measures are, for the line below a table.
+    names_texts: whether its ids and clusters name texts, as those of a probe do, and not places in a list of its own.
+    tells_prompts: whether its forwards know where prompts end, for interventions at the prompt or behind it alone.
     """
 
-    lead: ClassVar[str]
+    lead: str
     reads_as: ClassVar[str]
+    names_texts: ClassVar[bool] = True
+    tells_prompts: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -94,10 +111,17 @@ class BuiltTask(ABC):
     def rows(self, effects: Effects, first: Effects | None, label: str, since: str) -> list[Row]:
         """Every number of a record, and its paired changes since the first; both of languages and their groups."""
 
-    def rows_of_answers(self, effects: Effects, answers: Path, label: str) -> list[Row]:
-        """What is told by the texts of the answers alone. answers: their file."""
-        del effects, answers, label
+    def rows_of_answers(self, effects: Effects, answers: Path, label: str, arm: str = "") -> list[Row]:
+        """What is told by the texts of the answers alone.
+
+        answers: their file.  arm: the digest of the arm whose answers are meant; empty for the model as it is.
+        """
+        del effects, answers, label, arm
         return []
+
+    def outcomes(self, effects: Effects) -> list[Outcome]:
+        """By measure a number of every item under every arm, for what is compared with controls."""
+        return outcomes(effects)
 
     def sentence(self, rows: Sequence[Row]) -> str:
         """What the rows of one model say beside the table; empty for nothing."""
@@ -130,12 +154,33 @@ def selected(effects: Effects, languages: Sequence[str] | None) -> Effects | Non
     """The record of the items in some languages, in its order; None where there are none. Of null it is the whole."""
     if languages is None:
         return effects
-    places = [number for number, item in enumerate(effects.items) if item.language in languages]
+    return _at(effects, [number for number, item in enumerate(effects.items) if item.language in languages])
+
+
+def apart(effects: Effects, ids: Collection[str], clusters: Collection[str]) -> Effects | None:
+    """The record of the items that share neither an id nor a cluster with these; None where there are none."""
+    if not ids and not clusters:
+        return effects
+    return _at(effects, [number for number, item in enumerate(effects.items) if apart_from(item, ids, clusters)])
+
+
+def apart_from(item: ItemLike, ids: Collection[str], clusters: Collection[str]) -> bool:
+    return item.id not in ids and item.cluster not in clusters
+
+
+def alone(effects: Effects, arm: int) -> Effects:
+    """The record of one arm, as if it were of a model as it is: what is asked of such, can be asked of it."""
+    tensors = {name: getattr(effects, name)[:, [arm]] for name in _tensors(effects) if "A" in TENSORS[name][1]}
+    return replace(effects, labels=(BASELINE,), answers_checksum="", **tensors)
+
+
+def _at(effects: Effects, places: Sequence[int]) -> Effects | None:
     if not places:
         return None
-    tensors: dict[str, Any] = {
-        name: tensor[places]
-        for name in (*ANSWERS, *LIKELIHOODS, *OPTIONS)
-        if (tensor := getattr(effects, name)) is not None
-    }
+    tensors: dict[str, Any] = {name: getattr(effects, name)[list(places)] for name in _tensors(effects)}
     return replace(effects, items=tuple(effects.items[place] for place in places), answers_checksum="", **tensors)
+
+
+def _tensors(effects: Effects) -> list[str]:
+    """The names of those that a record has."""
+    return [name for name in TENSORS if getattr(effects, name) is not None]

@@ -21,8 +21,8 @@ from alignlab.neurons.probabilities import Bools, Floats
 class Accuracy:
     """A share of documents, or a change of one, with the ends of its 95 % interval.
 
-    p: of a change, two-sided, of no change: at most .05 where the interval leaves 0 out, and over it otherwise; NaN of
-        a share.
+    p: two-sided, of no change, or of a share being what it would be by chance: at most .05 where the interval leaves
+        that out, and over it otherwise; NaN of a share whose chance nobody has said.
     documents, clusters: how many it is of. Of one cluster `low`, `high` and `p` are NaN, since nothing tells how
         clusters differ.
     """
@@ -35,18 +35,22 @@ class Accuracy:
     clusters: int
 
 
-def accuracy(right: ArrayLike, clusters: Sequence[str]) -> Accuracy:
+def accuracy(right: ArrayLike, clusters: Sequence[str], chance: float | None = None) -> Accuracy:
     """The share of documents that are right, with Wilson's interval (1927) at the effective number of documents.
 
     right: (n,) bool, of each document. Those of several languages may be handed over together, n then counts all.
     clusters: (n,) names: documents of one name are not independent. Parallel documents share theirs.
+    chance: between 0 and 1, the share that p tests: by the score test that Wilson's interval inverts, at the same
+        effective number and with t of the number of clusters less one.
 
     The effective number (Korn and Graubard 1998) is share x (1 - share) / variance between clusters, at most n. Where
     all documents are right, or none is, it is the number of clusters.
 
-    Raises InputError for shapes that differ, no documents, or values that are not bool.
+    Raises InputError for shapes that differ, no documents, values that are not bool, or a chance that is none.
     """
     values, of_cluster = _checked({"right": right}, clusters)
+    if chance is not None and not 0 < chance < 1:
+        refuse_any([Problem("chance", f"{chance}", "a share between 0 and 1")])
     n, m = len(of_cluster), int(of_cluster.max()) + 1
     share = float(values["right"].mean())
     if m < 2:
@@ -58,7 +62,10 @@ def accuracy(right: ArrayLike, clusters: Sequence[str]) -> Accuracy:
     t2 = stdtrit(m - 1, (1 + LEVEL) / 2) ** 2 / effective
     middle = (share + t2 / 2) / (1 + t2)
     half = np.sqrt(t2 * (spread + t2 / 4)) / (1 + t2)
-    return Accuracy(share, max(float(middle - half), 0.0), min(float(middle + half), 1.0), np.nan, n, m)
+    p = np.nan
+    if chance is not None:
+        p = float(2 * stdtr(m - 1, -abs(share - chance) / np.sqrt(chance * (1 - chance) / effective)))
+    return Accuracy(share, max(float(middle - half), 0.0), min(float(middle + half), 1.0), p, n, m)
 
 
 def accuracy_change(before: ArrayLike, after: ArrayLike, clusters: Sequence[str]) -> Accuracy:

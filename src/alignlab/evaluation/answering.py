@@ -16,7 +16,7 @@ from alignlab.evaluation.output_language import cannot_be_told, language_of
 from alignlab.evaluation.tasks import Task
 from alignlab.manifest import checksum_of
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ABSTAINED, BASELINE, Effects, Item
+from alignlab.recording.effects import ABSTAINED, BASELINE, ArmLabel, Effects, Item
 from alignlab.recording.generation import Response, check_positions, generate, generator_of
 from alignlab.recording.passing import Progress
 from alignlab.recording.responses_file import responses_text, text_of
@@ -59,9 +59,16 @@ def answer(
 
 
 def checked(
-    task: Task, responses: Sequence[Response], origin: Origin, about: Mapping[str, object] | None = None
+    task: Task,
+    responses: Sequence[Response],
+    origin: Origin,
+    about: Mapping[str, object] | None = None,
+    arm: ArmLabel = BASELINE,
 ) -> Answered:
-    """What is found in the responses to a task's prompts, in their order.  about: what else every line of text says."""
+    """What is found in the responses to a task's prompts, in their order.
+
+    about: what else every line of text says.  arm: under which they were given.
+    """
     texts = [text_of(task.tokenizer, response.tokens) for response in responses]
     at_hand = tuple(dict.fromkeys([*task.languages, *([origin.reference] if origin.reference else [])]))
     known = [name for name in at_hand if name not in cannot_be_told(at_hand)]
@@ -80,7 +87,7 @@ def checked(
         items=tuple(
             Item(prompt.id, prompt.language, prompt.cluster, _written(number), seen) for prompt, number, seen in items
         ),
-        labels=(BASELINE,),
+        labels=(arm,),
         languages=at_hand,
         right=torch.tensor(right, dtype=torch.bool).unsqueeze(1),
         output_language=torch.tensor(

@@ -8,15 +8,21 @@ made (`accuracy.accuracy`, `estimates.mean`).
 from __future__ import annotations
 
 import copy
+import hashlib
+import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 from alignlab.errors import InputError, did_you_mean
@@ -24,6 +30,8 @@ from alignlab.models.distributed import world_size
 from alignlab.models.modes import evaluating
 
 INSTALL = "pip install 'alignlab[lmeval]'"
+# How many tokens the harness lets a model write where a task does not say.
+_NEW_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ def run_tasks(
     """Run tasks of the harness on a model and its tokenizer, in the order in which the harness has them.
 
     tasks: their names, groups, or tasks as mappings of the harness's own format (data files may be local).
-    folder: with task files of your own (YAML).
+    folder: with task files of your own (YAML). Those of the harness are read only where it lacks a name, so a group
+        in it names tasks in it.
     intervention: entered around the whole evaluation, such as `lambda: edit(model, sites, change)`; the harness's
         batches have its own order, so an intervention may not depend on the row.
     limit: first documents of each task; all by default.  few_shot: examples before each document; the task's default.
@@ -94,20 +103,100 @@ def run_tasks(
     Modes, random numbers, the generation config and the tokenizer are left as they were. Raises InputError where the
     extra is not installed, for an unknown task, and with several ranks.
     """
-    lm_eval = _harness()
-    if world_size() > 1:
-        raise InputError.of("tasks of lm-evaluation-harness", f"{world_size()} ranks", "one", "Run it on one process.")
-    # Its thousands of task files are read where one may be meant.
-    named = any(isinstance(task, str) or not isinstance(task.get("task"), str) for task in tasks)
-    manager = lm_eval.tasks.TaskManager(
-        include_path=str(folder) if folder is not None else None, include_defaults=named
-    )
-    _check_known([task for task in tasks if isinstance(task, str)], manager)
+    lm_eval = harness()
+    check_one_rank()
     with _random_numbers_kept(), evaluating(model), torch.no_grad(), intervention():
         reader = lm_eval.models.huggingface.HFLM(
             pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
         )
-        found = lm_eval.simple_evaluate(
+        found = _evaluated(reader, tasks, folder, few_shot, limit, chat, seed)
+    return [_result(name, samples, found) for name, samples in found["samples"].items()]
+
+
+@dataclass(frozen=True)
+class HarnessTexts:
+    """What the harness would ask a model in one task.
+
+    metrics: those that it has of each document, as `HarnessItem.values`.
+    items: of each document its number and the harness's fingerprint of it.
+    requests: (number of the document, text, most new tokens); of an option the context with it.
+    options: of each document how many options it has; empty where these are not what it asks.
+    digest: changes with whatever is asked, with what is right, and with the versions of the task and the harness.
+    """
+
+    task: str
+    version: str
+    metrics: tuple[str, ...]
+    items: Sequence[tuple[int, str]] = field(repr=False)
+    requests: Sequence[tuple[int, str, int]] = field(repr=False)
+    options: Sequence[int] = field(repr=False)
+    digest: str
+
+
+def texts_of_tasks(
+    tokenizer: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    *,
+    folder: Path | None = None,
+    limit: int | None = None,
+    few_shot: int | None = None,
+    chat: bool = False,
+    seed: int = 0,
+) -> list[HarnessTexts]:
+    """What `run_tasks` would ask, without a model: the harness runs with one that answers nothing.
+
+    Arguments and order are those of `run_tasks`. Raises InputError where the extra is not installed, for an unknown
+    task, and for one that the harness cannot put together, such as one whose data are not there.
+    """
+    lm_eval = harness()
+    silent = _silent(lm_eval, tokenizer)
+    try:
+        with _random_numbers_kept(), _quiet():
+            found = _evaluated(silent, tasks, folder, few_shot, limit, chat, seed)
+    except _OF_TASK_FILES as error:
+        names = ", ".join(str(task if isinstance(task, str) else task.get("task")) for task in tasks)
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise InputError.of("tasks", f"{names} cannot be put together ({said:.300})", "a task that runs") from error
+    asked: dict[str, list[Any]] = {}
+    for one in silent.requests:
+        asked.setdefault(one.task_name, []).append(one)
+    return [
+        _texts(_result(name, samples, found), samples, asked[name], found["configs"][name], lm_eval.__version__)
+        for name, samples in found["samples"].items()
+    ]
+
+
+def check_one_rank() -> None:
+    """Refuse several ranks: the harness deals documents to ranks by itself, and only its own. Raises InputError."""
+    if world_size() > 1:
+        raise InputError.of("tasks of lm-evaluation-harness", f"{world_size()} ranks", "one", "Run it on one process.")
+
+
+# What a task file can raise that is wrong, or whose data or packages are not there: it may hold code.
+_OF_TASK_FILES = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, ImportError, AssertionError,
+    RuntimeError, yaml.YAMLError, jinja2.TemplateError,
+)  # fmt: skip
+
+
+def _evaluated(
+    reader: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    folder: Path | None,
+    few_shot: int | None,
+    limit: int | None,
+    chat: bool,
+    seed: int,
+) -> Any:
+    """What the harness finds with one of its models."""
+    names = [task for task in tasks if isinstance(task, str)]
+    own = folder is not None and bool(names) and all(_manager(folder, False).match_tasks([name]) for name in names)
+    # Its thousands of task files are read where one may be meant.
+    named = any(isinstance(task, str) or not isinstance(task.get("task"), str) for task in tasks) and not own
+    manager = _manager(folder, named)
+    _check_known(names, manager)
+    with _without_environment():
+        return harness().simple_evaluate(
             model=reader,
             tasks=[task if isinstance(task, str) else dict(task) for task in tasks],
             task_manager=manager,
@@ -121,12 +210,90 @@ def run_tasks(
             torch_random_seed=seed,
             fewshot_random_seed=seed,
         )
-    return [_result(name, samples, found) for name, samples in found["samples"].items()]
 
 
-def _harness() -> Any:
+@cache
+def _manager(folder: Path | None, named: bool) -> Any:
+    """The task files of a folder, and with `named` those of the harness, of which reading them takes seconds."""
+    return harness().tasks.TaskManager(include_path=str(folder) if folder is not None else None, include_defaults=named)
+
+
+def _silent(lm_eval: Any, tokenizer: Any) -> Any:
+    """A model of the harness that answers nothing, and keeps what it is asked in `requests`."""
+
+    class Silent(lm_eval.api.model.LM):
+        tokenizer_name = "alignlab"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.requests: list[Any] = []
+
+        def loglikelihood(self, requests: list[Any], **_options: Any) -> list[tuple[float, bool]]:
+            self.requests += requests
+            return [(0.0, False)] * len(requests)
+
+        def loglikelihood_rolling(self, requests: list[Any], **_options: Any) -> list[float]:
+            self.requests += requests
+            return [0.0] * len(requests)
+
+        def generate_until(self, requests: list[Any], **_options: Any) -> list[str]:
+            self.requests += requests
+            return [""] * len(requests)
+
+        def apply_chat_template(self, chat_history: list[Any], add_generation_prompt: bool = True) -> str:
+            # As HFLM does.
+            return str(
+                tokenizer.apply_chat_template(
+                    chat_history,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=not add_generation_prompt,
+                )
+            )
+
+    return Silent()
+
+
+def _texts(
+    result: HarnessResult,
+    samples: Sequence[Mapping[str, Any]],
+    asked: Sequence[Any],
+    config: Mapping[str, Any],
+    version: str,
+) -> HarnessTexts:
+    requests, options = [], Counter[int]()
+    for one in asked:
+        first, *rest = one.args
+        choice = one.request_type == "loglikelihood"
+        # Without a context an option is asked once more, for its likelihood by itself.
+        options[one.doc_id] += choice and bool(first) and config.get("output_type") == "multiple_choice"
+        new = rest[0] if one.request_type == "generate_until" and isinstance(rest[0], Mapping) else {}
+        most = int(new.get("max_gen_toks", _NEW_TOKENS)) if one.request_type == "generate_until" else 0
+        requests.append((one.doc_id, first + rest[0] if choice else first, most))
+    numbers = [item.number for item in result.items]
+    metrics = set.intersection(*(set(item.values) for item in result.items)) if result.items else set[str]()
+    ordered = tuple(name for name in result.items[0].values if name in metrics) if result.items else ()
+    about = [
+        [version, result.task, result.version, ordered],
+        [(one.doc_id, one.request_type, one.args) for one in asked],
+        [(sample["doc_hash"], sample["target_hash"], sample["filter"]) for sample in samples],
+    ]
+    return HarnessTexts(
+        result.task,
+        result.version,
+        ordered,
+        [(item.number, item.fingerprint) for item in result.items],
+        requests,
+        [options[number] for number in numbers] if min(options[number] for number in numbers) > 1 else [],
+        hashlib.sha256(repr(about).encode()).hexdigest()[:16],
+    )
+
+
+def harness() -> Any:
+    """The library. Raises InputError where it is not installed."""
     try:
         import lm_eval
+        import lm_eval.evaluator
         import lm_eval.models.huggingface
         import lm_eval.tasks
     except ImportError as error:
@@ -174,6 +341,33 @@ def _result(name: str, samples: Sequence[Mapping[str, Any]], found: Mapping[str,
 
 def _named(metric: str, kept: str) -> str:
     return metric if kept == "none" else f"{metric},{kept}"
+
+
+@contextmanager
+def _without_environment() -> Iterator[None]:
+    """Within the block the harness does not describe the machine with its results.
+
+    It asks pip and compilers for that, seconds after each evaluation, and nobody reads it here.
+    """
+    evaluator = harness().evaluator
+    described = evaluator.add_env_info
+    evaluator.add_env_info = lambda _results: None
+    try:
+        yield
+    finally:
+        evaluator.add_env_info = described
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the block the harness warns of nothing: it will when the tasks are run."""
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ score them as sacrebleu does. Its signature stands with each score.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +21,11 @@ from sacrebleu.utils import SACREBLEU_DIR
 
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.evaluation.estimates import Estimate
+from alignlab.evaluation.resampling import Resampled, draw_clusters
 from alignlab.languages import get
-from alignlab.neurons.interval_methods import intervals
 
 MetricName = Literal["bleu", "chrf++"]
+MOST = 100.0
 
 # Written without spaces between words, so that words cannot be told without a dictionary; Korean has spaces, but its
 # words carry their particles, and sacrebleu's own choice for it takes them apart.
@@ -71,8 +72,10 @@ def translation_score(
 
     Raises InputError for lists of different lengths, and a tokenizer that is not there.
     """
-    counted, statistics = _statistics(metric, [translations], references, clusters, language, tokenizer)
-    return _score(metric, counted, statistics, clusters, resamples, seed)
+    _check_sizes(references, clusters, {"translations 1": translations})
+    found = sentence_counts(metric, translations, references, language=language, tokenizer=tokenizer)
+    scores = resampled_scores(metric, found.counts, clusters, resamples, seed)
+    return TranslationScore(metric, found.signature, scores.estimate(most=MOST))
 
 
 def change_of_score(
@@ -91,8 +94,12 @@ def change_of_score(
 
     Arguments and errors are those of `translation_score`; `p` is two-sided, of no change.
     """
-    counted, statistics = _statistics(metric, [before, after], references, clusters, language, tokenizer)
-    return _score(metric, counted, statistics, clusters, resamples, seed)
+    _check_sizes(references, clusters, {"translations 1": before, "translations 2": after})
+    first, second = (
+        sentence_counts(metric, texts, references, language=language, tokenizer=tokenizer) for texts in (before, after)
+    )
+    old, new = (resampled_scores(metric, one.counts, clusters, resamples, seed) for one in (first, second))
+    return TranslationScore(metric, second.signature, new.since(old).estimate(most=MOST, change=True))
 
 
 def translated(answer: str) -> str:
@@ -100,26 +107,74 @@ def translated(answer: str) -> str:
     return next((line.strip() for line in answer.splitlines() if line.strip()), "")
 
 
-def _statistics(
+@dataclass(frozen=True)
+class SentenceCounts:
+    """What sacrebleu counts in each of n sentences, which add up to a corpus.
+
+    signature: of sacrebleu.  counts: (n, K) int64; K is 10 of BLEU (lengths, and n-grams that are right and that there
+        are) and 24 of chrF++.
+    """
+
+    metric: MetricName
+    signature: str
+    counts: npt.NDArray[np.int64]
+
+
+def sentence_counts(
     metric: MetricName,
-    systems: Sequence[Sequence[str]],
+    translations: Sequence[str],
     references: Sequence[str],
-    clusters: Sequence[str],
+    *,
     language: str,
-    tokenizer: str | None,
-) -> tuple[Any, npt.NDArray[np.int64]]:
-    """sacrebleu's metric, and its counts of each sentence under each system: (A, n, K)."""
+    tokenizer: str | None = None,
+) -> SentenceCounts:
+    """The counts of each of n translations into a language. Raises InputError as `translation_score` does."""
+    if len(translations) != len(references):
+        raise InputError.of("references", f"{len(references)} texts", f"{len(translations)}, one a translation")
+    counted = _metric(metric, language, tokenizer)
+    counts = counted._extract_corpus_statistics(list(translations), [list(references)])
+    return SentenceCounts(metric, str(counted.get_signature()), np.array(counts, dtype=np.int64))
+
+
+def signature(metric: MetricName, language: str, tokenizer: str | None = None) -> str:
+    """With which others can repeat a score. Raises InputError for a tokenizer that is not there."""
+    counted = _metric(metric, language, tokenizer)
+    # Of a corpus without a sentence there is none.
+    counted._extract_corpus_statistics([""], [[""]])
+    return str(counted.get_signature())
+
+
+def corpus_scores(metric: MetricName, sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The scores of corpora, (R,), 0 to 100, from the summed counts of their sentences, (R, K)."""
+    scorer: Any = CHRF(word_order=2) if metric == "chrf++" else BLEU(force=True)
+    return np.array([float(scorer._compute_score_from_stats(row.tolist()).score) for row in sums])
+
+
+def resampled_scores(
+    metric: MetricName, counts: npt.NDArray[np.int64], clusters: Sequence[str], resamples: int = 1000, seed: int = 0
+) -> Resampled:
+    """The score of n sentences, and of resamples of their clusters; the same ones for the same clusters and seed.
+
+    counts: (n, K).
+    """
+    drawn = draw_clusters(clusters, resamples, seed)
+    sums = drawn.sums(counts)
+    return Resampled(
+        float(corpus_scores(metric, counts.sum(axis=0, keepdims=True))[0]),
+        corpus_scores(metric, drawn.counts @ sums),
+        len(clusters),
+        drawn.clusters,
+    )
+
+
+def _check_sizes(references: Sequence[str], clusters: Sequence[str], systems: Mapping[str, Sequence[str]]) -> None:
     n = len(clusters)
-    sizes = {"references": len(references)} | {f"translations {i + 1}": len(texts) for i, texts in enumerate(systems)}
     problems = [Problem("clusters", "none", "a name for each of one or more documents")] if not n else []
+    sizes = {"references": len(references)} | {name: len(texts) for name, texts in systems.items()}
     problems += [
         Problem(name, f"{size} texts", f"{n}, one for each of `clusters`") for name, size in sizes.items() if size != n
     ]
     refuse_any(problems)
-    counted = _metric(metric, language, tokenizer)
-    return counted, np.array(
-        [counted._extract_corpus_statistics(list(texts), [list(references)]) for texts in systems], dtype=np.int64
-    )
 
 
 def _metric(name: MetricName, language: str, tokenizer: str | None) -> Any:
@@ -153,48 +208,3 @@ def _not_there(tokenizer: str) -> list[Problem]:
                 Problem("tokenizer", f"{tokenizer!r}, whose model is not on this machine", f"the file {model}", fix)
             ]
     return []
-
-
-def _score(
-    name: MetricName,
-    metric: Any,
-    statistics: npt.NDArray[np.int64],
-    clusters: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> TranslationScore:
-    """The score of one system, or the change from the first to the second. statistics: (A, n, K)."""
-    systems, n, width = statistics.shape
-    _, of_cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    m = int(of_cluster.max()) + 1
-    by_cluster = np.zeros((systems, m, width), dtype=np.int64)
-    for system in range(systems):
-        np.add.at(by_cluster[system], of_cluster, statistics[system])
-
-    def scores(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Of (A, R, K) sums: (R,), the score, or the change of it."""
-        each = [[float(metric._compute_score_from_stats(row.tolist()).score) for row in rows] for rows in sums]
-        return np.array(each[-1]) - (np.array(each[0]) if systems > 1 else 0)
-
-    value = scores(statistics.sum(axis=1, keepdims=True))
-    unknown = Estimate(float(value[0]), np.nan, np.nan, np.nan, n, m)
-    signature = str(metric.get_signature())
-    if m < 2:
-        return TranslationScore(name, signature, unknown)
-    # How often each cluster is drawn: (R, m).
-    drawn = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=resamples)
-    change = systems > 1
-    found = intervals(
-        value,
-        scores(np.einsum("rm,amk->ark", drawn, by_cluster))[:, None],
-        m,
-        references=np.array([0.0 if change else np.nan]),
-        steps=np.zeros(1),
-        least=np.array([-100.0 if change else 0.0]),
-        most=np.array([100.0]),
-        small=np.array([True]),
-    )
-    p = float(found.p[0])
-    return TranslationScore(
-        name, signature, Estimate(float(value[0]), float(found.low[0]), float(found.high[0]), p, n, m)
-    )

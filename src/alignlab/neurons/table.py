@@ -43,7 +43,7 @@ class Row:
         that they are aligned to (`reference`), the others (`unseen`) or `all languages`; a `pair` of languages;
         `within` or `between` language families.
     language, other: languages by name; `other` is the second of a pair, or the one that is evaluated.
-    layer: from 0; None for all together.
+    layer: from 0; None for all together. Of MEXA the state: 0 is what the first layer reads, 1 what it gives.
     kind, to_kind: `specific`, `related`, `general`, `unassigned` or `none`; `to_kind` of a neuron that changed.
         `selected`, all that were selected; the neurons of the sets, where the identifier has no tau and so no kinds.
     degree: number of languages above tau, 0 to G.

@@ -68,8 +68,11 @@ OPTIONS = {
     "option_tokens": (torch.int64, "IO"),
     "option_characters": (torch.int64, "IO"),
 }
-_GROUPS = {"answers": ANSWERS, "likelihoods": LIKELIHOODS, "likelihoods of options": OPTIONS}
-_TENSORS = ANSWERS | LIKELIHOODS | OPTIONS
+VALUES = {"values": (torch.float64, "IAM")}
+_GROUPS = {"answers": ANSWERS, "likelihoods": LIKELIHOODS, "likelihoods of options": OPTIONS, "values": VALUES}
+TENSORS = ANSWERS | LIKELIHOODS | OPTIONS | VALUES
+# What a group may lack: of a translation no number is right.
+_OPTIONAL = ("right",)
 EFFECTS = HeadedFormat(
     name="alignlab-effects",
     what="effects on the items of a task",
@@ -81,9 +84,10 @@ EFFECTS = HeadedFormat(
         "languages": _NAMES,
         "trained_languages": _NAMES,
         "step": (int | None, "an integer or null"),
+        "measures": _NAMES,
     },
     tensors=("items",),
-    defaults={"labels": None},
+    defaults={"labels": None, "measures": ()},
 )
 
 
@@ -117,7 +121,7 @@ class Effects:
     languages: those that answers were told apart among; unique.
 
     Of answers, all or none:
-    right: (I, A) bool, the last number of the answer is the expected one.
+    right: (I, A) bool, the last number of the answer is the expected one; None where no number is expected.
     output_language: (I, A) int16, place of the answer's language in `languages`; -1 where none could be told.
     tokens: (I, A) int32, of the answer, the EOS included.
     ended: (I, A) bool, an EOS ended it before it was cut.
@@ -130,6 +134,10 @@ class Effects:
     Of the likelihoods of up to O options, all or none; what an item has fewer is NaN and 0 at the end:
     option_nats: (I, A, O) float64, of all tokens of an option behind the prompt, summed.
     option_tokens, option_characters: (I, O) int64, the length of an option.
+
+    Of other numbers, such as what another library counts in an answer:
+    values: (I, A, M) float64; NaN where an item has none.
+    measures: M, what they are, in the order of the last axis; unique.
 
     task: its name.
     data_fingerprint: of the prompts, what is expected and how long answers may be; of documents, what is counted.
@@ -172,6 +180,8 @@ class Effects:
     option_nats: Tensor | None = None
     option_tokens: Tensor | None = None
     option_characters: Tensor | None = None
+    values: Tensor | None = None
+    measures: tuple[str, ...] = ()
     task: str = ""
     model: str = ""
     revision: str = ""
@@ -222,7 +232,7 @@ class Effects:
         written = json.dumps([astuple(item) for item in self.items], ensure_ascii=False).encode()
         items = torch.frombuffer(bytearray(written), dtype=torch.uint8)
         # Copies: safetensors takes no tensor twice, such as a `right` that is also `ended`.
-        there = _there(self, _TENSORS)
+        there = _there(self, TENSORS)
         tensors = {name: getattr(self, name).to(dtype, copy=True) for name, (dtype, _) in there.items()}
         EFFECTS.save(Path(path), {"items": items, **tensors}, self)
 
@@ -250,10 +260,10 @@ def joined(records: Sequence[Effects]) -> Effects:
     Raises InputError where they differ in anything but their arms.
     """
     first = records[0]
-    same = [one.name for one in fields(Effects) if one.name not in (*_TENSORS, "labels", "answers_checksum")]
-    shared = [name for name, (_, axes) in _TENSORS.items() if "A" not in axes]
+    same = [one.name for one in fields(Effects) if one.name not in (*TENSORS, "labels", "answers_checksum")]
+    shared = [name for name, (_, axes) in TENSORS.items() if "A" not in axes]
     different = [name for name in same if any(getattr(one, name) != getattr(first, name) for one in records)]
-    different += [name for name in _TENSORS if len({getattr(one, name) is None for one in records}) > 1]
+    different += [name for name in TENSORS if len({getattr(one, name) is None for one in records}) > 1]
     if not different:
         held = _there(first, dict.fromkeys(shared, None))
         different += [
@@ -269,7 +279,7 @@ def joined(records: Sequence[Effects]) -> Effects:
     chosen = list(labels.values())
     whole: dict[str, Any] = {
         name: torch.stack([records[number].measured(name)[:, place] for _, number, place in chosen], dim=1)
-        for name in _there(first, _TENSORS)
+        for name in _there(first, TENSORS)
         if name not in shared
     }
     return replace(first, labels=tuple(label for label, _, _ in chosen), answers_checksum="", **whole)
@@ -281,7 +291,7 @@ def _there(effects: Effects, of: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: tensor for name, tensor in tensors.items() if name in _TENSORS}
+    return {name: tensor for name, tensor in tensors.items() if name in TENSORS}
 
 
 def _measured(effects: Effects) -> list[str]:
@@ -302,6 +312,8 @@ def _measured(effects: Effects) -> list[str]:
         lines.append(f"nats per token {where}: {means}")
     if effects.option_nats is not None:
         lines.append(f"up to {effects.option_nats.shape[2]} options")
+    if effects.values is not None:
+        lines.append(f"values: {in_words(effects.measures)}")
     return lines
 
 
@@ -311,7 +323,7 @@ def _problems(effects: Effects) -> list[Problem]:
                 if not count]  # fmt: skip
     problems += [
         Problem(name, f"{_twice(getattr(effects, name))!r} twice", "unique names")
-        for name in ("arms", "languages")
+        for name in ("arms", "languages", "measures")
         if _twice(getattr(effects, name)) is not None
     ]
     keys = [(item.language, item.id) for item in effects.items]
@@ -319,7 +331,7 @@ def _problems(effects: Effects) -> list[Problem]:
         problems.append(Problem("items", f"{pair[1]!r} twice in {pair[0]!r}", "an id once in each language"))
     problems += _incomplete(effects) or [
         *_misshapen(effects),
-        *(_answer_problems(effects) if effects.right is not None else []),
+        *(_answer_problems(effects) if effects.tokens is not None else []),
         *(_likelihood_problems(effects) if effects.nats is not None else []),
     ]
     # What is of another shape cannot be looked into.
@@ -328,20 +340,22 @@ def _problems(effects: Effects) -> list[Problem]:
 
 def _incomplete(effects: Effects) -> list[Problem]:
     """Groups of tensors of which a record has only some, or no group at all."""
-    if not _there(effects, _TENSORS):
+    if effects.values is None and effects.measures:
+        return [Problem("values", f"none for {len(effects.measures)} measures", "both, or neither")]
+    if not _there(effects, TENSORS):
         return [Problem("effects", "nothing was measured", f"one or more of {', '.join(_GROUPS)}")]
     return [
         Problem(what, f"only {', '.join(_there(effects, group))}", f"{', '.join(group)}, or none of them")
         for what, group in _GROUPS.items()
-        if 0 < len(_there(effects, group)) < len(group)
+        if _there(effects, group) and any(getattr(effects, one) is None and one not in _OPTIONAL for one in group)
     ]
 
 
 def _misshapen(effects: Effects) -> list[Problem]:
-    held: dict[str, tuple[torch.dtype, str]] = _there(effects, _TENSORS)
+    held: dict[str, tuple[torch.dtype, str]] = _there(effects, TENSORS)
     options = effects.option_nats.shape[-1] if effects.option_nats is not None and effects.option_nats.ndim else 0
-    sizes = {"I": len(effects.items), "A": len(effects.labels), "O": options}
-    words = {"I": "items", "A": "arms", "O": "options"}
+    sizes = {"I": len(effects.items), "A": len(effects.labels), "O": options, "M": len(effects.measures)}
+    words = {"I": "items", "A": "arms", "O": "options", "M": "measures"}
     problems = []
     for name, (dtype, axes) in held.items():
         tensor, shape = effects.measured(name), tuple(sizes[axis] for axis in axes)

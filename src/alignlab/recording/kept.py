@@ -34,6 +34,36 @@ class Kept:
     model: str
 
 
+def kept_or_made(
+    kept: Kept, what: Iterable[object], count: int, make: Callable[[], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The rows that `make` gives, plain containers: read where a process before has made them. A collective call.
+
+    what: all that decides, beside the model, what they are.  count: how many rows there are.
+    """
+    parts = Parts(kept.folder, hashlib.sha256(repr([kept.model, *map(str, what)]).encode()).hexdigest()[:16])
+    rows = from_first(lambda: _whole(parts, count))
+    if rows is None:
+        rows = make()
+        if is_first():
+            parts.write(0, rows)
+    return rows
+
+
+def _whole(parts: Parts, count: int) -> list[dict[str, Any]] | None:
+    """The rows of the only part; None where it is not there, or not as it was written, which is said."""
+    if not parts.part(0).is_file():
+        return None
+    try:
+        rows = parts.read(0)
+    except InputError:
+        rows = []
+    if len(rows) == count:
+        return rows
+    console.say(f"note: {parts.part(0)} is damaged; what it held is made again")
+    return None
+
+
 class KeptJobs:
     """The jobs of a plan of which everything is kept, and a place for the others; without `kept` there are none.
 

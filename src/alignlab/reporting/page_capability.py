@@ -38,7 +38,7 @@ def read_capability(folder: Path) -> PageCapability | None:
     last = Effects.load(run.evaluation / f"{step_name(steps[-1])}.safetensors")
     ends = sorted({steps[0], steps[-1]})
     said = [list(read_answers(run.evaluation / f"{step_name(step)}.jsonl").values()) for step in ends]
-    return PageCapability(rows, _languages(last), _samples(ends, said))
+    return PageCapability(rows, languages_of(last), _samples(ends, said))
 
 
 def _samples(steps: Sequence[int], said: Sequence[Sequence[dict[str, Any]]]) -> list[SampleAnswer]:
@@ -60,7 +60,8 @@ def _samples(steps: Sequence[int], said: Sequence[Sequence[dict[str, Any]]]) -> 
     return chosen[:_MOST_SAMPLES]
 
 
-def _languages(effects: Effects) -> list[PageLanguage]:
+def languages_of(effects: Effects) -> list[PageLanguage]:
+    """The languages of the items of a record, in their order."""
     codes = effects.item_languages
     of = group_languages(codes, effects.trained_languages, effects.reference or None)
     groups = {code: group for group in ("unseen", "reference", "trained") for code in of.get(group, ())}

@@ -21,6 +21,7 @@ from alignlab.redaction import hide, hide_all
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.page import PageLanguage, PageRun
 from alignlab.reporting.page_capability import read_capability
+from alignlab.reporting.page_evaluations import read_evaluations
 from alignlab.reporting.page_interventions import read_interventions
 from alignlab.runs import RunFolder
 
@@ -83,6 +84,7 @@ class PageOf:
         assert last is not None
         counts = last.counts
         interventions, unfinished = ([], []) if self.question else read_interventions(self.folder)
+        evaluations, begun = ([], []) if self.question else read_evaluations(self.folder)
         return PageRun(
             name=plain(self.name),
             folder=plain(str(self.folder)),
@@ -102,10 +104,11 @@ class PageOf:
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=self.question or _config(self.folder / "config.yaml"),
             environment=None if self.question else _environment(self.folder / "environment.json"),
-            notes=hide_all([*self._notes, *self._of_shown(counts.languages), *unfinished]),
+            notes=hide_all([*self._notes, *self._of_shown(counts.languages), *unfinished, *begun]),
             how_to=hide_all(self.how_to),
             capability=read_capability(self.folder) if self.by_step else None,
             interventions=interventions,
+            evaluations=evaluations,
             step_names={} if self.by_step else self._steps,
             is_run=not self.question,
         )

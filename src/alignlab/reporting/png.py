@@ -23,6 +23,7 @@ from alignlab.marks import PNG, is_ours
 from alignlab.reporting.page.card import Card, letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.data import PageRun
+from alignlab.reporting.page.evaluations import show_tasks
 from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.theme import LIGHT, template
@@ -92,7 +93,8 @@ def figures_of(runs: Sequence[PageRun]) -> dict[str, Figure]:
     with the words that stand above and below them on the page, since a file is seen without them.
     """
     found = {}
-    for card in cards(runs, show([run.interventions for run in runs])).values():
+    effects, tasks = show([run.interventions for run in runs]), show_tasks([run.evaluations for run in runs])
+    for card in cards(runs, effects, tasks).values():
         variants = [
             (dict(zip(card.by, key.split("|"), strict=True)), panels) for key, (panels, _) in card.variants.items()
         ]

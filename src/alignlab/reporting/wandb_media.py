@@ -16,6 +16,13 @@ from alignlab.reporting.counts_table import scalars
 from alignlab.reporting.page.arm_answers import COLUMNS as ANSWER_COLUMNS
 from alignlab.reporting.page.arm_answers import lines as lines_of_answers
 from alignlab.reporting.page.data import frame
+from alignlab.reporting.page.evaluations import (
+    TASK_COLUMNS,
+    PageEvaluation,
+    lines_of,
+    show_tasks,
+    under_lines,
+)
 from alignlab.reporting.page.figures import degree_histogram, layer_heatmaps, layers_at_step
 from alignlab.reporting.page.interventions import PageIntervention, show, table
 from alignlab.reporting.wandb_run import WandbRun
@@ -94,6 +101,31 @@ def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, A
         if shown.of.answers is not None:
             said = [list(map(_guarded, line)) for line in lines_of_answers(shown.of.answers)]
             found[f"interventions/{shown.of.name}/answers"] = _table(ANSWER_COLUMNS, said)
+    return found
+
+
+def log_evaluations(run: WandbRun, evaluations: Sequence[PageEvaluation]) -> None:
+    """Give a W&B run, in one row, the tables and figures of every task of its evaluations, as on the page."""
+    if evaluations:
+        run.log_metrics({}, 0)
+        run.log_media(partial(evaluation_media, evaluations))
+
+
+def evaluation_media(evaluations: Sequence[PageEvaluation]) -> dict[str, Any]:
+    """By `evaluations/NAME/TASK/` its `table`, its `figure` over steps and its table `interventions`, as there are."""
+    import wandb
+
+    found: dict[str, Any] = {}
+    shown = iter(show_tasks([evaluations]))
+    for one in evaluations:
+        for task, drawn in zip(one.tasks, shown, strict=False):
+            name = f"evaluations/{one.name}/{task.name}"
+            found[f"{name}/table"] = _table(TASK_COLUMNS, [list(map(_guarded, line)) for line in lines_of(task)])
+            if drawn.card is not None:
+                found[f"{name}/figure"] = wandb.Plotly(drawn.card.variants["0"][0].plotly())
+            if task.under:
+                columns, lines = under_lines(task)
+                found[f"{name}/interventions"] = _table(columns, [list(map(_guarded, line)) for line in lines])
     return found
 
 

@@ -32,7 +32,7 @@ class Translation(Options):
     template: str = option(
         "Translate the following sentence from {source} to {target}.\n{source}: {text}\n{target}:",
         "what is asked; {text}, {source} and {target} (English names), {source_code} and {target_code} are filled in",
-        check=lambda template: _check_template(template),
+        check=lambda template: check_request(template),
     )
     cluster_lines: int | None = option(
         None, "lines of a block that is taken as one article; null takes each line on its own", unit="lines", ge=1
@@ -80,14 +80,7 @@ class Translation(Options):
         return lines
 
     def _record(self, source: str, target: str, number: int, text: str, reference: str) -> Record:
-        values = {
-            "text": text,
-            "source": get(source).name,
-            "target": get(target).name,
-            "source_code": source,
-            "target_code": target,
-        }
-        asked = _PLACEHOLDER.sub(lambda match: values[match[1]], self.template)
+        asked = request(self.template, source, target, text)
         cluster = f"line {number}" if self.cluster_lines is None else line_block(number, self.cluster_lines)
         return Record(f"{source}:{number}", target, asked, reference, cluster)
 
@@ -99,7 +92,20 @@ def _check_pairs(pairs: Sequence[str]) -> str | None:
     return None if good and pairs and not twice else "pairs of two language codes, such as de-en, each once"
 
 
-def _check_template(template: str) -> str | None:
+def request(template: str, source: str, target: str, text: str) -> str:
+    """What a model is asked. source, target: codes. Values are put in as they are: a brace is only a brace."""
+    values = {
+        "text": text,
+        "source": get(source).name,
+        "target": get(target).name,
+        "source_code": source,
+        "target_code": target,
+    }
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
+
+
+def check_request(template: str) -> str | None:
+    """What a template has to look like, if this one does not."""
     names = _PLACEHOLDER.findall(template)
     good = "text" in names and all(name in _NAMES for name in names)
     return None if good else f"a text with {{text}} in it, and of other placeholders only {', '.join(_NAMES[1:])}"

@@ -13,6 +13,7 @@ from alignlab.reporting.page.answer import alternative, basis
 from alignlab.reporting.page.answer_figure import answer
 from alignlab.reporting.page.card import MARKERS, THRESHOLDS, Caption, Card, Table, first_and_last, grouped, letters
 from alignlab.reporting.page.data import GROUPS, MEANS, MOVEMENT_VERDICTS, PageRun
+from alignlab.reporting.page.evaluations import ShownTask
 from alignlab.reporting.page.figures import (
     degree_histogram,
     kinds_over_steps,
@@ -28,12 +29,13 @@ from alignlab.reporting.wording import digits, signed
 _RUN = ("run", "thresholds")
 
 
-def cards(runs: Sequence[PageRun], effects: Sequence[Shown] = ()) -> dict[str, Card]:
-    """Every card of the page by its name.  effects: of the runs' interventions."""
+def cards(runs: Sequence[PageRun], effects: Sequence[Shown] = (), tasks: Sequence[ShownTask] = ()) -> dict[str, Card]:
+    """Every card of the page by its name.  effects: of the runs' interventions.  tasks: of their evaluations."""
     of_counts = (_answer, _kinds, _groups, _heatmaps, _layers, _languages, _degrees)
     made = [*(make(runs) for make in of_counts), *relation_cards.cards(runs)]
     if any(run.capability for run in runs):
         made.append(capability.card([run.capability for run in runs], [run.name for run in runs]))
+    made += [one.card for one in tasks if one.card is not None]
     made += [card for one in effects for card in one.cards]
     for card in made:
         for key, figures in card.variants.items():

@@ -18,6 +18,7 @@ from alignlab.neurons.table import ANCHORED, Row
 
 if TYPE_CHECKING:
     from alignlab.reporting.page.capability import PageCapability
+    from alignlab.reporting.page.evaluations import PageEvaluation
     from alignlab.reporting.page.interventions import PageIntervention
 
 _NUMBERS = (
@@ -115,6 +116,7 @@ class PageRun:
     step_names: names of snapshots where "step 0" is not one, such as {0: "before", 1: "after"}.
     capability: what the model answered while it trained; None where it was asked nothing.
     interventions: what was done to the neurons of the model, and what that did to every language.
+    evaluations: the tasks that its models were asked.
     asked: of the analyses that were asked by name, the numbers as the terminal says them; they stand first.
     is_run: whether the snapshots are those of a training run, and not of published counts or of models.
     left_out: parts that are left out to keep the page small.
@@ -146,6 +148,7 @@ class PageRun:
     left_out: frozenset[str] = frozenset()
     capability: PageCapability | None = None
     interventions: Sequence[PageIntervention] = ()
+    evaluations: Sequence[PageEvaluation] = ()
 
     @property
     def neurons(self) -> int:

@@ -28,6 +28,7 @@ from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
 from alignlab.reporting.page.controls import controls
 from alignlab.reporting.page.data import GROUPS, MOVEMENT_VERDICTS, STATUS_WORDS, TRANSITION_KINDS, VERDICTS, PageRun
+from alignlab.reporting.page.evaluations import show_tasks
 from alignlab.reporting.page.figures import KINDS, LANGUAGE_KINDS
 from alignlab.reporting.page.interventions import show
 from alignlab.reporting.page.numbers import ANALYSES, captions, number_tables
@@ -53,6 +54,7 @@ _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are
 SECTIONS = {
     "answer": "What changed",
     "capability": "Answers",
+    "tasks": "Tasks",
     "effects": "Effects",
     "kinds": "Kinds over steps",
     "layers": "Layers",
@@ -120,8 +122,10 @@ def render(runs: Sequence[PageRun]) -> str:
 
 def _render(runs: Sequence[PageRun]) -> str:
     effects = show([run.interventions for run in runs])
-    made = cards(runs, effects)
-    absent = [name for name, there in (("capability", "capability" in made), ("effects", effects)) if not there]
+    tasks = show_tasks([run.evaluations for run in runs])
+    made = cards(runs, effects, tasks)
+    optional = (("capability", "capability" in made), ("tasks", tasks), ("effects", effects))
+    absent = [name for name, there in optional if not there]
     script = _inside_script(_asset("page.js"))
     plotly = _inside_script(get_plotlyjs())
     drawn = {
@@ -145,6 +149,7 @@ def _render(runs: Sequence[PageRun]) -> str:
         labels=letters(runs),
         cards=made,
         sections=[one for one in SECTIONS.items() if one[0] not in absent],
+        tasks=tasks,
         effects=effects,
         helped=helped,
         lead=lead,
