@@ -75,5 +75,5 @@ def test_language_forcing_has_a_sentence_of_its_own() -> None:
     [matrix] = matrices(forced)
     assert list(sentences(matrix, "en")) == [
         "Answers to questions in other languages turn to the set's language by more than with its matched control in "
-        "1 of 2 cells (false-discovery rate .05, among those of a set)."
+        "1 of 2 cells (false-discovery rate .05)."
     ]

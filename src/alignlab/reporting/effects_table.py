@@ -97,7 +97,7 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
         more = sum(bool(row.beyond_control) and row.value > 0 for row in elsewhere)
         yield (
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
-            f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05, among those of a set)."
+            f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05)."
         )
         return
     over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
