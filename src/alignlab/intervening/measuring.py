@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from torch import nn
 
 from alignlab import console
+from alignlab.data.encoding import Document
 from alignlab.errors import UnsupportedModelError
 from alignlab.evaluation.answering import checked
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.objects import OBJECTS
 from alignlab.intervening.options import WITH_MEANS, InterveneOptions, Measure
 from alignlab.intervening.plan import GridPlan
 from alignlab.interventions.intervention import Intervention
@@ -28,7 +31,7 @@ from alignlab.recording.effects import ANSWERS, NO_INTERVENTION, ArmLabel, Effec
 from alignlab.recording.kept import Kept
 from alignlab.recording.likelihoods import effects_on_texts, labelled
 from alignlab.recording.means import ActivationMeans, record_means
-from alignlab.recording.scoring import score
+from alignlab.recording.scoring import Masks, Scores, score
 
 HELD_OUT, SAME = "text", "text on which the neurons were found"
 
@@ -46,7 +49,7 @@ def measure(plan: GridPlan, grid: Grid, model: nn.Module) -> dict[Measure, Effec
         context,
         Kept(plan.folder.parts.path, plan.loader.digest(grid.subject.source)),
     )
-    ways = {"perplexity": _likelihoods, "accuracy": _answers}
+    ways = {"perplexity": _likelihoods, "accuracy": _answers, "lss": _shifts}
     return {name: ways[name](plan, grid, shared) for name in plan.options.measures}
 
 
@@ -65,8 +68,34 @@ def _likelihoods(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
     """The likelihood of every document under every arm."""
     measured, documents = grid.measured, grid.documents
     masks = [measured.counted(document) for document in documents]
+    scores = _score(plan, grid, shared, documents, masks)
+    same = grid.division is not None and grid.division.same
+    return effects_on_texts(
+        documents,
+        labelled(grid.labels, shared.arms),
+        scores,
+        origin=_origin(grid),
+        task=SAME if same else HELD_OUT,
+        clusters=measured.clusters,
+        counted=masks,
+    )
+
+
+def _shifts(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
+    """The likelihood of every object behind every prompt under every arm."""
+    objects = grid.objects
+    assert objects is not None
+    scores = _score(plan, grid, shared, objects.documents)
+    same = grid.division is not None and grid.division.same
+    name = f"{OBJECTS}, {SAME}" if same else OBJECTS
+    return objects.effects(labelled(grid.labels, shared.arms), scores, _origin(grid), name)
+
+
+def _score(
+    plan: GridPlan, grid: Grid, shared: _Shared, documents: Sequence[Document], masks: Masks | None = None
+) -> Scores:
     with console.progress(f"Measuring {grid.subject.label}", len(documents) * len(grid.labels)) as advance:
-        scores = score(
+        return score(
             shared.model,
             documents,
             shared.arms,
@@ -78,16 +107,6 @@ def _likelihoods(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
             advance=advance,
             kept=shared.kept,
         )
-    same = grid.division is not None and grid.division.same
-    return effects_on_texts(
-        documents,
-        labelled(grid.labels, shared.arms),
-        scores,
-        origin=_origin(grid),
-        task=SAME if same else HELD_OUT,
-        clusters=measured.clusters,
-        counted=masks,
-    )
 
 
 def _answers(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:

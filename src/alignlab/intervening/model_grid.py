@@ -22,6 +22,7 @@ from alignlab.evaluation.tasks import Task
 from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, neurons_of
 from alignlab.intervening.documents import Division, divide, elsewhere, some_languages
 from alignlab.intervening.grid import labels_of
+from alignlab.intervening.objects import Objects, longest
 from alignlab.intervening.options import WITH_MEANS
 from alignlab.intervening.subjects import Subject
 from alignlab.interventions.layers import layer_mask
@@ -34,6 +35,7 @@ from alignlab.neurons.identifiers import identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.subset import subset
 from alignlab.recording.effects import ArmLabel
+from alignlab.recording.generation import check_positions
 from alignlab.recording.probes import Probe
 from alignlab.recording.responses import recall
 from alignlab.recording.scoring import items_fingerprint
@@ -181,11 +183,9 @@ class Grid:
             return None
         task, options = self.plan.task, self.plan.options
         kept = [options.languages is None or prompt.language in options.languages for prompt in task.prompts]
-        if self.division is not None and not options.same_documents:
-            used = [one for texts in self.division.found_on.values() for one in texts]
-            ids, clusters = {one.id for one in used}, {one.cluster for one in used}
-            apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
-            kept = [a and b for a, b in zip(kept, apart, strict=True)]
+        ids, clusters = self._used
+        apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
+        kept = [a and b for a, b in zip(kept, apart, strict=True)]
         columns: dict[str, Any] = {
             name: list(compress(getattr(task, name), kept)) for name in ("prompts", "expected", "seen")
         }
@@ -196,6 +196,19 @@ class Grid:
             fix = "Take other problems, or other identify_shards."
             raise InputError.of("evaluation", f"{found}which neurons were found", "one or more in each language", fix)
         return part
+
+    @cached_property
+    def objects(self) -> Objects | None:
+        """The items of LSS, none of which neurons were found on; None where it is not measured."""
+        return self.plan.objects(self._used) if "lss" in self.plan.options.measures else None
+
+    @cached_property
+    def _used(self) -> tuple[set[str], set[str]]:
+        """Ids and clusters of what neurons were found on, unless the documents are deliberately the same."""
+        if self.division is None or self.plan.options.same_documents:
+            return set(), set()
+        used = [one for texts in self.division.found_on.values() for one in texts]
+        return {one.id for one in used}, {one.cluster for one in used}
 
     @property
     def sets(self) -> NeuronSets:
@@ -251,7 +264,7 @@ class Grid:
         digest.update(np.packbits(chosen.taken.numpy()).tobytes())
         return {
             "text_fingerprint": items_fingerprint(self.documents, masks),
-            "task_fingerprint": "" if self.task is None else self.task.fingerprint,
+            "task_fingerprint": " ".join(one.fingerprint for one in (self.task, self.objects) if one is not None),
             "model_fingerprint": self.plan.loader.digest(self.subject.source),
             "neurons_fingerprint": digest.hexdigest()[:16],
         }
@@ -263,6 +276,10 @@ class Grid:
         if self.task is not None:
             check_vocabulary(self.task.prompts, embedding_rows(self.plan.outline))
             check_can_answer(self.task, self.plan.outline)
+        if self.objects is not None:
+            check_vocabulary(self.objects.documents, embedding_rows(self.plan.outline))
+            fix = "Take shorter items with objects.source."
+            check_positions(self.plan.outline, longest(self.objects), 0, "objects.source", fix)
         self.chosen.check(options.controls)
         missing = [code for code in options.show_languages or () if code not in self.measured.languages]
         have = ", ".join(self.measured.languages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from alignlab.config import Options, option, section
-from alignlab.evaluation.options import TaskOptions
+from alignlab.evaluation.options import ObjectOptions, TaskOptions
 from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -15,7 +15,7 @@ from alignlab.recording.options import ProbeOptions
 OperationName = Literal["zero", "constant", "scale", "add", "replace", "diff_mean"]
 ControlName = Literal["random", "matched"]
 ScopeName = Literal["all", "prompt", "generated"]
-Measure = Literal["perplexity", "accuracy"]
+Measure = Literal["perplexity", "accuracy", "lss"]
 # The operations that have a strength; of `constant` it is the value.
 WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_mean")
 # The operations that take mean activations of a language.
@@ -129,12 +129,14 @@ class InterveneOptions(Options):
     measures: list[Measure] = option(
         ["perplexity"],
         "perplexity: nats a token, of the tokens that the probe counts; accuracy: answers to the problems of "
-        "`evaluation`, greedy, whether they are right and in which language",
+        "`evaluation`, greedy, whether they are right and in which language; lss: whether the answers of parallel "
+        "`objects` become likelier in one language than in another",
         check=_once,
     )
     evaluation: TaskOptions | None = section(
         None, "problems of the accuracy; null takes those of the run, but for what neurons were found on"
     )
+    objects: ObjectOptions = section(ObjectOptions, "parallel items of lss, but for what neurons were found on")
     max_tokens_per_batch: int = option(8192, "of a forward, padding and all its arms included", unit="tokens", ge=1)
 
     show_languages: list[str] | None = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,14 @@ import torch
 from torch import nn
 
 from alignlab.config import to_yaml
+from alignlab.data.prompts import Prompts
 from alignlab.environment import environment
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.evaluation.options import TaskOptions
 from alignlab.evaluation.tasks import Task, TaskConfig
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.objects import Objects, build_objects
 from alignlab.intervening.options import WITH_STRENGTH, InterveneOptions
 from alignlab.intervening.subjects import Subject, subjects_of_run
 from alignlab.models.adapters import ModelLoader
@@ -111,18 +114,41 @@ class GridPlan:
         return text
 
     @cached_property
-    def task(self) -> Task:
-        """The problems: those that are set, else those of the run. Raises InputError where there are none."""
+    def problems(self) -> TaskOptions | None:
+        """Where problems come from: what is set, else as in the run."""
         options = self.options.evaluation
         if options is None and self.run is not None and isinstance(self.run.stored_config().get("evaluation"), dict):
             stored = self.run.stored_config()["evaluation"]
             options = TaskOptions.model_validate(
                 {name: stored[name] for name in TaskOptions.model_fields if name in stored}
             )
-        if options is None:
+        return options
+
+    @cached_property
+    def task(self) -> Task:
+        """The problems: those that are set, else those of the run. Raises InputError where there are none."""
+        if self.problems is None:
             fix = "Set evaluation.source, or measures=[perplexity]."
             raise InputError.of("measures", "accuracy, and there are no problems", "a run with problems", fix)
-        return TaskConfig.of(options).build(self.tokenizer)
+        return TaskConfig.of(self.problems).build(self.tokenizer)
+
+    def objects(self, used: tuple[Collection[str], Collection[str]]) -> Objects:
+        """The parallel items of LSS but those of these ids and clusters. Raises InputError where there are none."""
+        options, problems = self.options.objects, self.problems
+        source = options.source or (problems.source if problems is not None else None)
+        if source is None:
+            fix = "Set objects.source, or leave lss out of measures."
+            raise InputError.of("measures", "lss, and there are no parallel items", "a run with problems", fix)
+        of_problems = problems.prompts if problems is not None and options.source is None else Prompts()
+        return build_objects(
+            source.load(),
+            self.tokenizer,
+            options,
+            options.prompts or of_problems,
+            clusters=source.clusters,
+            languages=self.options.languages,
+            used=used,
+        )
 
     @cached_property
     def grids(self) -> list[Grid]:

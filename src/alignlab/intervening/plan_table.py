@@ -15,6 +15,7 @@ from alignlab.data.encoding import Document
 from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.intervening.documents import Division
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.objects import Objects, dropped
 from alignlab.intervening.options import WITH_STRENGTH
 from alignlab.intervening.plan import GridPlan
 from alignlab.models.distributed import world_size
@@ -53,7 +54,8 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
     rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
-    rows += _cost(plan) if "perplexity" in options.measures else []
+    rows += _cost(plan) if {"perplexity", "lss"} & set(options.measures) else []
+    rows += _objects(first.objects, len(first.labels)) if first.objects is not None else []
     return rows + (_answers(first) if first.task is not None else [])
 
 
@@ -107,6 +109,16 @@ def _answers(grid: Grid) -> list[tuple[str, str]]:
     return [("answers", f"{text}at most {answers * task.max_new_tokens:,} tokens")]
 
 
+def _objects(objects: Objects, arms: int) -> list[tuple[str, str]]:
+    items, languages = len(objects.items.choices), len(objects.languages)
+    text = (
+        f"{items // languages:,} items in {languages} languages, each with the objects of all: {items * languages:,} "
+    )
+    text += f"texts, {items * languages * arms:,} under all arms"
+    alike = dropped(objects)
+    return [("objects", f"{text}; {alike:,} pairs left out, whose objects tokenise alike" if alike else text)]
+
+
 def _arms(plan: GridPlan, grid: Grid) -> str:
     options = plan.options
     strengths = ", ".join(f"{one:g}" for one in options.strengths)
@@ -138,12 +150,12 @@ class Cost:
 
 def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     """What it takes; without weights, and so without the means that some operations take."""
-    costs, counted = [], 0
+    costs = []
     for grid in plan.grids:
         arms = planned_arms(grid)
-        jobs = plan_of(plan.outline, grid.documents, arms, plan.options.max_tokens_per_batch)
-        costs.append(Cost.of(jobs, grid.documents, len(arms)))
-        counted = max(counted, sum(int(grid.measured.counted(one).sum()) for one in grid.documents))
+        for documents in _scored(grid):
+            jobs = plan_of(plan.outline, documents, arms, plan.options.max_tokens_per_batch)
+            costs.append(Cost.of(jobs, documents, len(arms)))
     cells, forwards = sum(one.cells for one in costs), sum(one.forwards for one in costs)
     text = f"{forwards:,.0f} of a document through all layers for {cells:,} cells (documents x arms), "
     text += f"{forwards / cells:.2f} a cell: lower layers once for arms that change higher ones"
@@ -155,10 +167,16 @@ def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     layers = largest * 8 * plan.sites[0].width * width
     need = f"about {console.size(weights + logits + layers)} a device: weights {console.size(weights)}, "
     rows.append(("memory", f"{need}a forward of up to {largest:,} tokens {console.size(logits + layers)}"))
-    kept = sum(8 * len(grid.documents) * len(grid.labels) for grid in plan.grids)
+    kept = sum(8 * len(documents) * len(grid.labels) for grid in plan.grids for documents in _scored(grid))
     rows.append(("disk", f"about {console.size(kept)} of effects, and {console.size(3 * kept)} while it is measured"))
     _check_disk(plan, 4 * kept)
     return rows
+
+
+def _scored(grid: Grid) -> list[Sequence[Document]]:
+    """The texts that are scored under all arms, of each measure that scores any."""
+    found: list[Sequence[Document]] = [grid.documents] if "perplexity" in grid.plan.options.measures else []
+    return found + ([grid.objects.documents] if grid.objects is not None else [])
 
 
 def planned_arms(grid: Grid) -> list[Arm]:
@@ -180,9 +198,10 @@ def _time(plan: GridPlan, share: float) -> str:
         return f"unknown ({error.problems[0].found})"
     total = 0.0
     for grid in plan.grids:
-        sizes = [len(one) for one in grid.documents]
-        answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in grid.documents)
-        total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
+        for documents in _scored(grid):
+            sizes = [len(one) for one in documents]
+            answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in documents)
+            total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
     device = plan.loader.device
     dtype = next(plan.outline.parameters()).dtype
     peak = matrix_peak(device, dtype, size=1024 if device.type == "cpu" else 8192, rounds=3)

@@ -11,6 +11,7 @@ from alignlab.analysis.effect_contrasts import own_language_rows
 from alignlab.analysis.effect_forcing import forcing_rows
 from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
+from alignlab.analysis.effect_shifts import AWAY, is_shift, shift_rows
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
 from alignlab.intervening.folder import GridFolder
@@ -62,6 +63,7 @@ def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
 def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
     """Every number of a record: what each arm did to each language, over its controls, and over other languages."""
     rows = [*matrix_rows(effects, sets), *own_language_rows(effects, sets), *forcing_rows(effects, sets)]
+    rows += shift_rows(effects, sets)
     strengths = {label.strength for label in effects.labels if label.strength is not None}
     if len(strengths) > 1:
         for outcome in outcomes(effects):
@@ -110,12 +112,18 @@ def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
     unit = next(iter(matrix.changes.values())).unit
     how = f"with neurons changed ({matrix.what}), at {matrix.record}, on {matrix.task}"
     console.say()
-    console.heading(f"{capital(f'change of {matrix.measure}')} ({unit}), {how}")
+    console.heading(f"{capital(matrix.title)} ({unit}), {how}")
     header, lines = matrix_lines(matrix, plan.options.show_languages)
     console.table(lines, header, "l" + "r" * (len(header) - 1))
+    columns = "language that is measured"
+    own = "matched: the own language with control neurons changed; over matched: how much more."
+    if is_shift(matrix.measure):
+        other = "objects" if AWAY in matrix.measure or "another" in matrix.measure else "prompts"
+        columns = f"language of the {other}"
+        own = "N/A: not defined for the language itself."
     console.say(
-        "A line for each set that is changed, a column for each language that is measured. [own language]; * beyond "
-        "the matched control; matched: the own language with control neurons changed; over matched: how much more."
+        f"A line for each set that is changed, a column for each {columns}. [own language]; * beyond the matched "
+        f"control; {own}"
     )
     for sentence in sentences(matrix, reference, harm=_HARM.get(matrix.measure, -1.0)):
         console.say(sentence)

@@ -68,8 +68,14 @@ OPTIONS = {
     "option_tokens": (torch.int64, "IO"),
     "option_characters": (torch.int64, "IO"),
 }
-_GROUPS = {"answers": ANSWERS, "likelihoods": LIKELIHOODS, "likelihoods of options": OPTIONS}
-_TENSORS = ANSWERS | LIKELIHOODS | OPTIONS
+OBJECTS = {"option_alike": (torch.bool, "IO")}
+_GROUPS = {
+    "answers": ANSWERS,
+    "likelihoods": LIKELIHOODS,
+    "likelihoods of options": OPTIONS,
+    "objects in languages": OBJECTS,
+}
+_TENSORS = ANSWERS | LIKELIHOODS | OPTIONS | OBJECTS
 EFFECTS = HeadedFormat(
     name="alignlab-effects",
     what="effects on the items of a task",
@@ -114,7 +120,7 @@ class Effects:
 
     items: I, in the order of the first axis; no language has an id twice.
     labels: A, in the order of the second axis; their names are unique.
-    languages: those that answers were told apart among; unique.
+    languages: those that answers were told apart among, or that the options are in; unique.
 
     Of answers, all or none:
     right: (I, A) bool, the last number of the answer is the expected one.
@@ -130,6 +136,9 @@ class Effects:
     Of the likelihoods of up to O options, all or none; what an item has fewer is NaN and 0 at the end:
     option_nats: (I, A, O) float64, of all tokens of an option behind the prompt, summed.
     option_tokens, option_characters: (I, O) int64, the length of an option.
+
+    Of options that say the same in each of `languages`, in their order; `expected` is the one in the item's own:
+    option_alike: (I, O) bool, the option is scored on the same tokens as the item's own.
 
     task: its name.
     data_fingerprint: of the prompts, what is expected and how long answers may be; of documents, what is counted.
@@ -172,6 +181,7 @@ class Effects:
     option_nats: Tensor | None = None
     option_tokens: Tensor | None = None
     option_characters: Tensor | None = None
+    option_alike: Tensor | None = None
     task: str = ""
     model: str = ""
     revision: str = ""
@@ -323,7 +333,9 @@ def _problems(effects: Effects) -> list[Problem]:
         *(_likelihood_problems(effects) if effects.nats is not None else []),
     ]
     # What is of another shape cannot be looked into.
-    return problems or (_option_problems(effects) if effects.option_nats is not None else [])
+    if not problems and effects.option_nats is not None:
+        problems = _option_problems(effects)
+    return problems or (_object_problems(effects) if effects.option_alike is not None else [])
 
 
 def _incomplete(effects: Effects) -> list[Problem]:
@@ -387,6 +399,18 @@ def _option_problems(effects: Effects) -> list[Problem]:
         ]
         problems += [Problem("items", f"expected {wrong[0]!r}", "the place of an option, from 0")] if wrong else []
     return problems
+
+
+def _object_problems(effects: Effects) -> list[Problem]:
+    alike, languages = effects.measured("option_alike"), effects.languages
+    if effects.option_nats is None or alike.shape[1] != len(languages):
+        found = f"{alike.shape[1]} options in {len(languages)} languages"
+        return [Problem("option_alike", found, "likelihoods of an option in each language")]
+    own = [str(languages.index(item.language)) if item.language in languages else None for item in effects.items]
+    if [item.expected for item in effects.items] != own:
+        return [Problem("items", "another place of the option in the item's language", "its place in `languages`")]
+    known = torch.arange(len(own)), torch.tensor([int(item.expected) for item in effects.items])
+    return [] if alike[known].all() else [Problem("option_alike", "an option that is unlike itself", "true there")]
 
 
 def _negative(name: str, tensor: Tensor) -> list[Problem]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from alignlab.analysis.effect_forcing import FORCED
+from alignlab.analysis.effect_shifts import LSS, is_shift
 from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
-from alignlab.reporting.wording import number, signed
+from alignlab.reporting.wording import capital, number, signed
 
 CHANGE, OVER_CONTROL, OVER_OTHERS = "change of {}", "{} over control", "change of {}, own language over others"
 MATCHED = "matched"
@@ -36,6 +37,16 @@ class Matrix:
     control: dict[tuple[str, str], Row] = field(default_factory=dict)
     over: dict[tuple[str, str], Row] = field(default_factory=dict)
     own: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What its cells are: a change, but where that is the number itself."""
+        return self.measure if self.measure.startswith(LSS) else CHANGE.format(self.measure)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it asks what sets do to their own languages."""
+        return self.measure != FORCED and not is_shift(self.measure)
 
     @property
     def what(self) -> str:
@@ -76,12 +87,12 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
     shown: languages of which there are columns; None for all.
     """
     languages = [code for code in matrix.languages if shown is None or code in shown]
-    beside = ["matched", "over matched"] if matrix.control else []
+    beside = ["matched", "over matched"] if matrix.control and not is_shift(matrix.measure) else []
     lines = []
     for name in matrix.sets:
         cells = [_cell(matrix, name, language) for language in languages]
         own = matrix.control.get((name, name)), matrix.over.get((name, name))
-        cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
+        cells += [signed(row.value, 3) if row is not None else "" for row in own] if beside else []
         lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
 
@@ -98,6 +109,14 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
         yield (
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
             f"in {more} of {len(elsewhere):,} cells (false-discovery rate .05)."
+        )
+        return
+    if is_shift(matrix.measure):
+        cells = [row for row in matrix.over.values() if row.p_adjusted is not None]
+        more = sum(bool(row.beyond_control) and row.value > 0 for row in cells)
+        yield (
+            f"{capital(matrix.title)}: more than with the matched control in {more} of {len(cells):,} cells "
+            "(false-discovery rate .05)."
         )
         return
     over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
@@ -137,7 +156,7 @@ def _cell(matrix: Matrix, name: str, language: str) -> str:
     row, over = matrix.changes.get((name, language)), matrix.over.get((name, language))
     if row is None:
         return ""
-    text = number(row.value, 3, "+") or row.status
+    text = number(row.value, 3, "+") or {"not defined": "N/A"}.get(row.status, row.status)
     text += BEYOND if over is not None and over.beyond_control else ""
     text += {"floor": "f"}.get(row.status, "")
     return f"[{text}]" if name == language else text

@@ -200,6 +200,8 @@ def _texts(matrix: Matrix, cells: Mapping[tuple[str, str], Row], most: float) ->
     places = 3 if most < _SMALL else 2
 
     def text(row: Row | None) -> str:
+        if row is not None and row.status == "not defined":
+            return "N/A"
         return "" if row is None else number(row.value, places, "+") + ("f" if row.status == "floor" else "")
 
     return [[text(cells.get((name, code))) for code in matrix.languages] for name in matrix.sets]

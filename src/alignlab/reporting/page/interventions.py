@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from alignlab.analysis.arm_outcomes import NATS
 from alignlab.analysis.effect_forcing import FORCED
 from alignlab.analysis.effect_matrices import ON_LOG_SCALE
+from alignlab.analysis.effect_shifts import is_shift
 from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import Matrix, matrices
@@ -90,12 +91,11 @@ def answer(matrix: Matrix) -> Answer:
     told = [row for row in matrix.own.values() if row.p_adjusted is not None]
     more = [row.set for row in told if row.beyond_noise and _harms(matrix, row)]
     elsewhere = [row for row in asked if row.language != row.other]
-    forced = matrix.measure == FORCED
-    far = sum(row.beyond_control is True and (row.value > 0 or not forced) for row in elsewhere)
+    far = sum(row.beyond_control is True and (row.value > 0 or matrix.has_own) for row in elsewhere)
     return Answer(
         _named(matrix),
-        "not asked" if forced else _of(beyond, len(own)),
-        "not asked" if forced else _of(more, len(told)),
+        _of(beyond, len(own)) if matrix.has_own else "not asked",
+        _of(more, len(told)) if matrix.has_own else "not asked",
         f"{far:,} of {len(elsewhere):,}" if elsewhere else _NO_VERDICT,
     )
 
@@ -105,7 +105,7 @@ def sentence(matrix: Matrix) -> str:
     found = answer(matrix)
     off = matrix.operation == "zero"
     done = "Switching off a language's neurons" if off else f"Changing a language's neurons ({matrix.what})"
-    if _NO_VERDICT in (found.own, found.elsewhere if matrix.measure == FORCED else ""):
+    if _NO_VERDICT in (found.own, "" if matrix.has_own else found.elsewhere):
         return (
             f"{done}: whether it does more ({matrix.measure}) than changing control neurons cannot be told, since no "
             "set has matched controls and enough items."
@@ -114,6 +114,11 @@ def sentence(matrix: Matrix) -> str:
         return (
             f"{done} turns answers to questions in other languages to the set's language, by more than the matched "
             f"control does, in {found.elsewhere} cells (false-discovery rate); {matrix.record}."
+        )
+    if is_shift(matrix.measure):
+        return (
+            f"{done}: {matrix.title} is higher than with the matched control in {found.elsewhere} cells "
+            f"(false-discovery rate); {matrix.record}."
         )
     return (
         f"{done} hurts the language itself ({matrix.measure}) more than its matched control, corrected by Holm, in "
@@ -206,7 +211,8 @@ def _draw(card: Card, one: PageIntervention, place: int, left: int) -> tuple[dic
         scaled = one.on_log_scale(matrix)
         unit = next(iter(matrix.changes.values())).unit
         texts = _texts(matrix)
-        scales = [("change", f"change, {unit}", matrix.changes), ("over", f"over control, {unit}", matrix.over)]
+        first = "LSS" if matrix.title == matrix.measure else f"change, {unit}"
+        scales = [("change", first, matrix.changes), ("over", f"over control, {unit}", matrix.over)]
         scales += [("log", ON_LOG_SCALE, scaled)]
         for name, words, cells in scales:
             if cells:
@@ -257,7 +263,7 @@ def _template(matrix: Matrix, *, logarithmic: bool) -> str:
         "over matched control %{customdata[3]}",
         "corrected p %{customdata[4]}",
         "matched control %{customdata[5]}, gap in p %{customdata[6]}",
-        f"%{{customdata[7]}} {'tokens' if matrix.measure == NATS else 'problems'}",
+        f"%{{customdata[7]}} {_unit(matrix)}",
     ]
     return "<br>".join(lines) + "<extra></extra>"
 
@@ -308,14 +314,11 @@ def _basis(one: PageIntervention) -> Iterator[str]:
     which = f"{one.neurons}, " if one.neurons else ""
     by = one.found_by or "what made the file of sets"
     yield f"Neurons: {which}found by {by}; site {sites}, changed at tokens: {scopes}."
-    for nats, unit in ((True, "tokens"), (False, "problems")):
-        sizes = [row.denominator or 0 for matrix in one.matrices if (matrix.measure == NATS) == nats
-                 for row in matrix.changes.values()]  # fmt: skip
+    for unit, what in _DENOMINATORS.items():
+        sizes = [row.denominator or 0 for matrix in one.matrices if _unit(matrix) == unit
+                 for row in matrix.changes.values() if row.status != "not defined"]  # fmt: skip
         if sizes:
             each = f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
-            what = (
-                "Nats a token, of all counted tokens of a language" if nats else "Shares of the answers of a language"
-            )
             yield f"{what}: {each} {unit}."
     if over:
         draws = "" if one.seeds is None else f" ({one.seeds} draws)"
@@ -327,6 +330,20 @@ def _basis(one: PageIntervention) -> Iterator[str]:
     else:
         yield f"Intervals of 95 %, over {_overs(cells)}. Without matched controls there is no verdict."
     yield f"All numbers, random controls among them: {one.table}."
+
+
+_DENOMINATORS = {
+    "tokens": "Nats a token, of all counted tokens of a language",
+    "problems": "Shares of the answers of a language",
+    "items": "LSS and preferences, of the items of two languages whose objects are not alike",
+}
+
+
+def _unit(matrix: Matrix) -> str:
+    """What the cells of a matrix are counted by."""
+    if is_shift(matrix.measure):
+        return "items"
+    return "tokens" if matrix.measure == NATS else "problems"
 
 
 def _overs(rows: Sequence[Row]) -> str:
