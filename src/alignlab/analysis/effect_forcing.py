@@ -13,7 +13,9 @@ from alignlab.neurons.table import Row
 FORCED = "answers in the set's language"
 
 
-def forcing_rows(record: ArmRecord, sets: Mapping[str, SetOf], *, analysis: str = "forcing") -> list[Row]:
+def forcing_rows(
+    record: ArmRecord, sets: Mapping[str, SetOf], *, analysis: str = "forcing", label: str = ""
+) -> list[Row]:
     """A matrix as those of `effect_matrices.matrix_rows`, of the share of answers that are in the language of the set.
 
     The rows of a matrix are sets of a language, its columns the languages of the questions. Its cells are corrected as
@@ -26,6 +28,6 @@ def forcing_rows(record: ArmRecord, sets: Mapping[str, SetOf], *, analysis: str 
     for language in dict.fromkeys(of.language for of in sets.values() if of.language in record.languages):
         # The outcome differs from set to set: only under one name are all cells one family.
         outcome = replace(answered_in(record, language), name=FORCED)
-        told = cells_of(record, sets, [outcome], analysis=analysis)
+        told = cells_of(record, sets, [outcome], analysis=analysis, label=label)
         cells += [cell for cell in told if cell.row.set in sets and sets[cell.row.set].language == language]
     return judged(cells)

@@ -54,7 +54,7 @@ class _Item:
     cluster: str
 
 
-def shift_rows(record: ShiftRecord, sets: Mapping[str, SetOf], *, analysis: str = "lss") -> list[Row]:
+def shift_rows(record: ShiftRecord, sets: Mapping[str, SetOf], *, analysis: str = "lss", label: str = "") -> list[Row]:
     """Matrices as those of `effect_matrices.matrix_rows`, a set a line: of LSS, of the mean of d, and both by token.
 
     Columns are the languages of the prompts, or of the objects (`AWAY`). All cells of a matrix are one family with a
@@ -75,10 +75,10 @@ def shift_rows(record: ShiftRecord, sets: Mapping[str, SetOf], *, analysis: str 
             away = direction == AWAY
             targets = [number for number in range(len(record.languages)) if number != place] if away else [place]
             part, found = _part(record, [i for i, there in enumerate(own) if there == away], targets, base, direction)
-            told = cells_of(part, sets, found, analysis=analysis)
+            told = cells_of(part, sets, found, analysis=analysis, label=label)
             told = [cell for cell in told if cell.row.set in of_language]
             cells += [*_undefined(told, language), *_from_levels(told)]
-    return [*_left_out(record, analysis), *judged(cells)]
+    return [*_left_out(record, analysis, label or f"step {record.step or 0}"), *judged(cells)]
 
 
 def _prompts(record: ArmRecord) -> list[str]:
@@ -159,7 +159,7 @@ def _place(row: Row) -> tuple[object, ...]:
     return row.set, row.operation, row.strength, row.other, row.measure.removeprefix("change of ")
 
 
-def _left_out(record: ShiftRecord, analysis: str) -> Iterator[Row]:
+def _left_out(record: ShiftRecord, analysis: str, label: str) -> Iterator[Row]:
     """How many items of each pair of languages are in no cell."""
     assert record.option_alike is not None
     prompts = np.array(_prompts(record))
@@ -168,7 +168,7 @@ def _left_out(record: ShiftRecord, analysis: str) -> Iterator[Row]:
         for place, other in enumerate(record.languages):
             if other != language:
                 yield Row(
-                    analysis=analysis, record=f"step {record.step or 0}", step=record.step, task=record.task,
+                    analysis=analysis, record=label, step=record.step, task=record.task,
                     group="pair", language=language, other=other, measure=LEFT_OUT, unit="items",
                     value=float(record.option_alike[of, place].sum()), denominator=int(of.sum()),
                 )  # fmt: skip

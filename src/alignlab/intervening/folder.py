@@ -10,13 +10,22 @@ from typing import Any, ClassVar
 from alignlab.begun_folder import BegunFolder
 from alignlab.config import to_plain
 from alignlab.evaluation.options import ObjectOptions
-from alignlab.intervening.options import Measure
+from alignlab.intervening.options import FallbackOptions, Measure
 from alignlab.intervening.subjects import Subject
 from alignlab.manifest import remove_listed
 
-_RECORDS: dict[Measure, str] = {"perplexity": "effects", "accuracy": "answers", "lss": "objects"}
+_RECORDS: dict[Measure, str] = {
+    "perplexity": "effects",
+    "accuracy": "answers",
+    "lss": "objects",
+    "fallback": "fallback",
+}
 # Keys that grids had not yet which are there already, with what they had meant.
-_LATER: Mapping[str, Any] = {"objects": to_plain(ObjectOptions())}
+_LATER: Mapping[str, Any] = {
+    "sites": None,
+    "objects": to_plain(ObjectOptions()),
+    "fallback": to_plain(FallbackOptions()),
+}
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alignlab import console
 from alignlab.data.encoding import Document
 from alignlab.errors import UnsupportedModelError
 from alignlab.evaluation.answering import checked
+from alignlab.evaluation.fallback import fallback
+from alignlab.evaluation.tasks import Task
+from alignlab.intervening.falling import labels_at, languages_of, neurons_at
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.objects import OBJECTS
 from alignlab.intervening.options import WITH_MEANS, InterveneOptions, Measure
@@ -27,7 +30,7 @@ from alignlab.models.precision import precision_of
 from alignlab.models.sites import Site, find_sites
 from alignlab.recording.arm_generation import generate_under
 from alignlab.recording.counting import Origin
-from alignlab.recording.effects import ANSWERS, NO_INTERVENTION, ArmLabel, Effects
+from alignlab.recording.effects import ABSTAINED, ANSWERS, NO_INTERVENTION, ArmLabel, Effects, joined
 from alignlab.recording.kept import Kept
 from alignlab.recording.likelihoods import effects_on_texts, labelled
 from alignlab.recording.means import ActivationMeans, record_means
@@ -49,7 +52,7 @@ def measure(plan: GridPlan, grid: Grid, model: nn.Module) -> dict[Measure, Effec
         context,
         Kept(plan.folder.parts.path, plan.loader.digest(grid.subject.source)),
     )
-    ways = {"perplexity": _likelihoods, "accuracy": _answers, "lss": _shifts}
+    ways = {"perplexity": _likelihoods, "accuracy": _answers, "lss": _shifts, "fallback": _path}
     return {name: ways[name](plan, grid, shared) for name in plan.options.measures}
 
 
@@ -113,12 +116,39 @@ def _answers(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
     """The answers to every problem under every arm."""
     task = grid.task
     assert task is not None
+    return _answer(plan, grid, shared, task, labelled(grid.labels, shared.arms), shared.arms)
+
+
+def _path(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
+    """The answers at every step of a fallback: what is switched off next may hang on the answers before.
+
+    Each step is kept as any answers are, so that a killed path is taken again as far as it went, without the model.
+    """
+    task = grid.path_task
+    assert task is not None
+    records: list[Effects] = []
+
+    def answer(off: tuple[str, ...]) -> list[str | None]:
+        asked = labels_at(off, plan.options)
+        arms = [_arm(grid, label, neurons_at(grid, off, label)) for label in asked]
+        records.append(_answer(plan, grid, shared, task, labelled(asked, arms), arms))
+        told, languages = records[-1].measured("output_language")[:, 0].tolist(), records[-1].languages
+        return [None if place == ABSTAINED else languages[place] for place in told]
+
+    fallback(answer, languages_of(grid), plan.options.fallback.order)
+    return joined(records)
+
+
+def _answer(
+    plan: GridPlan, grid: Grid, shared: _Shared, task: Task, labels: Sequence[ArmLabel], arms: Sequence[Arm]
+) -> Effects:
+    """The answers to the problems of a task under these arms."""
     eos = task.tokenizer.eos_token_id
-    with console.progress(f"Answering, {grid.subject.label}", len(task.prompts) * len(grid.labels)) as advance:
+    with console.progress(f"Answering, {grid.subject.label}", len(task.prompts) * len(arms)) as advance:
         responses = generate_under(
             shared.model,
             [prompt.tokens for prompt in task.prompts],
-            shared.arms,
+            arms,
             max_new_tokens=task.max_new_tokens,
             max_tokens_per_batch=plan.options.max_tokens_per_batch,
             eos_ids=() if eos is None else (eos,),
@@ -128,12 +158,11 @@ def _answers(plan: GridPlan, grid: Grid, shared: _Shared) -> Effects:
             kept=shared.kept,
         )
     origin = _origin(grid)
-    by_arm = [checked(task, [of[place] for of in responses], origin).effects for place in range(len(grid.labels))]
+    by_arm = [checked(task, [of[place] for of in responses], origin).effects for place in range(len(arms))]
     columns: dict[str, Any] = {name: torch.cat([one.measured(name) for one in by_arm], dim=1) for name in ANSWERS}
     same = grid.division is not None and grid.division.same
     name = f"{task.name}, {SAME}" if same else task.name
-    labels = labelled(grid.labels, shared.arms)
-    return replace(by_arm[0], labels=labels, task=name, answers_checksum="", **columns)
+    return replace(by_arm[0], labels=tuple(labels), task=name, answers_checksum="", **columns)
 
 
 def _origin(grid: Grid) -> Origin:
@@ -147,23 +176,23 @@ def _origin(grid: Grid) -> Origin:
 
 def arms_of(grid: Grid, means: ActivationMeans | None = None) -> list[Arm]:
     """What each label of the grid means, in their order."""
+    return [_arm(grid, label, neurons, means) for label, neurons in zip(grid.labels, grid.neurons(), strict=True)]
+
+
+def _arm(grid: Grid, label: ArmLabel, neurons: Tensor, means: ActivationMeans | None = None) -> Arm:
+    if label.name == NO_INTERVENTION:
+        return ()
     options = grid.plan.options
-    arms: list[Arm] = []
-    for label, neurons in zip(grid.labels, grid.neurons(), strict=True):
-        if label.name == NO_INTERVENTION:
-            arms.append(())
-            continue
-        made = Intervention(
-            neurons,
-            operation_of(label, options),
-            at=grid.site,
-            scope=options.scope,
-            language=grid.chosen.languages.get(label.set, ""),
-            statistics=means,
-            name=label.name,
-        )
-        arms.append((made.edit,))
-    return arms
+    made = Intervention(
+        neurons,
+        operation_of(label, options),
+        at=grid.site,
+        scope=options.scope,
+        language=grid.chosen.languages.get(label.set, ""),
+        statistics=means,
+        name=label.name,
+    )
+    return (made.edit,)
 
 
 def operation_of(label: ArmLabel, options: InterveneOptions) -> Operation:
@@ -186,7 +215,7 @@ def _means(plan: GridPlan, grid: Grid, model: nn.Module, context: Any) -> Activa
         return None
     assert grid.probe is not None
     assert grid.division is not None
-    probe = replace(grid.probe, documents=grid.division.found_on)
+    probe = replace(grid.probe, documents=grid.division.found_on, site=grid.site)
     return record_means(
         model,
         find_sites(model, probe.site),

@@ -17,17 +17,19 @@ from alignlab.environment import environment
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.evaluation.options import TaskOptions
 from alignlab.evaluation.tasks import Task, TaskConfig
+from alignlab.intervening import falling
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.objects import Objects, build_objects
 from alignlab.intervening.options import WITH_STRENGTH, InterveneOptions
-from alignlab.intervening.subjects import Subject, subjects_of_run
+from alignlab.intervening.subjects import Subject, at_sites, subjects_of_run
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
-from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.counts_file import read_header
+from alignlab.neurons.groups import group_languages
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide, hide_all
 from alignlab.run_models import check_run
@@ -54,7 +56,28 @@ class GridPlan:
             return [Subject(hide(Path(self.options.model.source).name), self.options.model.source)]
         step = self.options.step
         steps = [step] if isinstance(step, int) else step
-        return subjects_of_run(self.run.path, self.options.model.source, steps)
+        base = self.options.model.source
+        found = subjects_of_run(self.run.path, base, steps)
+        if self.options.sites is None:
+            return found
+        return at_sites(found, self.options.sites, self.run.path, base, self.loader.digest)
+
+    @cached_property
+    def languages(self) -> list[str] | None:
+        """Those that are measured; None for all. Raises InputError where none is of the group that is asked for."""
+        options = self.options
+        if options.group is None:
+            return options.languages
+        snapshot = self.subjects[0].snapshot
+        assert snapshot is not None
+        header = read_header(snapshot)
+        known = group_languages(header.languages, header.trained_languages, header.reference)
+        of_group = list(known.get(options.group, ()))
+        found = [code for code in of_group if options.languages is None or code in options.languages]
+        if not found:
+            have = f"{options.group}, and of those the run has {' '.join(of_group) or 'none'}"
+            raise InputError.of("group", have, "one or more languages that are measured", "Leave group out.")
+        return found
 
     @cached_property
     def folder(self) -> GridFolder:
@@ -90,12 +113,6 @@ class GridPlan:
     def outline(self) -> nn.Module:
         """The model on the meta device: all its shapes, no weights."""
         return self.base.build_meta()
-
-    @cached_property
-    def sites(self) -> list[Site]:
-        """The neurons' sites, found in the outline."""
-        with torch.device("meta"):
-            return find_sites(self.outline, self.grids[0].site)
 
     @cached_property
     def probe(self) -> Probe | PromptProbe:
@@ -146,7 +163,7 @@ class GridPlan:
             options,
             options.prompts or of_problems,
             clusters=source.clusters,
-            languages=self.options.languages,
+            languages=self.languages,
             used=used,
         )
 
@@ -169,8 +186,13 @@ class GridPlan:
                 for name, value in needed.items()
                 if value is None
             ]
+            if options.group is not None:
+                problems.append(Problem("group", "set, but there is no run that says what was trained", "null"))
+            if options.sites is not None:
+                problems.append(Problem("sites", "set, but there is no run that has counted there", "null"))
             if options.step is not None:
                 problems.append(Problem("step", "set, but there is no run", "null", "Set run=FOLDER."))
+        problems += falling.option_problems(options) if "fallback" in options.measures else []
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:
             found = f"{options.strengths}, but {' and '.join(options.operations)} has none"
@@ -180,6 +202,8 @@ class GridPlan:
             problems.append(Problem("controls", "matched, but no run has counted the neurons", "random", fix))
         if options.text is not None and options.same_documents and options.identify_shards is not None:
             problems.append(Problem("identify_shards", "set beside same_documents=true", "one of them"))
+        if options.neurons is not None and options.run is not None and options.sites is not None:
+            problems.append(Problem("sites", "set beside a file of neurons, which says its own", "one of them"))
         refuse_any(problems)
 
     def check(self) -> None:

@@ -13,7 +13,9 @@ from alignlab import console
 from alignlab.begun_folder import Start
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.evaluation.tasks import Task
 from alignlab.intervening.documents import Division
+from alignlab.intervening.falling import labels_at, languages_of
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.objects import Objects, dropped
 from alignlab.intervening.options import WITH_STRENGTH
@@ -51,12 +53,14 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
         if empty:
             rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
     measured = _measured(first) if "perplexity" in options.measures else []
-    rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
+    rows += [("found on", _found_on(first.division)), *measured]
+    rows += [("arms", _arms(plan, first))] if options.measures != ["fallback"] else []
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
     rows += _cost(plan) if {"perplexity", "lss"} & set(options.measures) else []
     rows += _objects(first.objects, len(first.labels)) if first.objects is not None else []
-    return rows + (_answers(first) if first.task is not None else [])
+    rows += _answers(first) if "accuracy" in options.measures else []
+    return rows + (_path(first, first.path_task) if first.path_task is not None else [])
 
 
 def _neurons(plan: GridPlan, grid: Grid) -> str:
@@ -67,7 +71,8 @@ def _neurons(plan: GridPlan, grid: Grid) -> str:
     by = f"of {options.neurons}" if options.neurons else f"by {options.identifier.name} ({options.kinds})"
     where = f", layers {options.layers}" if options.layers else ""
     where += f", and layers {' and '.join(options.bands)} apart" if options.bands else ""
-    return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
+    sites = " and ".join(dict.fromkeys(one.sets.site for one in plan.grids))
+    return f"{'; '.join([*each, *named])}; {by}, at {sites}{where}"
 
 
 def _at(plan: GridPlan, grid: Grid) -> str:
@@ -107,6 +112,23 @@ def _answers(grid: Grid) -> list[tuple[str, str]]:
     answers = len(task.prompts) * len(grid.labels)
     text = f"{task.name}: {len(task.prompts):,} problems ({of_each}), {answers:,} answers under all arms, "
     return [("answers", f"{text}at most {answers * task.max_new_tokens:,} tokens")]
+
+
+def _path(grid: Grid, task: Task) -> list[tuple[str, str]]:
+    options = grid.plan.options
+    order = options.fallback.order or languages_of(grid)
+    how = (
+        f"off in this order: {' '.join(order)}"
+        if options.fallback.order
+        else "off is always the one most answers are in"
+    )
+    arms = sum(len(labels_at(order[:count], options)) for count in range(len(order) + 1))
+    of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
+    answers = arms * len(task.prompts)
+    text = (
+        f"at most {len(order)} steps, {how}; {len(task.prompts):,} problems ({of_each}) at each, at most {answers:,} "
+    )
+    return [("fallback", f"{text}answers of {task.max_new_tokens} tokens with the controls")]
 
 
 def _objects(objects: Objects, arms: int) -> list[tuple[str, str]]:
@@ -164,7 +186,7 @@ def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     weights = weight_bytes(list(plan.outline.parameters()))
     width = next(plan.outline.parameters()).element_size()
     logits = largest * embedding_rows(plan.outline) * (width + 4)
-    layers = largest * 8 * plan.sites[0].width * width
+    layers = largest * 8 * max(grid.found_sites[0].width for grid in plan.grids) * width
     need = f"about {console.size(weights + logits + layers)} a device: weights {console.size(weights)}, "
     rows.append(("memory", f"{need}a forward of up to {largest:,} tokens {console.size(logits + layers)}"))
     kept = sum(8 * len(documents) * len(grid.labels) for grid in plan.grids for documents in _scored(grid))

@@ -48,6 +48,10 @@ class Matrix:
         """Whether it asks what sets do to their own languages."""
         return self.measure != FORCED and not is_shift(self.measure)
 
+    def language_of(self, name: str) -> str:
+        """The language of a set, which may be part of its layers; empty where it is of none."""
+        return next((row.language for (of, _), row in self.changes.items() if of == name), "")
+
     @property
     def what(self) -> str:
         """What was done, in words."""
@@ -91,7 +95,8 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
     lines = []
     for name in matrix.sets:
         cells = [_cell(matrix, name, language) for language in languages]
-        own = matrix.control.get((name, name)), matrix.over.get((name, name))
+        place = name, matrix.language_of(name)
+        own = matrix.control.get(place), matrix.over.get(place)
         cells += [signed(row.value, 3) if row is not None else "" for row in own] if beside else []
         lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
@@ -104,7 +109,7 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
     harm: 1 where more is worse, as nats are, -1 where less is.
     """
     if matrix.measure == FORCED:
-        elsewhere = [row for (name, language), row in matrix.over.items() if name != language]
+        elsewhere = [row for row in matrix.over.values() if row.other != row.language]
         more = sum(bool(row.beyond_control) and row.value > 0 for row in elsewhere)
         yield (
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
@@ -119,7 +124,8 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
             "(false-discovery rate .05)."
         )
         return
-    over = {name: row for (name, language), row in matrix.over.items() if name == language and row.value == row.value}
+    own = [row for row in matrix.over.values() if row.other == row.language and row.value == row.value]
+    over = {row.set: row for row in own}
     if not over:
         yield "No set of a language has matched controls: there is no verdict."
         return
@@ -133,10 +139,10 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
         f"{_of(beyond, over)} languages (corrected by Holm), and more than it hurts the others on average in "
         f"{_of(sure, over)} (Holm; {len(above)} by value alone); both in {_of(both, over)}."
     )
-    if reference in over:
-        others = [name for name in over if name != reference]
-        yield f"Without {reference}: {_of([name for name in both if name != reference], others)}."
-    cells = [row for (name, language), row in matrix.over.items() if name != language]
+    if any(row.language == reference for row in own):
+        others = [row.set for row in own if row.language != reference]
+        yield f"Without {reference}: {_of([name for name in both if name in others], others)}."
+    cells = [row for row in matrix.over.values() if row.other != row.language]
     more = sum(bool(row.beyond_control) for row in cells)
     yield f"Of the {len(cells):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
 
@@ -159,7 +165,7 @@ def _cell(matrix: Matrix, name: str, language: str) -> str:
     text = number(row.value, 3, "+") or {"not defined": "N/A"}.get(row.status, row.status)
     text += BEYOND if over is not None and over.beyond_control else ""
     text += {"floor": "f"}.get(row.status, "")
-    return f"[{text}]" if name == language else text
+    return f"[{text}]" if row.language == language else text
 
 
 def _measured(measure: str) -> str:

@@ -78,13 +78,21 @@ def log_interventions(run: WandbRun, interventions: Sequence[PageIntervention]) 
 
 
 def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, Any]:
-    """By `interventions/NAME/table` and `/matrix`, the tables, a line a cell, and the first matrices."""
+    """By `interventions/NAME/table` and `/matrix`, the tables, a line a cell, and the first matrices; `/fallback` and
+    `/fallback_table` of paths."""
     import wandb
 
     found: dict[str, Any] = {}
     for shown in show([interventions]):
         columns, lines = table(shown.of)
-        found[f"interventions/{shown.of.name}/table"] = _table(columns, [list(map(_guarded, line)) for line in lines])
+        if lines:
+            cells = [list(map(_guarded, line)) for line in lines]
+            found[f"interventions/{shown.of.name}/table"] = _table(columns, cells)
+        if shown.fallback is not None:
+            path, (wide, _) = shown.fallback.tables[str(shown.run)], next(iter(shown.fallback.variants.values()))
+            cells = [list(map(_guarded, line)) for line in path["rows"]]
+            found[f"interventions/{shown.of.name}/fallback_table"] = _table(path["columns"], cells)
+            found[f"interventions/{shown.of.name}/fallback"] = wandb.Plotly(wide.plotly())
         for wide, _ in list(shown.card.variants.values())[:1]:
             found[f"interventions/{shown.of.name}/matrix"] = wandb.Plotly(wide.plotly())
     return found

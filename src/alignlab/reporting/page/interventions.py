@@ -15,6 +15,7 @@ from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import Matrix, matrices
 from alignlab.reporting.page.card import Caption, Card
+from alignlab.reporting.page.fallback import fallback_card
 from alignlab.reporting.page.intervention_figures import CellTexts, Curve, effect_matrix, strength_curves
 from alignlab.reporting.page.panels import plain
 from alignlab.reporting.wording import capital, interval, joined, number, signed
@@ -148,6 +149,7 @@ class Shown(NamedTuple):
     """An intervention as the page shows it.
 
     run: its place.  card, strengths: the matrices, and the curves where there are strengths to compare.
+    fallback, fallback_views: its paths, where there are any, and their variants by name.
     sentence: what the first matrix answers.  answers: what each does.
     views, strength_views: what can be chosen of the cards: by the name of a matrix its scales; by name an operation.
     """
@@ -160,10 +162,18 @@ class Shown(NamedTuple):
     answers: list[Answer]
     views: dict[str, list[View]]
     strength_views: dict[str, str]
+    fallback: Card | None = None
+    fallback_views: dict[str, str] | None = None
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether there is more than a fallback to show."""
+        return bool(self.of.matrices) or self.fallback is None
 
     @property
     def cards(self) -> list[Card]:
-        return [self.card] if self.strengths is None else [self.card, self.strengths]
+        found = [self.card if self.has_matrices else None, self.strengths, self.fallback]
+        return [card for card in found if card is not None]
 
 
 def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
@@ -184,7 +194,11 @@ def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
             curves = _draw_strengths(strengths, one, place)
             told = sentence(one.matrices[0]) if one.matrices else ""
             answers = list(map(answer, one.matrices))
-            shown.append(Shown(place, one, card, strengths if curves else None, told, answers, views, curves))
+            title = f"Fallback of {one.name}"
+            path, paths = fallback_card(f"fallback-{found}", title, one.rows if one.is_drawn else [], place)
+            shown.append(
+                Shown(place, one, card, strengths if curves else None, told, answers, views, curves, path, paths)
+            )
     return shown
 
 
