@@ -102,7 +102,12 @@ def test_a_control_grows_with_the_path(run: Path, monkeypatch: pytest.MonkeyPatc
         return masks[label.name]
 
     monkeypatch.setattr("alignlab.intervening.measuring.neurons_at", keep)
-    assert main([*ASKED, "fallback.order=[zh,en]", "fallback.max_texts=1"]) == 0
+    assert main([*ASKED, "fallback.order=[zh,en]", "max_documents=2"]) == 0
+    effects = Effects.load(run / "interventions/fallback" / RESULT)
+    assert {code: [item.id for item in effects.items if item.language == code] for code in ("en", "de")} == {
+        code: [item.id for item in effects.items if item.language == "zh"] for code in ("en", "de")
+    }
+    assert len(effects.items) == 3 * 2
     for seed in range(2):
         first, second = (masks[f"zero {off}, matched {seed}"] for off in ("zh", "zh + en"))
         assert bool((first & ~second).sum() == 0)

@@ -13,7 +13,6 @@ from alignlab.analysis.effect_fallback import TOGETHER
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.evaluation.tasks import Task
 from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, InterveneOptions
-from alignlab.recording.dealing import order_key
 from alignlab.recording.effects import BASELINE, ArmLabel
 
 if TYPE_CHECKING:
@@ -65,19 +64,9 @@ def neurons_at(grid: Grid, off: Sequence[str], label: ArmLabel) -> Tensor:
 
 
 def asked(task: Task, options: InterveneOptions) -> Task:
-    """The problems that are answered at every step: parallel ones are taken or left together."""
-    codes, most = options.fallback.prompts, options.fallback.max_texts
+    """The problems that are answered at every step."""
+    codes = options.fallback.prompts
     kept = [codes is None or prompt.language in codes for prompt in task.prompts]
-    if most is not None:
-        ids = sorted({prompt.id for prompt in task.prompts}, key=lambda name: order_key(options.probe.seed, name))
-        # Of each language its first ones: some may lack a problem that others have.
-        first: dict[str, set[str]] = {}
-        for name in ids:
-            for prompt in (one for one in task.prompts if one.id == name):
-                of = first.setdefault(prompt.language, set())
-                if len(of) < most:
-                    of.add(name)
-        kept = [a and prompt.id in first[prompt.language] for a, prompt in zip(kept, task.prompts, strict=True)]
     places = [number for number, there in enumerate(kept) if there]
     return replace(
         task,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import compress
@@ -21,7 +21,7 @@ from alignlab.evaluation.answering import check_can_answer
 from alignlab.evaluation.tasks import Task
 from alignlab.intervening import falling
 from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, neurons_of
-from alignlab.intervening.documents import Division, divide, elsewhere, some_languages
+from alignlab.intervening.documents import Division, divide, elsewhere, first_ids, some_languages
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.objects import Objects, longest
 from alignlab.intervening.options import WITH_MEANS
@@ -188,6 +188,7 @@ class Grid:
         ids, clusters = self._used
         apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
         kept = [a and b for a, b in zip(kept, apart, strict=True)]
+        kept = self._at_most(task, kept)
         columns: dict[str, Any] = {
             name: list(compress(getattr(task, name), kept)) for name in ("prompts", "expected", "seen")
         }
@@ -201,6 +202,16 @@ class Grid:
             fix = "Take other problems, or other identify_shards."
             raise InputError.of("evaluation", f"{found}which neurons were found", "one or more in each language", fix)
         return part
+
+    def _at_most(self, task: Task, kept: Sequence[bool]) -> list[bool]:
+        """Of the problems that are kept, the first ones of each language, parallel ones together."""
+        most, seed = self.plan.options.max_documents, self.plan.options.probe.seed
+        left = list(compress(task.prompts, kept))
+        chosen = {
+            code: first_ids([one for one in left if one.language == code], most or len(left), seed)
+            for code in task.languages
+        }
+        return [there and one.id in chosen[one.language] for one, there in zip(task.prompts, kept, strict=True)]
 
     @cached_property
     def path_task(self) -> Task | None:

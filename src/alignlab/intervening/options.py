@@ -50,7 +50,6 @@ class FallbackOptions(Options):
         None, "in which languages are switched off; null: always the one that most answers are in", check=_codes
     )
     prompts: list[str] | None = option(None, "languages of the problems that are asked; null takes all", check=_codes)
-    max_texts: int | None = option(None, "problems of each language, at most; null: all", unit="problems", ge=1)
 
 
 class InterveneOptions(Options):
@@ -144,7 +143,7 @@ class InterveneOptions(Options):
     )
     max_documents: int | None = option(
         None,
-        "of each language at most so many are measured, parallel ones together; null takes all",
+        "of each language at most so many, and as many problems, are measured, parallel ones together; null takes all",
         unit="documents",
         ge=2,
     )
