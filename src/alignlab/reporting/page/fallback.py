@@ -15,8 +15,8 @@ from alignlab.reporting.wording import joined
 
 _NOTE = (
     "From left to right one more language is off at every step, none at the first. Each line is the share of all "
-    "answers that are in a language; bars are 95 % intervals. Right: matched neurons changed in the languages' place, "
-    "the mean of their draws."
+    "answers that are in a language; its 95 % interval is in the data. Right: matched neurons changed in the languages' "
+    "place, the mean of their draws."
 )
 COLUMNS = (
     "path", "step", "switched_off", "language", "share", "low", "high", "matched_control", "control_sd", "over_control",

@@ -138,7 +138,9 @@ def fallback_curves(curves: Sequence[Curve], off: Sequence[str], columns: int) -
     off: the language that each step has switched off, empty at step 0.
     """
     panels = ["<b>languages off</b>", "<b>matched control</b>"]
-    figure = _beside_controls(curves, panels, "share of answers", "switched off", "step %{x}: %{y:.2f}", columns)
+    # Intervals of ten shares at one step would hide each other; the data beside the figure have them.
+    bare = [curve._replace(lows=[None] * len(off), highs=[None] * len(off)) for curve in curves]
+    figure = _beside_controls(bare, panels, "share of answers", "switched off", "step %{x}: %{y:.2f}", columns)
     every = math.ceil(len(off) / _MOST_WRITTEN)
     for panel in range(2):
         places = list(range(0, len(off), every))
