@@ -23,6 +23,7 @@ _RECORDS: dict[Measure, str] = {
 # Keys that grids had not yet which are there already, with what they had meant.
 _LATER: Mapping[str, Any] = {
     "sites": None,
+    "group": None,
     "objects": to_plain(ObjectOptions()),
     "fallback": to_plain(FallbackOptions()),
 }

@@ -15,7 +15,7 @@ from alignlab.reporting.wording import joined
 
 _NOTE = (
     "From left to right one more language is off at every step, none at the first. Each line is the share of all "
-    "answers that are in a language; its 95 % interval is in the data. Right: matched neurons changed in the languages' "
+    "answers that are in a language; its 95 % interval is in the data. Right: matched neurons in the languages' "
     "place, the mean of their draws."
 )
 COLUMNS = (
