@@ -336,7 +336,9 @@ CONFIGS = [name for name in shipped_configs() if name.startswith("interventions/
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_named_analysis_is_planned(command: Command, name: str, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    status, said, complaint = command("run=run", f"config={name}", "dry_run=true")
+    # The problems of this run are too few for LSS, and none is in an unseen language.
+    more = ["evaluation.source.languages=[en,sw]"] if "spontaneous" in name or "shift" in name else []
+    status, said, complaint = command("run=run", f"config={name}", "dry_run=true", *more)
     assert (status, complaint) == (0, "")
     assert "Plan of the interventions" in said
     assert f"run/interventions/{name.removeprefix('interventions/')}" in said
@@ -348,7 +350,7 @@ def test_every_named_analysis_is_planned(command: Command, name: str, tmp_path: 
 def test_named_analyses_are_there() -> None:
     assert {name.removeprefix("interventions/") for name in CONFIGS} == {
         "amplification_sweep", "deactivation_accuracy", "deactivation_ppl", "language_forcing", "lape_deactivation",
-        "layer_band_deactivation", "steering_shift",
+        "layer_band_deactivation", "steering_shift", "fallback", "spontaneous_accuracy",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ weights too; some are active on every token, as the planted ones are on those of
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -168,3 +169,52 @@ def test_the_verdict_fires_for_every_language_and_for_no_other_cell(planted: tup
     controls = [row for row in rows if row.measure == "change of nats" and row.control == "matched"]
     assert all(row.control_gap is not None and row.control_gap < 0.01 for row in controls if row.set == row.other)
     assert all(row.value != 0 for row in controls)
+
+
+def test_lss_is_that_of_the_formula(planted: tuple[Path, Parts]) -> None:
+    """Without its neuron objects of a language are less likely behind its own prompts, and as likely behind others."""
+    folder, parts = planted
+    draw = np.random.default_rng(2)
+    (folder / "objects").mkdir()
+    words: dict[str, list[int]] = {}
+    for name in range(8):
+        words[f"o{name}"] = draw.integers(0, TOKENS, 3).tolist()
+    for language in LANGUAGES:
+        lines = [
+            {"id": name, "prompt": f"{language}{one} {language}{two}", "answer": f"{language}{three}"}
+            for name, (one, two, three) in words.items()
+        ]
+        (folder / "objects" / f"{language}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source = f"objects.source={{name: files, path: {folder}/objects, prompt: prompt, answer: answer, id: id}}"
+    assert main([f"run={folder}/run", "measures=[lss]", source, "seeds=2", f"folder={folder}/lss"]) == 0
+    effects = Effects.load(folder / "lss/objects-step-000000.safetensors")
+    assert effects.option_nats is not None
+    assert set(effects.languages) == set(LANGUAGES)
+    shifts: dict[tuple[str, str, str], list[float]] = {}
+    for row, item in enumerate(effects.items):
+        own = LANGUAGES.index(item.language)
+        one, two, three = words[item.id]
+        prompt = [own * TOKENS + one, own * TOKENS + two]
+        for name, off in {
+            "none": set[int](),
+            **{f"zero {code}": {place} for place, code in enumerate(LANGUAGES)},
+        }.items():
+            found = effects.option_nats[row, effects.arms.index(name)].tolist()
+            expected = [
+                parts.nats(np.array([*prompt, place * TOKENS + three]), off) - parts.nats(np.array(prompt), off)
+                for place in range(len(LANGUAGES))
+            ]
+            assert found == pytest.approx([expected[LANGUAGES.index(code)] for code in effects.languages], rel=1e-5)
+            for target, code in enumerate(LANGUAGES):
+                shifts.setdefault((name, item.language, code), []).append(expected[own] - expected[target])
+    rows = read_csv(folder / "lss/table.csv")
+    for name, prompt, target in itertools.product(LANGUAGES, repeat=3):
+        if prompt == target or name not in (prompt, target):
+            continue
+        way, other = ("towards", prompt) if name == target else ("from", target)
+        [lss] = [row for row in rows if row.measure == f"LSS {way} the set's language" and row.set == name
+                 and row.other == other]  # fmt: skip
+        after, before = shifts[f"zero {name}", prompt, target], shifts["none", prompt, target]
+        assert lss.value == np.mean([a - b > 1e-9 for a, b in zip(after, before, strict=True)])
+        assert lss.value == (0.0 if way == "towards" else 1.0)
+        assert lss.denominator == len(words)

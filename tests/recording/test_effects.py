@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,30 @@ def test_likelihoods_come_back_from_their_file(tmp_path: Path) -> None:
         assert torch.equal(found.measured(name).nan_to_num(-1), effects.measured(name).nan_to_num(-1)), name
     with pytest.raises(InputError, match="they hold likelihoods and likelihoods of options, and no right"):
         found.measured("right")
+
+
+def objects(**changes: Any) -> Effects:
+    """Two items in two languages, each with an object in both; those of the second are alike."""
+    items = tuple(Item(name, code, name, str(place)) for place, code in enumerate(("en", "de")) for name in ("0", "1"))
+    lengths = torch.tensor([[3, 4], [5, 1], [1, 1], [2, 2]])
+    alike = torch.tensor([[True, False], [True, True], [False, True], [True, True]])
+    nats = torch.rand(4, 1, 2, dtype=torch.float64)
+    given = {"option_nats": nats, "option_tokens": lengths, "option_characters": lengths, "option_alike": alike}
+    return Effects(items, (BASELINE,), ("en", "de"), **{**given, **changes})
+
+
+def test_objects_in_languages_come_back_and_those_that_fit_no_language_are_refused(tmp_path: Path) -> None:
+    effects = objects()
+    effects.save(tmp_path / "mine.safetensors")
+    found = Effects.load(tmp_path / "mine.safetensors")
+    assert torch.equal(found.measured("option_alike"), effects.measured("option_alike"))
+    assert found.languages == ("en", "de")
+    with pytest.raises(InputError, match="option_alike: 2 options in 3 languages"):
+        replace(effects, languages=("en", "de", "zh"))
+    with pytest.raises(InputError, match="another place of the option in the item's language"):
+        replace(effects, languages=("de", "en"))
+    with pytest.raises(InputError, match="an option that is unlike itself"):
+        objects(option_alike=torch.zeros(4, 2, dtype=torch.bool))
 
 
 def test_a_record_from_before_arms_had_labels_is_read(tmp_path: Path) -> None:

@@ -80,6 +80,22 @@ class ArmRecord(Protocol):
 
 
 @dataclass(frozen=True)
+class PartOfRecord:
+    """Some items of a record under some of its arms, without its tensors: outcomes are made beside it."""
+
+    items: Sequence[ItemLike]
+    labels: Sequence[ArmLike]
+    languages: Sequence[str]
+    task: str
+    step: int | None
+    clusters: str
+    nats: Tensor | None = None
+    counted: Tensor | None = None
+    right: Tensor | None = None
+    output_language: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A number of every item under every arm, of which a language has the ratio of sums.
 

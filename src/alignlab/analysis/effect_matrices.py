@@ -61,22 +61,55 @@ def matrix_rows(
 
     Raises InputError for a record without the arm of the model as it is.
     """
+    return judged(cells_of(record, sets, measured, analysis=analysis, label=label))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row whose verdict is still to come.  larger: of a set over its control, whether it does more, in size."""
+
+    row: Row
+    larger: bool = False
+
+
+def cells_of(
+    record: ArmRecord,
+    sets: Mapping[str, SetOf],
+    measured: Sequence[Outcome] | None = None,
+    *,
+    analysis: str = "effects",
+    label: str = "",
+) -> list[Cell]:
+    """What `matrix_rows` gives before anything is corrected; `judged` corrects those of one or of several calls."""
     base, asked = arms_of(record)
     places: dict[str, tuple[list[int], list[str]]] = defaultdict(lambda: ([], []))
     for place, item in enumerate(record.items):
         places[item.language][0].append(place)
         places[item.language][1].append(item.cluster)
     label = label or f"step {record.step or 0}"
-    rows: list[Row] = []
+    made: list[Cell] = []
     for outcome in outcomes(record) if measured is None else measured:
         found = by_language(record, outcome)
         cells = _Cells(record, outcome, base, found, places, analysis, label)
-        rows += [cells.level(language, base) for language in found]
+        rows = [cells.level(language, base) for language in found]
         for one in asked:
             for language in found:
                 rows += cells.effect(one, sets.get(one.set, SetOf()), language)
-        rows += _over_controls(cells, asked, sets)
-    return with_verdicts(rows)
+        made += [*map(Cell, rows), *_over_controls(cells, asked, sets)]
+    return made
+
+
+def judged(cells: Sequence[Cell]) -> list[Row]:
+    """The rows of cells with their verdicts, corrected within their families."""
+    rows = corrected([cell.row for cell in cells])
+    found = []
+    for cell, row in zip(cells, rows, strict=True):
+        if not cell.row.family:
+            found.append(row)
+            continue
+        beyond = bool(row.beyond_noise) and cell.larger if row.control == MATCHED else None
+        found.append(replace(row, beyond_noise=None, beyond_control=beyond))
+    return with_verdicts(found)
 
 
 @dataclass(frozen=True)
@@ -172,8 +205,8 @@ def on_log_scale(nats: Floats, base: Floats, sizes: Floats) -> tuple[float, floa
     return float(found.value), float(found.low), float(found.high)
 
 
-def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, SetOf]) -> list[Row]:
-    """The means of the controls, and the sets over them, corrected within their families."""
+def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, SetOf]) -> list[Cell]:
+    """The means of the controls, and the sets over them, each one of a family."""
     # Sets whose controls may be compared: those of one matrix and part, changed alike, with as many draws.
     alike: dict[tuple[Any, ...], list[tuple[Asked, SetOf]]] = defaultdict(list)
     for one in asked:
@@ -181,8 +214,7 @@ def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, Set
         for control, draws in one.controls.items():
             key = (control, of.matrix, of.part, one.operation, one.strength, len(draws))
             alike[key].append((one, of))
-    rows: list[Row] = []
-    larger: list[bool] = []
+    made: list[Cell] = []
     for (control, matrix, _, operation, strength, _), members in alike.items():
         for language, sums in cells.sums.items():
             changes = sums.sums - sums.sums[cells.base]
@@ -194,14 +226,9 @@ def _over_controls(cells: _Cells, asked: Sequence[Asked], sets: Mapping[str, Set
                 own = of.language == language
                 which = "own language" if own else "other languages"
                 family = f"{over.analysis} ({over.measure}), {control}, {manner(operation, strength, matrix)}: {which}"
-                rows += [mean, in_family(over, family, "holm" if own else "fdr")]
-                larger += [False, bool(found.beyond[i])]
-    return [
-        replace(row, beyond_noise=None, beyond_control=row.beyond_noise and more)
-        if row.control == MATCHED and row.p_adjusted is not None
-        else replace(row, beyond_noise=None)
-        for row, more in zip(corrected(rows), larger, strict=True)
-    ]
+                judge = in_family(over, family, "holm" if own else "fdr")
+                made += [Cell(mean), Cell(judge, bool(found.beyond[i]))]
+    return made
 
 
 def _pair(

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
-from alignlab.analysis.arm_outcomes import ArmLike, ArmRecord, ItemLike, Outcome, by_language
+from alignlab.analysis.arm_outcomes import ArmLike, ArmRecord, Outcome, PartOfRecord, by_language
 from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import Asked, SetOf, arms_of
 from alignlab.neurons.probabilities import Bools
@@ -64,7 +63,7 @@ def strength_rows(
             )
         )  # fmt: skip
     kept = [base, *(place for one in chosen.values() for place in _arms(one))]
-    part = _Part(
+    part = PartOfRecord(
         items=[item for item, there in zip(record.items, ~first, strict=True) if there],
         labels=[_at_best(record.labels[place]) for place in kept],
         languages=record.languages,
@@ -118,22 +117,6 @@ class _Arm:
     strength: float | None
     control: str
     seed: int | None
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some items of a record under some of its arms, without its tensors."""
-
-    items: Sequence[ItemLike]
-    labels: Sequence[ArmLike]
-    languages: Sequence[str]
-    task: str
-    step: int | None
-    clusters: str
-    nats: Tensor | None = None
-    counted: Tensor | None = None
-    right: Tensor | None = None
-    output_language: Tensor | None = None
 
 
 def _at_best(arm: ArmLike) -> ArmLike:

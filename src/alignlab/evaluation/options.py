@@ -30,3 +30,15 @@ class EvaluationOptions(TaskOptions):
         unit="optimiser steps",
         ge=1,
     )
+
+
+class ObjectOptions(Options):
+    """Parallel items whose answers, in every language, are what LSS scores behind the prompt in each."""
+
+    source: Source | None = section(
+        None, "where the items come from, with the same id in all languages; null takes that of the problems"
+    )
+    prompts: Prompts | None = section(None, "how a prompt becomes text; null takes that of the problems")
+    delimiter: str = option(" ", "between a prompt and its object")
+    max_texts: int = option(100, "items of each language", unit="items", ge=2)
+    seed: int = option(0, "which items are taken", ge=0)

@@ -110,7 +110,7 @@ def some_languages(documents: Documents, languages: Collection[str] | None, most
     refuse_any([Problem("languages", f"there is no text in {code}", f"some of: {have}") for code in missing])
     chosen = {code: texts for code, texts in documents.items() if languages is None or code in languages}
     if most is not None:
-        kept = {code: _first(texts, most, seed) for code, texts in chosen.items()}
+        kept = {code: first_ids(texts, most, seed) for code, texts in chosen.items()}
         chosen = {code: [one for one in texts if one.id in kept[code]] for code, texts in chosen.items()}
     refuse_any(
         [
@@ -127,7 +127,7 @@ def some_languages(documents: Documents, languages: Collection[str] | None, most
     return chosen
 
 
-def _first(documents: Sequence[Document], most: int, seed: int) -> set[str]:
+def first_ids(documents: Sequence[Document], most: int, seed: int) -> set[str]:
     """The ids that are taken, by their seeded order: the same in every language that has them."""
     return set(sorted((one.id for one in documents), key=lambda name: order_key(seed, name))[:most])
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from alignlab.begun_folder import BegunFolder
-from alignlab.intervening.options import Measure
+from alignlab.config import to_plain
+from alignlab.evaluation.options import ObjectOptions
+from alignlab.intervening.options import FallbackOptions, Measure
 from alignlab.intervening.subjects import Subject
 from alignlab.manifest import remove_listed
 
-_RECORDS: dict[Measure, str] = {"perplexity": "effects", "accuracy": "answers"}
+_RECORDS: dict[Measure, str] = {
+    "perplexity": "effects",
+    "accuracy": "answers",
+    "lss": "objects",
+    "fallback": "fallback",
+}
 # The measures with answers, whose texts lie beside their record.
-WITH_TEXTS: tuple[Measure, ...] = ("accuracy",)
+WITH_TEXTS: tuple[Measure, ...] = ("accuracy", "fallback")
+# Keys that grids had not yet which are there already, with what they had meant.
+_LATER: Mapping[str, Any] = {
+    "sites": None,
+    "group": None,
+    "objects": to_plain(ObjectOptions()),
+    "fallback": to_plain(FallbackOptions()),
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +51,11 @@ class GridFolder(BegunFolder):
         "text_fingerprint": ("text", "the documents that are measured, as tokenised,"),
         "model_fingerprint": ("model.source", "the weights of the model"),
         "neurons_fingerprint": ("sets", "the neurons of the sets"),
-        "task_fingerprint": ("evaluation", "the problems, as tokenised,"),
+        "task_fingerprint": ("evaluation", "the problems or objects, as tokenised,"),
     }
+
+    def _stored_config(self) -> dict[str, Any]:
+        return {**_LATER, **super()._stored_config()}
 
     @property
     def _may_differ(self) -> Sequence[str]:

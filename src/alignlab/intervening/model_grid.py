@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import compress
@@ -19,14 +19,17 @@ from alignlab.data.encoding import Document, check_vocabulary
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.evaluation.answering import check_can_answer
 from alignlab.evaluation.tasks import Task
+from alignlab.intervening import falling
 from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, neurons_of
-from alignlab.intervening.documents import Division, divide, elsewhere, some_languages
+from alignlab.intervening.documents import Division, divide, elsewhere, first_ids, some_languages
 from alignlab.intervening.grid import labels_of
+from alignlab.intervening.objects import Objects, longest
 from alignlab.intervening.options import WITH_MEANS
 from alignlab.intervening.subjects import Subject
 from alignlab.interventions.layers import layer_mask
 from alignlab.models.load import embedding_rows
 from alignlab.models.options import SiteName
+from alignlab.models.sites import Site, find_sites
 from alignlab.neurons.checks import require_one_of
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
@@ -35,6 +38,7 @@ from alignlab.neurons.kinds import Kind
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.subset import subset
 from alignlab.recording.effects import ArmLabel
+from alignlab.recording.generation import check_positions
 from alignlab.recording.probes import Probe
 from alignlab.recording.responses import recall
 from alignlab.recording.scoring import items_fingerprint
@@ -101,7 +105,7 @@ class Grid:
         of = self.plan.text or self.probe
         assert of is not None
         documents = of.documents if self.division is None else self.division.measured
-        chosen = some_languages(documents, options.languages, options.max_documents, options.probe.seed)
+        chosen = some_languages(documents, self.plan.languages, options.max_documents, options.probe.seed)
         return replace(of, documents=chosen, max_tokens_per_batch=options.max_tokens_per_batch)
 
     @property
@@ -120,8 +124,8 @@ class Grid:
         if self.found_by is None:
             return None
         identifier = identifier_of(self.plan.options.identifier)
-        assert self.plan.run is not None
-        first = self.plan.run.snapshots()[0]
+        first = self.subject.first
+        assert first is not None
         if first == self.subject.snapshot:
             return identifier.identify(self.found_by)
         return identifier.identify(self.found_by, identifier.identify(self._part(ActivationCounts.load(first))))
@@ -212,30 +216,63 @@ class Grid:
 
     @cached_property
     def task(self) -> Task | None:
-        """The problems whose answers are measured; None where accuracy is not.
+        """The problems whose answers are measured; None where none are.
 
         Left out are those that share an id or a cluster with what neurons were found on, unless the documents are
         deliberately the same. Raises InputError where there are no problems, or none is left in a language.
         """
-        if "accuracy" not in self.plan.options.measures:
+        if not {"accuracy", "fallback"} & set(self.plan.options.measures):
             return None
-        task, options = self.plan.task, self.plan.options
-        kept = [options.languages is None or prompt.language in options.languages for prompt in task.prompts]
-        if self.division is not None and not options.same_documents:
-            used = [one for texts in self.division.found_on.values() for one in texts]
-            ids, clusters = {one.id for one in used}, {one.cluster for one in used}
-            apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
-            kept = [a and b for a, b in zip(kept, apart, strict=True)]
+        task, languages = self.plan.task, self.plan.languages
+        kept = [languages is None or prompt.language in languages for prompt in task.prompts]
+        ids, clusters = self._used
+        apart = [prompt.id not in ids and prompt.cluster not in clusters for prompt in task.prompts]
+        kept = [a and b for a, b in zip(kept, apart, strict=True)]
+        kept = self._at_most(task, kept)
         columns: dict[str, Any] = {
             name: list(compress(getattr(task, name), kept)) for name in ("prompts", "expected", "seen")
         }
         part = replace(task, **columns)
-        asked = [code for code in task.languages if options.languages is None or code in options.languages]
+        asked = [code for code in task.languages if languages is None or code in languages]
+        if not asked:
+            found = f"the problems are in {' '.join(task.languages)}, and {' '.join(languages or ())} is measured"
+            raise InputError.of("evaluation", found, "problems in languages that are measured")
         if missing := [code for code in asked if code not in part.languages]:
             found = f"no problem in {' '.join(missing)} is left that shares no id and no cluster with the documents on "
             fix = "Take other problems, or other identify_shards."
             raise InputError.of("evaluation", f"{found}which neurons were found", "one or more in each language", fix)
         return part
+
+    def _at_most(self, task: Task, kept: Sequence[bool]) -> list[bool]:
+        """Of the problems that are kept, the first ones of each language, parallel ones together."""
+        most, seed = self.plan.options.max_documents, self.plan.options.probe.seed
+        left = list(compress(task.prompts, kept))
+        chosen = {
+            code: first_ids([one for one in left if one.language == code], most or len(left), seed)
+            for code in task.languages
+        }
+        return [there and one.id in chosen[one.language] for one, there in zip(task.prompts, kept, strict=True)]
+
+    @cached_property
+    def path_task(self) -> Task | None:
+        """The problems that are answered at every step of a fallback; None where it is not measured."""
+        if "fallback" not in self.plan.options.measures:
+            return None
+        assert self.task is not None
+        return falling.asked(self.task, self.plan.options)
+
+    @cached_property
+    def objects(self) -> Objects | None:
+        """The items of LSS, none of which neurons were found on; None where it is not measured."""
+        return self.plan.objects(self._used) if "lss" in self.plan.options.measures else None
+
+    @cached_property
+    def _used(self) -> tuple[set[str], set[str]]:
+        """Ids and clusters of what neurons were found on, unless the documents are deliberately the same."""
+        if self.division is None or self.plan.options.same_documents:
+            return set(), set()
+        used = [one for texts in self.division.found_on.values() for one in texts]
+        return {one.id for one in used}, {one.cluster for one in used}
 
     @property
     def sets(self) -> NeuronSets:
@@ -248,6 +285,12 @@ class Grid:
         known: dict[str, SiteName] = {name: name for name in get_args(SiteName)}
         require_one_of("site of the sets", self.sets.site, known)
         return known[self.sets.site]
+
+    @cached_property
+    def found_sites(self) -> list[Site]:
+        """The sites of the neurons, found in the outline."""
+        with torch.device("meta"):
+            return find_sites(self.plan.outline, self.site)
 
     @cached_property
     def each(self) -> str:
@@ -291,7 +334,7 @@ class Grid:
         digest.update(np.packbits(chosen.taken.numpy()).tobytes())
         return {
             "text_fingerprint": items_fingerprint(self.documents, masks),
-            "task_fingerprint": "" if self.task is None else self.task.fingerprint,
+            "task_fingerprint": " ".join(one.fingerprint for one in (self.task, self.objects) if one is not None),
             "model_fingerprint": self.plan.loader.digest(self.subject.source),
             "neurons_fingerprint": digest.hexdigest()[:16],
         }
@@ -303,7 +346,13 @@ class Grid:
         if self.task is not None:
             check_vocabulary(self.task.prompts, embedding_rows(self.plan.outline))
             check_can_answer(self.task, self.plan.outline)
+        if self.objects is not None:
+            check_vocabulary(self.objects.documents, embedding_rows(self.plan.outline))
+            fix = "Take shorter items with objects.source."
+            check_positions(self.plan.outline, longest(self.objects), 0, "objects.source", fix)
         self.chosen.check(options.controls)
+        if self.path_task is not None:
+            falling.check(self, options)
         missing = [code for code in options.show_languages or () if code not in self.measured.languages]
         have = ", ".join(self.measured.languages)
         refuse_any([Problem("show_languages", f"{code} is not measured", f"some of: {have}") for code in missing])
@@ -317,7 +366,7 @@ class Grid:
         if means and self.division is None:
             found = f"{' and '.join(means)} takes means of documents on which neurons were found, and there is no run"
             raise InputError.of("operations", found, "zero, constant or scale", "Set run=FOLDER.")
-        shape = (len(self.plan.sites), self.plan.sites[0].width)
+        shape = (len(self.found_sites), self.found_sites[0].width)
         if self.sets.shape != shape:
             found = f"they are of {self.sets.shape[0]} x {self.sets.shape[1]} neurons"
             raise InputError.of("neurons", found, f"{shape[0]} x {shape[1]} at {self.sets.site}, those of the model")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from alignlab.config import Options, option, section
-from alignlab.evaluation.options import TaskOptions
+from alignlab.evaluation.options import ObjectOptions, TaskOptions
 from alignlab.languages import check_codes
-from alignlab.models.options import ModelOptions, PrecisionName
+from alignlab.models.options import ModelOptions, PrecisionName, SiteName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
 from alignlab.options import check_folder, check_name
 from alignlab.recording.options import ProbeOptions
@@ -15,7 +15,7 @@ from alignlab.recording.options import ProbeOptions
 OperationName = Literal["zero", "constant", "scale", "add", "replace", "diff_mean"]
 ControlName = Literal["random", "matched"]
 ScopeName = Literal["all", "prompt", "generated"]
-Measure = Literal["perplexity", "accuracy"]
+Measure = Literal["perplexity", "accuracy", "lss", "fallback"]
 # The operations that have a strength; of `constant` it is the value.
 WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_mean")
 # The operations that take mean activations of a language.
@@ -47,10 +47,21 @@ def _codes(codes: list[str]) -> str | None:
     return check_codes(codes) if codes else "one language or more, or null"
 
 
-def _steps(steps: int | list[int]) -> str | None:
+def _steps(steps: int | list[int] | str) -> str | None:
+    if isinstance(steps, str):
+        return None
     each = [steps] if isinstance(steps, int) else steps
     good = each and min(each) >= 0 and len(set(each)) == len(each)
     return None if good else "steps from 0, each once"
+
+
+class FallbackOptions(Options):
+    """Languages that are switched off one after another, cumulatively."""
+
+    order: list[str] | None = option(
+        None, "in which languages are switched off; null: always the one that most answers are in", check=_codes
+    )
+    prompts: list[str] | None = option(None, "languages of the problems that are asked; null takes all", check=_codes)
 
 
 class InterveneOptions(Options):
@@ -58,9 +69,10 @@ class InterveneOptions(Options):
 
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run, whose neurons are changed in its own checkpoints")
-    step: int | list[int] | None = option(
+    step: int | list[int] | Literal["ends"] | None = option(
         None,
-        "of the run, one or several with a snapshot and a checkpoint; 0 is the base; null takes the last",
+        "of the run, one or several with a snapshot and a checkpoint; 0 is the base; null takes the last; ends takes "
+        "the base and the last",
         unit="optimiser steps",
         check=_steps,
     )
@@ -83,6 +95,12 @@ class InterveneOptions(Options):
         "g; joined by ~ - & | and parentheses",
     )
     sets: dict[str, str] = option({}, "further sets by name, each an expression such as 'specific(zh) | specific(ja)'")
+    sites: list[SiteName] | None = option(
+        None,
+        "where the neurons are, such as [mlp.act, attention.o], each site apart; null: where the run has counted, or "
+        "where those of the file are. At others alignlab.analyze counts them (recount=true probe.site=...)",
+        check=lambda sites: _once(sites) if sites is not None else None,
+    )
     layers: str | None = option(
         None, "layers of the neurons that are changed, from 0, such as '0-7, 12'; null takes all"
     )
@@ -137,21 +155,28 @@ class InterveneOptions(Options):
     languages: list[str] | None = option(
         None, "languages that are measured and, of those, `each` makes sets for; null takes all", check=_codes
     )
+    group: Literal["trained", "unseen"] | None = option(
+        None, "of these languages, only those in the training of the run, or those neither there nor the reference"
+    )
     max_documents: int | None = option(
         None,
-        "of each language at most so many are measured, parallel ones together; null takes all",
+        "of each language at most so many, and as many problems, are measured, parallel ones together; null takes all",
         unit="documents",
         ge=2,
     )
     measures: list[Measure] = option(
         ["perplexity"],
         "perplexity: nats a token, of the tokens that the probe counts; accuracy: answers to the problems of "
-        "`evaluation`, greedy, whether they are right and in which language",
+        "`evaluation`, greedy, whether they are right and in which language; lss: whether the answers of parallel "
+        "`objects` become likelier in one language than in another; fallback: in which language problems are answered "
+        "while more and more languages are off",
         check=_once,
     )
     evaluation: TaskOptions | None = section(
         None, "problems of the accuracy; null takes those of the run, but for what neurons were found on"
     )
+    fallback: FallbackOptions = section(FallbackOptions, "the path of languages that are switched off")
+    objects: ObjectOptions = section(ObjectOptions, "parallel items of lss, but for what neurons were found on")
     max_tokens_per_batch: int = option(8192, "of a forward, padding and all its arms included", unit="tokens", ge=1)
 
     show_languages: list[str] | None = option(

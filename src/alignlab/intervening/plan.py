@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +13,22 @@ import torch
 from torch import nn
 
 from alignlab.config import to_yaml
+from alignlab.data.prompts import Prompts
 from alignlab.environment import environment
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.evaluation.options import TaskOptions
 from alignlab.evaluation.tasks import Task, TaskConfig
+from alignlab.intervening import falling
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.objects import Objects, build_objects
 from alignlab.intervening.options import WITH_STRENGTH, InterveneOptions
-from alignlab.intervening.subjects import Subject, subjects_of_run
+from alignlab.intervening.subjects import Subject, at_sites, subjects_of_run
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
-from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.counts_file import read_header
+from alignlab.neurons.groups import group_languages
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide, hide_all
 from alignlab.run_models import check_run, precision_of_run
@@ -50,7 +55,28 @@ class GridPlan:
             return [Subject(hide(Path(self.options.model.source).name), self.options.model.source)]
         step = self.options.step
         steps = [step] if isinstance(step, int) else step
-        return subjects_of_run(self.run.path, self.options.model.source, steps)
+        base = self.options.model.source
+        found = subjects_of_run(self.run.path, base, steps)
+        if self.options.sites is None:
+            return found
+        return at_sites(found, self.options.sites, self.run.path, base, self.loader.digest)
+
+    @cached_property
+    def languages(self) -> list[str] | None:
+        """Those that are measured; None for all. Raises InputError where none is of the group that is asked for."""
+        options = self.options
+        if options.group is None:
+            return options.languages
+        snapshot = self.subjects[0].snapshot
+        assert snapshot is not None
+        header = read_header(snapshot)
+        known = group_languages(header.languages, header.trained_languages, header.reference)
+        of_group = list(known.get(options.group, ()))
+        found = [code for code in of_group if options.languages is None or code in options.languages]
+        if not found:
+            have = f"{options.group}, and of those the run has {' '.join(of_group) or 'none'}"
+            raise InputError.of("group", have, "one or more languages that are measured", "Leave group out.")
+        return found
 
     @cached_property
     def folder(self) -> GridFolder:
@@ -90,12 +116,6 @@ class GridPlan:
         return self.base.build_meta()
 
     @cached_property
-    def sites(self) -> list[Site]:
-        """The neurons' sites, found in the outline."""
-        with torch.device("meta"):
-            return find_sites(self.outline, self.grids[0].site)
-
-    @cached_property
     def probe(self) -> Probe | PromptProbe:
         """The text on which the run has counted."""
         return ProbeConfig.of(self.options.probe).build(self.tokenizer)
@@ -115,18 +135,41 @@ class GridPlan:
         return text
 
     @cached_property
-    def task(self) -> Task:
-        """The problems: those that are set, else those of the run. Raises InputError where there are none."""
+    def problems(self) -> TaskOptions | None:
+        """Where problems come from: what is set, else as in the run."""
         options = self.options.evaluation
         if options is None and self.run is not None and isinstance(self.run.stored_config().get("evaluation"), dict):
             stored = self.run.stored_config()["evaluation"]
             options = TaskOptions.model_validate(
                 {name: stored[name] for name in TaskOptions.model_fields if name in stored}
             )
-        if options is None:
+        return options
+
+    @cached_property
+    def task(self) -> Task:
+        """The problems: those that are set, else those of the run. Raises InputError where there are none."""
+        if self.problems is None:
             fix = "Set evaluation.source, or measures=[perplexity]."
             raise InputError.of("measures", "accuracy, and there are no problems", "a run with problems", fix)
-        return TaskConfig.of(options).build(self.tokenizer)
+        return TaskConfig.of(self.problems).build(self.tokenizer)
+
+    def objects(self, used: tuple[Collection[str], Collection[str]]) -> Objects:
+        """The parallel items of LSS but those of these ids and clusters. Raises InputError where there are none."""
+        options, problems = self.options.objects, self.problems
+        source = options.source or (problems.source if problems is not None else None)
+        if source is None:
+            fix = "Set objects.source, or leave lss out of measures."
+            raise InputError.of("measures", "lss, and there are no parallel items", "a run with problems", fix)
+        of_problems = problems.prompts if problems is not None and options.source is None else Prompts()
+        return build_objects(
+            source.load(),
+            self.tokenizer,
+            options,
+            options.prompts or of_problems,
+            clusters=source.clusters,
+            languages=self.languages,
+            used=used,
+        )
 
     @cached_property
     def grids(self) -> list[Grid]:
@@ -156,6 +199,11 @@ class GridPlan:
                 for name, value in of_runs.items()
                 if value is not None
             ]
+            if options.group is not None:
+                problems.append(Problem("group", "set, but there is no run that says what was trained", "null"))
+            if options.sites is not None:
+                problems.append(Problem("sites", "set, but there is no run that has counted there", "null"))
+        problems += falling.option_problems(options) if "fallback" in options.measures else []
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:
             found = f"{options.strengths}, but {' and '.join(options.operations)} has none"
@@ -166,6 +214,8 @@ class GridPlan:
         if options.text is None and options.same_documents and options.identify_shards is not None:
             problems.append(Problem("identify_shards", "set beside same_documents=true", "one of them"))
         problems += _without_use(options)
+        if options.neurons is not None and options.run is not None and options.sites is not None:
+            problems.append(Problem("sites", "set beside a file of neurons, which says its own", "one of them"))
         refuse_any(problems)
 
     def check(self) -> None:

@@ -13,8 +13,11 @@ from alignlab import console
 from alignlab.begun_folder import Start
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.evaluation.tasks import Task
 from alignlab.intervening.documents import Division
+from alignlab.intervening.falling import labels_at, languages_of
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.objects import Objects, dropped
 from alignlab.intervening.options import WITH_STRENGTH
 from alignlab.intervening.plan import GridPlan
 from alignlab.interventions.intervention import Intervention
@@ -55,16 +58,19 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
         if empty:
             rows.append(("warning", f"no neuron in {' '.join(empty)}: there is nothing to change"))
     measured = _measured(first) if "perplexity" in options.measures else []
-    rows += [("found on", _found_on(first.division)), *measured, ("arms", _arms(plan, first))]
+    rows += [("found on", _found_on(first.division)), *measured]
+    rows += [("arms", _arms(plan, first))] if options.measures != ["fallback"] else []
     rows += [(f"controls{_at(plan, grid)}", text) for grid in plan.grids if (text := _general_controls(grid))]
     if options.controls and options.seeds < 2:
         rows.append(("warning", "one draw of each control: no verdict takes the draw into account"))
     if "constant" in options.operations:
         constants = [Constant(value=value) for value in options.strengths]
         changed = [Intervention(first.sets.union(), constant, at=first.site) for constant in constants]
-        rows += [("warning", note) for one in changed for note in notes(one, plan.sites)]
-    rows += _cost(plan) if "perplexity" in options.measures else []
-    return rows + (_answers(first) if first.task is not None else [])
+        rows += [("warning", note) for one in changed for note in notes(one, first.found_sites)]
+    rows += _cost(plan) if {"perplexity", "lss"} & set(options.measures) else []
+    rows += _objects(first.objects, len(first.labels)) if first.objects is not None else []
+    rows += _answers(first) if "accuracy" in options.measures else []
+    return rows + (_path(first, first.path_task) if first.path_task is not None else [])
 
 
 def _neurons(plan: GridPlan, grid: Grid) -> str:
@@ -75,7 +81,8 @@ def _neurons(plan: GridPlan, grid: Grid) -> str:
     by = f"of {options.neurons}" if options.neurons else f"by {options.identifier.name} ({options.kinds})"
     where = f", layers {options.layers}" if options.layers else ""
     where += f", and layers {' and '.join(options.bands)} apart" if options.bands else ""
-    return f"{'; '.join([*each, *named])}; {by}, at {grid.sets.site}{where}"
+    sites = " and ".join(dict.fromkeys(one.sets.site for one in plan.grids))
+    return f"{'; '.join([*each, *named])}; {by}, at {sites}{where}"
 
 
 def _general_controls(grid: Grid) -> str:
@@ -137,6 +144,33 @@ def _answers(grid: Grid) -> list[tuple[str, str]]:
     return [("answers", f"{text}at most {most:,} tokens and about {kept} of texts")]
 
 
+def _path(grid: Grid, task: Task) -> list[tuple[str, str]]:
+    options = grid.plan.options
+    order = options.fallback.order or languages_of(grid)
+    how = (
+        f"off in this order: {' '.join(order)}"
+        if options.fallback.order
+        else "off is always the one most answers are in"
+    )
+    arms = sum(len(labels_at(order[:count], options)) for count in range(len(order) + 1))
+    of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
+    answers = arms * len(task.prompts)
+    text = (
+        f"at most {len(order)} steps, {how}; {len(task.prompts):,} problems ({of_each}) at each, at most {answers:,} "
+    )
+    return [("fallback", f"{text}answers of {task.max_new_tokens} tokens with the controls")]
+
+
+def _objects(objects: Objects, arms: int) -> list[tuple[str, str]]:
+    items, languages = len(objects.items.choices), len(objects.languages)
+    text = (
+        f"{items // languages:,} items in {languages} languages, each with the objects of all: {items * languages:,} "
+    )
+    text += f"texts, {items * languages * arms:,} under all arms"
+    alike = dropped(objects)
+    return [("objects", f"{text}; {alike:,} pairs left out, whose objects tokenise alike" if alike else text)]
+
+
 def _arms(plan: GridPlan, grid: Grid) -> str:
     options = plan.options
     strengths = ", ".join(f"{one:g}" for one in options.strengths)
@@ -168,12 +202,12 @@ class Cost:
 
 def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     """What it takes; without weights, and so without the means that some operations take."""
-    costs, counted = [], 0
+    costs = []
     for grid in plan.grids:
         arms = planned_arms(grid)
-        jobs = plan_of(plan.outline, grid.documents, arms, plan.options.max_tokens_per_batch, plan.loader.device)
-        costs.append(Cost.of(jobs, grid.documents, len(arms)))
-        counted = max(counted, sum(int(grid.measured.counted(one).sum()) for one in grid.documents))
+        for documents in _scored(grid):
+            jobs = plan_of(plan.outline, documents, arms, plan.options.max_tokens_per_batch, plan.loader.device)
+            costs.append(Cost.of(jobs, documents, len(arms)))
     cells, forwards = sum(one.cells for one in costs), sum(one.forwards for one in costs)
     text = f"{forwards:,.0f} of a document through all layers for {cells:,} cells (documents x arms), "
     text += f"{forwards / cells:.2f} a cell: lower layers once for arms that change higher ones"
@@ -182,13 +216,19 @@ def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     weights = weight_bytes(list(plan.outline.parameters()))
     width = next(plan.outline.parameters()).element_size()
     logits = largest * embedding_rows(plan.outline) * (width + 4)
-    layers = largest * 8 * plan.sites[0].width * width
+    layers = largest * 8 * max(grid.found_sites[0].width for grid in plan.grids) * width
     need = f"about {console.size(weights + logits + layers)} a device: weights {console.size(weights)}, "
     rows.append(("memory", f"{need}a forward of up to {largest:,} tokens {console.size(logits + layers)}"))
-    kept = sum(8 * len(grid.documents) * len(grid.labels) for grid in plan.grids)
+    kept = sum(8 * len(documents) * len(grid.labels) for grid in plan.grids for documents in _scored(grid))
     rows.append(("disk", f"about {console.size(kept)} of effects, and {console.size(3 * kept)} while it is measured"))
     _check_disk(plan, 4 * kept)
     return rows
+
+
+def _scored(grid: Grid) -> list[Sequence[Document]]:
+    """The texts that are scored under all arms, of each measure that scores any."""
+    found: list[Sequence[Document]] = [grid.documents] if "perplexity" in grid.plan.options.measures else []
+    return found + ([grid.objects.documents] if grid.objects is not None else [])
 
 
 def planned_arms(grid: Grid) -> list[Arm]:
@@ -210,9 +250,10 @@ def _time(plan: GridPlan, share: float) -> str:
         return f"unknown ({error.problems[0].found})"
     total = 0.0
     for grid in plan.grids:
-        sizes = [len(one) for one in grid.documents]
-        answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in grid.documents)
-        total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
+        for documents in _scored(grid):
+            sizes = [len(one) for one in documents]
+            answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in documents)
+            total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
     device = plan.loader.device
     dtype = next(plan.outline.parameters()).dtype
     peak = matrix_peak(device, dtype, size=1024 if device.type == "cpu" else 8192, rounds=3)

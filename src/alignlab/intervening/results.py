@@ -9,9 +9,11 @@ from dataclasses import fields
 from alignlab import console
 from alignlab.analysis.arm_outcomes import NATS, outcomes
 from alignlab.analysis.effect_contrasts import own_language_rows
+from alignlab.analysis.effect_fallback import fallback_rows
 from alignlab.analysis.effect_forcing import forcing_rows
 from alignlab.analysis.effect_matrices import matrix_rows
 from alignlab.analysis.effect_rows import SetOf
+from alignlab.analysis.effect_shifts import AWAY, is_shift, shift_rows
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
 from alignlab.intervening.folder import WITH_TEXTS, GridFolder
@@ -22,6 +24,7 @@ from alignlab.neurons.table import Row, read_csv, write_csv
 from alignlab.recording.effects import Effects
 from alignlab.regular_files import read_regular
 from alignlab.reporting.effects_table import Matrix, matrices, matrix_lines, sentences
+from alignlab.reporting.fallback_table import Path, path_lines, path_sentences, paths
 from alignlab.reporting.wording import capital
 
 _MOST_MATRICES = 8
@@ -70,14 +73,18 @@ def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
     return found
 
 
-def rows_of(effects: Effects, sets: Mapping[str, SetOf]) -> list[Row]:
-    """Every number of a record: what each arm did to each language, over its controls, and over other languages."""
-    rows = [*matrix_rows(effects, sets), *own_language_rows(effects, sets), *forcing_rows(effects, sets)]
-    strengths = {label.strength for label in effects.labels if label.strength is not None}
+def rows_of(effects: Effects, sets: Mapping[str, SetOf], label: str = "") -> list[Row]:
+    """Every number of a record: what each arm did to each language, over its controls, and over other languages.
+
+    label: of the record; by default its step.
+    """
+    rows = [*matrix_rows(effects, sets, label=label), *own_language_rows(effects, sets, label=label)]
+    rows += [*forcing_rows(effects, sets, label=label), *shift_rows(effects, sets, label=label)]
+    strengths = {one.strength for one in effects.labels if one.strength is not None}
     if len(strengths) > 1:
         for outcome in outcomes(effects):
             better: Better = "low" if outcome.name == NATS else "high"
-            rows += strength_rows(effects, sets, outcome, better=better)
+            rows += strength_rows(effects, sets, outcome, better=better, label=label)
     return rows
 
 
@@ -87,13 +94,18 @@ def write_table(plan: GridPlan) -> None:
     for subject in plan.subjects:
         sets = read_about(plan.folder, subject)
         for measure in plan.options.measures:
-            rows += rows_of(Effects.load(plan.folder.effects(subject, measure)), sets)
+            effects = Effects.load(plan.folder.effects(subject, measure))
+            made = fallback_rows if measure == "fallback" else rows_of
+            rows += made(effects, sets, label=subject.label if subject.site else "")
     write_csv(plan.folder.table, rows)
 
 
 def show_results(plan: GridPlan) -> None:
     """Print the matrices, what they answer, the paths and the next command."""
-    found = matrices(read_csv(plan.folder.table))
+    rows = read_csv(plan.folder.table)
+    for path in paths(rows):
+        _show_path(plan, path)
+    found = matrices(rows)
     records = [plan.folder.effects(subject, one) for subject in plan.subjects for one in plan.options.measures]
     reference = Effects.load(records[0]).reference
     for matrix in found[:_MOST_MATRICES]:
@@ -120,16 +132,35 @@ def show_results(plan: GridPlan) -> None:
         console.say(f"\nNext: {_another(plan)}")
 
 
+def _show_path(plan: GridPlan, path: Path) -> None:
+    console.say()
+    console.heading(f"Language of the answers ({path.operation}), at {path.record}, on {path.task}")
+    header, lines = path_lines(path, plan.options.show_languages)
+    console.table(lines, header, "rl" + "r" * (len(header) - 2))
+    console.say(
+        "A line a step, at which one more language is off; shares of all answers. untold: in no language that is told; "
+        "matched: the share in the language just switched off with control neurons changed; * beyond it."
+    )
+    for sentence in path_sentences(path):
+        console.say(sentence)
+
+
 def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
     unit = next(iter(matrix.changes.values())).unit
     how = f"with neurons changed ({matrix.what}), at {matrix.record}, on {matrix.task}"
     console.say()
-    console.heading(f"{capital(f'change of {matrix.measure}')} ({unit}), {how}")
+    console.heading(f"{capital(matrix.title)} ({unit}), {how}")
     header, lines = matrix_lines(matrix, plan.options.show_languages)
     console.table(lines, header, "l" + "r" * (len(header) - 1))
+    columns = "language that is measured"
+    own = "matched: the own language with control neurons changed; over matched: how much more."
+    if is_shift(matrix.measure):
+        other = "objects" if AWAY in matrix.measure or "another" in matrix.measure else "prompts"
+        columns = f"language of the {other}"
+        own = "N/A: not defined for the language itself."
     console.say(
-        "A line for each set that is changed, a column for each language that is measured. [own language]; * beyond "
-        "the matched control; matched: the own language with control neurons changed; over matched: how much more."
+        f"A line for each set that is changed, a column for each {columns}. [own language]; * beyond the matched "
+        f"control; {own}"
     )
     if any(row.status == "floor" for row in matrix.changes.values()):
         console.say("f: of so few that are right with nothing changed (under .2), little can be lost.")

@@ -15,7 +15,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.runs import step_of
 
 ANCHORED, REESTIMATED = "anchored", "reestimated"
-Status = Literal["ok", "too few", "diverged", "floor"]
+Status = Literal["ok", "too few", "diverged", "floor", "not defined"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ class Row:
         that either language of a pair has; the pairs of a mean. None for what is no count.
     status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers
         were no longer finite; `floor`, of an accuracy that is under .2 with nothing changed, which can
-        hardly fall.
+        hardly fall; `not defined`, where a matrix has a cell that the measure does not have.
 
     How sure it is:
 

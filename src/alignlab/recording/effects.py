@@ -69,8 +69,15 @@ OPTIONS = {
     "option_characters": (torch.int64, "IO"),
 }
 VALUES = {"values": (torch.float64, "IAM")}
-_GROUPS = {"answers": ANSWERS, "likelihoods": LIKELIHOODS, "likelihoods of options": OPTIONS, "values": VALUES}
-TENSORS = ANSWERS | LIKELIHOODS | OPTIONS | VALUES
+OBJECTS = {"option_alike": (torch.bool, "IO")}
+_GROUPS = {
+    "answers": ANSWERS,
+    "likelihoods": LIKELIHOODS,
+    "likelihoods of options": OPTIONS,
+    "objects in languages": OBJECTS,
+    "values": VALUES,
+}
+TENSORS = ANSWERS | LIKELIHOODS | OPTIONS | OBJECTS | VALUES
 # What a group may lack: of a translation no number is right.
 _OPTIONAL = ("right",)
 EFFECTS = HeadedFormat(
@@ -118,7 +125,7 @@ class Effects:
 
     items: I, in the order of the first axis; no language has an id twice.
     labels: A, in the order of the second axis; their names are unique.
-    languages: those that answers were told apart among; unique.
+    languages: those that answers were told apart among, or that the options are in; unique.
 
     Of answers, all or none:
     right: (I, A) bool, the last number of the answer is the expected one; None where no number is expected.
@@ -138,6 +145,9 @@ class Effects:
     Of other numbers, such as what another library counts in an answer:
     values: (I, A, M) float64; NaN where an item has none.
     measures: M, what they are, in the order of the last axis; unique.
+
+    Of options that say the same in each of `languages`, in their order; `expected` is the one in the item's own:
+    option_alike: (I, O) bool, the option is scored on the same tokens as the item's own.
 
     task: its name.
     data_fingerprint: of the prompts, what is expected and how long answers may be; of documents, what is counted.
@@ -182,6 +192,7 @@ class Effects:
     option_characters: Tensor | None = None
     values: Tensor | None = None
     measures: tuple[str, ...] = ()
+    option_alike: Tensor | None = None
     task: str = ""
     model: str = ""
     revision: str = ""
@@ -335,7 +346,9 @@ def _problems(effects: Effects) -> list[Problem]:
         *(_likelihood_problems(effects) if effects.nats is not None else []),
     ]
     # What is of another shape cannot be looked into.
-    return problems or (_option_problems(effects) if effects.option_nats is not None else [])
+    if not problems and effects.option_nats is not None:
+        problems = _option_problems(effects)
+    return problems or (_object_problems(effects) if effects.option_alike is not None else [])
 
 
 def _incomplete(effects: Effects) -> list[Problem]:
@@ -401,6 +414,18 @@ def _option_problems(effects: Effects) -> list[Problem]:
         ]
         problems += [Problem("items", f"expected {wrong[0]!r}", "the place of an option, from 0")] if wrong else []
     return problems
+
+
+def _object_problems(effects: Effects) -> list[Problem]:
+    alike, languages = effects.measured("option_alike"), effects.languages
+    if effects.option_nats is None or alike.shape[1] != len(languages):
+        found = f"{alike.shape[1]} options in {len(languages)} languages"
+        return [Problem("option_alike", found, "likelihoods of an option in each language")]
+    own = [str(languages.index(item.language)) if item.language in languages else None for item in effects.items]
+    if [item.expected for item in effects.items] != own:
+        return [Problem("items", "another place of the option in the item's language", "its place in `languages`")]
+    known = torch.arange(len(own)), torch.tensor([int(item.expected) for item in effects.items])
+    return [] if alike[known].all() else [Problem("option_alike", "an option that is unlike itself", "true there")]
 
 
 def _negative(name: str, tensor: Tensor) -> list[Problem]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from alignlab.analysis.effect_forcing import FORCED
+from alignlab.analysis.effect_shifts import LSS, is_shift
 from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
-from alignlab.reporting.wording import number, signed
+from alignlab.reporting.wording import capital, number, signed
 
 CHANGE, OVER_CONTROL, OVER_OTHERS = "change of {}", "{} over control", "change of {}, own language over others"
 MATCHED = "matched"
@@ -37,6 +38,20 @@ class Matrix:
     control: dict[tuple[str, str], Row] = field(default_factory=dict)
     over: dict[tuple[str, str], Row] = field(default_factory=dict)
     own: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What its cells are: a change, but where that is the number itself."""
+        return self.measure if self.measure.startswith(LSS) else CHANGE.format(self.measure)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it asks what sets do to their own languages."""
+        return self.measure != FORCED and not is_shift(self.measure)
+
+    def language_of(self, name: str) -> str:
+        """The language of a set, which may be part of its layers; empty where it is of none."""
+        return next((row.language for (of, _), row in self.changes.items() if of == name), "")
 
     @property
     def what(self) -> str:
@@ -77,13 +92,13 @@ def matrix_lines(matrix: Matrix, shown: Sequence[str] | None = None) -> tuple[li
     shown: languages of which there are columns; None for all.
     """
     languages = [code for code in matrix.languages if shown is None or code in shown]
-    beside = ["matched", "over matched"] if matrix.control else []
+    beside = ["matched", "over matched"] if matrix.control and not is_shift(matrix.measure) else []
     lines = []
     for name in matrix.sets:
         cells = [_cell(matrix, name, language) for language in languages]
-        place = name, _language_of(matrix, name)
+        place = name, matrix.language_of(name)
         own = matrix.control.get(place), matrix.over.get(place)
-        cells += [signed(row.value if row is not None else None, 3) for row in own] if beside else []
+        cells += [signed(row.value, 3) if row is not None else "" for row in own] if beside else []
         lines.append([_named(matrix, name), *cells])
     return ["changed", *languages, *beside], lines
 
@@ -103,6 +118,11 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
             "Answers to questions in other languages turn to the set's language by more than with its matched control "
             f"in {cells}."
         )
+        return
+    if is_shift(matrix.measure):
+        more = sum(bool(row.beyond_control) and row.value > 0 for row in told)
+        cells = f"{more} of {len(told):,} cells (false-discovery rate .05)" if told else UNTOLD
+        yield f"{capital(matrix.title)}: more than with the matched control in {cells}."
         return
     own = [row for row in matrix.over.values() if row.language == row.other]
     over = [row for row in own if row.value == row.value]
@@ -155,11 +175,6 @@ def _of(names: Sequence[str], among: Sequence[Row], what: str = "") -> str:
     return f"{len(names)} of {len(among)}{told}{what}"
 
 
-def _language_of(matrix: Matrix, name: str) -> str:
-    """Whose neurons a set holds, which its name alone does not tell of those of some layers."""
-    return next(row.language for (of, _), row in matrix.changes.items() if of == name)
-
-
 def _named(matrix: Matrix, name: str) -> str:
     """A set, with the strength that is its own."""
     strength = next((row.strength for (of, _), row in matrix.changes.items() if of == name), None)
@@ -170,7 +185,7 @@ def _cell(matrix: Matrix, name: str, language: str) -> str:
     row, over = matrix.changes.get((name, language)), matrix.over.get((name, language))
     if row is None:
         return ""
-    text = number(row.value, 3, "+") or row.status
+    text = number(row.value, 3, "+") or {"not defined": "N/A"}.get(row.status, row.status)
     text += BEYOND if over is not None and over.beyond_control else ""
     text += {"floor": "f"}.get(row.status, "")
     return f"[{text}]" if language == row.language else text

@@ -87,15 +87,22 @@ def log_interventions(run: WandbRun, interventions: Sequence[PageIntervention]) 
 
 
 def intervention_media(interventions: Sequence[PageIntervention]) -> dict[str, Any]:
-    """By `interventions/NAME/table` the tables, a line a cell, by `/matrix` the first matrices, and by `/answers` the
-    answers that the page samples.
+    """By `interventions/NAME/table` the tables, a line a cell, by `/matrix` the first matrices, by `/answers` those
+    that the page samples, and by `/fallback` and `/fallback_table` the paths.
     """
     import wandb
 
     found: dict[str, Any] = {}
     for shown in show([interventions]):
         columns, lines = table(shown.of)
-        found[f"interventions/{shown.of.name}/table"] = _table(columns, [list(map(_guarded, line)) for line in lines])
+        if lines:
+            cells = [list(map(_guarded, line)) for line in lines]
+            found[f"interventions/{shown.of.name}/table"] = _table(columns, cells)
+        if shown.fallback is not None:
+            path, (wide, _) = shown.fallback.tables[str(shown.run)], next(iter(shown.fallback.variants.values()))
+            cells = [list(map(_guarded, line)) for line in path["rows"]]
+            found[f"interventions/{shown.of.name}/fallback_table"] = _table(path["columns"], cells)
+            found[f"interventions/{shown.of.name}/fallback"] = wandb.Plotly(wide.plotly())
         for wide, _ in list(shown.card.variants.values())[:1]:
             found[f"interventions/{shown.of.name}/matrix"] = wandb.Plotly(wide.plotly())
         if shown.of.answers is not None:

@@ -127,6 +127,31 @@ def effect_matrix(
 def strength_curves(curves: Sequence[Curve], title: str, operation: str, columns: int) -> Panels:
     """What the neurons of each language do to it at every strength, and what those of its matched control do."""
     panels = ["<b>own language</b>", "<b>matched control, own language</b>"]
+    return _beside_controls(
+        curves, panels, title, f"strength of {plain(operation)}", "strength %{x}: %{y:+.3f}", columns
+    )
+
+
+def fallback_curves(curves: Sequence[Curve], off: Sequence[str], columns: int) -> Panels:
+    """The share of answers in each language at every step of a fallback, and under its matched control.
+
+    off: the language that each step has switched off, empty at step 0.
+    """
+    panels = ["<b>languages off</b>", "<b>matched control</b>"]
+    # Intervals of ten shares at one step would hide each other; the data beside the figure have them.
+    bare = [curve._replace(lows=[None] * len(off), highs=[None] * len(off)) for curve in curves]
+    figure = _beside_controls(bare, panels, "share of answers", "switched off", "step %{x}: %{y:.2f}", columns)
+    every = math.ceil(len(off) / _MOST_WRITTEN)
+    for panel in range(2):
+        places = list(range(0, len(off), every))
+        names = [plain(off[place]) or "none" for place in places]
+        figure.x(panel, "switched off", tickvals=places, ticktext=names, showgrid=False)
+    return figure
+
+
+def _beside_controls(
+    curves: Sequence[Curve], panels: Sequence[str], title: str, along: str, said: str, columns: int
+) -> Panels:
     figure = Panels(panels, columns, 260, margin_right=56)
     ends = [end for curve in curves for end in (*curve.values, *curve.lows, *curve.highs, *curve.controls)]
     there = [end for end in ends if end is not None]
@@ -147,11 +172,11 @@ def strength_curves(curves: Sequence[Curve], title: str, operation: str, columns
                 mode="lines+markers",
                 line={"color": LIGHT["muted" if panel else "more"], "width": 1.5, "dash": "dot" if panel else "solid"},
                 marker={"size": 5},
-                hovertemplate=f"{plain(curve.name)}<br>strength %{{x}}: %{{y:+.3f}}<extra></extra>",
+                hovertemplate=f"{plain(curve.name)}<br>{said}<extra></extra>",
             )
         if named:
             _name_ends(figure, panel, curves, (high - low + 2 * more))
-        figure.x(panel, f"strength of {plain(operation)}", showgrid=False)
+        figure.x(panel, along, showgrid=False)
         figure.y(panel, title, range=[low - more, high + more], zeroline=True, zerolinecolor=LIGHT["line"])
     return figure
 
@@ -200,6 +225,8 @@ def _texts(matrix: Matrix, cells: Mapping[tuple[str, str], Row], most: float) ->
     places = 3 if most < _SMALL else 2
 
     def text(row: Row | None) -> str:
+        if row is not None and row.status == "not defined":
+            return "N/A"
         return "" if row is None else number(row.value, places, "+") + ("f" if row.status == "floor" else "")
 
     return [[text(cells.get((name, code))) for code in matrix.languages] for name in matrix.sets]

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from alignlab.analysis.arm_outcomes import NATS
 from alignlab.analysis.effect_forcing import FORCED
 from alignlab.analysis.effect_matrices import ON_LOG_SCALE
+from alignlab.analysis.effect_shifts import is_shift
 from alignlab.analysis.effect_strengths import AT_BEST
 from alignlab.neurons.table import Row
 from alignlab.reporting.effects_table import Matrix, matrices
 from alignlab.reporting.page.arm_answers import PageAnswers
 from alignlab.reporting.page.card import Caption, Card
+from alignlab.reporting.page.fallback import fallback_card
 from alignlab.reporting.page.intervention_figures import CellTexts, Curve, effect_matrix, strength_curves
 from alignlab.reporting.page.panels import plain
 from alignlab.reporting.wording import capital, interval, joined, number, signed
@@ -96,12 +98,11 @@ def answer(matrix: Matrix) -> Answer:
     told = [row for row in matrix.own.values() if row.p_adjusted is not None]
     more = [row.set for row in told if row.beyond_noise and _harms(matrix, row)]
     elsewhere = [row for row in asked if row.language != row.other]
-    forced = matrix.measure == FORCED
-    far = sum(row.beyond_control is True and (row.value > 0 or not forced) for row in elsewhere)
+    far = sum(row.beyond_control is True and (row.value > 0 or matrix.has_own) for row in elsewhere)
     return Answer(
         _named(matrix),
-        "not asked" if forced else _of(beyond, len(own)),
-        "not asked" if forced else _of(more, len(told)),
+        _of(beyond, len(own)) if matrix.has_own else "not asked",
+        _of(more, len(told)) if matrix.has_own else "not asked",
         f"{far:,} of {len(elsewhere):,}" if elsewhere else _NO_VERDICT,
     )
 
@@ -111,7 +112,7 @@ def sentence(matrix: Matrix) -> str:
     found = answer(matrix)
     off = matrix.operation == "zero"
     done = "Switching off a language's neurons" if off else f"Changing a language's neurons ({matrix.what})"
-    if _NO_VERDICT in (found.own, found.elsewhere if matrix.measure == FORCED else ""):
+    if _NO_VERDICT in (found.own, "" if matrix.has_own else found.elsewhere):
         return (
             f"{done}: whether it does more ({matrix.measure}) than changing control neurons cannot be told, since no "
             "set has matched controls and enough items."
@@ -120,6 +121,11 @@ def sentence(matrix: Matrix) -> str:
         return (
             f"{done} turns answers to questions in other languages to the set's language, by more than the matched "
             f"control does, in {found.elsewhere} cells (false-discovery rate); {matrix.record}."
+        )
+    if is_shift(matrix.measure):
+        return (
+            f"{done}: {matrix.title} is higher than with the matched control in {found.elsewhere} cells "
+            f"(false-discovery rate); {matrix.record}."
         )
     return (
         f"{done} hurts the language itself ({matrix.measure}) more than its matched control, corrected by Holm, in "
@@ -149,6 +155,7 @@ class Shown(NamedTuple):
     """An intervention as the page shows it.
 
     run: its place.  card, strengths: the matrices, and the curves where there are strengths to compare.
+    fallback, fallback_views: its paths, where there are any, and their variants by name.
     sentence: what the first matrix answers.  answers: what each does.
     views, strength_views: what can be chosen of the cards: by the name of a matrix its scales; by name an operation.
     samples: some answers under arms; None for none.
@@ -163,10 +170,18 @@ class Shown(NamedTuple):
     views: dict[str, list[View]]
     strength_views: dict[str, str]
     samples: PageAnswers | None
+    fallback: Card | None = None
+    fallback_views: dict[str, str] | None = None
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether there is more than a fallback to show."""
+        return bool(self.of.matrices) or self.fallback is None
 
     @property
     def cards(self) -> list[Card]:
-        return [self.card] if self.strengths is None else [self.card, self.strengths]
+        found = [self.card if self.has_matrices else None, self.strengths, self.fallback]
+        return [card for card in found if card is not None]
 
 
 def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
@@ -190,7 +205,9 @@ def show(interventions: Sequence[Sequence[PageIntervention]]) -> list[Shown]:
             samples = one.answers.first(room) if one.answers is not None and one.is_drawn else None
             room -= 0 if samples is None else len(samples.samples)
             drawn = strengths if curves else None
-            shown.append(Shown(place, one, card, drawn, told, answers, views, curves, samples))
+            title = f"Fallback of {one.name}"
+            path, paths = fallback_card(f"fallback-{found}", title, one.rows if one.is_drawn else [], place)
+            shown.append(Shown(place, one, card, drawn, told, answers, views, curves, samples, path, paths))
     return shown
 
 
@@ -217,7 +234,8 @@ def _draw(card: Card, one: PageIntervention, place: int, left: int) -> tuple[dic
         scaled = one.on_log_scale(matrix)
         unit = next(iter(matrix.changes.values())).unit
         texts = _texts(matrix)
-        scales = [("change", f"change, {unit}", matrix.changes), ("over", f"over control, {unit}", matrix.over)]
+        first = "LSS" if matrix.title == matrix.measure else f"change, {unit}"
+        scales = [("change", first, matrix.changes), ("over", f"over control, {unit}", matrix.over)]
         scales += [("log", ON_LOG_SCALE, scaled)]
         for name, words, cells in scales:
             if cells:
@@ -268,7 +286,7 @@ def _template(matrix: Matrix, *, logarithmic: bool) -> str:
         "over matched control %{customdata[3]}",
         "corrected p %{customdata[4]}",
         "matched control %{customdata[5]}, gap in p %{customdata[6]}",
-        f"%{{customdata[7]}} {'tokens' if matrix.measure == NATS else 'problems'}",
+        f"%{{customdata[7]}} {_unit(matrix)}",
     ]
     return "<br>".join(lines) + "<extra></extra>"
 
@@ -319,14 +337,11 @@ def _basis(one: PageIntervention) -> Iterator[str]:
     which = f"{one.neurons}, " if one.neurons else ""
     by = one.found_by or "what made the file of sets"
     yield f"Neurons: {which}found by {by}; site {sites}, changed at tokens: {scopes}."
-    for nats, unit in ((True, "tokens"), (False, "problems")):
-        sizes = [row.denominator or 0 for matrix in one.matrices if (matrix.measure == NATS) == nats
-                 for row in matrix.changes.values()]  # fmt: skip
+    for unit, what in _DENOMINATORS.items():
+        sizes = [row.denominator or 0 for matrix in one.matrices if _unit(matrix) == unit
+                 for row in matrix.changes.values() if row.status != "not defined"]  # fmt: skip
         if sizes:
             each = f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
-            what = (
-                "Nats a token, of all counted tokens of a language" if nats else "Shares of the answers of a language"
-            )
             yield f"{what}: {each} {unit}."
     if over:
         draws = "" if one.seeds is None else f" ({one.seeds} draws)"
@@ -343,6 +358,20 @@ def _basis(one: PageIntervention) -> Iterator[str]:
             "and so in no language's set."
         )
     yield f"All numbers, random controls among them: {one.table}."
+
+
+_DENOMINATORS = {
+    "tokens": "Nats a token, of all counted tokens of a language",
+    "problems": "Shares of the answers of a language",
+    "items": "LSS and preferences, of the items of two languages whose objects are not alike",
+}
+
+
+def _unit(matrix: Matrix) -> str:
+    """What the cells of a matrix are counted by."""
+    if is_shift(matrix.measure):
+        return "items"
+    return "tokens" if matrix.measure == NATS else "problems"
 
 
 def _overs(rows: Sequence[Row]) -> str:
