@@ -27,9 +27,10 @@ from alignlab.recording.scoring import ON_A_PROCESSOR, plan_of, score
 from bench.measuring import Row, Scale, cpu_paired
 
 # The model of scripts/studies/news_model.py, and its texts: 2,970 lines of NTREX-128 in ten languages have 5 to 237 of
-# its tokens, on average 51; the log-normal has the mean and the spread of their logarithms.
+# its tokens, on average 51. Lengths are five quantiles of the log-normal that has the mean and the spread of their
+# logarithms: so few texts as are read here would be padded as thousands are not.
 VOCABULARY, WIDTH, LAYERS, HEADS, NEURONS = 6000, 192, 6, 6, 768
-MEDIAN, SPREAD = 41.4, 0.67
+LENGTHS = (18, 29, 41, 59, 98)
 LANGUAGES, CONTROLS = 10, 5
 SHARE = 0.01  # of the neurons in a set
 BUDGET = 8192
@@ -94,7 +95,7 @@ def traced(load: Workload) -> list[tuple[str, Callable[[], Tensor], str]]:
         return []
     # A model of its own: what nnsight does to the modules it wraps must not slow ours.
     wrapped = nnsight.NNsight(make_model())
-    return [(f"nnsight, batches of as many tokens ({nnsight.__version__})", partial(by_tracing, load, wrapped), "2")]
+    return [(f"nnsight {nnsight.__version__}, batches without padding", partial(by_tracing, load, wrapped), "2")]
 
 
 @torch.no_grad()
@@ -124,9 +125,15 @@ def zeroed(_module: object, _inputs: object, output: Tensor, neurons: Tensor) ->
 
 @torch.no_grad()
 def by_tracing(load: Workload, wrapped: Any) -> Tensor:
-    """A trace for each arm and batch, whose texts have as many tokens together as our rows, (D, A) float64."""
+    """A trace for each arm and batch of texts of one length, up to as many tokens as ours, (D, A) float64."""
     nats = torch.zeros(len(load.documents), len(load.arms), dtype=torch.float64)
-    batches = token_budget_batches([len(document) for document in load.documents], ON_A_PROCESSOR)
+    lengths = [len(document) for document in load.documents]
+    batches = [
+        [alike[number] for number in numbers]
+        for length in LENGTHS
+        for alike in [[number for number, one in enumerate(lengths) if one == length]]
+        for numbers in token_budget_batches([length] * len(alike), ON_A_PROCESSOR)
+    ]
     padded = [pad([load.documents[number] for number in numbers], 0) for numbers in batches]
     for place, arm in enumerate(load.arms):
         off = neurons_of(arm)
@@ -151,9 +158,9 @@ def make_workload(scale: Scale, first: int) -> Workload:
     """Sets of neurons of layer `first` and those above it. On real text and a trained model times are the same."""
     rng = np.random.default_rng(0)
     texts = max(2, scale.texts // 50)
-    lengths = rng.lognormal(np.log(MEDIAN), SPREAD, size=LANGUAGES * texts).clip(5, 237).astype(int)
     documents = []
-    for number, length in enumerate(lengths.tolist()):
+    for number in range(LANGUAGES * texts):
+        length = LENGTHS[number % len(LENGTHS)]
         every = np.ones(length, dtype=bool)
         tokens = rng.integers(0, VOCABULARY, size=length).astype(np.int32)
         documents.append(Document(f"{number % texts}", f"language {number // texts}", tokens, every, ~every))
