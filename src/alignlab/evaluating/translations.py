@@ -52,8 +52,9 @@ class TranslationTask(BuiltTask):
         self.clusters = cluster_name(options.source, records)
         self.codes = [code for code in records if code != reference]
         self.into = None if options.direction == "from_reference" else reference
+        self.targets = {code: self.into or code for code in self.codes}
         self.signatures = {
-            (code, metric): signature(metric, self.into or code, self._tokenizer(metric))
+            (code, metric): signature(metric, self.targets[code], self._tokenizer(metric))
             for code in self.codes
             for metric in METRICS.values()
         }
@@ -196,7 +197,7 @@ class TranslationTask(BuiltTask):
                     metric,
                     translations[of],
                     self.translations[of],
-                    language=self.into or code,
+                    language=self.targets[code],
                     tokenizer=self._tokenizer(metric),
                 ).counts
                 for metric in METRICS.values()
