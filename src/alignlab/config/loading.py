@@ -83,13 +83,14 @@ def _validated(root: type[T], values: Any) -> tuple[T | None, list[ErrorDetails]
 def _placed(schema: Field, loc: Sequence[str | int], value: Any) -> tuple[Path, Field]:
     """The key that pydantic's `loc` is about, which also names choices and members of unions, and its option."""
     path: Path = ()
-    field, chosen = schema, not schema.by_name
+    field, chosen, choice = schema, not schema.by_name, ""
     for part in loc:
         if field.choices and not chosen:
-            chosen = True
+            chosen, choice = True, str(part)
         elif (isinstance(value, dict) and part in value) or part in field.members or isinstance(part, int):
-            field = field.below(str(part)) or field
-            path, chosen = (*path, part), not field.by_name
+            # Choices may have options of one name with other limits.
+            field = field.choices.get(choice, {}).get(str(part)) or field.below(str(part)) or field
+            path, chosen, choice = (*path, part), not field.by_name, ""
             value = value[part] if isinstance(part, int) or part in value else None
     return path, field
 
