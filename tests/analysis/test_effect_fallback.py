@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from alignlab.analysis.effect_fallback import OVER_CONTROL, SHARE, UNTOLD, fallback_rows
+from alignlab.analysis.effect_rows import SetOf
 from alignlab.evaluation.accuracy import accuracy
 from alignlab.neurons.table import Row
 from alignlab.reporting.fallback_table import path_lines, path_sentences, paths
@@ -120,3 +121,12 @@ def test_the_page_and_wandb_have_the_numbers_of_the_rows() -> None:
     [shown] = show([[PageIntervention("path", "table.csv", rows)]])
     assert [card.name for card in shown.cards] == ["fallback-0"]
     assert fallback_card("fallback-0", "Fallback", [], 0) == (None, {})
+
+
+def test_draws_of_a_control_that_share_neurons_tell_less() -> None:
+    rows = fallback_rows(walked(), SETS)
+    shared = fallback_rows(walked(), {**SETS, "zh": SetOf("zh", shared={"matched": 0.9})})
+    apart, alike = (one(of, set="zh", language="zh", measure=OVER_CONTROL) for of in (rows, shared))
+    assert (apart.control_shared, alike.control_shared) == (None, 0.9)
+    assert apart.value == alike.value
+    assert (alike.p or 0.0) > (apart.p or 0.0) > 0

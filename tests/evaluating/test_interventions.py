@@ -15,6 +15,7 @@ import transformers
 import yaml
 from scipy.stats import t as student
 
+from alignlab.config import load
 from alignlab.data.prompts import Prompts
 from alignlab.data.sources.word_problems import WordProblems
 from alignlab.evaluate import main
@@ -186,6 +187,12 @@ def test_changes_are_since_the_same_model_and_over_the_mean_of_its_controls(insi
     of = {code: [place for place, item in enumerate(base.items) if item.language == code] for code in ("en", "zh")}
     by_arm = {code: changes[places].sum(0) / base.counted[places].sum() for code, places in of.items()}
     by_arm["all languages"] = (by_arm["en"] + by_arm["zh"]) / 2
+    asked = load(EvaluateOptions, [*DEMO, *TEXT, *OFF, "controls=[random]", "seeds=2"])[0]
+    plan = EvaluationPlan(asked)
+    (off,) = plan.under(plan.models[0])
+    first, second = (off.choose().neurons(label) for label in off.labels if label.control)
+    share = int((first & second).sum()) / int(first.sum())
+    assert share > 0
     for name, expected in by_arm.items():
         where = {"group": name} if name == "all languages" else {"group": "language", "language": name}
         (now,) = rows("out/table.csv", measure="nats", set="off", since="", **where)
@@ -200,6 +207,7 @@ def test_changes_are_since_the_same_model_and_over_the_mean_of_its_controls(insi
         assert float(over["value"]) == pytest.approx(float(expected[0] - expected[1:].mean()))
         assert (change["p"] != "", over["p"] != "", over["beyond_control"]) == (True, True, "")  # no matched control
         assert over["over"] == "clusters and controls"
+        assert float(over["control_shared"]) == pytest.approx(share)
     (tokens,) = rows("out/table.csv", measure="right by byte", set="off", since="", group="all languages")
     nats, right = record("copa", "off").option_nats, 0
     assert nats is not None

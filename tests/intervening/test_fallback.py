@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from alignlab.analysis.effect_fallback import OVER_CONTROL
 from alignlab.evaluation.output_language import language_of
 from alignlab.evaluation.tasks import TaskConfig
 from alignlab.intervene import main
@@ -115,6 +116,14 @@ def test_a_control_grows_with_the_path(run: Path, monkeypatch: pytest.MonkeyPatc
         assert first.sum(dim=1).tolist() == masks["zero zh"].sum(dim=1).tolist()
         assert not (second & masks["taken"]).any()
     assert not torch.equal(masks["zero zh, matched 0"], masks["zero zh, matched 1"])
+    # Verdicts allow for what the two draws of a step have in common.
+    with (run / "interventions/fallback/table.csv").open(newline="", encoding="utf-8") as file:
+        told = [row for row in csv.DictReader(file) if row["measure"] == OVER_CONTROL]
+    for off in ("zh", "zh + en"):
+        first, second = (masks[f"zero {off}, matched {seed}"] for seed in range(2))
+        share = int((first & second).sum()) / int(first.sum())
+        assert share > 0
+        assert {float(row["control_shared"]) for row in told if row["set"] == off} == {share}
 
 
 def test_a_killed_path_goes_on_to_the_same(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

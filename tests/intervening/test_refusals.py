@@ -181,7 +181,7 @@ CASES = {
         [*RUN, "replace_by=median", "percentile=50", "evaluation.source.count=2"],
         "replace_by: median, but operations has no replace; expected operations=[replace].\n"
         "command line: percentile: 50, but replace_by is median; expected replace_by=percentile.\n"
-        "command line: evaluation: set, but measures has no accuracy; expected measures=[accuracy].",
+        "command line: evaluation: set, but measures has none that takes problems; expected accuracy, fallback or lss",
     ),
     "shards beside the same documents": Case(
         [*RUN, "same_documents=true", "identify_shards=[0]"], "identify_shards: set beside same_documents=true"

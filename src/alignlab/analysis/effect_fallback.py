@@ -35,7 +35,10 @@ TOGETHER = " + "
 
 
 def fallback_rows(record: ArmRecord, sets: Mapping[str, SetOf], *, label: str = "") -> list[Row]:
-    """Every number of a path. sets: by name what those of single languages are.  label: as of `matrix_rows`.
+    """Every number of a path.
+
+    sets: by name what those of single languages are, and of steps what their controls have in common.
+    label: as of `matrix_rows`.
 
     Raises InputError for a record without answers, or without the model as it is.
     """
@@ -125,10 +128,12 @@ def _over_controls(
     for control in dict.fromkeys(name for step in steps for name in step.controls):
         members = [step for step in steps if control in step.controls]
         drawn = [[place for place, _ in step.controls[control]] for step in members]
-        found = excess(changes[[step.arm for step in members]], changes[drawn], sums.sizes)
+        shared = [sets.get(step.set, SetOf()).shared.get(control, 0.0) for step in members]
+        found = excess(changes[[step.arm for step in members]], changes[drawn], sums.sizes, shared)
         for i, step in enumerate(members):
             path = _Path(record, base, step, sets, label)
-            gaps = {"control": control, "measure": OVER_CONTROL, "reference": 0.0}
+            of_set = sets.get(step.set, SetOf()).shared.get(control)
+            gaps = {"control": control, "measure": OVER_CONTROL, "reference": 0.0, "control_shared": of_set}
             numbers = float(found.value[i]), float(found.low[i]), float(found.high[i]), float(found.p[i])
             row = row_of(path.columns(language) | gaps, numbers, f"{path.over} and controls")
             own = off_at(step.set)[-1] == language

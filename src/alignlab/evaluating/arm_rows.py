@@ -153,7 +153,8 @@ def _compared(
         if not len(sizes):
             continue
         changes = np.stack([by_arm[1:] - by_arm[0] for by_arm, _ in sums])
-        found = excess(changes[:, 0], changes[:, 1:], sizes)
+        shared = [one.shared.get(control, 0.0) for one, _ in members]
+        found = excess(changes[:, 0], changes[:, 1:], sizes, shared)
         told = []
         for place, (one, _) in enumerate(members):
             columns = _columns(one) | {
@@ -168,6 +169,7 @@ def _compared(
                 "denominator": int(first.sizes[asked.items].sum()),
                 "control": control,
                 "control_gap": _gap(one, control),
+                "control_shared": one.shared.get(control),
                 "reference": 0.0,
             }
             mean, beyond = _pair(first.name, columns, found, place, over)

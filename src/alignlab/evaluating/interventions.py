@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from alignlab import console
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.evaluating.options import EvaluateOptions, InterventionOptions
-from alignlab.intervening.chosen import Chosen, languages_of
+from alignlab.intervening.chosen import Chosen, in_common, languages_of
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.options import InterveneOptions
@@ -87,6 +87,15 @@ class Under:
         """By control and seed how far its neurons are from the set's in activation probability, on average."""
         chosen = self.choose()
         return {(label.control, label.seed): chosen.gap(label) for label in self.labels if label.control}
+
+    @cached_property
+    def shared(self) -> dict[str, float]:
+        """By control what share of its neurons a draw has in common with another; of those with several draws."""
+        chosen, draws = self.choose(), dict[str, list[Tensor]]()
+        for label in self.labels:
+            if label.control:
+                draws.setdefault(label.control, []).append(chosen.neurons(label))
+        return {control: in_common(masks) for control, masks in draws.items() if len(masks) > 1}
 
     def arms(self, means: ActivationMeans | None) -> tuple[Arm, ...]:
         """What each label means; means: of `found_on`, in this model, for an operation that takes any."""

@@ -72,6 +72,16 @@ def neurons_of(
     return found
 
 
+def in_common(draws: Sequence[Tensor]) -> float:
+    """What share of its neurons a draw has in common with another, on average over pairs of two or more as large ones.
+
+    draws: masks, (L, N) bool each.
+    """
+    times = torch.stack(list(draws)).sum(dim=0)
+    # A neuron of n draws is common to n (n - 1) of the ordered pairs.
+    return int((times * (times - 1)).sum()) / (int(times.sum()) * (len(draws) - 1))
+
+
 def languages_of(expression: str, languages: Sequence[str]) -> list[str]:
     """The languages that an expression names."""
     names = names_in(expression)
@@ -129,11 +139,7 @@ class Chosen:
 
     def shared(self, name: str, control: ControlName, seeds: int) -> float:
         """What share of its neurons a draw of a set's control has in common with another, on average over pairs."""
-        times = torch.zeros(self.sets.shape, dtype=torch.int64)
-        for seed in range(seeds):
-            times += self.neurons(ArmLabel("", name, control=control, seed=seed))
-        # A neuron of n draws is common to n (n - 1) of the ordered pairs.
-        return float((times * (times - 1)).sum() / (times.sum() * (seeds - 1)))
+        return in_common([self.neurons(ArmLabel("", name, control=control, seed=seed)) for seed in range(seeds)])
 
     def general_in(self, label: ArmLabel) -> int | None:
         """How many neurons of a control are general; None where nothing tells."""

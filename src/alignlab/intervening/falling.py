@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from alignlab.analysis.effect_fallback import TOGETHER
+from alignlab.analysis.effect_fallback import TOGETHER, off_at
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.evaluation.tasks import Task
+from alignlab.intervening.chosen import in_common
 from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, InterveneOptions
 from alignlab.recording.effects import BASELINE, ArmLabel
 
@@ -60,6 +61,22 @@ def neurons_at(grid: Grid, off: Sequence[str], label: ArmLabel) -> Tensor:
         else:
             drawn = added.matched(chosen.probabilities, label.seed, taken, chosen.among)[code]
         found, taken = found | drawn, taken | drawn
+    return found
+
+
+def shared_at(grid: Grid, labels: Sequence[ArmLabel]) -> dict[str, dict[str, float]]:
+    """By step and control, what share of its neurons a control has in common with another draw.
+
+    labels: of all arms of a path; a step is called as their set is.
+    """
+    drawn: dict[tuple[str, str], list[Tensor]] = {}
+    for label in labels:
+        if label.control:
+            drawn.setdefault((label.set, label.control), []).append(neurons_at(grid, off_at(label.set), label))
+    found: dict[str, dict[str, float]] = {}
+    for (name, control), masks in drawn.items():
+        if len(masks) > 1:
+            found.setdefault(name, {})[control] = in_common(masks)
     return found
 
 

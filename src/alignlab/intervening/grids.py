@@ -73,7 +73,7 @@ def _measure_all(plan: GridPlan, start: Start) -> None:
         records = measure(plan, grid, model)
         if is_first():
             grid.sets.save(folder.sets(grid.subject))
-            write_about(folder, grid)
+            write_about(folder, grid, records.get("fallback"))
             for what, effects in records.items():
                 effects.save(folder.effects(grid.subject, what))
         wait_for_all()

@@ -240,8 +240,9 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
     if options.percentile != 90 and options.replace_by != "percentile":
         found = f"{options.percentile:g}, but replace_by is {options.replace_by}"
         problems.append(Problem("percentile", found, "replace_by=percentile"))
-    if options.evaluation is not None and "accuracy" not in options.measures:
-        problems.append(Problem("evaluation", "set, but measures has no accuracy", "measures=[accuracy]"))
+    if options.evaluation is not None and not {"accuracy", "fallback", "lss"} & set(options.measures):
+        found = "set, but measures has none that takes problems"
+        problems.append(Problem("evaluation", found, "accuracy, fallback or lss among measures"))
     return problems
 
 

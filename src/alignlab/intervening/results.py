@@ -16,6 +16,7 @@ from alignlab.analysis.effect_rows import SetOf
 from alignlab.analysis.effect_shifts import AWAY, is_shift, shift_rows
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
+from alignlab.intervening import falling
 from alignlab.intervening.folder import WITH_TEXTS, GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.plan import GridPlan
@@ -31,8 +32,11 @@ _MOST_MATRICES = 8
 _HARM = {"nats": 1.0}  # where more is worse; of shares that are right less is
 
 
-def write_about(folder: GridFolder, grid: Grid) -> None:
-    """Write what the sets are, how far their controls are from them, and how many neurons of these are general."""
+def write_about(folder: GridFolder, grid: Grid, path: Effects | None = None) -> None:
+    """Write what the sets are, how far their controls are from them, and how many neurons of these are general.
+
+    path: the record of a fallback, of whose steps it is written what controls have in common.
+    """
     options, chosen = grid.plan.options, grid.chosen
     about: dict[str, dict[str, object]] = {
         name: {
@@ -59,6 +63,7 @@ def write_about(folder: GridFolder, grid: Grid) -> None:
             found = about[label.set][name]
             assert isinstance(found, list)
             found += [] if value is None else [[label.control, label.seed, value]]
+    about |= {name: {"shared": shared} for name, shared in falling.shared_at(grid, path.labels if path else ()).items()}
     write_text(folder.about(grid.subject), json.dumps(about, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -68,7 +73,7 @@ def read_about(folder: GridFolder, subject: Subject) -> dict[str, SetOf]:
     names = {field.name for field in fields(SetOf)}
     found = {}
     for name, of in about.items():
-        gaps = {(control, seed): gap for control, seed, gap in of["gaps"]}
+        gaps = {(control, seed): gap for control, seed, gap in of.get("gaps", ())}
         found[name] = SetOf(**{key: value for key, value in of.items() if key in names} | {"gaps": gaps})
     return found
 
