@@ -186,7 +186,7 @@ def test_arms_and_what_is_wrong(folder: Path, tmp_path: Path, monkeypatch: pytes
 
     def likelihoods(number: int, labels: tuple[ArmLabel, ...], arms: tuple[Any, ...]) -> list[tuple[str, list[float]]]:
         kept = Kept(tmp_path / f"kept-{number}", "demo")
-        on = Measuring(model, Origin("demo"), nullcontext, 400, kept, lambda _done: None, labels, arms)
+        on = Measuring(model, Origin("demo"), nullcontext, 400, kept, lambda *_done, **_kept: None, labels, arms)
         found = task.measure(on)
         assert found.effects.arms == tuple(label.name for label in labels)
         lines = [json.loads(line) for line in found.answers.split("\n")[:-1]]

@@ -238,7 +238,14 @@ def test_an_arm_is_measured_as_a_model_that_is_changed_so(
     def measured(name: str, arms: dict[ArmLabel, Arm]) -> Measured:
         kept = Kept(tmp_path / str(len(list(tmp_path.iterdir()))), "demo")
         on = Measuring(
-            model, Origin("demo"), nullcontext, 400, kept, lambda _done: None, tuple(arms), tuple(arms.values())
+            model,
+            Origin("demo"),
+            nullcontext,
+            400,
+            kept,
+            lambda *_done, **_kept: None,
+            tuple(arms),
+            tuple(arms.values()),
         )
         return build(name, options.tasks[name], tokenizer, "en").measure(on)
 

@@ -81,8 +81,9 @@ class Grid:
             found += f"({probe.fingerprint} now, {self.counts.data_fingerprint} then)"
             fix = "Leave out what is set of probe, restore its files, or measure other text with text.source."
             raise InputError.of("probe", found, "the same text, by which documents are kept apart", fix)
-        if probe.site != self.counts.site:
-            found, fix = f"{probe.site}, and the run has counted {self.counts.site}", "Take a run that counted there."
+        if probe.site != self.counts.site and not self.subject.site:
+            found = f"{probe.site}, and the run has counted {self.counts.site}"
+            fix = f"Leave it out, and set sites=[{probe.site}]."
             raise InputError.of("probe.site", found, self.counts.site, fix)
         return probe
 
