@@ -36,6 +36,14 @@ SMALL = [
     "data.examples_per_step=2", "wandb.mode=disabled", "evaluation=null",
 ]  # fmt: skip
 # What makes a command of the README small enough for a test.
+# Of the configs of evaluate, the tasks in which texts are written, and others that have many.
+TASKS = {
+    "": ([], ["text"]),
+    "config=evaluate_demo": (["problems"], ["text"]),
+    "config=evaluate_interventions": (["problems"], ["text"]),
+    "config=evaluate_real": (["mgsm", "msvamp"], []),
+    "config=evaluate_translation": (["from_english", "into_english"], ["mexa"]),
+}
 FEW = {
     "models=[builtin:demo,runs/demo/checkpoints/step-000150] identifier.top_rate=0.1": [
         "probe.max_texts=2",
@@ -99,10 +107,12 @@ def test_the_command_runs(
         make_run(tmp_path)
         data = public_files.make(tmp_path / "public")
         arguments = [argument.replace("FOLDER", str(data)) for argument in arguments]
-        of = {"config=evaluate_demo": ["problems"], "config=evaluate_real": ["mgsm", "msvamp"]}
-        answered = [task for argument in arguments for task in of.get(argument, [])]
-        few = [f"tasks.{task}.{key}" for task in answered for key in ("max_texts=2", "max_new_tokens=4")]
-        few += ["tasks.text.max_texts=2"] if "config=evaluate_real" not in arguments else []
+        config = next((argument for argument in arguments if argument.startswith("config=")), "")
+        written, read = TASKS[config]
+        few = [f"tasks.{task}.{key}" for task in written for key in ("max_texts=2", "max_new_tokens=4")]
+        few += [f"tasks.{task}.max_texts=2" for task in read]
+        if config == "config=evaluate_interventions":  # the checkpoint at step 150 is not this run's
+            few += [f"interventions.{name}.found_at=1" for name in ("zh-off", "sw-off")]
         capsys.readouterr()
         assert alignlab.evaluate.main([*arguments, *few]) == 0
         assert "Written" in capsys.readouterr().out

@@ -106,7 +106,7 @@ def _refuse(settings: Settings, values: Any, fault: ErrorDetails) -> None:
             return
     section, key, where = reduce(getitem, path[:-1], values), dotted(path), settings.trail(path)[-1].where
     if path and path[-1] not in section:
-        expected = f"{field.expected(path)}: {field.meaning}"
+        expected = ": ".join(filter(None, (field.expected(path), field.meaning)))
         settings.refuse(path, "not set", expected, f"Set it with {key}=VALUE.", where=key)
     elif fault["type"] == "extra_forbidden":
         around = reduce(lambda field, part: field.below(str(part)) or field, path[:-1], settings.schema)
