@@ -165,6 +165,8 @@ def test_what_steering_does_is_counted_as_a_loop_counts_it(steering: Any) -> Non
         "target": "fr",
         "chosen": {"neurons": "scale 2", "residual diff-mean": "layer 0, 1"},
         "arms": arms,
+        "forced": {"nothing": 9, "scale 2": 3, "layer 0, 1": 4, "add 1": 1},
+        "forced_of": 10,
         "items": items,
         "tokens": random.integers(3, 9, (len(items), 2)).tolist(),
         "dropped": [False] * len(items),
@@ -174,6 +176,7 @@ def test_what_steering_does_is_counted_as_a_loop_counts_it(steering: Any) -> Non
         "target_nats": random.random(shape).tolist(),
     }
     one = steering.Told(found)
+    assert one.most_forced == {"neurons": 0.3, "residual diff-mean": 0.4}
     in_target, lss, nats, tokens = [], [], 0.0, 0
     for item in range(len(items)):
         in_target.append(found["languages"][item][1] == "fr")
@@ -210,6 +213,7 @@ def test_a_small_news_model_is_steered(
     for name, value in {"WIDTH": 24, "NEURONS": 64, "LAYERS": 2, "HEADS": 2, "VOCABULARY": 400}.items():
         monkeypatch.setattr(model, name, value)
     monkeypatch.setattr(steering, "LAST_CHOOSING", 110)
+    monkeypatch.setattr(steering, "FIRST_TELLING", 111)
 
     def run(script: Any, *argv: str) -> str:
         monkeypatch.setattr(sys, "argv", [script.__name__, *argv, f"--out={tmp_path / 'news'}"])

@@ -50,13 +50,15 @@ from alignlab.recording.responses_file import text_of
 from alignlab.recording.scoring import score
 from alignlab.runs import RunFolder
 
-# Lines up to this one choose operation, layer and strength; those behind it tell what the chosen ones do.
-LAST_CHOOSING = 1800
-# Of every block of ten lines.
-LINES_CHOOSING, LINES_TELLING = 1, 2
+# Lines up to the first of these choose operation, layer and strength; those from the second tell what the chosen
+# ones do. Of every block of ten lines one is taken.
+LAST_CHOOSING, FIRST_TELLING = 1750, 1801
+LINES_OF_BLOCK = 1
 DRAWS, AMONG = 5, 10
+# Of the prompts that choose every third is also continued under all that may be chosen.
+EVERY = 3
 ALPHA = 0.05
-NEW_TOKENS, TOKENS_PER_BATCH = 24, 16_384
+NEW_TOKENS, TOKENS_PER_BATCH = 24, 4096
 WITHOUT_SPACES = ("zh", "ja", "th")
 
 STRENGTHS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
@@ -89,7 +91,9 @@ def main() -> None:
     for target in options.targets:
         path = file_of(options.out, options.sets, target)
         if not path.exists():
-            write_text(path, json.dumps(steering.to(target), ensure_ascii=False, allow_nan=False))
+            found = steering.to(target)
+            write_text(path, json.dumps(found, ensure_ascii=False, allow_nan=False))
+            print(target, found["chosen"], flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -195,8 +199,8 @@ class Steering:
         known, measured = texts_of(out)
         self.known, lines = known.load(), measured.load()
         # What is chosen and what tells share no block.
-        self.choosing = prompts_of((one for one in lines if int(one.id) <= LAST_CHOOSING), of_block=LINES_CHOOSING)
-        self.telling = prompts_of((one for one in lines if int(one.id) > LAST_CHOOSING), of_block=LINES_TELLING)
+        self.choosing = prompts_of((one for one in lines if int(one.id) <= LAST_CHOOSING), of_block=LINES_OF_BLOCK)
+        self.telling = prompts_of((one for one in lines if int(one.id) >= FIRST_TELLING), of_block=LINES_OF_BLOCK)
         probe = build_probe(self.known, self.tokenizer, scope="all", max_texts=len(self.known))
         assert isinstance(probe, Probe)
         # Of the documents on which the neurons were found.
@@ -212,6 +216,8 @@ class Steering:
         _, tokens, _ = self.items(target, self.choosing)
         nats = dict(zip(arms, (np.sum(found, axis=0) / sum(of for _, of in tokens)).tolist(), strict=True))
         best = {NEURONS: min(neurons, key=nats.__getitem__), RESIDUAL: min(residual, key=nats.__getitem__)}
+        some = [record for record in self.choosing if record.language != target][::EVERY]
+        languages, _, _ = self.continued(some, list(arms.values()))
         told: dict[str, Arm] = {NOTHING: (), NEURONS: neurons[best[NEURONS]], RESIDUAL: residual[best[RESIDUAL]]}
         for draw in range(DRAWS):
             told[f"{MATCHED} {draw}"] = self.by_neurons(target, self.matched(target, draw))[best[NEURONS]]
@@ -224,6 +230,8 @@ class Steering:
             "target": target,
             "chosen": best,
             "choosing": nats,
+            "forced": {name: sum(of[place] == target for of in languages) for place, name in enumerate(arms)},
+            "forced_of": len(some),
             "arms": [*told, BEFORE, BEHIND],
             "items": items,
             "tokens": tokens,
@@ -351,6 +359,11 @@ class Told:
         self.target: str = found["target"]
         self.chosen: dict[str, str] = found["chosen"]
         self.arms: list[str] = found["arms"]
+        forced = {NEURONS: [0], RESIDUAL: [0]}
+        for name, count in found["forced"].items():
+            if name != NOTHING:
+                forced[RESIDUAL if name.startswith("layer") else NEURONS].append(count)
+        self.most_forced = {way: max(counts) / found["forced_of"] for way, counts in forced.items()}
         self.blocks = [block for _, block, _ in found["items"]]
         own = np.array([language for _, _, language in found["items"]])
         languages = np.array(found["languages"], dtype=object)
@@ -429,10 +442,11 @@ def tables(found: dict[str, Any]) -> list[str]:
     told = [Told(one) for one in found.values()]
     head = ["steered by", "continued in the target", "in the prompt's", "LSS", "target's half", "own half", "distinct"]
     whole = markdown([head, *([words, *pooled(told, way)] for way, words in WAYS.items())])
-    by_target = [["target", "neurons", "residual", *WAYS]]
+    by_target = [["target", "neurons", "residual", *WAYS, "most by neurons", "most by residual"]]
     for one in told:
         shares = [f"{one.in_target[:, one.places(way)].mean():.3f}" for way in WAYS]
-        by_target.append([one.target, one.chosen[NEURONS], one.chosen[RESIDUAL], *shares])
+        most = [f"{one.most_forced[way]:.2f}" for way in (NEURONS, RESIDUAL)]
+        by_target.append([one.target, one.chosen[NEURONS], one.chosen[RESIDUAL], *shares, *most])
     verdicts = [["way", "control", "measure", *(one.target for one in told), "beyond"]]
     for way, control in ((NEURONS, MATCHED), (RESIDUAL, DIRECTION)):
         for name, words in (("in_target", "in the target"), ("shifted", "LSS")):
