@@ -15,6 +15,7 @@ import scipy.stats
 import torch
 
 import alignlab
+import alignlab.intervene
 from alignlab.data.records import Record
 from alignlab.data.wordproblems import generate
 from alignlab.recording.effects import BASELINE, Effects, Item
@@ -172,8 +173,8 @@ def test_what_steering_does_is_counted_as_a_loop_counts_it(steering: Any) -> Non
         "dropped": [False] * len(items),
         "languages": random.choice(np.array(["fr", "en", None], dtype=object), shape).tolist(),
         "distinct": random.random(shape).tolist(),
-        "own_nats": random.random(shape).tolist(),
-        "target_nats": random.random(shape).tolist(),
+        "own_nats": (100 * random.random(shape)).tolist(),
+        "target_nats": (100 * random.random(shape)).tolist(),
     }
     one = steering.Told(found)
     assert one.most_forced == {"neurons": 0.3, "residual diff-mean": 0.4}
@@ -227,6 +228,21 @@ def test_a_small_news_model_is_steered(
     assert set(measured) == {str(number) for number in range(91, 131)}
     assert not set(known) & set(measured)
     assert "| zh |" in run(effects, "sets")
+    folder, text = tmp_path / "news", f"text.source.path={tmp_path / 'news/evaluate'}"
+    asked = [f"run={folder / 'run'}", f"neurons={folder / 'equal_sets.safetensors'}", "text.source.name=files", text]
+    asked += ["text.source.id=id", "text.source.cluster=block", "text.source.prompt=text", "text.scope=all"]
+    monkeypatch.setattr(effects, "EACH", 4)
+    monkeypatch.setattr(effects, "BAR", 0.5)  # so that every language has some
+    run(effects, "sets")
+    assert alignlab.intervene.main([*asked, "text.prompts.template={prompt}", "seeds=2", "languages=[en,zh]"]) == 0
+    monkeypatch.setattr(effects, "LANGUAGES", ("en", "zh"))
+    capsys.readouterr()
+    told = Effects.load(next((folder / "run/interventions/deactivation").glob("effects*.safetensors")))
+    own = [item.language == "zh" for item in told.items]
+    [arm] = [place for place, label in enumerate(told.labels) if label.set == "zh" and not label.control]
+    change = float((told.nats[own, arm] - told.nats[own, 0]).sum() / told.counted[own].sum())
+    *_, last = run(effects, "matrix").splitlines()
+    assert last.split(" | ")[2].startswith(f"{change:.3f} [")
     run(steering, "steer", "--targets", "zh", "--sets", "equal_sets.safetensors")
     found = json.loads((tmp_path / "news/steering/equal_sets/zh.json").read_text(encoding="utf-8"))
     assert {len(row) for row in found["own_nats"]} == {len(found["arms"])} == {1 + 1 + 1 + 5 + 5 + 2}
