@@ -189,13 +189,17 @@ def test_what_steering_does_is_counted_as_a_loop_counts_it(steering: Any) -> Non
     numbers = [float(re.match(r"[+-]?\d+\.\d+", cell)[0]) for cell in cells]  # type: ignore[index]
     assert numbers[0] == pytest.approx(np.mean(in_target), abs=6e-4)
     assert numbers[2] == pytest.approx(np.mean(lss), abs=6e-4)
-    assert numbers[3] == pytest.approx(nats / tokens, abs=6e-3)
+    assert numbers[3] == pytest.approx(nats / tokens, abs=6e-4)
     controls = [[languages[3 + draw] == "fr" for languages in found["languages"]] for draw in range(3)]
     cell = steering.pooled([one], "matched neurons")[0]
     assert float(cell.split()[0]) == pytest.approx(np.mean(controls), abs=6e-4)
     more, p = steering.beyond([one, one], "neurons", "matched neurons", "in_target")
     assert more.value == pytest.approx([np.mean(in_target) - np.mean(controls)] * 2)
     assert p == pytest.approx(np.minimum(more.p * 2, 1))
+    own, target = np.array(found["own_nats"]), np.array(found["target_nats"])
+    d = own / np.array(found["tokens"])[:, :1] - target / np.array(found["tokens"])[:, 1:]
+    more, _ = steering.beyond([one], "neurons", "matched neurons", "d")
+    assert more.value == pytest.approx([np.mean(d[:, 1]) - np.mean(d[:, 3:])])
 
 
 @pytest.mark.slow

@@ -377,6 +377,8 @@ class Told:
         first = torch.zeros(len(own), dtype=torch.int64)
         d = preference(torch.from_numpy(self.nats), first, target=1).numpy()
         self.shifted: Bools = d > d[:, [self.arms.index(NOTHING)]]
+        # The same, a token.
+        self.d: Floats = preference(torch.from_numpy(self.nats), first, 1, torch.from_numpy(self.tokens)).numpy()
 
     def places(self, way: str) -> list[int]:
         """The arms of a way: one, or the draws of a control."""
@@ -400,7 +402,7 @@ def pooled(told: Sequence[Told], way: str) -> list[str]:
 
     changes = np.concatenate([one.changed(way) for one in told])
     tokens = np.concatenate([one.tokens for one in told])
-    nats = [interval(ratio(-changes[:, place], tokens[:, place], blocks), "+.2f") for place in (1, 0)]
+    nats = [interval(ratio(-changes[:, place], tokens[:, place], blocks), "+.3f") for place in (1, 0)]
     distinct = np.concatenate([one.distinct[:, one.places(way)].mean(axis=1) for one in told]).mean()
     lss = "" if way == NOTHING else share("shifted", kept)
     return [share("in_target"), share("in_own"), lss, *(nats if way != NOTHING else ["", ""]), f"{distinct:.2f}"]
@@ -416,9 +418,9 @@ def interval(found: Accuracy | Estimate, form: str = ".3f") -> str:
 
 
 def beyond(told: Sequence[Told], way: str, control: str, name: str) -> tuple[Excess, Floats]:
-    """By target how much more of the items are so under a way than under its control, and Holm's p over the targets.
+    """By target how much more a way changes the mean of a number than its control does, and Holm's p over the targets.
 
-    name: `in_target` or `shifted`, in which no item is by itself without steering.
+    name: `in_target`, `shifted` or `d`.
     """
     blocks = sorted(set(told[0].blocks))
     of = {block: place for place, block in enumerate(blocks)}
@@ -449,7 +451,7 @@ def tables(found: dict[str, Any]) -> list[str]:
         by_target.append([one.target, one.chosen[NEURONS], one.chosen[RESIDUAL], *shares, *most])
     verdicts = [["way", "control", "measure", *(one.target for one in told), "beyond"]]
     for way, control in ((NEURONS, MATCHED), (RESIDUAL, DIRECTION)):
-        for name, words in (("in_target", "in the target"), ("shifted", "LSS")):
+        for name, words in (("in_target", "in the target"), ("shifted", "LSS"), ("d", "d, nats a token")):
             more, p = beyond(told, way, control, name)
             far = more.beyond & (more.value > 0) & (p < ALPHA)
             stars = [f"{value:+.3f}{'*' if one else ''}" for value, one in zip(more.value, far, strict=True)]
