@@ -1,17 +1,18 @@
 """A small model of news in ten languages, trained by alignlab from random weights, whose neurons are then switched off.
 
     python scripts/studies/news_model.py --texts FOLDER --out runs/news
-    python -m alignlab.intervene run=runs/news/run ...       # the matrix; docs/studies/news.md has it
+    python scripts/studies/news_effects.py sets --out runs/news
 
 FOLDER has a file `<code>.txt` for each language, where line i says the same in all of them, such as NTREX-128 (1,997
 lines). The model learns the first lines (`train`); its neurons are counted at every snapshot on the next ones
 (`identify`), and what is left (`evaluate`) is for effects: the three share no line, and a block of lines that stand
-together, as those of an article do, is a cluster.
+together, as those of an article do, is a cluster. docs/studies/news.md has what was found, and all commands.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import alignlab.train
 from alignlab.atomic import write_text
+from alignlab.data.text_files import line_block
 
 LANGUAGES = ("en", "de", "fr", "es", "ru", "zh", "ja", "sw", "th", "bn")
 # Lines of each part, counted from 0. Some lie between, so that no article is in two of them.
@@ -31,15 +33,32 @@ VOCABULARY, WIDTH, LAYERS, NEURONS, HEADS = 6000, 192, 6, 768, 6
 
 def main() -> None:
     options = arguments()
-    for part, (first, end) in PARTS.items():
-        for code in LANGUAGES:
-            lines = (options.texts / f"{code}.txt").read_text(encoding="utf-8").splitlines()[first:end]
-            write_text(options.out / part / f"{code}.txt", "".join(f"{line}\n" for line in lines))
+    write_parts(options.texts, options.out)
     tokenizer = build_tokenizer(options.out / "train")
     torch.manual_seed(options.seed)
     tokenizer.save_pretrained(options.out / "random")
     build_model(tokenizer).save_pretrained(options.out / "random")
     raise SystemExit(alignlab.train.main(arguments_of_train(options)))
+
+
+def write_parts(texts: Path, out: Path) -> None:
+    """Write the three parts, a file for each language. Those of `evaluate` have ids and clusters of their own.
+
+    Lines of the other two are numbered from 1 by who reads them, as is usual; a line of `evaluate` numbered like one of
+    `identify` would be taken for the same one.
+    """
+    for part, (first, end) in PARTS.items():
+        for code in LANGUAGES:
+            lines = (texts / f"{code}.txt").read_text(encoding="utf-8").split("\n")[first:end]
+            if part == "evaluate":
+                rows = [
+                    {"id": str(number), "block": line_block(number, LINES_OF_A_CLUSTER), "text": line}
+                    for number, line in enumerate(lines, first + 1)
+                ]
+                text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+                write_text(out / part / f"{code}.jsonl", text)
+            else:
+                write_text(out / part / f"{code}.txt", "".join(f"{line}\n" for line in lines))
 
 
 def arguments() -> argparse.Namespace:
