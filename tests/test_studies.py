@@ -171,6 +171,7 @@ def test_what_steering_does_is_counted_as_a_loop_counts_it(steering: Any) -> Non
         "items": items,
         "tokens": random.integers(3, 9, (len(items), 2)).tolist(),
         "dropped": [False] * len(items),
+        "shared": 0.25,
         "languages": random.choice(np.array(["fr", "en", None], dtype=object), shape).tolist(),
         "distinct": random.random(shape).tolist(),
         "own_nats": (100 * random.random(shape)).tolist(),

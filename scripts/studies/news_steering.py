@@ -37,6 +37,7 @@ from alignlab.evaluation.estimates import Estimate, mean, ratio
 from alignlab.evaluation.lss import ShiftItems, alike, preference, shift_items
 from alignlab.evaluation.multiple_choice import ChoiceTexts, encode_choices
 from alignlab.evaluation.output_language import language_of
+from alignlab.intervening.chosen import in_common
 from alignlab.interventions import Add, DiffMean, Intervention, Replace, Scale, residual_diff_mean
 from alignlab.models.edits import Arm
 from alignlab.models.load import ModelConfig
@@ -219,8 +220,9 @@ class Steering:
         some = [record for record in self.choosing if record.language != target][::EVERY]
         languages, _, _ = self.continued(some, list(arms.values()))
         told: dict[str, Arm] = {NOTHING: (), NEURONS: neurons[best[NEURONS]], RESIDUAL: residual[best[RESIDUAL]]}
+        draws = [self.matched(target, draw) for draw in range(DRAWS)]
         for draw in range(DRAWS):
-            told[f"{MATCHED} {draw}"] = self.by_neurons(target, self.matched(target, draw))[best[NEURONS]]
+            told[f"{MATCHED} {draw}"] = self.by_neurons(target, draws[draw])[best[NEURONS]]
             told[f"{DIRECTION} {draw}"] = turned(residual[best[RESIDUAL]], LANGUAGES.index(target) * DRAWS + draw)
         measured = self.measured(target, self.telling, list(told.values()))
         for way in (BEFORE, BEHIND):
@@ -236,6 +238,7 @@ class Steering:
             "items": items,
             "tokens": tokens,
             "dropped": dropped,
+            "shared": in_common(draws),
             **vars(measured),
         }
 
@@ -357,6 +360,8 @@ class Told:
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.target: str = found["target"]
+        # Of two draws of its matched neurons, and of random directions.
+        self.shared = {MATCHED: float(found["shared"]), DIRECTION: 0.0}
         self.chosen: dict[str, str] = found["chosen"]
         self.arms: list[str] = found["arms"]
         forced = {NEURONS: [0], RESIDUAL: [0]}
@@ -434,7 +439,7 @@ def beyond(told: Sequence[Told], way: str, control: str, name: str) -> tuple[Exc
     assert all((one == sizes[0]).all() for one in sizes)  # every target has its prompts in as many other languages
     chosen = np.stack([sums(one, one.places(way)[0]) for one in told])
     controls = np.stack([[sums(one, place) for place in one.places(control)] for one in told])
-    found = excess(chosen, controls, sizes[0])
+    found = excess(chosen, controls, sizes[0], [one.shared[control] for one in told])
     # Where nothing differs from nothing there is nothing beyond.
     return found, adjusted(np.nan_to_num(found.p, nan=1.0), "holm")
 
