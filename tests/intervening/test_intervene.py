@@ -22,6 +22,7 @@ from alignlab.config import load, shipped_configs
 from alignlab.evaluation.tasks import TaskConfig
 from alignlab.intervene import base_of, main
 from alignlab.intervening.options import InterveneOptions
+from alignlab.intervening.plan import GridPlan
 from alignlab.interventions import Intervention, intervene
 from alignlab.models.load import ModelConfig
 from alignlab.neurons import ActivationCounts, NeuronSets
@@ -331,6 +332,21 @@ def test_a_file_of_sets_needs_no_run(command: Command) -> None:
 
 
 CONFIGS = [name for name in shipped_configs() if name.startswith("interventions/")]
+
+
+def test_thresholds_may_be_those_of_the_model_itself(command: Command) -> None:
+    found = {}
+    for anchored in (True, False):
+        asked, _ = load(InterveneOptions, ["run=run", f"anchored={anchored}".lower()], base_of)
+        [grid] = GridPlan(asked).grids
+        found[anchored] = grid.classification
+        own = identifier_of(asked.identifier).identify(grid.found_by)
+        first = subset(ActivationCounts.load("run/neurons/step-000000.safetensors"), shards=[0, 2, 4])
+        of_first = identifier_of(asked.identifier).identify(first)
+    assert found[True].thresholds == of_first.thresholds
+    assert found[False].thresholds == own.thresholds != of_first.thresholds
+    status, _, complaint = command("model.source=builtin:demo", "neurons=run/sets.safetensors", "anchored=false")
+    assert (status, "anchored: false, but the sets are those of a file" in complaint) == (2, True)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -25,6 +25,7 @@ WITH_TEXTS: tuple[Measure, ...] = ("accuracy", "fallback")
 # Keys that grids had not yet which are there already, with what they had meant.
 _LATER: Mapping[str, Any] = {
     "sites": None,
+    "anchored": True,
     "group": None,
     "objects": to_plain(ObjectOptions()),
     "fallback": to_plain(FallbackOptions()),

@@ -121,13 +121,13 @@ class Grid:
 
     @cached_property
     def classification(self) -> Classification | None:
-        """The neurons as the identifier finds them, at the thresholds of the run's first snapshot."""
+        """The neurons as the identifier finds them; `anchored` says at which thresholds."""
         if self.found_by is None:
             return None
         identifier = identifier_of(self.plan.options.identifier)
         first = self.subject.first
         assert first is not None
-        if first == self.subject.snapshot:
+        if first == self.subject.snapshot or not self.plan.options.anchored:
             return identifier.identify(self.found_by)
         return identifier.identify(self.found_by, identifier.identify(self._part(ActivationCounts.load(first))))
 

@@ -83,9 +83,15 @@ class InterveneOptions(Options):
 
     neurons: str | None = option(
         None,
-        "file of neuron sets (NeuronSets.save), for a model without a run; in expressions its sets are their names",
+        "file of neuron sets (NeuronSets.save), in place of those that the run finds, or for a model without a run; "
+        "in expressions its sets are their names",
     )
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
+    anchored: bool = option(
+        True,
+        "classify at the thresholds of the run's first snapshot, as counts are compared; false: at the model's own, "
+        "as where the run began with random weights",
+    )
     kinds: Convention = option("paper", "which neurons count as of a kind, as in alignlab.analyze")
     each: str | None = option(
         None,

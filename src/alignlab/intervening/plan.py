@@ -240,6 +240,8 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
     if options.percentile != 90 and options.replace_by != "percentile":
         found = f"{options.percentile:g}, but replace_by is {options.replace_by}"
         problems.append(Problem("percentile", found, "replace_by=percentile"))
+    if not options.anchored and (options.neurons is not None or options.run is None):
+        problems.append(Problem("anchored", "false, but the sets are those of a file", "true, or no file of neurons"))
     if options.evaluation is not None and not {"accuracy", "fallback", "lss"} & set(options.measures):
         found = "set, but measures has none that takes problems"
         problems.append(Problem("evaluation", found, "accuracy, fallback or lss among measures"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from alignlab.neurons.table import Row
@@ -18,7 +19,7 @@ _LEAST_LINE = 13  # pixels in which a label can be read
 _WIDTH, _WIDTH_OF_PHONES = 900, 260  # pixels of the cells, about
 _LONGEST = 24  # letters of the name of a set
 _PALE = 0.45  # how much of the page's colour lies over what is not beyond control
-_SMALL = 0.1  # effects that are all smaller have a decimal more
+_SMALL = 0.1  # effects most of which are smaller have a decimal more
 _CORNER = 0.34  # how far from its middle a cell's dot is
 
 
@@ -82,7 +83,7 @@ def effect_matrix(
         colorscale=[[0, faded(LIGHT["page"], 0)], [1, over]],
         showscale=False,
         hoverinfo="skip",
-        text=_texts(matrix, cells, most) if written else None,
+        text=_texts(matrix, cells, median(found or [0.0])) if written else None,
         texttemplate="%{text}" if written else None,
         textfont={"size": 11, "color": LIGHT["text"]} if written else None,
     )
@@ -221,8 +222,8 @@ def _is_beyond(row: Row | None) -> bool:
     return row is not None and row.beyond_control is True
 
 
-def _texts(matrix: Matrix, cells: Mapping[tuple[str, str], Row], most: float) -> list[list[str]]:
-    places = 3 if most < _SMALL else 2
+def _texts(matrix: Matrix, cells: Mapping[tuple[str, str], Row], middle: float) -> list[list[str]]:
+    places = 3 if middle < _SMALL else 2
 
     def text(row: Row | None) -> str:
         if row is not None and row.status == "not defined":
