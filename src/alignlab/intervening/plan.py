@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from alignlab.models.load import ModelConfig
 from alignlab.models.options import PrecisionName
 from alignlab.models.precision import precision_name
 from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.identifiers import identifier_of, reading_problems
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide, hide_all
 from alignlab.run_models import check_run
@@ -145,6 +146,9 @@ class GridPlan:
             ]
             if options.step is not None:
                 problems.append(Problem("step", "set, but there is no run", "null", "Set run=FOLDER."))
+        if options.run is not None and options.neurons is None:
+            fix = "Take another, or set neurons=FILE and text.source: sets that analyze has written, and other text."
+            problems += [replace(one, fix=fix) for one in reading_problems(identifier_of(options.identifier))]
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:
             found = f"{options.strengths}, but {' and '.join(options.operations)} has none"
