@@ -18,6 +18,7 @@ from alignlab.analysis.options import MEANINGS
 from alignlab.analyze import main
 from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
 from alignlab.neurons.formats import save_ternary_counts
+from alignlab.neurons.identifiers import IDENTIFIERS
 from alignlab.train import main as train
 
 Command = Callable[..., tuple[int, str, str]]
@@ -335,3 +336,30 @@ def test_refusals(command: Command, run: Path, tmp_path: Path, argv: list[str], 
     assert message in errors
     assert "Traceback" not in errors
     assert sorted(path for folder in (tmp_path, run) for path in folder.rglob("*")) == before
+
+
+def test_help_has_every_identifier_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help", "identifier"]) == 0
+    shown = capsys.readouterr().out
+    for name, kind in IDENTIFIERS.items():
+        assert f"with identifier.name={name}: " in shown
+        for option in kind.model_fields:
+            assert f"identifier.{option}=" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("equal_size_lape", ["size=0", "bar=1", "exclusive=perhaps"]),
+        ("activation_frequency", ["share=0"]),
+        ("average_precision", ["k=1.5", "ends=middle"]),
+    ],
+)
+def test_wrong_options_of_identifiers_are_all_told(
+    name: str, wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run=none", f"identifier.name={name}", *(f"identifier.{one}" for one in wrong)]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(lines) == len(wrong)
+    for one in wrong:
+        assert sum(line.startswith(f"command line: identifier.{one.split('=')[0]} is ") for line in lines) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,14 +19,14 @@ from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_
 from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
-from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems
+from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems, size_problems
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
@@ -45,7 +46,7 @@ class AnalyzeConfig(AnalyzeOptions):
     def recounting(self) -> Recount | None:
         """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit."""
         self._check_sources()
-        if not self.recount and not self.models:
+        if not self._counts_again:
             return None
         probes = {"": ProbeConfig.of(self.probe)}
         if self.against is not None:
@@ -65,8 +66,11 @@ class AnalyzeConfig(AnalyzeOptions):
             (trained, towards), told_by = told
             reference = towards if reference is None else reference
         reference = REFERENCE if reference is None else reference
-        found = Recount(counted, probes, loader, self._kept / "counts", tuple(trained or ()), reference, told_by)
+        kept = self._kept / "counts"
+        found = Recount(counted, probes, loader, kept, tuple(trained or ()), reference, told_by, self._reads_means)
         found.check()
+        layers, width = found.shape()[2:]
+        refuse_any(size_problems(identifier_of(self.identifier), layers * width))
         return found
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
@@ -97,7 +101,7 @@ class AnalyzeConfig(AnalyzeOptions):
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
             problems.append(Problem("recount", "true, but there is no run", "run=FOLDER", "Or name models=[...]."))
-        if self.run is not None and (self.recount or self.models):
+        if self.run is not None and self._counts_again:
             config = RunFolder(Path(self.run).expanduser()).config
             if not config.is_file():
                 fix = "Name them instead: models=[BASE,CHECKPOINT,...] probe.source.path=..., without run."
@@ -109,11 +113,17 @@ class AnalyzeConfig(AnalyzeOptions):
     def _identifier_problems(self) -> list[Problem]:
         """What is asked for by name and the identifier cannot give: kinds follow from tau, and so do resamples."""
         identifier = identifier_of(self.identifier)
-        problems = reading_problems(identifier)
+        name = name_of(identifier)
+        problems = [] if self._reads_means else reading_problems(identifier)
+        if self._reads_means and self.counts is not None:
+            fix = "Set run=FOLDER, or models=[...]: it then reads the text once more for each model."
+            problems += [replace(problem, fix=fix) for problem in reading_problems(identifier)]
+        if self._reads_means and self.shards is not None:
+            found = f"{self.shards}, but {name} reads means of documents, which are in no shards"
+            problems.append(Problem("shards", found, "null", "Ask for other text with probe."))
         if has_tau(identifier):
             return problems
-        name = name_of(identifier)
-        why = f"{name} has no tau, and so no degrees and kinds"
+        why = f"{name} finds sets only, and so no degrees and kinds"
         needing = [] if self.analyses == USUAL else [one for one in self.analyses if ANALYSES[one].needs_degree]
         if needing:
             fix = "Leave them out, or use ternary or lape."
@@ -123,6 +133,16 @@ class AnalyzeConfig(AnalyzeOptions):
         if self.log:
             problems.append(Problem("log", f"true, but {why}, which W&B shows", "false"))
         return problems
+
+    @property
+    def _reads_means(self) -> bool:
+        """Whether the identifier classifies means of activations, which a run does not record as it goes."""
+        return identifier_of(self.identifier).reads == "means"
+
+    @property
+    def _counts_again(self) -> bool:
+        """Whether models are loaded: asked for, or needed for the means."""
+        return self.recount or bool(self.models) or (self._reads_means and self.run is not None)
 
     @property
     def asked(self) -> list[str]:
@@ -136,7 +156,7 @@ class AnalyzeConfig(AnalyzeOptions):
         """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
         plain = to_plain(self)
         names = ["folder", *(["wandb.project", "wandb.entity", "wandb.group", "wandb.tags"] if self.log else [])]
-        used = ["models", "model", "probe", "against"] if self.recount or self.models else []
+        used = ["models", "model", "probe", "against"] if self._counts_again else []
         used += ["wandb"] if self.log else []
         return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
 
@@ -215,7 +235,7 @@ class AnalyzeConfig(AnalyzeOptions):
         shown = hide_all(to_plain(self.model_copy(update={"folder": str(self.results)})))
         what = "report" if kind == "report" else self.results.name
         name = f"{run.path.name} {what}" if run is not None else what
-        kind = kind or ("recount" if self.recount or self.models else "reclassify")
+        kind = kind or ("recount" if self._counts_again else "reclassify")
         return WandbConfig.of(self.wandb).build_analysis(self._kept, name, shown, kind, run)
 
     @property
@@ -259,7 +279,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 *([("warning", few)] if few else []),
                 ("kinds", self.kinds),
                 ("analyses", " ".join(self.asked)),
-                *([("left out", f"{' '.join(left_out)}: {name} has no tau, and so no kinds")] if left_out else []),
+                *([("left out", f"{' '.join(left_out)}: {name} finds sets only, and so no kinds")] if left_out else []),
                 ("intervals", self.intervals_plan(records, recount)),
                 ("W&B", f"{self.wandb.resolved_mode()}, project {self.wandb.project}" if self.log else "no (log=true)"),
                 ("results", str(self.results)),
@@ -277,6 +297,14 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
     probes = [recount.probe(first, name) for name in recount.probes]
     tokens = sum(len(d) for probe in probes for documents in probe.documents.values() for d in documents)
     missing = len(recount.missing())
+    means = []
+    if recount.means:
+        layers, width = recount.shape()[2:]
+        documents = [sum(map(len, probe.documents.values())) for probe in probes]
+        size = console.size(4 * layers * width * sum(documents))
+        means = [
+            ("means", f"of {sum(documents):,} documents, about {size} a model, which reads the text twice for them")
+        ]
     return [
         ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
         ("probe", f"{' '.join(probes[0].languages)}; scope {probes[0].scope}"),
@@ -286,6 +314,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; "
             + (f"the others are in {recount.folder}" if missing < len(records) else f"kept in {recount.folder}"),
         ),
+        *means,
         *([("trained", f"{' '.join(recount.trained)}, as {recount.told_by} says")] if recount.told_by else []),
         ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]

@@ -15,6 +15,7 @@ from alignlab.analysis.snapshots import Snapshot
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
 from alignlab.manifest import check_replaceable
+from alignlab.neurons.identifiers import identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.table import Row, csv_text
 from alignlab.question import AnalyzeConfig
@@ -38,6 +39,8 @@ from alignlab.reporting.wandb_run import WandbRun
 from alignlab.reporting.wording import capital
 from alignlab.runs import check_writable
 
+# What is read of a record, as the header of sets says it.
+STATISTICS = {"counts": "activation probability", "means": "mean activation of documents"}
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
 _MOST_LINES, _MOST_TELLING = 40, 15  # of an analysis on the terminal; where sentences say the answer
@@ -116,7 +119,8 @@ def _ask(
             advance()
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None
-    NeuronSets.of(last.result, counts=last_counts).save(folder / "sets.safetensors")
+    statistic = STATISTICS[identifier_of(config.identifier).reads]
+    NeuronSets.of(last.result, counts=last_counts, statistic=statistic).save(folder / "sets.safetensors")
     named = {} if config.analyses == USUAL else {str(name): MEANINGS[name].shows for name in config.analyses}
     asked_by_name = asked_tables(of_first, of_last, named)
     said = ""

@@ -239,7 +239,7 @@ class RunPlan:
             weights_at_hand=self.model.weights_at_hand(),
             four_bit=self.config.model.four_bit,
             statistics=tuple(self.config.tracker.statistics),
-            top_rate=self.config.identifier.top_rate,
+            top_rate=getattr(self.config.identifier, "top_rate", None),
             task=self.task,
             evaluation_steps=self.evaluation_steps(),
         )

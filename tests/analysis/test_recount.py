@@ -7,18 +7,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
 import transformers
+from sklearn.metrics import average_precision_score
 
 from alignlab.analysis import recount
 from alignlab.analyze import base_of, main
 from alignlab.config import load
 from alignlab.data.wordproblems import generate
+from alignlab.intervene import main as intervene
 from alignlab.models.load import DEMO_FOLDER
-from alignlab.neurons import ActivationCounts
+from alignlab.neurons import ActivationCounts, NeuronSets
 from alignlab.question import AnalyzeConfig
+from alignlab.recording.means import ActivationMeans
 from alignlab.train import main as train
 
 SMALL = [
@@ -295,3 +299,90 @@ def test_checkpoints_of_different_trainings_are_not_mixed(run: Path, capsys: pyt
     assert "Set trained=[...] and reference=..." in said
     assert main(["models=[damaged]"]) == 2
     assert "damaged/alignlab.json: it does not say the languages of a training; expected" in capsys.readouterr().err
+
+
+def test_means_are_recorded_once_and_told_apart_by_language(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [
+        "run=run",
+        "identifier.name=average_precision",
+        "identifier.k=9",
+        "analyses=[kinds]",
+        *PROBE,
+        "probe.source.languages=[en,sw,zh]",
+    ]
+    real, steps = recount.record_means, []
+
+    def stops_at_the_second(model: Any, *args: Any, **options: Any) -> ActivationMeans:
+        steps.append(options["origin"].step)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return real(model, *args, **options)
+
+    monkeypatch.setattr(recount, "record_means", stops_at_the_second)
+    assert main([*argv, "dry_run=true"]) == 0
+    assert "means of 9 documents, about 92.2 kB a model" in " ".join(capsys.readouterr().out.split())
+    assert main(argv) == 130
+    assert steps == [0, 1]
+
+    # The sets of the last record, of its own means, by scikit-learn; then of two of the three languages.
+    for languages in (["en", "sw", "zh"], ["zh", "sw"]):
+        assert main([*argv, f"classify_languages=[{','.join(languages)}]", "folder=out"]) == 0
+        assert steps == [0, 1, 1, 2]
+        assert sorted(counted(run / "analysis/counts")) == [0, 1, 2]
+        records = {means.step: means for means in map(ActivationMeans.load, (run / "analysis/means").iterdir())}
+        assert sorted(records) == [0, 1, 2]
+        sets = NeuronSets.load("out/sets.safetensors")
+        assert (sets.names, sets.statistic) == (tuple(languages), "mean activation of documents")
+        scores = precisions(records[2], "sw", languages)
+        lowest = sorted(range(len(scores)), key=lambda n: (scores[n], n))[:9]
+        highest = sorted(range(len(scores)), key=lambda n: (-scores[n], n))[:9]
+        assert {*sets["sw"].flatten().nonzero().flatten().tolist()} == {*lowest, *highest}
+
+    # Of a torn record the means are made again; one whose size is right and whose content is not is refused by name.
+    folder = records[1].folder
+    file = folder / "layer-001.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    assert main([*argv, "folder=out"]) == 0
+    assert steps[4:] == [1]
+    again = file.read_bytes()
+    assert again[-1000:] == whole[-1000:]
+    file.write_bytes(again[:-1] + bytes([again[-1] ^ 1]))
+    capsys.readouterr()
+    assert main([*argv, "folder=out"]) == 2
+    assert f"{file.relative_to(run.parent)}: its checksum does not fit" in capsys.readouterr().err
+
+
+def precisions(means: ActivationMeans, language: str, languages: list[str]) -> list[float]:
+    """By flat index, rounded: what differs by less has no order."""
+    labels = np.repeat([name == language for name in languages], [len(means.documents[name]) for name in languages])
+    found = []
+    for layer in range(means.shape[0]):
+        scores = np.concatenate([means.layer(layer, name).numpy() for name in languages])
+        found += [round(float(average_precision_score(labels, scores[:, n])), 12) for n in range(means.shape[1])]
+    return found
+
+
+def test_what_means_cannot_answer_is_refused_at_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = "identifier.name=average_precision"
+    argv = ["run=run", named, "shards=[0]", "intervals=ends", "analyses=[survival]", "log=true"]
+    assert main(argv) == 2
+    complaints = capsys.readouterr().err
+    for where in ("shards: [0], but average_precision reads means of documents", "intervals: ", "analyses: ", "log: "):
+        assert where in complaints
+    stored = run / "neurons/step-000000.safetensors"
+    assert main([f"counts={stored}", named]) == 2
+    assert "it reads means, but what is here are counts" in (complaints := capsys.readouterr().err)
+    assert "Set run=FOLDER, or models=[...]" in complaints
+    for name, option in (("average_precision", "k"), ("equal_size_lape", "size")):
+        assert main(["run=run", "recount=true", f"identifier.name={name}", f"identifier.{option}=2561"]) == 2
+        assert f"identifier.{option}: 2,561; expected from 1 to 2,560" in capsys.readouterr().err
+    assert intervene(["run=run", named]) == 2
+    assert "set neurons=FILE and text.source" in capsys.readouterr().err
+    for name in ("average_precision", "equal_size_lape", "activation_frequency"):
+        assert train([*SMALL, "run.folder=other", f"identifier.name={name}"]) == 2
+        assert f"identifier {name}: it " in capsys.readouterr().err
+    assert not (run / "analysis").exists()
+    assert not Path("other").exists()

@@ -215,7 +215,7 @@ def test_a_run_shows_its_sets_record_by_record(tmp_path: Path, capsys: pytest.Ca
 def test_what_needs_degrees_is_refused_by_name(ask: Callable[..., Any], tmp_path: Path) -> None:
     status, _, complaints = ask("folder=out", f"analyses=[kinds,{','.join(NEED_DEGREES)}]", "intervals=all", "log=true")
     assert status == 2
-    assert f"analyses: {' '.join(NEED_DEGREES)}, but strongest has no tau" in complaints
+    assert f"analyses: {' '.join(NEED_DEGREES)}, but strongest finds sets only" in complaints
     for where in ("intervals", "log"):
         assert f"{where}: " in complaints
     assert not (tmp_path / "out").exists()
@@ -231,7 +231,7 @@ def test_a_record_that_is_not_there_is_refused(ask: Callable[..., Any], tmp_path
 @pytest.mark.parametrize("analysis", NEED_DEGREES)
 def test_a_study_that_is_asked_all_the_same_says_why_not(analysis: str) -> None:
     stored = [StoredCounts(f"step {one}", Path(), lambda _, one=one: record(one)) for one in (SEED, SEED + 1)]
-    with pytest.raises(InputError, match=f"identifier strongest: it has no tau, and so no degrees for {analysis}"):
+    with pytest.raises(InputError, match=f"identifier strongest: it finds sets only, and so no degrees for {analysis}"):
         list(Study(Strongest(), [analysis], neurons=((0, 1),)).over(stored))
 
 
@@ -239,13 +239,13 @@ def test_resamples_training_and_the_page_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for resampling in (bootstrap, chance_level):
-        with pytest.raises(InputError, match="identifier strongest: it has no tau, and so no intervals"):
+        with pytest.raises(InputError, match="identifier strongest: it finds sets only, and so no intervals"):
             resampling(record(SEED), Strongest())
-    with pytest.raises(InputError, match="identifier strongest: it has no tau"):
+    with pytest.raises(InputError, match="identifier strongest: it finds sets only"):
         NeuronTracker({"en": ["a"]}, object(), folder=tmp_path, identifier=Strongest())
     monkeypatch.chdir(tmp_path)
     assert train.main(["config=demo", "identifier.name=strongest"]) == 2
-    assert "identifier strongest: it has no tau, and so no degrees and kinds" in capsys.readouterr().err
+    assert "identifier strongest: it finds sets only, and so no degrees and kinds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
     run = tmp_path / "run"
@@ -253,7 +253,7 @@ def test_resamples_training_and_the_page_are_refused(
     record(0).save(run / "neurons/step-000000.safetensors")
     (run / "config.yaml").write_text("identifier:\n  name: strongest\n", encoding="utf-8")
     assert report.main([f"run={run}"]) == 2
-    assert "identifier strongest: it has no tau, and so no kinds" in capsys.readouterr().err
+    assert "identifier strongest: it finds sets only, and so no kinds" in capsys.readouterr().err
     assert not (run / "report.html").exists()
 
 

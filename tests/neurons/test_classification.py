@@ -48,7 +48,6 @@ def test_what_follows_from_tau(identify: Callable[..., Classification]) -> None:
         lambda result: result.degree,
         lambda result: result.above,
         lambda result: result.general,
-        lambda result: result.threshold,
         lambda result: result.kinds("all"),
         lambda result: NeuronSets.of(result, [Kind.SPECIFIC]),
         lambda result: survival_by_language(result, result),
@@ -56,8 +55,10 @@ def test_what_follows_from_tau(identify: Callable[..., Classification]) -> None:
     ],
 )
 def test_without_a_tau_there_are_no_degrees(ask: Callable[[Classification], Any]) -> None:
-    with pytest.raises(InputError, match=r"identifier shortlist: it has no tau.* expected an identifier with a tau"):
+    with pytest.raises(InputError, match=r"identifier shortlist: it finds sets only, and so no .* degrees and kinds"):
         ask(sets_only())
+    with pytest.raises(InputError, match="identifier shortlist: it has no tau; expected an identifier with a tau"):
+        _ = sets_only().threshold
 
 
 def test_without_a_lambda_there_is_none() -> None:

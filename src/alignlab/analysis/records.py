@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from alignlab import console
 from alignlab.analysis.options import CountsFormat
@@ -14,7 +15,9 @@ from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import check_step
 from alignlab.neurons.formats import COUNT_FORMATS
+from alignlab.neurons.identifiers import Identifier, reading_problems
 from alignlab.neurons.subset import subset
+from alignlab.recording.means import ActivationMeans
 from alignlab.redaction import hide
 from alignlab.runs import RunFolder, step_name, step_of
 
@@ -25,15 +28,27 @@ class StoredCounts:
 
     label: what people call it, such as `step 100`.
     read: how the file, or the folder, at `path` is read.
+    means: where the means of activations in the same documents are; None where they were not recorded.
     """
 
     label: str
     path: Path
     read: Callable[[Path], ActivationCounts] = ActivationCounts.load
+    means: Path | None = None
 
     def load(self) -> ActivationCounts:
         """The counts. Raises InputError as `read` does."""
         return self.read(self.path)
+
+    def read_by(self, identifier: Identifier, counts: ActivationCounts) -> Any:
+        """What the identifier classifies: these counts, or the means in their languages.
+
+        Raises InputError for an identifier of a record that is not there.
+        """
+        if self.means is None or identifier.reads != "means":
+            refuse_any(reading_problems(identifier))
+            return counts
+        return replace(ActivationMeans.load(self.means), languages=counts.languages)
 
 
 def snapshots_of(folder: Path) -> list[StoredCounts]:

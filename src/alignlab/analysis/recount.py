@@ -1,4 +1,7 @@
-"""Counting again: checkpoints of a run, adapters and models, on any probe; nothing is counted twice."""
+"""Counting again: checkpoints of a run, adapters and models, on any probe; nothing is counted twice.
+
+Where means of activations are asked for too, each model reads the probe once for these and once for its counts.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.means import ActivationMeans, record_means
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -48,6 +52,7 @@ class Recount:
     probes: by name; the name of the only one is "".
     trained, reference: languages in training, and the one that they are aligned to, for the header.
     told_by: the model that says these; empty where they were asked for.
+    means: record the mean activations of every document too, in a folder beside that of the counts.
     """
 
     models: Sequence[ModelToCount]
@@ -57,29 +62,37 @@ class Recount:
     trained: tuple[str, ...] = ()
     reference: str = REFERENCE
     told_by: str = ""
+    means: bool = False
 
     def __post_init__(self) -> None:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
+        self._shape: tuple[int, int, int, int] | None = None
 
     def missing(self) -> list[StoredCounts]:
-        """Those that have yet to be counted."""
-        return [record for record in self.records() if not _is_whole(record.path)]
+        """Those that have yet to be counted, or whose means have yet to be recorded."""
+        return [record for record in self.records() if self._todo(record)]
 
     def records(self) -> list[StoredCounts]:
         """Where the counts of each model and probe are, or will be, in order."""
         return [
-            StoredCounts(f"{model.label}, {name}" if name else model.label, self._path(model, name))
+            StoredCounts(
+                f"{model.label}, {name}" if name else model.label,
+                path := self._path(model, name),
+                means=self.folder.parent / "means" / path.stem if self.means else None,
+            )
             for model in self.models
             for name in self.probes
         ]
 
     def shape(self) -> tuple[int, int, int, int]:
         """Languages, shards, layers and neurons a layer of the first record, without loading a model."""
-        first = self.models[0]
-        name = next(iter(self.probes))
-        sites = find_sites(self.loader.below(first.source).build_meta(), self.probes[name].site)
-        probe = self.probe(first, name)
-        return len(probe.languages), probe.shards, len(sites), sites[0].width
+        if self._shape is None:
+            first = self.models[0]
+            name = next(iter(self.probes))
+            sites = find_sites(self.loader.below(first.source).build_meta(), self.probes[name].site)
+            probe = self.probe(first, name)
+            self._shape = len(probe.languages), probe.shards, len(sites), sites[0].width
+        return self._shape
 
     def check(self) -> None:
         """Refuse folders of models that are damaged, all at once, before anything is made of them.
@@ -94,31 +107,36 @@ class Recount:
 
         Raises InputError, before it begins, for all checkpoints to be counted that are not as they were written.
         """
-        todo = broadcast([str(record.path) for record in self.missing()])
-        from_first(
-            lambda: _check_deep(
-                [model for model in self.models if any(str(self._path(model, name)) in todo for name in self.probes)]
-            )
-        )
-        for model, name in itertools.product(self.models, self.probes):
-            path = self._path(model, name)
-            if str(path) in todo:
-                counts = self._counts(model, self._answered(model, name))
-                if is_first():
-                    counts.save(path)
-                wait_for_all()
+        records = self.records()
+        todo = broadcast([[str(path) for path in self._todo(record)] for record in records])
+        asked = list(itertools.product(self.models, self.probes))
+        from_first(lambda: _check_deep([model for (model, _), paths in zip(asked, todo, strict=True) if paths]))
+        for (model, name), record, paths in zip(asked, records, todo, strict=True):
+            if paths:
+                self._count(model, self._answered(model, name), record, paths)
 
-    def _counts(self, model: ModelToCount, probe: Probe) -> ActivationCounts:
+    def _todo(self, record: StoredCounts) -> list[Path]:
+        """The files of a record that are not there, or not whole."""
+        made = [record.path] if record.means is None else [record.path, record.means]
+        return [path for path in made if not _is_whole(path, path == record.means)]
+
+    def _count(self, model: ModelToCount, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
+        """Make those files of a record."""
         loaded = self.loader.load(model.source)
         check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
-        return count_firings(
-            loaded,
-            find_sites(loaded, probe.site),
-            probe,
-            origin=Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference),
-            context=self._context,
-            progress=lambda tokens: console.progress(f"Tokens read, {model.label}", tokens),
-        )
+        sites = find_sites(loaded, probe.site)
+        origin = Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference)
+
+        def progress(tokens: int) -> AbstractContextManager[Callable[[int], None]]:
+            return console.progress(f"Tokens read, {model.label}", tokens)
+
+        if str(record.path) in paths:
+            counts = count_firings(loaded, sites, probe, origin=origin, context=self._context, progress=progress)
+            if is_first():
+                counts.save(record.path)
+            wait_for_all()
+        if record.means is not None and str(record.means) in paths:
+            record_means(loaded, sites, probe, record.means, origin=origin, context=self._context, progress=progress)
 
     def _answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
@@ -168,11 +186,14 @@ def _check_deep(models: Sequence[ModelToCount]) -> None:
     refuse_any([problem for source in sources for problem in folder_problems(source, deep=True)])
 
 
-def _is_whole(path: Path) -> bool:
-    if not path.is_file():
+def _is_whole(path: Path, means: bool) -> bool:
+    if not path.exists():
         return False
     try:
-        ActivationCounts.load(path)
+        if means:
+            ActivationMeans.load(path)
+        else:
+            ActivationCounts.load(path)
     except InputError:  # torn, or of another version: it is counted again
         return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
@@ -72,15 +73,18 @@ def summarise(
     kinds: Convention = "paper",
     label: str = "",
     reference: str | None = REFERENCE,
+    read: Any = None,
 ) -> Snapshot:
     """Classify a snapshot, at its own thresholds and at those of `first`, the run's first (None where this is it).
 
     trained, reference: as for `group_languages`.  kinds: which neurons count as of a kind.  label: by default the step.
+    read: the record that is classified, where it is another than the counts.
     """
     step = counts.step or 0
     label = label or f"step {step}"
-    own = identifier.identify(counts)
-    result = own if first is None else identifier.identify(counts, first.result)
+    record = counts if read is None else read
+    own = identifier.identify(record)
+    result = own if first is None else identifier.identify(record, first.result)
     at = ((ANCHORED, result), (REESTIMATED, own))
     rows = [
         row

@@ -15,7 +15,7 @@ from alignlab.analysis.view import View
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.neurons.checks import differences
 from alignlab.neurons.counts import ActivationCounts
-from alignlab.neurons.identifiers import Identifier, reading_problems, require_tau
+from alignlab.neurons.identifiers import Identifier, require_tau
 from alignlab.neurons.kinds import Convention
 from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import check_pair
@@ -54,7 +54,6 @@ class Study:
         Raises InputError for a record that cannot be compared with the first, and for analyses that need degrees of an
         identifier that has none.
         """
-        refuse_any(reading_problems(self.identifier))
         needing = [name for name in self.analyses if ANALYSES[name].needs_degree]
         if needing:
             require_tau(self.identifier, f"degrees for {' '.join(needing)}")
@@ -69,7 +68,8 @@ class Study:
             trained = counts.trained_languages if self.trained is None else self.trained
             reference = counts.reference if self.reference is None else self.reference
             anchor = first.snapshot if first else None
-            now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label, reference)
+            read = record.read_by(self.identifier, counts)
+            now = summarise(counts, self.identifier, trained, anchor, self.convention, record.label, reference, read)
             self._check_neurons(now)
             noise: Noise | None = None
             movement: Movement = {}

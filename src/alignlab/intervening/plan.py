@@ -29,6 +29,7 @@ from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import group_languages
+from alignlab.neurons.identifiers import identifier_of, reading_problems
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.redaction import hide, hide_all
 from alignlab.run_models import check_run, precision_of_run
@@ -203,6 +204,9 @@ class GridPlan:
                 problems.append(Problem("group", "set, but there is no run that says what was trained", "null"))
             if options.sites is not None:
                 problems.append(Problem("sites", "set, but there is no run that has counted there", "null"))
+        if options.run is not None and options.neurons is None:
+            fix = "Take another, or set neurons=FILE and text.source: sets that analyze has written, and other text."
+            problems += [replace(one, fix=fix) for one in reading_problems(identifier_of(options.identifier))]
         problems += falling.option_problems(options) if "fallback" in options.measures else []
         with_strength = [name for name in options.operations if name in WITH_STRENGTH]
         if options.strengths != [1.0] and not with_strength:

@@ -22,9 +22,10 @@ class Classification:
 
     identifier: its name, such as `ternary`.
     languages: G names; the order of `sets` and `owned`.
-    sets: by language, (L, N) bool, what was found: with a tau, selected and above it. Empty ones are there too.
-    selected: (L, N) bool, what the languages share out among themselves; without a tau, the neurons of any set.
-    owned: (G, L, N) bool, above tau, selected or not: a language owns these neurons. None without a tau.
+    sets: by language, (L, N) bool, what was found: with degrees, selected and above tau. Empty ones are there too.
+    selected: (L, N) bool, what the languages share out among themselves; without degrees, the neurons of any set.
+    owned: (G, L, N) bool, above tau, selected or not: a language owns these neurons. None where sets do not follow
+        from these and the selection, and so without degrees.
     thresholds: by name, in the order in which people read them, such as `tau`, `lambda` and `score`, the highest score
         that is selected: what another classification can be anchored to. Where tau is the highest probability there is,
         no neuron lies above it.
@@ -33,7 +34,8 @@ class Classification:
     cut: where the selection ends, the `score` of the thresholds and which of equal ones; None where it has no such end.
     capped: lambda* was asked for and is the largest that is looked for.
 
-    What follows from tau (`above`, `degree`, `general`, `threshold`, `kinds`) raises InputError where there is none.
+    What follows from owners (`above`, `degree`, `general`, `kinds`) raises InputError where there are none, and so does
+    a threshold that is not there.
     """
 
     identifier: str
@@ -55,7 +57,7 @@ class Classification:
 
     @property
     def has_degree(self) -> bool:
-        """Whether there is a tau, and so degrees and kinds."""
+        """Whether sets follow from a selection and from tau, and so there are degrees and kinds."""
         return self.owned is not None
 
     @property
@@ -100,19 +102,40 @@ class Classification:
 
     def _owned(self, what: str) -> Tensor:
         if self.owned is None:
-            raise InputError(lacking(self.identifier, "tau", what))
+            raise InputError(sets_only(self.identifier, what))
         return self.owned
 
     def _threshold(self, name: str) -> float:
         if name not in self.thresholds:
-            raise InputError(lacking(self.identifier, name))
+            where, expected = f"identifier {self.identifier}", f"an identifier with a {name}"
+            raise InputError(Problem(where, f"it has no {name}", expected))
         return self.thresholds[name]
 
 
-def lacking(identifier: str, threshold: str, what: str = "") -> Problem:
-    """That an identifier has no such threshold, and `what` follows from one."""
-    follows = f", and so no {what}" if what else ""
-    return Problem(f"identifier {identifier}", f"it has no {threshold}{follows}", f"an identifier with a {threshold}")
+def sets_only(identifier: str, what: str) -> Problem:
+    """That an identifier finds no degrees and kinds, from which `what` follows."""
+    expected = "one that finds degrees and kinds, such as ternary or lape"
+    return Problem(f"identifier {identifier}", f"it finds sets only, and so no {what}", expected)
+
+
+def by_sets(
+    identifier: str,
+    languages: Sequence[str],
+    sets: Tensor,
+    thresholds: dict[str, float] | None = None,
+    scores: dict[str, Tensor] | None = None,
+    reason: str = "",
+) -> Classification:
+    """The classification whose sets are these, (G, L, N) bool, without degrees and kinds."""
+    return Classification(
+        identifier,
+        languages=tuple(languages),
+        sets=dict(zip(languages, sets, strict=True)),
+        selected=sets.any(dim=0),
+        thresholds=thresholds or {},
+        scores=scores or {},
+        reason=reason,
+    )
 
 
 def by_tau(

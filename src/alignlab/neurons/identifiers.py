@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 from alignlab.errors import InputError, Problem, refuse_any
-from alignlab.neurons.classification import Classification, lacking
+from alignlab.neurons.activation_frequency_identifier import activation_frequency
+from alignlab.neurons.average_precision_identifier import LayerMeans, average_precision
+from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
-from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
+from alignlab.neurons.options import (
+    ActivationFrequencyOptions,
+    AveragePrecisionOptions,
+    EqualSizeLapeOptions,
+    IdentifierOptions,
+    LapeOptions,
+    TernaryOptions,
+)
 from alignlab.neurons.probabilities import Bools, Floats, Integers
-from alignlab.neurons.selection import Cut, lowest, selection_size, up_to
+from alignlab.neurons.selection import Cut, lowest, number_problems, selection_size, up_to
 from alignlab.neurons.ternary_identifier import score_terms, ternary
 
 RecordName = Literal["counts", "means", "importance"]
@@ -30,7 +40,7 @@ class Identifier(Protocol):
 
 @runtime_checkable
 class TauIdentifier(Identifier, Protocol):
-    """An identifier of counts with a tau, and so degrees and kinds; resamples of its record can be classified alike.
+    """An identifier of counts whose sets are a selection above tau, with degrees and kinds; so are resamples' sets.
 
     bar: tau is the probability of rank round(bar * G * L * N) of all.
     """
@@ -88,7 +98,44 @@ class LapeConfig(LapeOptions):
         return lowest_finite(score, selection_size(self.top_rate, p.shape[1]), len(p))[0]
 
 
-IDENTIFIERS: dict[str, Any] = {"ternary": TernaryConfig, "lape": LapeConfig}  # classes of options that identify
+class EqualSizeLapeConfig(EqualSizeLapeOptions):
+    """Equally many neurons of each language, of lowest entropy among those above tau in it (Kargaran et al. 2025)."""
+
+    reads: ClassVar[RecordName] = "counts"
+
+    def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
+        """Select; with `anchor`, at the tau of that selection. The sets have their size either way."""
+        threshold = None if anchor is None else anchor.threshold
+        return equal_size_lape(counts, self.size, self.bar, self.exclusive, threshold=threshold)
+
+
+class ActivationFrequencyConfig(ActivationFrequencyOptions):
+    """The neurons that fire most, the fewest of a layer with a share of a language's firings (Tan et al. 2024)."""
+
+    reads: ClassVar[RecordName] = "counts"
+
+    def identify(self, counts: ActivationCounts, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, so that an `anchor` changes nothing."""
+        return activation_frequency(counts, self.share)
+
+
+class AveragePrecisionConfig(AveragePrecisionOptions):
+    """Neurons whose mean activation in a document tells its language from the others (Kojima et al. 2024)."""
+
+    reads: ClassVar[RecordName] = "means"
+
+    def identify(self, means: LayerMeans, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, since sets have their size, so that an `anchor` changes nothing."""
+        return average_precision(means, self.k, self.ends)
+
+
+IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
+    "ternary": TernaryConfig,
+    "lape": LapeConfig,
+    "equal_size_lape": EqualSizeLapeConfig,
+    "activation_frequency": ActivationFrequencyConfig,
+    "average_precision": AveragePrecisionConfig,
+}
 
 
 def identifier_of(options: IdentifierOptions) -> Identifier:
@@ -108,11 +155,20 @@ def has_tau(identifier: Identifier) -> TypeGuard[TauIdentifier]:
 
 
 def require_tau(identifier: Identifier, what: str = "degrees and kinds") -> TauIdentifier:
-    """The identifier; raises InputError for one without a tau, from which `what` follows, or of another record."""
+    """The identifier; raises InputError for one without degrees, from which `what` follows, or of another record."""
     refuse_any(reading_problems(identifier))
     if not has_tau(identifier):
-        raise InputError(lacking(name_of(identifier), "tau", what))
+        raise InputError(sets_only(name_of(identifier), what))
     return identifier
+
+
+def size_problems(identifier: Identifier, neurons: int) -> list[Problem]:
+    """Why an identifier cannot take its number of neurons of a model's, before anything is recorded of it."""
+    if isinstance(identifier, EqualSizeLapeConfig):
+        return number_problems("identifier.size", identifier.size, neurons)
+    if isinstance(identifier, AveragePrecisionConfig):
+        return number_problems("identifier.k", identifier.k, neurons)
+    return []
 
 
 def reading_problems(identifier: Identifier, there: RecordName = "counts") -> list[Problem]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from alignlab.config import Options, option
 
 Convention = Literal["paper", "selection", "all"]
+Ends = Literal["both", "top", "bottom"]
 _BAR = "tau is this quantile of all probabilities; a language owns a neuron above it"
 
 
@@ -31,4 +32,31 @@ class LapeOptions(Options):
     bar: float = option(0.95, _BAR, gt=0, lt=1)
 
 
-IdentifierOptions = Annotated[TernaryOptions | LapeOptions, Field(discriminator="name")]
+class EqualSizeLapeOptions(Options):
+    """Equally many neurons of each language, of lowest entropy among those above tau in it (Kargaran et al. 2025)."""
+
+    name: Literal["equal_size_lape"] = "equal_size_lape"
+    size: int = option(400, "neurons of each language; all above tau where they are fewer", ge=1)
+    bar: float = option(0.95, _BAR, gt=0, lt=1)
+    exclusive: bool = option(False, "leave out of each set what is in another language's")
+
+
+class ActivationFrequencyOptions(Options):
+    """The neurons that fire most, the fewest of a layer with a share of a language's firings (Tan et al. 2024)."""
+
+    name: Literal["activation_frequency"] = "activation_frequency"
+    share: float = option(0.9, "share of a language's firings in a layer that its neurons hold", gt=0, le=1)
+
+
+class AveragePrecisionOptions(Options):
+    """Neurons whose mean activation in a document tells its language from the others (Kojima et al. 2024)."""
+
+    name: Literal["average_precision"] = "average_precision"
+    k: int = option(1000, "neurons of each language with the highest average precision, and as many lowest", ge=1)
+    ends: Ends = option("both", "top: the highest alone; bottom: the lowest alone")
+
+
+IdentifierOptions = Annotated[
+    TernaryOptions | LapeOptions | EqualSizeLapeOptions | ActivationFrequencyOptions | AveragePrecisionOptions,
+    Field(discriminator="name"),
+]

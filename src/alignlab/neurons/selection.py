@@ -25,6 +25,13 @@ class Cut(NamedTuple):
     place: int
 
 
+def number_problems(where: str, number: int, neurons: int) -> list[Problem]:
+    """Why so many neurons cannot be taken of all `neurons`; empty where they can."""
+    if 1 <= number <= neurons:
+        return []
+    return [Problem(where, f"{number:,}", f"from 1 to {neurons:,}, the neurons of the model")]
+
+
 # With fewer, most languages have a handful in most layers.
 FEWEST_SELECTED = 100
 

@@ -97,13 +97,15 @@ class NeuronSets(Mapping[str, Tensor]):
         kinds: Collection[Kind] | None = None,
         convention: Convention = "paper",
         counts: ActivationCounts | None = None,
+        statistic: str = "activation probability",
     ) -> NeuronSets:
         """The sets of a classification.
 
         kinds: a language's neurons (above tau) of these kinds, such as specific and related; None for `result.sets`,
             which is all that an identifier without a tau finds.
         convention: by which neurons have their kind.
-        counts: what was classified, for the header.
+        counts: what was classified, or counts of the same tokens, for the header.
+        statistic: what was read of these tokens.
         """
         sets = result.sets
         if kinds is not None:
@@ -115,7 +117,7 @@ class NeuronSets(Mapping[str, Tensor]):
             shared = ("site", "scope", "model", "revision", "data_fingerprint")
             header = {name: getattr(counts, name) for name in shared}
             header["tokens"] = dict(zip(counts.languages, counts.language_tokens().tolist(), strict=True))
-            header["statistic"] = "activation probability"
+            header["statistic"] = statistic
         return cls(dict(sets), thresholds=result.thresholds, **header)
 
     @classmethod

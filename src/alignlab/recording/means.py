@@ -72,7 +72,7 @@ class ActivationMeans:
     """The mean activation of every neuron over the counted tokens of each document, with where they come from.
 
     folder: where its files are, each read when it is asked for.
-    languages: G names, in the order in which their documents follow each other.
+    languages: G names, of all whose documents follow each other or of some.
     shape: L, N.
     documents: by language, id and cluster of each of its documents, in the order of the probe.
     tokens: by language, (D,) int64, how many are counted in each; a document with none has no mean, and is left out of
@@ -120,7 +120,8 @@ class ActivationMeans:
             if layer not in self._whole:
                 read_checked(path, file)
                 self._whole.add(layer)
-            before = self.languages[: self.languages.index(language)]
+            names = [*self.documents]  # in the order of the file; `languages` may be some of them
+            before = names[: names.index(language)]
             start = sum(len(self.documents[name]) for name in before)
             rows: Tensor = file.get_slice("means")[start : start + len(self.documents[language])]
         return rows
