@@ -35,8 +35,8 @@ SMALL = [
     "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
     "data.examples_per_step=2", "wandb.mode=disabled", "evaluation=null",
 ]  # fmt: skip
-# What makes a command of the README small enough for a test.
-# Of the configs of evaluate, the tasks in which texts are written, and others that have many.
+# What makes a command of the README small enough for a test: of the configs of evaluate, the tasks in which texts are
+# written, and others that have many; and settings of other commands.
 TASKS = {
     "": ([], ["text"]),
     "config=evaluate_demo": (["problems"], ["text"]),
