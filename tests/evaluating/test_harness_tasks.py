@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -209,3 +210,36 @@ def test_arms_and_what_is_wrong(folder: Path, tmp_path: Path, monkeypatch: pytes
     (folder / "files/en.jsonl").unlink()
     with pytest.raises(InputError, match=r"tasks.choose.task: street_en cannot be put together \(FileNotFoundError"):
         build("choose", options.tasks["choose"], tokenizer, "en")
+
+
+BROKEN = {
+    "no data": ("", "", "StopIteration"),
+    "data that are no JSON": (
+        '{"text": \n',
+        "",
+        "DatasetGenerationError: .*; (ArrowInvalid|JSONDecodeError|ValueError): ",
+    ),
+    "no Python": (None, "def prepare(:", "SyntaxError"),
+    "an end of the process": (None, "def prepare(docs):\n    raise SystemExit(0)", "SystemExit: 0"),
+    "an error of its own": (None, "class Odd(Exception): ...\ndef prepare(docs):\n    raise Odd('so')", "Odd: so"),
+    "no document": (
+        None,
+        "def prepare(docs):\n    return docs.select([])",
+        "IndexError: .*; expected a task that runs, with data",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_task_file_that_is_broken_is_refused(name: str, command: Command, folder: Path) -> None:
+    data, code, said = BROKEN[name]
+    if data is not None:
+        (folder / "files/en.jsonl").write_text(data)
+    if code:
+        task = folder / "files/street_en.yaml"
+        task.write_text(f"{task.read_text()}process_docs: !function {name.split()[-1]}_of.prepare\n")
+        (folder / f"files/{name.split()[-1]}_of.py").write_text(code)
+    status, _, error = command(*DEMO, *ASK[:5], "folder=out")
+    assert status == 2
+    assert re.search(rf"tasks.choose.task: .*street_en.*{said}", error)
+    assert not Path("out").exists()

@@ -30,6 +30,11 @@ def other_lines(folder: Path) -> None:
         (folder / f"{code}.jsonl").write_text(json.dumps({"text": "A house.", "id": code}) + "\n")
 
 
+def long_line(folder: Path) -> None:
+    for code in LINES:
+        (folder / f"{code}.txt").write_text("A house.\n" + "word " * 2100 + "\n")
+
+
 def conversations(folder: Path) -> None:
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     for code in LINES:
@@ -91,6 +96,16 @@ CASES: dict[str, tuple[list[str], list[str], Callable[[Path], Any]]] = {
     "one sentence": (
         [*MEXA, "tasks.m.max_texts=1"],
         ["tasks.m.max_texts is 1; expected an integer, at least 2"],
+        no_change,
+    ),
+    "a sentence longer than the model reads": (
+        MEXA,
+        ["tasks.m.source: a text of", "for a model of 2048 positions; expected 2048 at most. Take shorter sentences."],
+        long_line,
+    ),
+    "no language of a task of the harness": (
+        ["tasks.h.name=harness", "tasks.h.task=copa", "tasks.h.languages=[]"],
+        ["tasks.h.languages is []; expected one language or more"],
         no_change,
     ),
     "an unknown pooling": ([*MEXA, "tasks.m.pooling=mean"], ["tasks.m.pooling", "weighted", "last"], no_change),

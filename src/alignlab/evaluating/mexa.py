@@ -24,6 +24,7 @@ from alignlab.models.edits import Arm, edited
 from alignlab.neurons.table import Row
 from alignlab.recording.arms import digest_of
 from alignlab.recording.effects import Effects, Item
+from alignlab.recording.generation import check_positions
 from alignlab.recording.kept import kept_or_made
 from alignlab.recording.likelihoods import labelled
 from alignlab.recording.probes import Probe
@@ -44,8 +45,9 @@ class MexaTask(BuiltTask):
 
     def __init__(self, name: str, options: Mexa, tokenizer: Any, reference: str) -> None:
         super().__init__(name)
+        self.key = f"tasks.{name}.source"
         self.options, self.reference = options, reference
-        records = parallel_records(options.source, reference, options.max_texts, options.seed, f"tasks.{name}.source")
+        records = parallel_records(options.source, reference, options.max_texts, options.seed, self.key)
         self.clusters = cluster_name(options.source, records)
         encoded = encode(
             [record for of in records.values() for record in of],
@@ -75,6 +77,7 @@ class MexaTask(BuiltTask):
 
     def check(self, outline: nn.Module) -> None:
         state_sites(outline)
+        check_positions(outline, max(map(len, self.texts)), 0, self.key, "Take shorter sentences.")
 
     def measure(self, on: Measuring) -> Measured:
         items = [Item(one.id, one.language, one.cluster) for one in self.texts if one.language != self.reference]

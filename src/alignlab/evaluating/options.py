@@ -108,7 +108,9 @@ class Harness(Options):
         REQUIRED, "its name there, such as arc_easy; with {language} for the code where a task has one for each"
     )
     languages: list[str] = option(
-        REQUIRED, "those that take the place of {language}, or the one of a task without it", check=check_codes
+        REQUIRED,
+        "those that take the place of {language}, or the one of a task without it",
+        check=lambda codes: check_codes(codes) if codes else "one language or more",
     )
     spelled: dict[str, str] = option({}, "how names of tasks spell a code otherwise, such as {zh: zho_Hans}")
     folder: str | None = option(None, "with task files (.yaml) of your own, beside those that the harness has")

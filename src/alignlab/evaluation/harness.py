@@ -19,10 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from alignlab.errors import InputError, did_you_mean
@@ -153,10 +151,12 @@ def texts_of_tasks(
     try:
         with _random_numbers_kept(), _quiet():
             found = _evaluated(silent, tasks, folder, few_shot, limit, chat, seed)
-    except _OF_TASK_FILES as error:
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001, task files may hold code, which raises what it likes
         names = ", ".join(str(task if isinstance(task, str) else task.get("task")) for task in tasks)
-        said = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise InputError.of("tasks", f"{names} cannot be put together ({said:.300})", "a task that runs") from error
+        found = f"{names} cannot be put together ({_said(error)})"
+        raise InputError.of("tasks", found, "a task that runs, with data to run on") from error
     asked: dict[str, list[Any]] = {}
     for one in silent.requests:
         asked.setdefault(one.task_name, []).append(one)
@@ -172,11 +172,13 @@ def check_one_rank() -> None:
         raise InputError.of("tasks of lm-evaluation-harness", f"{world_size()} ranks", "one", "Run it on one process.")
 
 
-# What a task file can raise that is wrong, or whose data or packages are not there: it may hold code.
-_OF_TASK_FILES = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, ImportError, AssertionError,
-    RuntimeError, yaml.YAMLError, jinja2.TemplateError,
-)  # fmt: skip
+def _said(error: BaseException) -> str:
+    """What was wrong, and what of it was first: `datasets` says only that it could not make a data set."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    each = [f"{type(one).__name__}: {one}".partition("\n")[0] for one in dict.fromkeys([error, first])]
+    return "; ".join(f"{one:.300}" for one in each)
 
 
 def _evaluated(

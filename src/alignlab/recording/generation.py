@@ -95,6 +95,9 @@ def check_positions(model: nn.Module, longest: int, new: int, where: str, fix: s
     """
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     if positions is not None and longest + new > positions:
+        if not new:
+            found = f"a text of {longest} tokens for a model of {positions} positions"
+            raise InputError.of(where, found, f"{positions} at most", fix)
         found = f"a prompt of {longest} tokens and {new} new ones for a model of {positions} positions"
         raise InputError.of(where, found, f"{positions} together at most", fix)
 
