@@ -91,6 +91,16 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*RUN, off("neurons=zh"), off("operation.name=diff_mean"), off("language=fr")],
         ["interventions.off.language: 'fr'"],
     ),
+    "numbers beyond float32": (
+        [*RUN, off("neurons=zh"), off("operation.name=scale"), off("operation.strength=1.0e300"),
+         "interventions.fixed.neurons=zh", "interventions.fixed.operation={name: constant, value: -4.0e38}"],
+        ["interventions.off.operation.strength is 1e+300; expected a number, none beyond 3.4e38",
+         "interventions.fixed.operation.value is -4e+38; expected a number, none beyond"],
+    ),
+    "a percentile that nothing takes": (
+        [*RUN, off("neurons=zh"), off("operation.name=replace"), off("operation.percentile=50")],
+        ["interventions.off.operation.percentile: 50, but by is mean; expected interventions.off.operation.by="],
+    ),
     "a language where none is taken": (
         [*RUN, off("neurons=zh"), off("language=zh")],
         ["interventions.off.language: set, and zero takes no means"],

@@ -103,7 +103,7 @@ class HarnessTask(BuiltTask):
                 told += [{"language": code, **of_arm, **row} for row in rows]
                 on.advance(sum(len(one.requests) for one in of))
             by_arm.append(values)
-        found = torch.tensor(by_arm, dtype=torch.float64).reshape(len(by_arm), -1, len(self.metrics)).transpose(0, 1)
+        found = torch.tensor(by_arm, dtype=torch.float64).transpose(0, 1)
         chances = torch.tensor([[[one] for _ in by_arm] for one in self._chances()], dtype=torch.float64)
         text = lines([row | {"checksum": of_values(row)} for row in told])
         effects = Effects(

@@ -26,6 +26,7 @@ from alignlab.interventions.expressions import select_neurons
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.layers import layer_mask
 from alignlab.interventions.operations import Operation, operation_of
+from alignlab.interventions.options import ReplaceOptions
 from alignlab.models.edits import Arm
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
@@ -173,6 +174,11 @@ class Interventions:
             if one.language is not None and not operation_of(one.operation).needs_statistics:
                 found = f"set, and {one.operation.name} takes no means of a language"
                 problems.append(Problem(f"{where}.language", found, "null, or add, replace or diff_mean"))
+            if isinstance(one.operation, ReplaceOptions) and one.operation.by != "percentile":
+                default = ReplaceOptions.model_fields["percentile"].default
+                if one.operation.percentile != default:
+                    found = f"{one.operation.percentile:g}, but by is {one.operation.by}"
+                    problems.append(Problem(f"{where}.operation.percentile", found, f"{where}.operation.by=percentile"))
             if options.run is None and operation_of(one.operation).needs_statistics:
                 found = (
                     f"{one.operation.name} takes means of documents on which neurons were found, and there is no run"

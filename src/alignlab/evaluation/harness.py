@@ -153,7 +153,7 @@ def texts_of_tasks(
             found = _evaluated(silent, tasks, folder, few_shot, limit, chat, seed)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001, task files may hold code, which raises what it likes
+    except (Exception, SystemExit) as error:  # task files may hold code
         names = ", ".join(str(task if isinstance(task, str) else task.get("task")) for task in tasks)
         found = f"{names} cannot be put together ({_said(error)})"
         raise InputError.of("tasks", found, "a task that runs, with data to run on") from error

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from alignlab.config import Options, option, section
 from alignlab.evaluation.options import ObjectOptions, TaskOptions
+from alignlab.interventions.options import LARGEST
 from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName, SiteName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -22,9 +23,6 @@ WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_me
 WITH_MEANS: tuple[OperationName, ...] = ("add", "replace", "diff_mean")
 
 
-_LARGEST = (2 - 2**-23) * 2.0**127  # in float32
-
-
 def _once(values: list[Any]) -> str | None:
     """What a list has to be, if this is none."""
     return None if values and len(set(map(str, values))) == len(values) else "one or more, each once"
@@ -38,7 +36,7 @@ def _strengths(values: list[float]) -> str | None:
     """Arms are named by six digits of their strength, and activations are changed in float32."""
     # 0 is added, since -0 is the same strength.
     written = {f"{value + 0:g}" for value in values}
-    if values and len(written) == len(values) and max(map(abs, values)) <= _LARGEST:
+    if values and len(written) == len(values) and max(map(abs, values)) <= LARGEST:
         return None
     return "one or more, each once in six digits, none beyond 3.4e38"
 

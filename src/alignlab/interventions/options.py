@@ -8,6 +8,14 @@ from pydantic import Field
 
 from alignlab.config import REQUIRED, Options, option
 
+# Activations are changed in float32.
+LARGEST = (2 - 2**-23) * 2.0**127
+
+
+def _in_range(value: float) -> str | None:
+    return None if abs(value) <= LARGEST else "a number, none beyond 3.4e38"
+
+
 DocumentStatistic = Literal["mean", "maximum", "median", "percentile"]
 
 
@@ -21,21 +29,21 @@ class ConstantOptions(Options):
     """The activation is set to a number, the same for all neurons."""
 
     name: Literal["constant"] = "constant"
-    value: float = option(REQUIRED, "what the activation is set to")
+    value: float = option(REQUIRED, "what the activation is set to", check=_in_range)
 
 
 class ScaleOptions(Options):
     """The activation is multiplied: amplified above 1, weakened below, inverted by negative strengths."""
 
     name: Literal["scale"] = "scale"
-    strength: float = option(REQUIRED, "what the activation is multiplied with")
+    strength: float = option(REQUIRED, "what the activation is multiplied with", check=_in_range)
 
 
 class AddOptions(Options):
     """The mean activation in the target language is added."""
 
     name: Literal["add"] = "add"
-    strength: float = option(1.0, "how many times the mean is added")
+    strength: float = option(1.0, "how many times the mean is added", check=_in_range)
 
 
 class ReplaceOptions(Options):
@@ -53,7 +61,7 @@ class DiffMeanOptions(Options):
     """What the mean activation in the target language has over the mean of the other languages' is added."""
 
     name: Literal["diff_mean"] = "diff_mean"
-    strength: float = option(1.0, "how many times the difference is added")
+    strength: float = option(1.0, "how many times the difference is added", check=_in_range)
 
 
 OperationOptions = Annotated[
