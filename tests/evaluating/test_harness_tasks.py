@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,6 +27,8 @@ from alignlab.models.load import DEMO_FOLDER
 from alignlab.recording.counting import Origin
 from alignlab.recording.effects import BASELINE, ArmLabel, Effects
 from alignlab.recording.kept import Kept
+from alignlab.reporting.page.evaluations import show_tasks
+from alignlab.reporting.page_evaluations import read_evaluations
 
 pytest.importorskip("lm_eval", reason="the extra lmeval is not installed")
 pytestmark = pytest.mark.slow
@@ -210,6 +213,27 @@ def test_arms_and_what_is_wrong(folder: Path, tmp_path: Path, monkeypatch: pytes
     (folder / "files/en.jsonl").unlink()
     with pytest.raises(InputError, match=r"tasks.choose.task: street_en cannot be put together \(FileNotFoundError"):
         build("choose", options.tasks["choose"], tokenizer, "en")
+
+
+def test_metrics_of_the_whole_corpus_alone(command: Command, folder: Path) -> None:
+    for code in ("en", "zho"):
+        path = folder / f"files/write_{code}.yaml"
+        path.write_text(path.read_text().replace("{metric: exact_match}, ", ""))
+    (folder / "files/both.yaml").write_text("group: both\ntask: [write_en, write_zho]\n")
+    both = ["tasks.both.name=harness", "tasks.both.task=both", "tasks.both.languages=[en]", "tasks.both.folder=files"]
+    status, said, error = command(*DEMO, *ASK[5:], *both, "folder=out")
+    assert status == 0, error
+    assert "Write: bleu, 3 items a language" in said
+    assert "Both: no number of the whole task; those of its parts are in table.csv" in said
+    (row,) = rows("out", task="write")
+    assert (row["measure"], row["low"], row["denominator"]) == ("bleu", "", "3")
+    assert [row["label"] for row in rows("out", task="both")] == ["write_en", "write_zho"]
+    shutil.copytree("out", "run/evaluations/out")
+    ((page,), (note,)) = read_evaluations(Path("run"))
+    assert [(task.name, task.measure) for task in page.tasks] == [("write", "bleu")]
+    assert note.startswith("Task both of evaluation out is not shown")
+    (shown,) = show_tasks([[page]])
+    assert shown.title == "Write (out): bleu"
 
 
 BROKEN = {

@@ -67,7 +67,7 @@ class HarnessTask(BuiltTask):
         self.metrics = tuple(name for name in each[0].metrics if all(name in one.metrics for one in each))
         self.chances = all(one.options for one in each)
         # A task whose metrics are all of the corpus shows the first of these.
-        self.lead = self.metrics[0] if self.metrics else ""
+        self.lead = next(iter([*self.metrics, *each[0].totals]), "")
         self._texts = [text for code, of in self.asked.items() for one in of for text in self._documents(code, one)]
 
     @property

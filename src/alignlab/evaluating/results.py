@@ -80,6 +80,10 @@ def show_results(plan: EvaluationPlan, rows: Sequence[Row]) -> None:
         plain = [row for row in of_task if not row.label and not row.set]
         if plain:
             _show_task(task, plain, labels)
+        elif any(row.label for row in of_task):
+            # Such as tasks of the harness behind one name that have only numbers of a whole corpus.
+            said = "no number of the whole task; those of its parts are in table.csv"
+            console.say(f"\n{capital(task.name)}: {said}")
         changed = [row for row in of_task if row.set]
         if changed:
             _show_interventions(task, changed, labels, plan.options.seeds)

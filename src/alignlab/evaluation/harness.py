@@ -116,6 +116,7 @@ class HarnessTexts:
     """What the harness would ask a model in one task.
 
     metrics: those that it has of each document, as `HarnessItem.values`.
+    totals: those that it aggregates, as `HarnessResult.totals`.
     items: of each document its number and the harness's fingerprint of it.
     requests: (number of the document, text, most new tokens); of an option the context with it.
     options: of each document how many options it has; empty where these are not what it asks.
@@ -125,6 +126,7 @@ class HarnessTexts:
     task: str
     version: str
     metrics: tuple[str, ...]
+    totals: tuple[str, ...]
     items: Sequence[tuple[int, str]] = field(repr=False)
     requests: Sequence[tuple[int, str, int]] = field(repr=False)
     options: Sequence[int] = field(repr=False)
@@ -284,6 +286,7 @@ def _texts(
         result.task,
         result.version,
         ordered,
+        tuple(result.totals),
         [(item.number, item.fingerprint) for item in result.items],
         requests,
         [options[number] for number in numbers] if min(options[number] for number in numbers) > 1 else [],

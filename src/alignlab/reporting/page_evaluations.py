@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from alignlab.console import plain
@@ -29,7 +30,14 @@ def read_evaluations(run: Path) -> tuple[list[PageEvaluation], list[str]]:
         if kind_of(folder) != KIND:
             continue
         if (folder / "records.json").is_file():
-            found.append(_read(folder))
+            one = _read(folder)
+            found.append(replace(one, tasks=[task for task in one.tasks if task.is_shown]))
+            notes += [
+                f"Task {task.name} of evaluation {one.name} is not shown: its numbers are of its parts; they are in "
+                f"{one.table}."
+                for task in one.tasks
+                if not task.is_shown
+            ]
         else:
             notes.append(f"Evaluation {plain(folder.name)} is not shown: it is not finished.")
     return found, notes

@@ -55,6 +55,11 @@ class PageTask:
         return self._plain[0].measure
 
     @property
+    def is_shown(self) -> bool:
+        """Whether there is a number of the whole task: tasks of the harness may have only those of their parts."""
+        return bool(self._plain)
+
+    @property
     def _plain(self) -> list[Row]:
         """The numbers of whole tasks of models as they are."""
         return [row for row in self.rows if not (row.set or row.label or row.other) and row.layer is None]
