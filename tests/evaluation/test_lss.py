@@ -122,5 +122,5 @@ def test_what_is_wrong_is_told() -> None:
         language_shift(nats, own, 1, ~NOTHING, NAMES, arm=1)
     with pytest.raises(InputError, match="0 ids that all of en, de have; expected parallel records"):
         shift_items([Record("0", "en", "a", "b"), Record("1", "de", "a", "b")])
-    with pytest.raises(InputError, match=r"objects: '0' \(de\) has none"):
+    with pytest.raises(InputError, match=r"objects: '0' \(de\) without an answer"):
         shift_items([Record("0", "en", "a", "b"), Record("0", "de", "a", " ")])

@@ -121,6 +121,10 @@ CASES = {
     "an unknown operation": Case([*RUN, "operations=[zeero]"], "operations is ['zeero']"),
     "an operation twice": Case([*RUN, "operations=[zero,zero]"], "expected one or more, each once"),
     "no operation": Case([*RUN, "operations=[]"], "expected one or more, each once"),
+    "the shift of one language": Case(
+        [*RUN, "measures=[lss]", "languages=[zh]"],
+        "objects: items in zh alone; expected items in two languages or more, of what is asked for. Name more languages",
+    ),
     "strengths of nothing": Case([*RUN, "strengths=[1,2]"], "strengths: [1.0, 2.0], but zero has none"),
     "a strength that is none": Case([*RUN, "operations=[scale]", "strengths=[.nan]"], "strengths is [nan]"),
     "a strength beyond float32": Case(
@@ -178,9 +182,10 @@ CASES = {
         [*RUN, "probe.site=mlp.up"], "probe.site: mlp.up, and the run has counted mlp.act; expected mlp.act"
     ),
     "options of what is not asked for, at once": Case(
-        [*RUN, "replace_by=median", "percentile=50", "evaluation.source.count=2"],
+        [*RUN, "replace_by=median", "percentile=50", "evaluation.source.count=2", "fallback.order=[zh]"],
         "replace_by: median, but operations has no replace; expected operations=[replace].\n"
         "command line: percentile: 50, but replace_by is median; expected replace_by=percentile.\n"
+        "command line: fallback.order: set, but measures has no fallback; expected measures=[fallback].\n"
         "command line: evaluation: set, but measures has none that takes problems; expected accuracy, fallback or lss",
     ),
     "shards beside the same documents": Case(

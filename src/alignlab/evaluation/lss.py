@@ -16,7 +16,7 @@ from torch import Tensor
 
 from alignlab.data.choices import Choice, continued
 from alignlab.data.records import Record
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import InputError, Problem, refuse_any, some_of
 from alignlab.evaluation.accuracy import Accuracy, accuracy, accuracy_change
 from alignlab.evaluation.estimates import Estimate, mean
 from alignlab.evaluation.multiple_choice import ChoiceTexts
@@ -61,11 +61,8 @@ def shift_items(records: Sequence[Record], *, delimiter: str = " ") -> ShiftItem
     for record in records:
         by_id.setdefault(record.id, {})[record.language] = record
     whole = {name: of for name, of in by_id.items() if len(of) == len(languages)}
-    problems = [
-        Problem("objects", f"{record.id!r} ({record.language}) has none", "an answer")
-        for record in records
-        if not record.answer.strip()
-    ]
+    empty = [f"{record.id!r} ({record.language})" for record in records if not record.answer.strip()]
+    problems = [Problem("objects", f"{some_of(empty)} without an answer", "an answer in each record")] if empty else []
     if len(languages) < 2 or not whole:
         found = f"{len(whole)} ids that all of {', '.join(languages) or 'no language'} have"
         problems.append(Problem("records", found, "parallel records of two or more languages"))

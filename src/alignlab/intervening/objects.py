@@ -84,6 +84,10 @@ def build_objects(
     refuse_any(cluster_problems(asked, "objects.source"))
     left = [one for one in asked if one.id not in ids and one.cluster not in their_clusters]
     codes = dict.fromkeys(one.language for one in asked)
+    if len(codes) < 2:
+        found = f"items in {next(iter(codes), 'no language')} alone"
+        fix = "Name more languages, or leave lss out of measures."
+        raise InputError.of("objects", found, "items in two languages or more, of what is asked for", fix)
     there: dict[str, dict[str, Record]] = {}
     for one in left:
         there.setdefault(one.id, {})[one.language] = one

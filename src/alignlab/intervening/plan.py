@@ -246,6 +246,9 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
         problems.append(Problem("percentile", found, "replace_by=percentile"))
     if not options.anchored and (options.neurons is not None or options.run is None):
         problems.append(Problem("anchored", "false, but the sets are those of a file", "true, or no file of neurons"))
+    for name, value in options.fallback:
+        if value is not None and "fallback" not in options.measures:
+            problems.append(Problem(f"fallback.{name}", "set, but measures has no fallback", "measures=[fallback]"))
     if options.evaluation is not None and not {"accuracy", "fallback", "lss"} & set(options.measures):
         found = "set, but measures has none that takes problems"
         problems.append(Problem("evaluation", found, "accuracy, fallback or lss among measures"))
