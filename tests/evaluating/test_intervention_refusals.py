@@ -67,6 +67,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*RUN, off("neurons=zh - zh")],
         ["interventions.off.neurons: 'zh - zh' is no neuron at step 0", "set found_at=last"],
     ),
+    "no neuron of a file": (
+        [*DEMO, *SETS, off("neurons=half - half")],
+        ["interventions.off.neurons: 'half - half' is no neuron at builtin:demo; ", "Take other neurons or layers.\n"],
+    ),
     "a step without counts": (
         [*RUN, off("neurons=zh"), off("found_at=7")],
         ["interventions.off.found_at: the run has no snapshot of step 7; expected one of: 0, 1, 2"],

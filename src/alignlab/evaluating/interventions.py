@@ -251,7 +251,10 @@ class Interventions:
         except InputError as error:
             raise InputError(*(replace(fault, where=f"{where}.layers") for fault in error.problems)) from error
         if not bool((whole & inside).any()):
-            fix = "Take other neurons or layers, or set found_at=last: then those of one step are taken in every model."
+            fix = "Take other neurons or layers"
+            if one.sets is None and one.found_at is None:
+                fix += ", or set found_at=last: then those of one step are taken in every model"
+            fix += "."
             raise InputError.of(f"{where}.neurons", f"{one.neurons!r} is no neuron at {model.label}", "neurons", fix)
         probabilities = {}
         # Counts at another site tell nothing of these neurons.
