@@ -137,7 +137,7 @@ def test_of_one_cluster_there_is_no_interval() -> None:
 
 def test_bleu_with_few_right_4_grams_has_no_interval() -> None:
     """In simulation that of 5 or 10 translations of a BLEU of 5 held it in .74 to .80 of runs."""
-    words = "the cat sat on a mat by the door of our old house in town".split()
+    words = ["the", "cat", "sat", "on", "a", "mat", "by", "the", "door", "of", "our", "old", "house", "in", "town"]
     references = [" ".join(words)] * 4  # a line has 12 4-grams
     poor = [" ".join([*words[:5], *words[:0:-1]])] * 4  # and 2 of them here
     for translations, few in ((poor, True), (references[:1] + poor[1:], False)):
