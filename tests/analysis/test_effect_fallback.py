@@ -130,3 +130,20 @@ def test_draws_of_a_control_that_share_neurons_tell_less() -> None:
     assert (apart.control_shared, alike.control_shared) == (None, 0.9)
     assert apart.value == alike.value
     assert (alike.p or 0.0) > (apart.p or 0.0) > 0
+
+
+def test_intervals_over_controls_end_where_shares_do() -> None:
+    """Controls in which all answers, or none, are in a language differ so much that t goes beyond -1 and 1."""
+    record = walked(draws=3)
+    assert record.output_language is not None
+    told = record.output_language.clone()
+    for place, label in enumerate(record.labels):
+        if label.control:
+            told[:, place] = LANGUAGES.index("zh" if label.seed else "de")
+    rows = fallback_rows(replace(record, output_language=told), SETS)
+    found = [row for row in rows if row.measure == OVER_CONTROL and row.low is not None]
+    assert {-1.0, 1.0} <= {end for row in found for end in (row.low, row.high)}
+    for row in found:
+        assert row.low is not None
+        assert row.high is not None
+        assert -1 <= row.low <= row.value <= row.high <= 1

@@ -18,7 +18,13 @@ from alignlab.recording.effects import BASELINE, Effects, Item
 
 CLUSTERS = list("aabbccdd")
 REFERENCES = {
-    "de": ["Das Haus ist grün.", "Anna kauft sieben Äpfel.", "Die Straße ist sehr lang.", "Die Kinder schlafen."] * 2,
+    "de": [
+        "Das Haus ist grün und alt.",
+        "Anna kauft heute sieben Äpfel.",
+        "Die Straße ist sehr lang.",
+        "Alle Kinder schlafen.",
+    ]
+    * 2,
     "zh": ["房子是绿色的。", "小明买了七个苹果。", "街道非常长。", "孩子们睡着了。"] * 2,
 }
 # Two systems: each leaves something out of other sentences.

@@ -22,7 +22,7 @@ from typing import Any
 from alignlab.analysis.arm_outcomes import ArmRecord, LanguageSums, Outcome, PartOfRecord, answered_in, by_language
 from alignlab.analysis.beyond_control import excess
 from alignlab.analysis.effect_matrices import Cell, judged
-from alignlab.analysis.effect_rows import Asked, SetOf, arms_of, in_family, manner, plain_row, row_of
+from alignlab.analysis.effect_rows import Asked, SetOf, arms_of, in_family, manner, over_control_row, plain_row, row_of
 from alignlab.evaluation.accuracy import accuracy
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.table import Row
@@ -134,8 +134,7 @@ def _over_controls(
             path = _Path(record, base, step, sets, label)
             of_set = sets.get(step.set, SetOf()).shared.get(control)
             gaps = {"control": control, "measure": OVER_CONTROL, "reference": 0.0, "control_shared": of_set}
-            numbers = float(found.value[i]), float(found.low[i]), float(found.high[i]), float(found.p[i])
-            row = row_of(path.columns(language) | gaps, numbers, f"{path.over} and controls")
+            row = over_control_row(path.columns(language) | gaps, found, i, f"{path.over} and controls")
             own = off_at(step.set)[-1] == language
             which = "switched off at the step" if own else "other languages"
             family = f"{FALLBACK} ({OVER_CONTROL}), {control}, {manner(step.operation, step.strength, '')}: {which}"

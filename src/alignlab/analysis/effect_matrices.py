@@ -32,6 +32,7 @@ from alignlab.analysis.effect_rows import (
     corrected,
     in_family,
     manner,
+    over_control_row,
     plain_row,
     row_of,
 )
@@ -245,9 +246,5 @@ def _pair(
     sd = float(found.control_sd[place])
     spread = {"measure": f"change of {cells.outcome.name}", "sd": None if math.isnan(sd) else sd}
     mean = plain_row(columns | spread, float(found.control[place]))
-    low, high = float(found.low[place]), float(found.high[place])
-    if cells.outcome.is_yes_or_no and math.isfinite(low):  # of two shares
-        low, high = max(low, -1.0), min(high, 1.0)
-    numbers = float(found.value[place]), low, high, float(found.p[place])
-    over = row_of(columns | {"measure": f"{cells.outcome.name} over control"}, numbers, f"{cells.over} and controls")
-    return mean, over
+    named = columns | {"measure": f"{cells.outcome.name} over control"}
+    return mean, over_control_row(named, found, place, f"{cells.over} and controls")

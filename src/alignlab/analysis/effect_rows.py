@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alignlab.analysis.arm_outcomes import ArmRecord
+from alignlab.analysis.beyond_control import Excess
 from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.corrections import ALPHA, Correction, adjusted
 from alignlab.neurons.table import Row
@@ -93,6 +94,14 @@ def row_of(columns: dict[str, Any], numbers: tuple[float, float, float, float], 
     if not (math.isfinite(low) and math.isfinite(high)):
         return replace(row, status="too few") if row.status == "ok" else row
     return replace(row, low=low, high=high, over=over, p=None if math.isnan(p) else p)
+
+
+def over_control_row(columns: dict[str, Any], found: Excess, place: int, over: str) -> Row:
+    """The row of a set over its controls, the one at `place`; the interval of two shares ends within -1 and 1."""
+    value, low, high, p = (float(of[place]) for of in (found.value, found.low, found.high, found.p))
+    if columns["unit"] == "share":  # in this order NaN stays
+        low, high = max(low, -1.0), min(high, 1.0)
+    return row_of(columns, (value, low, high, p), over)
 
 
 def plain_row(columns: dict[str, Any], value: float) -> Row:

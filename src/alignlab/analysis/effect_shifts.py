@@ -3,7 +3,8 @@
 For a prompt in language b, l_x is the summed log-probability of the object in language x behind it, and
 d = l_t - l_b. LSS(b -> t) is the share of items with a higher d under an arm than without. A set of language g has
 two lines of it: b -> g for every b, and g -> t for every t. Neither has a cell for g itself. An arm that moves d either
-way as often has .5, so no p is of 0: what tells is the matched control.
+way as often has .5, so no p is of 0: what tells is the matched control. An LSS that is lower than the control's has no
+verdict, however much lower it is; the mean of d, which has a sign, does.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from alignlab.analysis.arm_outcomes import BOTH, RIGHT, Outcome
 from alignlab.analysis.beyond_control import Excess, excess
 from alignlab.analysis.effect_matrices import FLOOR
-from alignlab.analysis.effect_rows import MATCHED, arms_of, plain_row, row_of
+from alignlab.analysis.effect_rows import MATCHED, arms_of, over_control_row, plain_row
 from alignlab.analysis.verdicts import family_of, with_verdicts
 from alignlab.evaluating.interventions import Under
 from alignlab.evaluating.task import BuiltTask, alone, apart_from
@@ -206,8 +206,7 @@ def _pair(name: str, columns: dict[str, Any], found: Excess, place: int, over: s
     """The mean of the controls' changes, and the change under the intervention less that."""
     sd = float(found.control_sd[place])
     mean = plain_row(columns | {"measure": name, "sd": None if math.isnan(sd) else sd}, float(found.control[place]))
-    numbers = float(found.value[place]), float(found.low[place]), float(found.high[place]), float(found.p[place])
-    return mean, row_of(columns | {"measure": f"{name} {OVER_CONTROL}"}, numbers, over)
+    return mean, over_control_row(columns | {"measure": f"{name} {OVER_CONTROL}"}, found, place, over)
 
 
 def _gap(under: Under, control: str) -> float | None:

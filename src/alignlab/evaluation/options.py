@@ -39,6 +39,8 @@ class ObjectOptions(Options):
         None, "where the items come from, with the same id in all languages; null takes that of the problems"
     )
     prompts: Prompts | None = section(None, "how a prompt becomes text; null takes that of the problems")
-    delimiter: str = option(" ", "between a prompt and its object")
+    delimiter: str | None = option(
+        None, "between a prompt and its object; null: nothing behind white space, a space behind anything else"
+    )
     max_texts: int = option(100, "items of each language", unit="items", ge=2)
     seed: int = option(0, "which items are taken", ge=0)

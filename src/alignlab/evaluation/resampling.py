@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignlab.evaluation.estimates import Estimate
-from alignlab.neurons.interval_methods import intervals
+from alignlab.neurons.interval_methods import FEW, intervals
 from alignlab.neurons.probabilities import Floats
 
 
@@ -48,23 +48,29 @@ def draw_clusters(clusters: Sequence[str], resamples: int, seed: int) -> Draws:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A number of n documents of m clusters, and the same of R resamples of these. draws: (R,)."""
+    """A number of n documents of m clusters, and the same of R resamples of these. draws: (R,).
+
+    counted: of a number that rests on a count, such as BLEU on 4-grams that are right, how many there are; of several
+        languages their mean, and of a change the larger. Under `FEW` the interval is off, and there is none.
+    """
 
     value: float
     draws: Floats
     documents: int
     clusters: int
+    counted: float = np.inf
 
     def since(self, before: Resampled) -> Resampled:
         """How much more it is than before, draw by draw; of the same clusters."""
-        return Resampled(self.value - before.value, self.draws - before.draws, self.documents, self.clusters)
+        counted = max(self.counted, before.counted)
+        return Resampled(self.value - before.value, self.draws - before.draws, self.documents, self.clusters, counted)
 
     def estimate(self, *, most: float, change: bool = False) -> Estimate:
         """The number with its 95 % interval. most: it is at least 0 and at most this, a change at least its negative.
 
-        Of one cluster, and where all resamples are the same, the ends are NaN.
+        Of one cluster, where all resamples are the same, and where too little is counted, the ends are NaN.
         """
-        if self.clusters < 2:
+        if self.clusters < 2 or self.counted < FEW:
             return Estimate(self.value, np.nan, np.nan, np.nan, self.documents, self.clusters)
         found = intervals(
             np.array([self.value]),
@@ -85,4 +91,5 @@ def mean_of(numbers: Sequence[Resampled]) -> Resampled:
     first = numbers[0]
     value = float(np.mean([one.value for one in numbers]))
     documents = sum(one.documents for one in numbers)
-    return Resampled(value, np.mean([one.draws for one in numbers], axis=0), documents, first.clusters)
+    counted = float(np.mean([one.counted for one in numbers]))
+    return Resampled(value, np.mean([one.draws for one in numbers], axis=0), documents, first.clusters, counted)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from alignlab.data.encoding import Document
-from alignlab.data.prompts import Prompts
+from alignlab.data.prompts import Prompts, Rendered
 from alignlab.data.records import Record
 from alignlab.errors import InputError, refuse_any
 from alignlab.evaluation.lss import ShiftItems, alike, shift_items
@@ -99,10 +99,17 @@ def build_objects(
         )
         fix = "Take other items with objects.source, or other identify_shards."
         raise InputError.of("objects", f"{found}were found", "items of two clusters or more", fix)
-    items = shift_items([one for one in left if one.id in chosen], delimiter=options.delimiter)
+    delimiter = _between(whole[0], prompts, tokenizer) if options.delimiter is None else options.delimiter
+    items = shift_items([one for one in left if one.id in chosen], delimiter=delimiter)
     texts = encode_choices(items.choices, tokenizer, prompts)
     named = any(one.cluster != one.id for one in whole)
     return Objects(items, texts, (clusters or "clusters") if named else "")
+
+
+def _between(record: Record, prompts: Prompts, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Nothing where the text of a prompt ends in white space, as answers stand in training; else a space."""
+    text = prompts.render(replace(record, prompt=record.prompt.rstrip()), tokenizer)
+    return "" if isinstance(text, Rendered) and text.prompt[-1:].isspace() else " "
 
 
 def longest(objects: Objects) -> int:
