@@ -22,7 +22,7 @@ from alignlab.intervening import falling
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.objects import Objects, build_objects
-from alignlab.intervening.options import WITH_STRENGTH, InterveneOptions
+from alignlab.intervening.options import WITH_STRENGTH, WITH_TEXTS, InterveneOptions
 from alignlab.intervening.subjects import Subject, at_sites, subjects_of_run
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
@@ -240,9 +240,9 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
     if options.percentile != 90 and options.replace_by != "percentile":
         found = f"{options.percentile:g}, but replace_by is {options.replace_by}"
         problems.append(Problem("percentile", found, "replace_by=percentile"))
-    if options.evaluation is not None and not {"accuracy", "fallback", "lss"} & set(options.measures):
+    if options.evaluation is not None and not {*WITH_TEXTS, "lss"} & set(options.measures):
         found = "set, but measures has none that takes problems"
-        problems.append(Problem("evaluation", found, "accuracy, fallback or lss among measures"))
+        problems.append(Problem("evaluation", found, f"{', '.join(WITH_TEXTS)} or lss among measures"))
     return problems
 
 
