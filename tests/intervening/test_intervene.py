@@ -102,6 +102,21 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert "This was a dry run" in said
 
 
+def test_the_time_is_of_all_that_is_measured(command: Command) -> None:
+    """What is scored and what is answered add up; as many arms on the same problems take as long, on a path or not."""
+
+    def operations(measures: str, *more: str) -> float:
+        status, said, complaint = command(*FEW, "controls=[]", "dry_run=true", f"measures=[{measures}]", *more)
+        assert (status, complaint) == (0, "")
+        (time,) = re.findall(r"^time +about .*: (\S+) operations", said, re.MULTILINE)
+        return float(time)
+
+    text, answers = operations("perplexity"), operations("accuracy")
+    assert operations("perplexity,accuracy") == pytest.approx(text + answers, rel=0.02)
+    assert operations("fallback", "fallback.order=[zh,en]") == answers  # none and two sets; none, zh, and both
+    assert operations("fallback", "fallback.order=[zh,en]", "fallback.prompts=[zh]") < 0.9 * answers
+
+
 def test_a_constant_that_no_activation_has_is_in_the_plan(command: Command) -> None:
     status, said, complaint = command(*FEW, "dry_run=true", "operations=[constant]", "strengths=[-5,0]")
     assert (status, complaint) == (0, "")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alignlab.errors import InputError
+from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, OperationName
 from alignlab.interventions import Add, Constant, DiffMean, Intervention, Replace, Scale, Zero, operation_of
 from alignlab.interventions.operations import OPERATIONS
 from alignlab.interventions.options import OperationOptions, ReplaceOptions, ScaleOptions
@@ -109,6 +110,13 @@ def test_every_operation_is_there_by_name() -> None:
     for operation in (Zero(), Constant(value=1), Scale(strength=2), Add(), Replace(), DiffMean()):
         assert operation.described.startswith(operation.name)
         assert operation.needs_statistics == (operation.name in ("add", "replace", "diff_mean"))
+
+
+def test_a_grid_takes_every_operation_with_what_it_has() -> None:
+    assert set(get_args(OperationName)) == set(OPERATIONS)
+    fields = {name: set(kind.model_fields) for name, kind in OPERATIONS.items()}
+    assert set(WITH_STRENGTH) == {name for name, of in fields.items() if of & {"strength", "value"}}
+    assert set(WITH_MEANS) == {name for name, kind in OPERATIONS.items() if kind.needs_statistics}
 
 
 @pytest.mark.parametrize(

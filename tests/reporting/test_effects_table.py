@@ -55,8 +55,8 @@ def test_sentences_count_what_is_both() -> None:
         "more than it hurts the others on average in 1 of 2 (en) (Holm), by value alone in 2; both in 1 of 2 (en)."
         in own
     )
-    assert without == "Without en: 0 of 1."
-    assert elsewhere == "Of the 2 cells of other languages 1 are beyond it (false-discovery rate .05)."
+    assert without == "Both, without en (the reference): 0 of 1."
+    assert elsewhere == "Of the 2 cells of other languages 1 are beyond the matched control (false-discovery rate .05)."
     assert shared.startswith("Draws of a matched control have 0.62 of their neurons in common, on average")
 
 

@@ -19,7 +19,7 @@ from alignlab.evaluating.options import EvaluateOptions, InterventionOptions
 from alignlab.intervening.chosen import Chosen, in_common, languages_of
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.model_grid import Grid
-from alignlab.intervening.options import InterveneOptions
+from alignlab.intervening.options import WITH_MEANS, WITHOUT_MEANS, InterveneOptions
 from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.subjects import Subject, subjects_of_run
 from alignlab.interventions.expressions import select_neurons
@@ -173,7 +173,7 @@ class Interventions:
                 problems.append(Problem(f"{where}.found_at", "set, and there is no run", "null", "Set run=FOLDER."))
             if one.language is not None and not operation_of(one.operation).needs_statistics:
                 found = f"set, and {one.operation.name} takes no means of a language"
-                problems.append(Problem(f"{where}.language", found, "null, or add, replace or diff_mean"))
+                problems.append(Problem(f"{where}.language", found, f"null, or one of {', '.join(WITH_MEANS)}"))
             if isinstance(one.operation, ReplaceOptions) and one.operation.by != "percentile":
                 default = ReplaceOptions.model_fields["percentile"].default
                 if one.operation.percentile != default:
@@ -183,7 +183,8 @@ class Interventions:
                 found = (
                     f"{one.operation.name} takes means of documents on which neurons were found, and there is no run"
                 )
-                problems.append(Problem(f"{where}.operation", found, "zero, constant or scale", "Set run=FOLDER."))
+                expected = f"one of {', '.join(WITHOUT_MEANS)}"
+                problems.append(Problem(f"{where}.operation", found, expected, "Set run=FOLDER."))
         if options.interventions and options.run is None and "matched" in options.controls:
             fix = "Set controls=[random], or also run=FOLDER."
             problems.append(Problem("controls", "matched, but no run has counted the neurons", "random", fix))

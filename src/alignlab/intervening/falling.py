@@ -13,7 +13,7 @@ from alignlab.analysis.effect_fallback import TOGETHER, off_at
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.evaluation.tasks import Task
 from alignlab.intervening.chosen import in_common
-from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, InterveneOptions
+from alignlab.intervening.options import WITH_MEANS, WITH_STRENGTH, WITHOUT_MEANS, InterveneOptions
 from alignlab.recording.effects import BASELINE, ArmLabel
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def option_problems(options: InterveneOptions) -> list[Problem]:
     means = [name for name in options.operations if name in WITH_MEANS]
     if means:
         found = f"{' and '.join(means)} takes means of one language, and fallback changes neurons of several"
-        problems.append(Problem("operations", found, "zero, constant or scale"))
+        problems.append(Problem("operations", found, f"one of {', '.join(WITHOUT_MEANS)}"))
     return problems
 
 

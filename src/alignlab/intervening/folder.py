@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from alignlab.begun_folder import BegunFolder
 from alignlab.config import to_plain
 from alignlab.evaluation.options import ObjectOptions
-from alignlab.intervening.options import FallbackOptions, Measure
+from alignlab.intervening.options import WITH_TEXTS, FallbackOptions, Measure
 from alignlab.intervening.subjects import Subject
 from alignlab.manifest import remove_listed
 
@@ -20,8 +20,6 @@ _RECORDS: dict[Measure, str] = {
     "lss": "objects",
     "fallback": "fallback",
 }
-# The measures with answers, whose texts lie beside their record.
-WITH_TEXTS: tuple[Measure, ...] = ("accuracy", "fallback")
 # Keys that grids had not yet which are there already, with what they had meant.
 _LATER: Mapping[str, Any] = {
     "sites": None,

@@ -8,10 +8,9 @@ from alignlab import console
 from alignlab.begun_folder import Start
 from alignlab.config import to_plain
 from alignlab.errors import InputError
-from alignlab.intervening.folder import WITH_TEXTS
 from alignlab.intervening.measuring import measure
 from alignlab.intervening.model_grid import Grid
-from alignlab.intervening.options import InterveneOptions
+from alignlab.intervening.options import WITH_TEXTS, InterveneOptions
 from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.plan_table import show_plan
 from alignlab.intervening.results import show_results, write_about, write_table

@@ -24,7 +24,7 @@ from alignlab.intervening.chosen import Chosen, expressions_of, languages_of, ne
 from alignlab.intervening.documents import Division, divide, elsewhere, first_ids, some_languages
 from alignlab.intervening.grid import labels_of
 from alignlab.intervening.objects import Objects, longest
-from alignlab.intervening.options import WITH_MEANS
+from alignlab.intervening.options import WITH_MEANS, WITH_TEXTS, WITHOUT_MEANS
 from alignlab.intervening.subjects import Subject
 from alignlab.interventions.layers import layer_mask
 from alignlab.models.load import embedding_rows
@@ -222,7 +222,7 @@ class Grid:
         Left out are those that share an id or a cluster with what neurons were found on, unless the documents are
         deliberately the same. Raises InputError where there are no problems, or none is left in a language.
         """
-        if not {"accuracy", "fallback"} & set(self.plan.options.measures):
+        if not set(WITH_TEXTS) & set(self.plan.options.measures):
             return None
         task, languages = self.plan.task, self.plan.languages
         kept = [languages is None or prompt.language in languages for prompt in task.prompts]
@@ -362,11 +362,11 @@ class Grid:
         if means and of_none and self.division is not None:
             found = f"{' and '.join(means)} takes means of a language, and {', '.join(of_none)} is of none"
             raise InputError.of(
-                "operations", found, "sets that are named as a language", "Use zero, constant or scale."
+                "operations", found, "sets that are named as a language", f"Use one of {', '.join(WITHOUT_MEANS)}."
             )
         if means and self.division is None:
             found = f"{' and '.join(means)} takes means of documents on which neurons were found, and there is no run"
-            raise InputError.of("operations", found, "zero, constant or scale", "Set run=FOLDER.")
+            raise InputError.of("operations", found, f"one of {', '.join(WITHOUT_MEANS)}", "Set run=FOLDER.")
         shape = (len(self.found_sites), self.found_sites[0].width)
         if self.sets.shape != shape:
             found = f"they are of {self.sets.shape[0]} x {self.sets.shape[1]} neurons"

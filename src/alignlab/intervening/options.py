@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from alignlab.config import Options, option, section
 from alignlab.evaluation.options import ObjectOptions, TaskOptions
@@ -17,10 +17,13 @@ OperationName = Literal["zero", "constant", "scale", "add", "replace", "diff_mea
 ControlName = Literal["random", "matched"]
 ScopeName = Literal["all", "prompt", "generated"]
 Measure = Literal["perplexity", "accuracy", "lss", "fallback"]
+# The measures that ask problems: the texts of the answers lie beside their record.
+WITH_TEXTS: tuple[Measure, ...] = ("accuracy", "fallback")
 # The operations that have a strength; of `constant` it is the value.
 WITH_STRENGTH: tuple[OperationName, ...] = ("constant", "scale", "add", "diff_mean")
 # The operations that take mean activations of a language.
 WITH_MEANS: tuple[OperationName, ...] = ("add", "replace", "diff_mean")
+WITHOUT_MEANS = tuple(name for name in get_args(OperationName) if name not in WITH_MEANS)
 
 
 def _once(values: list[Any]) -> str | None:

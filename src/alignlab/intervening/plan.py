@@ -22,7 +22,7 @@ from alignlab.intervening import falling
 from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
 from alignlab.intervening.objects import Objects, build_objects
-from alignlab.intervening.options import WITH_STRENGTH, InterveneOptions
+from alignlab.intervening.options import WITH_STRENGTH, WITH_TEXTS, InterveneOptions
 from alignlab.intervening.subjects import Subject, at_sites, subjects_of_run
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
@@ -249,9 +249,9 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
     for name, value in options.fallback:
         if value is not None and "fallback" not in options.measures:
             problems.append(Problem(f"fallback.{name}", "set, but measures has no fallback", "measures=[fallback]"))
-    if options.evaluation is not None and not {"accuracy", "fallback", "lss"} & set(options.measures):
+    if options.evaluation is not None and not {*WITH_TEXTS, "lss"} & set(options.measures):
         found = "set, but measures has none that takes problems"
-        problems.append(Problem("evaluation", found, "accuracy, fallback or lss among measures"))
+        problems.append(Problem("evaluation", found, f"{', '.join(WITH_TEXTS)} or lss among measures"))
     return problems
 
 

@@ -67,7 +67,8 @@ def _rows(plan: GridPlan) -> list[tuple[str, str]]:
         constants = [Constant(value=value) for value in options.strengths]
         changed = [Intervention(first.sets.union(), constant, at=first.site) for constant in constants]
         rows += [("warning", note) for one in changed for note in notes(one, first.found_sites)]
-    rows += _cost(plan) if {"perplexity", "lss"} & set(options.measures) else []
+    share, cost = _cost(plan)
+    rows += [*cost, ("time", _time(plan, share))]
     rows += _objects(first.objects, len(first.labels)) if first.objects is not None else []
     rows += _answers(first) if "accuracy" in options.measures else []
     return rows + (_path(first, first.path_task) if first.path_task is not None else [])
@@ -152,13 +153,19 @@ def _path(grid: Grid, task: Task) -> list[tuple[str, str]]:
         if options.fallback.order
         else "off is always the one most answers are in"
     )
-    arms = sum(len(labels_at(order[:count], options)) for count in range(len(order) + 1))
     of_each = ", ".join(f"{code} {count}" for code, count in Counter(one.language for one in task.prompts).items())
-    answers = arms * len(task.prompts)
+    answers = _arms_of_path(grid) * len(task.prompts)
     text = (
         f"at most {len(order)} steps, {how}; {len(task.prompts):,} problems ({of_each}) at each, at most {answers:,} "
     )
     return [("fallback", f"{text}answers of {task.max_new_tokens} tokens with the controls")]
+
+
+def _arms_of_path(grid: Grid) -> int:
+    """Under how many arms problems are answered along a fallback at most."""
+    options = grid.plan.options
+    order = options.fallback.order or languages_of(grid)
+    return sum(len(labels_at(order[:count], options)) for count in range(len(order) + 1))
 
 
 def _objects(objects: Objects, arms: int) -> list[tuple[str, str]]:
@@ -200,18 +207,23 @@ class Cost:
         return cls(cells, plan.forwards(), cells, largest)
 
 
-def _cost(plan: GridPlan) -> list[tuple[str, str]]:
-    """What it takes; without weights, and so without the means that some operations take."""
+def _cost(plan: GridPlan) -> tuple[float, list[tuple[str, str]]]:
+    """Forwards through all layers a cell, and what scoring takes; nothing where no text is scored.
+
+    Without weights, and so without the means that some operations take.
+    """
     costs = []
     for grid in plan.grids:
         arms = planned_arms(grid)
         for documents in _scored(grid):
             jobs = plan_of(plan.outline, documents, arms, plan.options.max_tokens_per_batch, plan.loader.device)
             costs.append(Cost.of(jobs, documents, len(arms)))
+    if not costs:
+        return 1.0, []
     cells, forwards = sum(one.cells for one in costs), sum(one.forwards for one in costs)
     text = f"{forwards:,.0f} of a document through all layers for {cells:,} cells (documents x arms), "
     text += f"{forwards / cells:.2f} a cell: lower layers once for arms that change higher ones"
-    rows = [("forwards", text), ("time", _time(plan, forwards / cells))]
+    rows = [("forwards", text)]
     largest = max(one.largest for one in costs)
     weights = weight_bytes(list(plan.outline.parameters()))
     width = next(plan.outline.parameters()).element_size()
@@ -222,13 +234,24 @@ def _cost(plan: GridPlan) -> list[tuple[str, str]]:
     kept = sum(8 * len(documents) * len(grid.labels) for grid in plan.grids for documents in _scored(grid))
     rows.append(("disk", f"about {console.size(kept)} of effects, and {console.size(3 * kept)} while it is measured"))
     _check_disk(plan, 4 * kept)
-    return rows
+    return forwards / cells, rows
 
 
 def _scored(grid: Grid) -> list[Sequence[Document]]:
     """The texts that are scored under all arms, of each measure that scores any."""
     found: list[Sequence[Document]] = [grid.documents] if "perplexity" in grid.plan.options.measures else []
     return found + ([grid.objects.documents] if grid.objects is not None else [])
+
+
+def _asked(grid: Grid) -> list[tuple[Task, int]]:
+    """The problems that are answered, and under how many arms at most, of each measure that asks any."""
+    found = []
+    if "accuracy" in grid.plan.options.measures:
+        assert grid.task is not None
+        found.append((grid.task, len(grid.labels)))
+    if grid.path_task is not None:
+        found.append((grid.path_task, _arms_of_path(grid)))
+    return found
 
 
 def planned_arms(grid: Grid) -> list[Arm]:
@@ -243,7 +266,10 @@ def planned_arms(grid: Grid) -> list[Arm]:
 
 
 def _time(plan: GridPlan, share: float) -> str:
-    """About how long it takes, by the operations of its matrices and what this device does."""
+    """About how long it takes at most, by the operations of its matrices and what this device does.
+
+    share: of the forwards of scored texts, how much of a model each goes through.
+    """
     try:
         flops = text_flops(plan.outline, backward=False)
     except UnsupportedModelError as error:
@@ -254,13 +280,19 @@ def _time(plan: GridPlan, share: float) -> str:
             sizes = [len(one) for one in documents]
             answers = sum(int(grid.measured.counted(one)[1:].sum()) for one in documents)
             total += flops.of((sum(sizes), sum(size**2 for size in sizes), answers)) * len(grid.labels) * share
+        for task, arms in _asked(grid):
+            sizes = [len(prompt) + task.max_new_tokens for prompt in task.prompts]
+            total += flops.of((sum(sizes), sum(size**2 for size in sizes), sum(sizes))) * arms
     device = plan.loader.device
     dtype = next(plan.outline.parameters()).dtype
     peak = matrix_peak(device, dtype, size=1024 if device.type == "cpu" else 8192, rounds=3)
     seconds = total / (_REACHED * peak * world_size())
-    return (
+    said = (
         f"about {console.duration(seconds)}: {total:.3g} operations at {_REACHED:.0%} of what this device does at best"
     )
+    if any(_asked(grid) for grid in plan.grids):
+        said += "; answers token by token take longer, and less where they end early"
+    return said
 
 
 def _kept(plan: GridPlan, start: Start) -> str:

@@ -17,8 +17,9 @@ from alignlab.analysis.effect_shifts import AWAY, is_shift, shift_rows
 from alignlab.analysis.effect_strengths import Better, strength_rows
 from alignlab.atomic import write_text
 from alignlab.intervening import falling
-from alignlab.intervening.folder import WITH_TEXTS, GridFolder
+from alignlab.intervening.folder import GridFolder
 from alignlab.intervening.model_grid import Grid
+from alignlab.intervening.options import WITH_TEXTS
 from alignlab.intervening.plan import GridPlan
 from alignlab.intervening.subjects import Subject
 from alignlab.neurons.table import Row, read_csv, write_csv
@@ -143,8 +144,9 @@ def _show_path(plan: GridPlan, path: Path) -> None:
     header, lines = path_lines(path, plan.options.show_languages)
     console.table(lines, header, "rl" + "r" * (len(header) - 2))
     console.say(
-        "A line a step, at which one more language is off; shares of all answers. untold: in no language that is told; "
-        "matched: the share in the language just switched off with control neurons changed; * beyond it."
+        "A line a step, at which one more language is off; shares of all answers. untold: answers "
+        "whose language cannot be told; matched: the share in the language just switched off with control neurons "
+        "changed; * beyond it."
     )
     for sentence in path_sentences(path):
         console.say(sentence)

@@ -156,10 +156,11 @@ def sentences(matrix: Matrix, reference: str, *, harm: float = 1.0) -> Iterator[
         yield f"It does the language good, by more than its matched control, in {_of(helped, known)}."
     if reference in there:
         others = [row for row in over if row.language != reference]
-        yield f"Without {reference}: {_of([code for code in both if code != reference], others)}."
+        yield f"Both, without {reference} (the reference): {_of([code for code in both if code != reference], others)}."
     if elsewhere:
         more = sum(bool(row.beyond_control) for row in elsewhere)
-        yield f"Of the {len(elsewhere):,} cells of other languages {more:,} are beyond it (false-discovery rate .05)."
+        among = f"Of the {len(elsewhere):,} cells of other languages {more:,}"
+        yield f"{among} are beyond the matched control (false-discovery rate .05)."
     if (untold := len(matrix.over) - len(told)) > 0:
         yield f"{untold:,} of {len(matrix.over):,} cells cannot be told from controls: too few of these, or all alike."
     shared = [row.control_shared for row in over if row.control_shared is not None]
