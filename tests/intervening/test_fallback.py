@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from alignlab.models.load import ModelConfig
 from alignlab.neurons import NeuronSets
 from alignlab.parts import Parts
 from alignlab.recording.effects import Effects
+from alignlab.reporting.page_interventions import read_interventions
 from alignlab.runs import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -89,6 +91,12 @@ def test_the_path_is_that_of_the_model_with_more_and_more_off(run: Path, capsys:
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["analysis"] == "fallback"]
     assert {row["set"] for row in rows} == set(steps)
+    # What the sets are is still known of that which is switched off first, and the page of the run is made of it.
+    about = json.loads((folder / "about-step-000002.json").read_text(encoding="utf-8"))
+    assert {name: about[name]["language"] for name in sets.names} == {name: name for name in sets.names}
+    assert all(about[step]["shared"] for step in steps if step)
+    (shown,), notes = read_interventions(run)
+    assert (shown.neurons, notes) == ("specific(g) | related(g)", [])
 
 
 def test_a_control_grows_with_the_path(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,8 @@ def write_about(folder: GridFolder, grid: Grid, path: Effects | None = None) -> 
             found = about[label.set][name]
             assert isinstance(found, list)
             found += [] if value is None else [[label.control, label.seed, value]]
-    about |= {name: {"shared": shared} for name, shared in falling.shared_at(grid, path.labels if path else ()).items()}
+    for step, shared in falling.shared_at(grid, path.labels if path else ()).items():
+        about.setdefault(step, {})["shared"] = shared  # the first step is called as the set that it is
     write_text(folder.about(grid.subject), json.dumps(about, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -99,8 +99,9 @@ def _about(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 
 def _kinds_of_sets(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """What the sets of every language are, such as `specific(g) | related(g)`."""
-    return list(dict.fromkeys(str(of["matrix"]) for sets in about.values() for of in sets.values() if of["matrix"]))
+    """What the sets of every language are, such as `specific(g) | related(g)`; steps of a fallback have none."""
+    kinds = (of.get("matrix") for sets in about.values() for of in sets.values())
+    return list(dict.fromkeys(str(kind) for kind in kinds if kind))
 
 
 def _general(about: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
