@@ -92,6 +92,18 @@ def test_a_cell_says_its_numbers_where_it_is_pointed_at() -> None:
     assert "log(1 + change of perplexity) %{z" in traces(shown, "0-log")[0]["hovertemplate"]
 
 
+def test_what_draws_of_a_control_share_is_in_the_table_and_below_it() -> None:
+    rows = [
+        replace(row, control_shared=0.2 if row.set == "de" else 0.5) if row.control else row for row in switched_off()
+    ]
+    [shown] = show([[one(rows)]])
+    table = shown.card.tables["0"]
+    told = {(line[1], line[table["columns"].index("controls_share")]) for line in table["rows"]}
+    assert told == {("en", 0.5), ("de", 0.2), ("zh", 0.5)}
+    said = [caption.text for caption in shown.card.captions]
+    assert any(text.startswith("Draws of a matched control have 0.40 of their neurons in common") for text in said)
+
+
 def test_the_sentence_counts_the_sets_that_hurt_their_own_language() -> None:
     rows = switched_off()
     [matrix] = one(rows).matrices

@@ -28,7 +28,8 @@ _PLACES = 3  # decimals of nats and of shares
 _COLUMNS = (
     "matrix", "changed", "evaluated", "change", "low", "high", "matched_control", "control_sd", "over_control",
     "over_control_low", "over_control_high", "p_corrected", "correction", "beyond_control", "log_scale",
-    "log_scale_low", "log_scale_high", "gap_in_p", "denominator", "status",
+    "log_scale_low", "log_scale_high", "gap_in_p", "controls_share",
+    "denominator", "status",
 )  # fmt: skip
 
 Place = tuple[str, str]  # a set and the language that is evaluated
@@ -310,13 +311,14 @@ def _lines(matrix: Matrix, scaled: dict[Place, Row]) -> Iterator[list[Any]]:
     """The table of a matrix: a line a cell, in `_COLUMNS`."""
     for place, change in matrix.changes.items():
         over, control, log = matrix.over.get(place), matrix.control.get(place), scaled.get(place)
-        verdict = (None, "", None, None) if over is None else (
-            _short(over.p_adjusted), over.correction, over.beyond_control, _short(over.control_gap)
+        verdict = (None, "", None, None, None) if over is None else (
+            _short(over.p_adjusted), over.correction, over.beyond_control, _short(over.control_gap),
+            _short(over.control_shared),
         )  # fmt: skip
         yield [
             _named(matrix), *place, *_numbers(change),
             *(_short(value) for value in (control.value if control else None, control.sd if control else None)),
-            *_numbers(over), *verdict[:3], *_numbers(log), verdict[3], change.denominator, change.status,
+            *_numbers(over), *verdict[:3], *_numbers(log), *verdict[3:], change.denominator, change.status,
         ]  # fmt: skip
 
 
@@ -350,6 +352,12 @@ def _basis(one: PageIntervention) -> Iterator[str]:
             f"{_overs(over)}. p is corrected by Holm for the sets' own languages, as a false-discovery rate for all "
             f"other cells. Gap in p: how far the controls' activation probabilities are from the set's, on average."
         )
+        shared = [row.control_shared for row in over if row.control_shared is not None]
+        if shared:
+            yield (
+                f"Draws of a matched control have {number(sum(shared) / len(shared), 2)} of their neurons in common, "
+                "on average; intervals and verdicts allow for it."
+            )
     else:
         yield f"Intervals of 95 %, over {_overs(cells)}. Without matched controls there is no verdict."
     if one.general:
