@@ -20,6 +20,14 @@ SENTENCES = (
 )
 
 
+# Files whose tests take longest. They are begun first, so that at the end no process is left alone with one.
+LONGEST = ("test_killed_runs.py", "test_two_ranks.py", "test_stages.py", "test_stopping.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of 340 tokens, BOS put in front by its post-processor, EOS never added by itself."""
