@@ -56,6 +56,14 @@ class TauIdentifier(Identifier, Protocol):
         """
 
 
+@runtime_checkable
+class SizedIdentifier(Identifier, Protocol):
+    """An identifier that is told how many neurons of each language to take."""
+
+    def of_size(self, size: int) -> Identifier:
+        """The same identifier with sets of so many neurons."""
+
+
 class TernaryConfig(TernaryOptions):
     """Language-specific, language-related and general neurons (Zhang et al. 2025)."""
 
@@ -108,6 +116,10 @@ class EqualSizeLapeConfig(EqualSizeLapeOptions):
         threshold = None if anchor is None else anchor.threshold
         return equal_size_lape(counts, self.size, self.bar, self.exclusive, threshold=threshold)
 
+    def of_size(self, size: int) -> EqualSizeLapeConfig:
+        """See `SizedIdentifier.of_size`."""
+        return self.model_copy(update={"size": size})
+
 
 class ActivationFrequencyConfig(ActivationFrequencyOptions):
     """The neurons that fire most, the fewest of a layer with a share of a language's firings (Tan et al. 2024)."""
@@ -127,6 +139,10 @@ class AveragePrecisionConfig(AveragePrecisionOptions):
     def identify(self, means: LayerMeans, /, anchor: Classification | None = None) -> Classification:
         """Select. There is no threshold, since sets have their size, so that an `anchor` changes nothing."""
         return average_precision(means, self.k, self.ends)
+
+    def of_size(self, size: int) -> AveragePrecisionConfig:
+        """See `SizedIdentifier.of_size`: half of them from either end, where both are taken, and at least one."""
+        return self.model_copy(update={"k": max(1, size // 2) if self.ends == "both" else size})
 
 
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify

@@ -25,7 +25,7 @@ class Row:
     What is asked:
 
     analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes;
-        `capability`, of what a model answers.
+        `capability`, of what a model answers; `agreement`, of identifiers side by side.
     record: what the number is of, such as `step 100`.  step: its optimiser steps.
     since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
     thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
@@ -54,7 +54,10 @@ class Row:
     task: what a model was evaluated on.
     measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
     label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`); of a task, which
-        of its problems (`templates in training`), where they are not all.
+        of its problems (`templates in training`), where they are not all; of `agreement`, between what it is
+        (`identifiers`, `halves` of the documents, `models`, `texts`).
+    identifier, compared: of `agreement`, what the sets were found by, and what they are compared with: another
+        identifier, model or text.
 
     The number:
 
@@ -74,8 +77,8 @@ class Row:
         `and controls`, where another draw of controls would give another number; `seeds`.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
-    reference: what the number would be without an effect: 0 of a change, 1 of English over the others. None where
-        nothing is to be expected.
+    reference: what the number would be without an effect: 0 of a change, 1 of English over the others, of an overlap
+        what chance gives. None where nothing is to be expected.
     p, p_adjusted: two-sided, and corrected for the questions of its family.
     family, correction: with which others of its record, change, thresholds and convention it was asked, and how these
         were corrected for: `holm`, or `fdr` (a false-discovery rate) where they are many.
@@ -117,6 +120,8 @@ class Row:
     task: str = ""
     measure: str = ""
     label: str = ""
+    identifier: str = ""
+    compared: str = ""
     value: float
     unit: str = "neurons"
     denominator: int | None = None

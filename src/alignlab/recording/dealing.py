@@ -46,8 +46,13 @@ def in_order(seed: int, records: Sequence[Named], most: int) -> list[Named]:
 
 def deal(documents: Sequence[Document], shards: int) -> npt.NDArray[np.int64]:
     """The shard of each document, (D,) int64: the i-th cluster, in the order of the documents, is in shard i mod S."""
+    return shard_numbers([document.cluster for document in documents], shards)
+
+
+def shard_numbers(clusters: Sequence[str], shards: int) -> npt.NDArray[np.int64]:
+    """The same of documents of which the clusters are known alone."""
     places: dict[str, int] = {}
-    numbers = [places.setdefault(document.cluster, len(places)) for document in documents]
+    numbers = [places.setdefault(cluster, len(places)) for cluster in clusters]
     return np.array(numbers, dtype=np.int64) % shards
 
 

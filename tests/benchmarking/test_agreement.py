@@ -1,0 +1,112 @@
+"""Identifiers side by side: to what `analyze` finds one by one, and to records of half of the documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from alignlab.analyze import main as analyze
+from alignlab.benchmarking.agreement import AgreementConfig, compare, rows_of
+from alignlab.benchmarking.halves import part_of
+from alignlab.config import load
+from alignlab.data.records import Record
+from alignlab.errors import InputError
+from alignlab.models.load import DEMO_FOLDER
+from alignlab.models.sites import find_sites
+from alignlab.neurons import NeuronSets
+from alignlab.neurons.average_precision_identifier import average_precision
+from alignlab.recording.means import record_means
+from alignlab.recording.probes import Probe, build_probe
+
+PROBE = ["probe.source.languages=[en,de,th]", "probe.source.count=12", "probe.source.split=probe", "probe.max_texts=12",
+         "probe.shards=4"]  # fmt: skip
+ONLY = ["ternary", "lape", "average_precision"]
+WORDS = "anna house green apples street seven asleep children buys more".split()
+
+
+def config(*changed: str) -> AgreementConfig:
+    usual = [f"models=[{DEMO_FOLDER}]", "only=[ternary,lape,average_precision]", "size=9"]
+    return load(AgreementConfig, [*PROBE, *usual, *changed], lambda _settings: None)[0]
+
+
+def test_the_sets_are_those_of_analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = config()
+    questions = asked.questions()
+    for _, recount in questions.values():
+        recount.count()
+    compared = compare(asked, questions)
+    own = {"ternary": [], "lape": [], "average_precision": ["identifier.k=4"]}  # of either end, half of nine
+    alone = {}
+    for name in ONLY:
+        settings = [f"identifier.name={name}", *own[name], f"folder={name}"]
+        assert analyze([f"models=[{DEMO_FOLDER}]", *PROBE, *settings]) == 0
+        alone[name] = NeuronSets.load(tmp_path / name / "sets.safetensors")
+        (record,) = compared.records
+        for language in ("en", "de", "th"):
+            assert torch.equal(compared.found[record][name].sets[language], alone[name][language])
+    rows = {
+        (row.identifier, row.compared, row.language): row
+        for row in rows_of(compared)
+        if row.label == "identifiers" and row.language
+    }
+    for (first, second, language), row in rows.items():
+        one, other = ({tuple(p) for p in alone[name][language].nonzero().tolist()} for name in (first, second))
+        assert row.value == pytest.approx(len(one & other) / len(one | other))
+        assert row.denominator == len(one | other)
+    assert len(rows) == 3 * 3
+
+
+def test_half_of_the_means_are_the_means_of_half(
+    tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """A record made anew of the documents of some shards finds the same, in clusters that are not whole shards."""
+    records = [
+        Record(f"{number}", language, "", f"{word} {language} {number}", cluster=f"cluster {number // 2}")
+        for language in ("en", "de")
+        for number, word in enumerate(WORDS)
+    ]
+    probe = build_probe(records, tokenizer, shards=4, scope="all")
+    assert isinstance(probe, Probe)
+    sites = find_sites(tiny_llama)
+    whole = record_means(tiny_llama, sites, probe, tmp_path / "whole")
+    taken = [1, 3]
+    kept = {
+        document.id
+        for document, shard in zip(probe.documents["en"], probe.shards_of("en").tolist(), strict=True)
+        if shard in taken
+    }
+    assert 0 < len(kept) < len(WORDS)
+    half = build_probe([record for record in records if record.id in kept], tokenizer, shards=2, scope="all")
+    again = record_means(tiny_llama, sites, half, tmp_path / "half")
+    found, expected = (average_precision(one, 5) for one in (part_of(whole, 4, taken), again))
+    for name in ("en", "de"):
+        torch.testing.assert_close(
+            found.scores[f"average precision {name}"], expected.scores[f"average precision {name}"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("models=[]", "nothing is set to compare on"),
+        ("only=[ternary]", "one identifier (ternary), one model and one text"),
+        ("only=[ternay,lape]", "Did you mean 'ternary'?"),
+        ("run=nowhere", "there is no config.yaml in it"),
+        ("size=6000", "size: "),
+        ("models=[nowhere]", "nowhere"),
+    ],
+)
+def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as refused:
+        config(changed).questions()
+    assert told in str(refused.value)
+
+
+def test_the_same_folder_for_the_same_question() -> None:
+    assert config().results == config("dry_run=true").results
+    assert config().results != config("size=8").results
