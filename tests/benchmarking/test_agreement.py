@@ -24,7 +24,7 @@ from alignlab.recording.probes import Probe, build_probe
 PROBE = ["probe.source.languages=[en,de,th]", "probe.source.count=12", "probe.source.split=probe", "probe.max_texts=12",
          "probe.shards=4"]  # fmt: skip
 ONLY = ["ternary", "lape", "average_precision"]
-WORDS = "anna house green apples street seven asleep children buys more".split()
+WORDS = ["anna", "house", "green", "apples", "street", "seven", "asleep", "children", "buys", "more"]
 
 
 def config(*changed: str) -> AgreementConfig:

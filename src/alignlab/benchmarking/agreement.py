@@ -19,8 +19,8 @@ from typing import Any
 from alignlab import console
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.recount import Recount
-from alignlab.benchmarking.halves import part_of
 from alignlab.benchmarking.agreement_options import AgreementOptions
+from alignlab.benchmarking.halves import part_of
 from alignlab.config import to_plain, to_yaml
 from alignlab.data.fertility import Fertility, fertility
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
@@ -30,7 +30,7 @@ from alignlab.neurons.options import IdentifierOptions
 from alignlab.neurons.table import Row
 from alignlab.options import AnalyzeOptions
 from alignlab.question import AnalyzeConfig
-from alignlab.recording.probes import ProbeConfig, PromptProbe
+from alignlab.recording.probes import PromptProbe
 from alignlab.redaction import hide_all
 from alignlab.runs import RunFolder
 
@@ -192,7 +192,7 @@ def compare(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConfig
     assert counts is not None
     reads = {name: identifier_of(config.chosen[name]).reads for name in records}
     ordered = {label: {name: found[label][name] for name in records} for label in labels}
-    question, recount = next(iter(questions.values()))
+    _, recount = next(iter(questions.values()))
     reference = config.reference or counts.reference
     of_texts = _fertilities(recount, labels, reference)
     shape = (counts.shape[2], counts.shape[3])

@@ -1,4 +1,4 @@
-"""Half of a record: what an identifier finds on the even and on the odd shards of the documents tells how stable it is."""
+"""Half of a record: what an identifier finds on the even and on the odd shards tells how stable it is."""
 
 from __future__ import annotations
 
