@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.marks import is_page
 from alignlab.neurons.table import ANCHORED
 from alignlab.reporting.page.answer import glossary, lead, sentences, thresholds_of
+from alignlab.reporting.page.assets import asset, inside_script, policy
 from alignlab.reporting.page.capability import helped
 from alignlab.reporting.page.card import letters
 from alignlab.reporting.page.cards import cards
@@ -126,8 +124,8 @@ def _render(runs: Sequence[PageRun]) -> str:
     made = cards(runs, effects, tasks)
     optional = (("capability", "capability" in made), ("tasks", tasks), ("effects", effects))
     absent = [name for name, there in optional if not there]
-    script = _inside_script(_asset("page.js"))
-    plotly = _inside_script(get_plotlyjs())
+    script = inside_script(asset("page.js"))
+    plotly = inside_script(get_plotlyjs())
     drawn = {
         "figures": {name: card.encoded() for name, card in made.items()},
         "runs": [
@@ -144,7 +142,7 @@ def _render(runs: Sequence[PageRun]) -> str:
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
     environment.filters |= {"number": number, "signed": signed, "capital": capital}
-    return environment.from_string(_asset("page.html")).render(
+    return environment.from_string(asset("page.html")).render(
         runs=runs,
         labels=letters(runs),
         cards=made,
@@ -174,8 +172,8 @@ def _render(runs: Sequence[PageRun]) -> str:
         verdict_styles=defaultdict(str, _VERDICT_STYLES),
         right_to_left=_RIGHT_TO_LEFT,
         version=alignlab.__version__,
-        policy=_policy(plotly, script),
-        css=Markup(_asset("page.css")),  # noqa: S704 (ours)
+        policy=policy(plotly, script),
+        css=Markup(asset("page.css")),  # noqa: S704 (ours)
         js=Markup(script),  # noqa: S704 (ours)
         plotly=Markup(plotly),  # noqa: S704 (plotly's)
         data=Markup(to_json_plotly(drawn, engine="json")),  # noqa: S704 (without any "<"; numbers that are none are null)
@@ -237,27 +235,3 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
 def _stages(run: PageRun) -> str:
     ended = "; ".join(f"{name} to step {step:,}" for name, step in run.stage_ends.items())
     return f"{ended}; then one more. In figures over steps a dotted line with its name is the end of each."
-
-
-def _policy(*scripts: str) -> str:
-    """What the page may do: run its own two scripts, known by their hashes, and nothing else.
-
-    Markup that would slip in could not run, and nothing can be requested: not even by plotly's own code.
-    """
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
-    )
-    # plotly.js sets styles of elements; heat maps are images it makes itself.
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _inside_script(code: str) -> str:
-    """Code that cannot end its script element; where these occur in JavaScript they are in strings."""
-    return code.strip().replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

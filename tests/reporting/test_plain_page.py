@@ -1,0 +1,71 @@
+"""A page of sections: what is written in it is text, whatever it says, and only its own scripts may run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from alignlab.marks import is_page
+from alignlab.reporting.page.panels import Panels
+from alignlab.reporting.page.plain import Section, plain_page, write_plain_page
+
+from ..browser.test_page import HOSTILE, Open, browser, open_page
+
+__all__ = ["browser", "open_page"]  # fixtures
+
+
+class Read(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self.elements or self.elements[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def sections(said: str) -> list[Section]:
+    figure = Panels([""], 1, 100)
+    figure.add("bar", 0, x=[said, "other"], y=[1, 2])
+    return [Section(said, [said], figure, [said], [[said]], [said]), Section("without a figure")]
+
+
+def test_all_is_text() -> None:
+    calm, hostile = (Read(plain_page(said, [said], sections(said))) for said in ("calm", HOSTILE))
+    assert hostile.elements == calm.elements
+    assert "".join(hostile.text).count(HOSTILE) == "".join(calm.text).count("calm") > 6
+
+
+def test_the_policy_knows_both_scripts_and_no_other() -> None:
+    page = plain_page("title", [], sections("bars"))
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert re.findall(r"sha256-([^&']*)", policy[1]) == digests
+    assert len(digests) == 2
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_in_either_theme(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    write_plain_page(path, HOSTILE, [HOSTILE], sections(HOSTILE))
+    assert is_page(path)
+    for scheme in ("light", "dark"):
+        page = open_page(path, color_scheme=scheme)
+        assert page.locator(".plot .main-svg").first.is_visible()
+        assert page.evaluate("window.hit") is None
+        colour = page.evaluate("document.querySelector('.plot').layout.template.layout.font.color")
+        assert colour == {"light": "#1d2126", "dark": "#e7e9ec"}[scheme]
