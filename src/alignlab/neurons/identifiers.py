@@ -10,6 +10,7 @@ from alignlab.neurons.average_precision_identifier import LayerMeans, average_pr
 from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
+from alignlab.neurons.importance import Wanted
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import (
     ActivationFrequencyOptions,
@@ -54,6 +55,17 @@ class TauIdentifier(Identifier, Protocol):
         selection ends; None where it has its usual size. Nothing is checked: this is for resamples of counts that have
         been identified.
         """
+
+
+@runtime_checkable
+class ImportanceIdentifier(Identifier, Protocol):
+    """An identifier of importance.
+
+    wanted: the measure, sites and options that the record it reads has to be of.
+    """
+
+    @property
+    def wanted(self) -> Wanted: ...
 
 
 class TernaryConfig(TernaryOptions):
