@@ -40,7 +40,7 @@ from alignlab.reporting.wording import capital
 from alignlab.runs import check_writable
 
 # What is read of a record, as the header of sets says it.
-STATISTICS = {"counts": "activation probability", "means": "mean activation of documents"}
+STATISTICS = {"counts": "activation probability", "means": "mean activation of documents", "importance": "importance"}
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
 _MOST_LINES, _MOST_TELLING = 40, 15  # of an analysis on the terminal; where sentences say the answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.importance import Importance
 from alignlab.neurons.subset import subset
 from alignlab.recording.dealing import shard_numbers
 from alignlab.recording.means import ActivationMeans
@@ -49,5 +50,7 @@ def part_of(record: Any, shards: int, taken: Sequence[int]) -> Any:
     """A record of the documents in some of its shards alone."""
     if isinstance(record, ActivationMeans):
         return SomeMeans(record, shards, taken)
+    if isinstance(record, Importance):
+        return replace(record, shards=len(taken), only=tuple(taken))
     assert isinstance(record, ActivationCounts)
     return subset(record, shards=taken)

@@ -10,6 +10,7 @@ from alignlab.neurons.average_precision_identifier import LayerMeans, average_pr
 from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
+from alignlab.neurons.importance import Wanted
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import (
     ActivationFrequencyOptions,
@@ -62,6 +63,16 @@ class SizedIdentifier(Identifier, Protocol):
 
     def of_size(self, size: int) -> Identifier:
         """The same identifier with sets of so many neurons."""
+
+
+class ImportanceIdentifier(Identifier, Protocol):
+    """An identifier of importance.
+
+    wanted: the measure, sites and options that the record it reads has to be of.
+    """
+
+    @property
+    def wanted(self) -> Wanted: ...
 
 
 class TernaryConfig(TernaryOptions):
