@@ -65,6 +65,7 @@ class SizedIdentifier(Identifier, Protocol):
         """The same identifier with sets of so many neurons."""
 
 
+@runtime_checkable
 class ImportanceIdentifier(Identifier, Protocol):
     """An identifier of importance.
 
