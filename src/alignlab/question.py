@@ -20,14 +20,14 @@ from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_
 from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import InputError, Problem
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
-from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems, size_problems
+from alignlab.neurons.identifiers import ImportanceIdentifier, has_tau, identifier_of, name_of, reading_problems
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
@@ -71,8 +71,7 @@ class AnalyzeConfig(AnalyzeOptions):
         beside = beside_of(identifier_of(self.identifier))
         found = Recount(counted, probes, loader, kept, tuple(trained or ()), reference, told_by, beside)
         found.check()
-        layers, width = found.shape()[2:]
-        refuse_any(size_problems(identifier_of(self.identifier), layers * width))
+        found.check_identifier(identifier_of(self.identifier))
         return found
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
@@ -120,6 +119,13 @@ class AnalyzeConfig(AnalyzeOptions):
         if self._reads_beside and self.counts is not None:
             fix = "Set run=FOLDER, or models=[...]: it then reads the text once more for each model."
             problems += [replace(problem, fix=fix) for problem in reading_problems(identifier)]
+        if isinstance(identifier, ImportanceIdentifier):
+            sites = {"probe.site": self.probe.site} | ({"against.site": self.against.site} if self.against else {})
+            problems += [
+                Problem(key, f"{at}, where {name} removes no neurons", f"one of identifier.sites: {', '.join(among)}")
+                for key, at in sites.items()
+                if at not in (among := identifier.wanted.sites)
+            ]
         if identifier.reads == "means" and self.shards is not None:
             found = f"{self.shards}, but {name} reads means of documents, which are in no shards"
             problems.append(Problem("shards", found, "null", "Ask for other text with probe."))

@@ -54,7 +54,7 @@ class StoredCounts:
         if identifier.reads == "importance" and self.beside is not None:
             importance = Importance.load(self.beside)
             shards = importance.shards if self.shards is None else len(self.shards)
-            return replace(importance, languages=counts.languages, shards=shards, only=self.shards)
+            return replace(importance, languages=counts.languages, site=counts.site, shards=shards, only=self.shards)
         refuse_any(reading_problems(identifier))
         return counts
 

@@ -29,7 +29,9 @@ from alignlab.models.precision import precision_of
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
+from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier, size_problems
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.importance import MEASURES
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -108,6 +110,18 @@ class Recount:
         """What the record beside the counts takes, in words. Raises InputError where a model cannot have it."""
         assert self.beside is not None
         return self.beside.cost(self._outline, [self.probe(self.models[0], name) for name in self.probes])
+
+    def check_identifier(self, identifier: Identifier) -> None:
+        """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
+
+        Raises InputError; UnsupportedModelError for models that have not what the record beside the counts is of.
+        """
+        layers, width = self.shape()[2:]
+        problems = size_problems(identifier, layers * width)
+        if isinstance(identifier, ImportanceIdentifier):
+            measure = MEASURES[identifier.wanted.measure](self._outline, identifier.wanted)
+            problems += identifier.shape_problems(measure.shapes)
+        refuse_any(list(dict.fromkeys(problems)))
 
     def check(self) -> None:
         """Refuse folders of models that are damaged, all at once, before anything is made of them.

@@ -100,11 +100,13 @@ class Importance(ImportanceHeader):
     """A record, whose files are read when they are asked for.
 
     files: by language, the file of it.
+    site: the one that is looked at, where one has to be; empty for none.
     only: the shards that are looked at; None for all. `shards` and the axis S are of these.
     The rest is as in `ImportanceHeader`. It is made by `record_importance` and read by `Importance.load`.
     """
 
     files: Mapping[str, Path]
+    site: str = ""
     only: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
