@@ -36,10 +36,12 @@ def write_manifest(folder: Path, kind: str) -> None:
     files = {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "xxh3_128": checksum(file)}
         for file in _files(folder)
-        if file != folder / NAME
+        if file not in (folder / NAME, folder / f"{NAME}.partial")
     }
     text = json.dumps({"kind": kind, "files": files}, indent=2, ensure_ascii=False)
-    (folder / NAME).write_text(f"{text}\n", encoding="utf-8")
+    partial = folder / f"{NAME}.partial"  # never half a list in a folder that is there already
+    partial.write_text(f"{text}\n", encoding="utf-8")
+    partial.replace(folder / NAME)
 
 
 def kind_of(folder: Path) -> str | None:

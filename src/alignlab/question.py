@@ -12,6 +12,7 @@ import torch
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.beside import beside_of
 from alignlab.analysis.interval_cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.options import USUAL
@@ -19,14 +20,14 @@ from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_
 from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import InputError, Problem
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
 from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
-from alignlab.neurons.identifiers import has_tau, identifier_of, name_of, reading_problems, size_problems
+from alignlab.neurons.identifiers import ImportanceIdentifier, has_tau, identifier_of, name_of, reading_problems
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
@@ -67,10 +68,10 @@ class AnalyzeConfig(AnalyzeOptions):
             reference = towards if reference is None else reference
         reference = REFERENCE if reference is None else reference
         kept = self._kept / "counts"
-        found = Recount(counted, probes, loader, kept, tuple(trained or ()), reference, told_by, self._reads_means)
+        beside = beside_of(identifier_of(self.identifier))
+        found = Recount(counted, probes, loader, kept, tuple(trained or ()), reference, told_by, beside)
         found.check()
-        layers, width = found.shape()[2:]
-        refuse_any(size_problems(identifier_of(self.identifier), layers * width))
+        found.check_identifier(identifier_of(self.identifier))
         return found
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
@@ -114,11 +115,18 @@ class AnalyzeConfig(AnalyzeOptions):
         """What is asked for by name and the identifier cannot give: kinds follow from tau, and so do resamples."""
         identifier = identifier_of(self.identifier)
         name = name_of(identifier)
-        problems = [] if self._reads_means else reading_problems(identifier)
-        if self._reads_means and self.counts is not None:
+        problems = [] if self._reads_beside else reading_problems(identifier)
+        if self._reads_beside and self.counts is not None:
             fix = "Set run=FOLDER, or models=[...]: it then reads the text once more for each model."
             problems += [replace(problem, fix=fix) for problem in reading_problems(identifier)]
-        if self._reads_means and self.shards is not None:
+        if isinstance(identifier, ImportanceIdentifier):
+            sites = {"probe.site": self.probe.site} | ({"against.site": self.against.site} if self.against else {})
+            problems += [
+                Problem(key, f"{at}, where {name} removes no neurons", f"one of identifier.sites: {', '.join(among)}")
+                for key, at in sites.items()
+                if at not in (among := identifier.wanted.sites)
+            ]
+        if identifier.reads == "means" and self.shards is not None:
             found = f"{self.shards}, but {name} reads means of documents, which are in no shards"
             problems.append(Problem("shards", found, "null", "Ask for other text with probe."))
         if has_tau(identifier):
@@ -135,14 +143,14 @@ class AnalyzeConfig(AnalyzeOptions):
         return problems
 
     @property
-    def _reads_means(self) -> bool:
-        """Whether the identifier classifies means of activations, which a run does not record as it goes."""
-        return identifier_of(self.identifier).reads == "means"
+    def _reads_beside(self) -> bool:
+        """Whether the identifier classifies what a run does not record as it goes: means of activations, importance."""
+        return beside_of(identifier_of(self.identifier)) is not None
 
     @property
     def _counts_again(self) -> bool:
-        """Whether models are loaded: asked for, or needed for the means."""
-        return self.recount or bool(self.models) or (self._reads_means and self.run is not None)
+        """Whether models are loaded: asked for, or needed for what is recorded beside counts."""
+        return self.recount or bool(self.models) or (self._reads_beside and self.run is not None)
 
     @property
     def asked(self) -> list[str]:
@@ -297,14 +305,6 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
     probes = [recount.probe(first, name) for name in recount.probes]
     tokens = sum(len(d) for probe in probes for documents in probe.documents.values() for d in documents)
     missing = len(recount.missing())
-    means = []
-    if recount.means:
-        layers, width = recount.shape()[2:]
-        documents = [sum(map(len, probe.documents.values())) for probe in probes]
-        size = console.size(4 * layers * width * sum(documents))
-        means = [
-            ("means", f"of {sum(documents):,} documents, about {size} a model, which reads the text twice for them")
-        ]
     return [
         ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
         ("probe", f"{' '.join(probes[0].languages)}; scope {probes[0].scope}"),
@@ -314,7 +314,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             f"{missing} of {len(records)} records, {tokens:,} tokens a model; "
             + (f"the others are in {recount.folder}" if missing < len(records) else f"kept in {recount.folder}"),
         ),
-        *means,
+        *([(recount.beside.name, recount.cost_beside)] if recount.beside else []),
         *([("trained", f"{' '.join(recount.trained)}, as {recount.told_by} says")] if recount.told_by else []),
         ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]

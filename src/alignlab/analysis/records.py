@@ -16,6 +16,7 @@ from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.counts_file import check_step
 from alignlab.neurons.formats import COUNT_FORMATS
 from alignlab.neurons.identifiers import Identifier, reading_problems
+from alignlab.neurons.importance import Importance
 from alignlab.neurons.subset import subset
 from alignlab.recording.means import ActivationMeans
 from alignlab.redaction import hide
@@ -28,27 +29,34 @@ class StoredCounts:
 
     label: what people call it, such as `step 100`.
     read: how the file, or the folder, at `path` is read.
-    means: where the means of activations in the same documents are; None where they were not recorded.
+    beside: where another record of the same documents is, which identifiers may read in place of counts; None where
+        there is none.
+    shards: those that are looked at; None for all.
     """
 
     label: str
     path: Path
     read: Callable[[Path], ActivationCounts] = ActivationCounts.load
-    means: Path | None = None
+    beside: Path | None = None
+    shards: tuple[int, ...] | None = None
 
     def load(self) -> ActivationCounts:
         """The counts. Raises InputError as `read` does."""
         return self.read(self.path)
 
     def read_by(self, identifier: Identifier, counts: ActivationCounts) -> Any:
-        """What the identifier classifies: these counts, or the means in their languages.
+        """What the identifier classifies: these counts, or the record beside them, in their languages.
 
         Raises InputError for an identifier of a record that is not there.
         """
-        if self.means is None or identifier.reads != "means":
-            refuse_any(reading_problems(identifier))
-            return counts
-        return replace(ActivationMeans.load(self.means), languages=counts.languages)
+        if identifier.reads == "means" and self.beside is not None:
+            return replace(ActivationMeans.load(self.beside), languages=counts.languages)
+        if identifier.reads == "importance" and self.beside is not None:
+            importance = Importance.load(self.beside)
+            shards = importance.shards if self.shards is None else len(self.shards)
+            return replace(importance, languages=counts.languages, site=counts.site, shards=shards, only=self.shards)
+        refuse_any(reading_problems(identifier))
+        return counts
 
 
 def snapshots_of(folder: Path) -> list[StoredCounts]:
@@ -112,7 +120,9 @@ def parts(
 
     def part(record: StoredCounts) -> StoredCounts:
         return replace(
-            record, read=lambda path: subset(record.read(path), languages, shards, where="classify_languages")
+            record,
+            read=lambda path: subset(record.read(path), languages, shards, where="classify_languages"),
+            shards=None if shards is None else tuple(shards),
         )
 
     return [part(record) for record in records]

@@ -1,6 +1,6 @@
 """Counting again: checkpoints of a run, adapters and models, on any probe; nothing is counted twice.
 
-Where means of activations are asked for too, each model reads the probe once for these and once for its counts.
+Where another record is asked for beside the counts, each model reads the probe once more for it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from alignlab import console
+from alignlab.analysis.beside import Beside
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError, refuse_any
@@ -24,8 +29,9 @@ from alignlab.models.precision import precision_of
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
+from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier, size_problems
 from alignlab.recording.counting import Origin, count_firings
-from alignlab.recording.means import ActivationMeans, record_means
+from alignlab.recording.importance import MEASURES
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -52,7 +58,7 @@ class Recount:
     probes: by name; the name of the only one is "".
     trained, reference: languages in training, and the one that they are aligned to, for the header.
     told_by: the model that says these; empty where they were asked for.
-    means: record the mean activations of every document too, in a folder beside that of the counts.
+    beside: what else is recorded of every model, in a folder beside that of the counts; None for nothing.
     """
 
     models: Sequence[ModelToCount]
@@ -62,14 +68,14 @@ class Recount:
     trained: tuple[str, ...] = ()
     reference: str = REFERENCE
     told_by: str = ""
-    means: bool = False
+    beside: Beside | None = None
 
     def __post_init__(self) -> None:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
         self._shape: tuple[int, int, int, int] | None = None
 
     def missing(self) -> list[StoredCounts]:
-        """Those that have yet to be counted, or whose means have yet to be recorded."""
+        """Those that have yet to be counted, or what is beside them recorded."""
         return [record for record in self.records() if self._todo(record)]
 
     def records(self) -> list[StoredCounts]:
@@ -78,7 +84,7 @@ class Recount:
             StoredCounts(
                 f"{model.label}, {name}" if name else model.label,
                 path := self._path(model, name),
-                means=self.folder.parent / "means" / path.stem if self.means else None,
+                beside=self._beside(model, name, path),
             )
             for model in self.models
             for name in self.probes
@@ -89,10 +95,33 @@ class Recount:
         if self._shape is None:
             first = self.models[0]
             name = next(iter(self.probes))
-            sites = find_sites(self.loader.below(first.source).build_meta(), self.probes[name].site)
+            sites = find_sites(self._outline, self.probes[name].site)
             probe = self.probe(first, name)
             self._shape = len(probe.languages), probe.shards, len(sites), sites[0].width
         return self._shape
+
+    @cached_property
+    def _outline(self) -> nn.Module:
+        """The first model on the meta device, without its adapter."""
+        return self.loader.below(self.models[0].source).build_meta()
+
+    @cached_property
+    def cost_beside(self) -> str:
+        """What the record beside the counts takes, in words. Raises InputError where a model cannot have it."""
+        assert self.beside is not None
+        return self.beside.cost(self._outline, [self.probe(self.models[0], name) for name in self.probes])
+
+    def check_identifier(self, identifier: Identifier) -> None:
+        """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
+
+        Raises InputError; UnsupportedModelError for models that have not what the record beside the counts is of.
+        """
+        layers, width = self.shape()[2:]
+        problems = size_problems(identifier, layers * width)
+        if isinstance(identifier, ImportanceIdentifier):
+            measure = MEASURES[identifier.wanted.measure](self._outline, identifier.wanted)
+            problems += identifier.shape_problems(measure.shapes)
+        refuse_any(list(dict.fromkeys(problems)))
 
     def check(self) -> None:
         """Refuse folders of models that are damaged, all at once, before anything is made of them.
@@ -117,8 +146,10 @@ class Recount:
 
     def _todo(self, record: StoredCounts) -> list[Path]:
         """The files of a record that are not there, or not whole."""
-        made = [record.path] if record.means is None else [record.path, record.means]
-        return [path for path in made if not _is_whole(path, path == record.means)]
+        made: list[tuple[Path, Callable[[Path], object]]] = [(record.path, ActivationCounts.load)]
+        if self.beside is not None and record.beside is not None:
+            made.append((record.beside, self.beside.load))
+        return [path for path, load in made if not _is_whole(path, load)]
 
     def _count(self, model: ModelToCount, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
         """Make those files of a record."""
@@ -135,8 +166,8 @@ class Recount:
             if is_first():
                 counts.save(record.path)
             wait_for_all()
-        if record.means is not None and str(record.means) in paths:
-            record_means(loaded, sites, probe, record.means, origin=origin, context=self._context, progress=progress)
+        if self.beside is not None and record.beside is not None and str(record.beside) in paths:
+            self.beside.record(loaded, probe, record.beside, origin, self._context, progress)
 
     def _answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
@@ -174,11 +205,21 @@ class Recount:
 
     def _path(self, model: ModelToCount, name: str) -> Path:
         """Where the counts of a model on a probe are kept: the name tells all that they are made from."""
+        parts = [*self._made_from(model, name), self.probes[name].site, self.trained, self.reference]
+        return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
+
+    def _beside(self, model: ModelToCount, name: str, counts: Path) -> Path | None:
+        """Where the record beside those counts is kept."""
+        if self.beside is None:
+            return None
+        parts = [*self._made_from(model, name), self.trained, self.reference]
+        return self.folder.parent / self.beside.name / self.beside.folder(counts, parts)
+
+    def _made_from(self, model: ModelToCount, name: str) -> list[Any]:
+        """What all records of a model on a probe are made from, as plain values."""
         probe = self.probe(model, name)
         parts = [VERSION, self.loader.digest(model.source), probe.fingerprint, model.step]
-        parts += [self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else []
-        parts += [self.probes[name].site, self.trained, self.reference]
-        return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
+        return parts + ([self._answerer(model, probe)[1].name] if isinstance(probe, PromptProbe) else [])
 
 
 def _check_deep(models: Sequence[ModelToCount]) -> None:
@@ -186,14 +227,11 @@ def _check_deep(models: Sequence[ModelToCount]) -> None:
     refuse_any([problem for source in sources for problem in folder_problems(source, deep=True)])
 
 
-def _is_whole(path: Path, means: bool) -> bool:
+def _is_whole(path: Path, load: Callable[[Path], object]) -> bool:
     if not path.exists():
         return False
     try:
-        if means:
-            ActivationMeans.load(path)
-        else:
-            ActivationCounts.load(path)
-    except InputError:  # torn, or of another version: it is counted again
+        load(path)
+    except InputError:  # torn, or of another version: it is made again
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 from alignlab.errors import InputError, Problem, refuse_any
@@ -10,6 +11,7 @@ from alignlab.neurons.average_precision_identifier import LayerMeans, average_pr
 from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
+from alignlab.neurons.importance import Importance, Wanted
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import (
     ActivationFrequencyOptions,
@@ -17,8 +19,10 @@ from alignlab.neurons.options import (
     EqualSizeLapeOptions,
     IdentifierOptions,
     LapeOptions,
+    PlndOptions,
     TernaryOptions,
 )
+from alignlab.neurons.plnd_identifier import layer_problems, plnd
 from alignlab.neurons.probabilities import Bools, Floats, Integers
 from alignlab.neurons.selection import Cut, lowest, number_problems, selection_size, up_to
 from alignlab.neurons.ternary_identifier import score_terms, ternary
@@ -54,6 +58,23 @@ class TauIdentifier(Identifier, Protocol):
         selection ends; None where it has its usual size. Nothing is checked: this is for resamples of counts that have
         been identified.
         """
+
+
+@runtime_checkable
+class ImportanceIdentifier(Identifier, Protocol):
+    """An identifier of importance.
+
+    wanted: the measure, sites and options that the record it reads has to be of.
+    """
+
+    @property
+    def wanted(self) -> Wanted: ...
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """By site of the record, what is found there; `identify` classifies the one that the record looks at."""
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """Why it cannot take its number of neurons, before anything is recorded. shapes: by site, L and N."""
 
 
 class TernaryConfig(TernaryOptions):
@@ -129,12 +150,46 @@ class AveragePrecisionConfig(AveragePrecisionOptions):
         return average_precision(means, self.k, self.ends)
 
 
+class PlndConfig(PlndOptions):
+    """Neurons without which a block's output changes most in every text of a language (PLND: Zhao et al. 2024)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """The record that it reads."""
+        return Wanted("removal", tuple(self.sites))
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select at the site that is looked at. There is no threshold, so that an `anchor` changes nothing."""
+        return plnd(importance, self._number(importance.site or importance.sites[0]))
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`."""
+        return {site: plnd(importance, self._number(site), site) for site in importance.sites}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`."""
+        return [
+            problem
+            for site, (_, neurons) in shapes.items()
+            for problem in layer_problems(f"identifier.{self._option(site)}", self._number(site), neurons)
+        ]
+
+    def _option(self, site: str) -> Literal["ffn", "attention"]:
+        return "attention" if site.startswith("attention") else "ffn"
+
+    def _number(self, site: str) -> int:
+        return self.attention if self._option(site) == "attention" else self.ffn
+
+
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "ternary": TernaryConfig,
     "lape": LapeConfig,
     "equal_size_lape": EqualSizeLapeConfig,
     "activation_frequency": ActivationFrequencyConfig,
     "average_precision": AveragePrecisionConfig,
+    "plnd": PlndConfig,
 }
 
 

@@ -10,6 +10,8 @@ from alignlab.config import Options, option
 
 Convention = Literal["paper", "selection", "all"]
 Ends = Literal["both", "top", "bottom"]
+# Where the removal of a neuron is known.
+RemovalSite = Literal["mlp.act", "mlp.product", "mlp.up", "attention.q", "attention.k", "attention.v", "attention.o"]
 _BAR = "tau is this quantile of all probabilities; a language owns a neuron above it"
 
 
@@ -56,7 +58,25 @@ class AveragePrecisionOptions(Options):
     ends: Ends = option("both", "top: the highest alone; bottom: the lowest alone")
 
 
+class PlndOptions(Options):
+    """Neurons without which a block's output changes most in every text of a language (PLND: Zhao et al. 2024)."""
+
+    name: Literal["plnd"] = "plnd"
+    sites: list[RemovalSite] = option(
+        ["mlp.act", "attention.q", "attention.k", "attention.v", "attention.o"],
+        "where neurons are removed, each site apart; probe.site is one of them, and its neurons are analysed",
+        check=lambda sites: None if sites and len(set(sites)) == len(sites) else "one or more, each once",
+    )
+    ffn: int = option(2000, "most important neurons of a layer's MLP and document", ge=1)
+    attention: int = option(1000, "most important columns of each of a layer's projections and document", ge=1)
+
+
 IdentifierOptions = Annotated[
-    TernaryOptions | LapeOptions | EqualSizeLapeOptions | ActivationFrequencyOptions | AveragePrecisionOptions,
+    TernaryOptions
+    | LapeOptions
+    | EqualSizeLapeOptions
+    | ActivationFrequencyOptions
+    | AveragePrecisionOptions
+    | PlndOptions,
     Field(discriminator="name"),
 ]

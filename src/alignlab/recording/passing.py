@@ -83,7 +83,7 @@ def _read_language(passing: _Pass, language: str, advance: Callable[[int], None]
     for observer in passing.observers:
         observer.begin(language)
     probe, device = passing.extent.probe, passing.extent.device
-    for numbers in _dealt(probe.batches(language)):
+    for numbers in dealt(probe.batches(language)):
         passing.read(make_batch(probe, language, numbers, device))
         advance(sum(len(probe.documents[language][number]) for number in numbers))
     parts = [observer.parts() for observer in passing.observers]
@@ -91,7 +91,7 @@ def _read_language(passing: _Pass, language: str, advance: Callable[[int], None]
         observer.take(language, totals)
 
 
-def _dealt(batches: Sequence[list[int]]) -> Iterator[list[int]]:
+def dealt(batches: Sequence[list[int]]) -> Iterator[list[int]]:
     """This rank's batches, in order; an empty one where others have one more."""
     mine = batches[rank() :: world_size()]
     yield from mine

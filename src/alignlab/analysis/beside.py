@@ -1,0 +1,131 @@
+"""What is recorded beside counts for identifiers that read something else: how, where, and at what cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+
+from alignlab import console
+from alignlab.models.sites import find_sites
+from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier
+from alignlab.neurons.importance import Importance, Wanted, bytes_of
+from alignlab.recording.counting import Origin
+from alignlab.recording.importance import MEASURES, record_importance
+from alignlab.recording.means import ActivationMeans, record_means
+from alignlab.recording.passing import Progress
+from alignlab.recording.probes import Probe, ProbeTexts
+
+
+class Beside(Protocol):
+    """A record that is made of each model and probe beside its counts.
+
+    name: of its folder, and as the plan calls it.
+    """
+
+    name: ClassVar[str]
+
+    def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
+        """The name of a record's folder. counts: the file beside it.  made_from: plain values that tell the rest."""
+
+    def load(self, folder: Path) -> object:
+        """The record. Raises InputError where it is not there, or not whole."""
+
+    def record(
+        self,
+        model: nn.Module,
+        probe: Probe,
+        folder: Path,
+        origin: Origin,
+        context: Callable[[], AbstractContextManager[object]],
+        progress: Progress,
+    ) -> object:
+        """Make it; every rank has to call it."""
+
+    def cost(self, model: nn.Module, probes: Sequence[ProbeTexts]) -> str:
+        """What it takes of a model, which is on the meta device, in words. Raises InputError as the recording would."""
+
+
+@dataclass(frozen=True)
+class MeansBeside:
+    """Mean activations of documents."""
+
+    name: ClassVar[str] = "means"
+
+    def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
+        return counts.stem
+
+    def load(self, folder: Path) -> object:
+        return ActivationMeans.load(folder)
+
+    def record(
+        self,
+        model: nn.Module,
+        probe: Probe,
+        folder: Path,
+        origin: Origin,
+        context: Callable[[], AbstractContextManager[object]],
+        progress: Progress,
+    ) -> object:
+        sites = find_sites(model, probe.site)
+        return record_means(model, sites, probe, folder, origin=origin, context=context, progress=progress)
+
+    def cost(self, model: nn.Module, probes: Sequence[ProbeTexts]) -> str:
+        sites = find_sites(model, probes[0].site)
+        documents = sum(len(texts) for probe in probes for texts in probe.documents.values())
+        size = console.size(4 * len(sites) * sites[0].width * documents)
+        return f"of {documents:,} documents, about {size} a model, which reads the text twice for them"
+
+
+@dataclass(frozen=True)
+class ImportanceBeside:
+    """Importance of neurons by a measure, at some sites."""
+
+    wanted: Wanted
+    name: ClassVar[str] = "importance"
+
+    def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
+        # Not named as the counts, which are of one site: for those of another it is not recorded again.
+        parts = [*made_from, self.wanted.measure, self.wanted.sites, dict(self.wanted.options)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+    def load(self, folder: Path) -> object:
+        return Importance.load(folder)
+
+    def record(
+        self,
+        model: nn.Module,
+        probe: Probe,
+        folder: Path,
+        origin: Origin,
+        context: Callable[[], AbstractContextManager[object]],
+        progress: Progress,
+    ) -> object:
+        return record_importance(model, self.wanted, probe, folder, origin=origin, context=context, progress=progress)
+
+    def cost(self, model: nn.Module, probes: Sequence[ProbeTexts]) -> str:
+        measure = MEASURES[self.wanted.measure](model, self.wanted)
+        size = sum(bytes_of(measure.shapes, len(probe.languages), probe.shards) for probe in probes)
+        sizes = [
+            (len(document), int(probe.counted(document).sum()))
+            for probe in probes
+            for documents in probe.documents.values()
+            for document in documents
+        ]
+        return (
+            f"by {self.wanted.measure} at {', '.join(self.wanted.sites)}: {len(sizes):,} documents, "
+            f"about {measure.flops(sizes) / 1e12:.3g} TFLOP and {console.size(size)} a model"
+        )
+
+
+def beside_of(identifier: Identifier) -> Beside | None:
+    """What has to be recorded for an identifier; None where counts are enough."""
+    if identifier.reads == "means":
+        return MeansBeside()
+    return ImportanceBeside(identifier.wanted) if isinstance(identifier, ImportanceIdentifier) else None
