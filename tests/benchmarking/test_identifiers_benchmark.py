@@ -29,6 +29,7 @@ SMALL = [
     "planted.hidden=1", "planted.general=3", "text.documents=10", "text.truth_documents=2", "text.tokens=8",
     "folder=out", "seeds=2",
 ]  # fmt: skip
+GIVEN = {"size": 3, "rate": 0.2, "bar": 0.7, "shape": (2, 10)}
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -51,7 +52,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_every_identifier_is_run_and_ranked() -> None:
     members = get_args(get_args(IdentifierOptions)[0])
     assert {get_args(one.model_fields["name"].annotation)[0] for one in members} == set(NAMES)
-    assert set(RANKINGS) == set(IDENTIFIERS) == set(NAMES)
+    assert set(RANKINGS) >= set(IDENTIFIERS) == set(NAMES)
 
 
 def test_from_plan_to_page(command: Command) -> None:
@@ -154,7 +155,7 @@ def test_rankings_are_those_of_the_papers() -> None:
     counts = ActivationCounts(("a", "b", "c"), firings, tokens, torch.ones_like(tokens), "mlp.act", "all")
     p = (firings[:, 0].double() / 50).flatten(1).numpy()
     for name in ("lape", "ternary", "equal_size_lape", "activation_frequency"):
-        identifier = identifier_at(name, settings(name, 3, 0.2, 0.7))
+        identifier = identifier_at(name, settings(name, **GIVEN))
         found = identify(name, identifier, counts)
         result = identifier.identify(counts)
         for g in range(3):
@@ -173,8 +174,8 @@ def test_rankings_are_those_of_the_papers() -> None:
                     assert -found.ranking[g, n] == pytest.approx(entropy)
             if name == "equal_size_lape":  # its set is the top of its ranking
                 assert found.ranking[g][found.sets[g]].min() >= found.ranking[g][~found.sets[g]].max()
-    assert settings("average_precision", 3, 0.2, 0.7) == {"k": 3, "ends": "top"}
-    assert settings("ternary", 3, 0.2, 0.7) == {"top_rate": 0.2, "bar": 0.7}
+    assert settings("average_precision", **GIVEN) == {"k": 3, "ends": "top"}
+    assert settings("ternary", **GIVEN) == {"top_rate": 0.2, "bar": 0.7}
 
 
 REFUSED = [

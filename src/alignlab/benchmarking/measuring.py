@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from alignlab.models.sites import find_sites
 from alignlab.neurons.probabilities import Bools, Floats
 from alignlab.neurons.table import Row
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.importance import record_importance
 from alignlab.recording.kept import Advance, nobody
 from alignlab.recording.means import ActivationMeans, record_means
 from alignlab.recording.probes import Probe
@@ -125,6 +126,15 @@ class Records:
     def counts(self) -> Any:
         return count_firings(self.model, self.sites, self.probe, origin=Origin())
 
+    def read_by(self, identifier: Any) -> Any:
+        """The record that it reads."""
+        if identifier.reads == "importance":
+            wanted = identifier.wanted
+            # Where none is named it is that of the probe.
+            wanted = replace(wanted, sites=wanted.sites or (self.sites[0].at,))
+            return record_importance(self.model, wanted, self.probe, self.folder / wanted.measure)
+        return getattr(self, identifier.reads)
+
     @cached_property
     def means(self) -> ActivationMeans:
         return record_means(self.model, self.sites, self.probe, self.folder / "means")
@@ -138,13 +148,15 @@ def settings_of(options: IdentifiersOptions, name: str) -> dict[str, Any]:
     planted = options.planted
     languages = planted.families * planted.languages
     number = planted_number(planted) - planted.general - languages * planted.hidden
-    return rankings.settings(name, size, round(number / (planted.layers * planted.neurons), 4), options.bar)
+    shape = planted.layers, planted.neurons
+    rate = round(number / (shape[0] * shape[1]), 4)
+    return rankings.settings(name, size=size, rate=rate, bar=options.bar, shape=shape)
 
 
 def _found(of: Seed, name: str, records: Records) -> Found:
     if name not in CONTROLS:
         identifier = rankings.identifier_at(name, settings_of(of.options, name))
-        return rankings.identify(name, identifier, getattr(records, identifier.reads))
+        return rankings.identify(name, identifier, records.read_by(identifier))
     if name == "random":
         shape = len(of.names), len(of.neurons)
         ranking = np.random.default_rng([of.seed, 6]).random(shape)
