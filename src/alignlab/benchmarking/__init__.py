@@ -1,0 +1,1 @@
+"""Benchmarks in which the truth is known: of identifiers, on models with planted neurons."""

@@ -1,0 +1,72 @@
+"""What is measured where the truth is known: `python -m alignlab.benchmark identifiers`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignlab.benchmarking.options import IdentifiersOptions
+from alignlab.command import end, run_command
+from alignlab.config import Options, asks_for_help
+from alignlab.errors import Problem, did_you_mean
+
+
+def _identifiers(options: IdentifiersOptions) -> None:
+    from alignlab.benchmarking import identifiers  # torch and all: once the config is known to be right
+
+    identifiers.run(options)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be benchmarked."""
+
+    options: type[Options]
+    run: Callable[[Any], None]
+    intro: str
+
+
+KINDS = {
+    "identifiers": Kind(
+        IdentifiersOptions,
+        _identifiers,
+        "Run identifiers on small models whose language neurons are planted, and score them against that truth; "
+        "the same command goes on where it was stopped.",
+    ),
+}
+
+
+def usage() -> str:
+    """What can be benchmarked."""
+    kinds = "\n".join(
+        textwrap.fill(f"    {name:<14}{kind.intro}", 100, subsequent_indent=" " * 18) for name, kind in KINDS.items()
+    )
+    return (
+        f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]\n\n{kinds}\n\n"
+        "    identifiers dry_run=true                 the plan: nothing is measured or written\n"
+        "    identifiers seeds=10                     the whole, in minutes on two cores, without a network\n"
+        "    identifiers --help                       every key\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given in ([], ["help"]) or (given[0] not in KINDS and asks_for_help(given) is not None):
+        sys.stdout.write(usage())
+        return 0
+    name, rest = given[0], given[1:]
+    if name not in KINDS:
+        expected = f"first what is to be benchmarked, one of: {', '.join(KINDS)}"
+        problem = Problem("command line", repr(name), expected, did_you_mean(name, KINDS))
+        sys.stderr.write(f"\n{problem}\n")
+        return 2
+    kind = KINDS[name]
+    return run_command(kind.options, kind.run, command=f"benchmark {name}", intro=kind.intro, argv=rest)
+
+
+if __name__ == "__main__":
+    end(main())
