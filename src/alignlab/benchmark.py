@@ -1,17 +1,22 @@
-"""What is measured where the truth is known: `python -m alignlab.benchmark identifiers`."""
+"""Identifiers beside a truth, and beside each other: `python -m alignlab.benchmark identifiers`, or `agreement`."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from alignlab.benchmarking.agreement_options import AgreementOptions
 from alignlab.benchmarking.options import IdentifiersOptions
 from alignlab.command import end, run_command
-from alignlab.config import Options, asks_for_help
+from alignlab.config import BaseOf, Options, asks_for_help
 from alignlab.errors import Problem, did_you_mean
+from alignlab.runs import RunFolder
+
+INHERITED = ("identifier", "model", "probe", "reference")
 
 
 def _identifiers(options: IdentifiersOptions) -> None:
@@ -20,13 +25,29 @@ def _identifiers(options: IdentifiersOptions) -> None:
     identifiers.run(options)
 
 
+def _agreement(options: AgreementOptions) -> None:
+    from alignlab.benchmarking import agreement_command
+
+    agreement_command.run(options)
+
+
+def _run_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:
+    """The config of the run says how its models are loaded, and how its neurons were counted and classified."""
+    folder = settings.get("run")
+    if not isinstance(folder, str):
+        return None
+    config = RunFolder(Path(folder).expanduser()).config
+    return (config, INHERITED) if config.is_file() else None
+
+
 @dataclass(frozen=True)
 class Kind:
-    """What can be benchmarked."""
+    """What can be benchmarked. base_of: as for `alignlab.config.load`."""
 
     options: type[Options]
     run: Callable[[Any], None]
     intro: str
+    base_of: BaseOf = lambda _settings: None
 
 
 KINDS = {
@@ -35,6 +56,13 @@ KINDS = {
         _identifiers,
         "Run identifiers on small models whose language neurons are planted, and score them against that truth; "
         "the same command goes on where it was stopped.",
+    ),
+    "agreement": Kind(
+        AgreementOptions,
+        _agreement,
+        "Run identifiers on a run or two models, where no truth is known, and compare what they find: sizes, overlaps "
+        "beside chance, layers, halves of the documents, models and texts.",
+        _run_of,
     ),
 }
 
@@ -48,6 +76,7 @@ def usage() -> str:
         f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]\n\n{kinds}\n\n"
         "    identifiers dry_run=true                 the plan: nothing is measured or written\n"
         "    identifiers seeds=10                     the whole, in minutes on two cores, without a network\n"
+        "    agreement run=runs/demo config=agreement_demo\n"
         "    identifiers --help                       every key\n"
     )
 
@@ -65,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"\n{problem}\n")
         return 2
     kind = KINDS[name]
-    return run_command(kind.options, kind.run, command=f"benchmark {name}", intro=kind.intro, argv=rest)
+    return run_command(
+        kind.options, kind.run, command=f"benchmark {name}", intro=kind.intro, argv=rest, base_of=kind.base_of
+    )
 
 
 if __name__ == "__main__":

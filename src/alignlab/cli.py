@@ -15,7 +15,7 @@ COMMANDS = {
     "intervene": "change neurons, and measure what that does to every language beside controls",
     "evaluate": "ask checkpoints or models tasks: perplexity, multiple choice, problems",
     "prepare": "let a model answer questions, and make pairs of preference from its answers",
-    "benchmark": "score identifiers on models in which the language neurons are known",
+    "benchmark": "score identifiers where the language neurons are known, or compare them with each other",
     "report": "write one HTML page of a run, or of several side by side",
 }
 

@@ -9,17 +9,22 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignlab.analyze import main as analyze
+from alignlab.benchmark import main as benchmark
 from alignlab.benchmarking.agreement import AgreementConfig, compare, rows_of
+from alignlab.benchmarking.agreement_options import NAMES
 from alignlab.benchmarking.halves import part_of
 from alignlab.config import load
 from alignlab.data.records import Record
 from alignlab.errors import InputError
+from alignlab.marks import is_page
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.models.sites import find_sites
 from alignlab.neurons import NeuronSets
 from alignlab.neurons.average_precision_identifier import average_precision
+from alignlab.neurons.table import read_csv
 from alignlab.recording.means import record_means
 from alignlab.recording.probes import Probe, build_probe
+from alignlab.train import main as train
 
 PROBE = ["probe.source.languages=[en,de,th]", "probe.source.count=12", "probe.source.split=probe", "probe.max_texts=12",
          "probe.shards=4"]  # fmt: skip
@@ -110,3 +115,37 @@ def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_same_folder_for_the_same_question() -> None:
     assert config().results == config("dry_run=true").results
     assert config().results != config("size=8").results
+
+
+def test_the_command_on_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Base and last checkpoint, with the run's own identifier; what was recorded is not recorded again."""
+    monkeypatch.chdir(tmp_path)
+    small = ["trainer.max_steps=2", "tracker.every_n_steps=1", "data.train.count=12", "data.examples_per_step=4",
+             "wandb.mode=disabled", "evaluation=null", "run.folder=run", "identifier.top_rate=0.2"]  # fmt: skip
+    assert train(["config=demo", *PROBE, *small]) == 0
+    asked = ["agreement", "run=run", "config=agreement_demo", "size=9", "folder=out"]
+    capsys.readouterr()
+    assert benchmark([*asked, "dry_run=true"]) == 0
+    assert "2: step 0, step 2" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert benchmark(asked) == 0
+    told = capsys.readouterr().out
+    assert "Next: one of them in full" in told
+    rows = read_csv(tmp_path / "out/table.csv")
+    sizes = {(row.record, row.identifier, row.language) for row in rows if row.measure == "size"}
+    assert len(sizes) == 2 * len(NAMES) * 3
+    assert is_page(tmp_path / "out/report.html")
+    ternary = NeuronSets.load(_sets(tmp_path))
+    row = next(row for row in rows if (row.record, row.identifier, row.language, row.measure)
+               == ("step 2", "ternary", "de", "size"))  # fmt: skip
+    assert row.value == int(ternary["de"].sum())
+    assert benchmark(asked) == 0
+    assert "0 of 2 records have to be made" in capsys.readouterr().out
+
+
+def _sets(folder: Path) -> Path:
+    """What `analyze` finds at the last step with the options of the run."""
+    assert analyze(["run=run", "models=['2']", "folder=alone"]) == 0  # its own thresholds, not those of the base
+    return folder / "alone/sets.safetensors"
