@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.activation_frequency_identifier import activation_frequency
+from alignlab.neurons.attribution_identifier import attribution
 from alignlab.neurons.average_precision_identifier import LayerMeans, average_precision
+from alignlab.neurons.by_score import mean_importance
 from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
-from alignlab.neurons.importance import Wanted
+from alignlab.neurons.importance import Importance, Wanted
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import (
     ActivationFrequencyOptions,
+    AttributionOptions,
     AveragePrecisionOptions,
     EqualSizeLapeOptions,
     IdentifierOptions,
     LapeOptions,
+    RelevanceOptions,
     TernaryOptions,
 )
 from alignlab.neurons.probabilities import Bools, Floats, Integers
-from alignlab.neurons.selection import Cut, lowest, number_problems, selection_size, up_to
+from alignlab.neurons.relevance_identifier import relevance
+from alignlab.neurons.selection import Cut, lowest, number_problems, rate_problems, selection_size, up_to
 from alignlab.neurons.ternary_identifier import score_terms, ternary
 
 RecordName = Literal["counts", "means", "importance"]
@@ -61,11 +67,22 @@ class TauIdentifier(Identifier, Protocol):
 class ImportanceIdentifier(Identifier, Protocol):
     """An identifier of importance.
 
-    wanted: the measure, sites and options that the record it reads has to be of.
+    wanted: the measure, sites and options that the record it reads has to be of; no sites for that of the probe.
     """
 
     @property
     def wanted(self) -> Wanted: ...
+
+
+@runtime_checkable
+class ControlledIdentifier(ImportanceIdentifier, Protocol):
+    """An identifier that can compare importance with that of a control set (`Importance.control`).
+
+    wanted_of_control: what the record of the control set has to be of.
+    """
+
+    @property
+    def wanted_of_control(self) -> Wanted: ...
 
 
 class TernaryConfig(TernaryOptions):
@@ -141,12 +158,52 @@ class AveragePrecisionConfig(AveragePrecisionOptions):
         return average_precision(means, self.k, self.ends)
 
 
+class AttributionConfig(AttributionOptions):
+    """Neurons that raise the probability of right answers (Yamamoto et al. 2025)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Of the site of the probe."""
+        return Wanted("attribution", (), {"probability": self.probability})
+
+    @property
+    def wanted_of_control(self) -> Wanted:
+        """As `wanted`, of documents of a control set."""
+        return replace(self.wanted, options={**self.wanted.options, "control": True})
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, so that an `anchor` changes nothing."""
+        scores = mean_importance(importance)
+        if importance.control is not None:
+            scores -= mean_importance(importance.control)
+        return attribution(scores, self.top_rate, self.least_z, languages=importance.languages)
+
+
+class RelevanceConfig(RelevanceOptions):
+    """Neurons that the likelihood of a language's text needs (after Le and Li 2026)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Of the site of the probe."""
+        return Wanted("relevance", ())
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, so that an `anchor` changes nothing."""
+        return relevance(mean_importance(importance), self.top_rate, self.elsewhere, languages=importance.languages)
+
+
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "ternary": TernaryConfig,
     "lape": LapeConfig,
     "equal_size_lape": EqualSizeLapeConfig,
     "activation_frequency": ActivationFrequencyConfig,
     "average_precision": AveragePrecisionConfig,
+    "attribution": AttributionConfig,
+    "relevance": RelevanceConfig,
 }
 
 
@@ -180,6 +237,8 @@ def size_problems(identifier: Identifier, neurons: int) -> list[Problem]:
         return number_problems("identifier.size", identifier.size, neurons)
     if isinstance(identifier, AveragePrecisionConfig):
         return number_problems("identifier.k", identifier.k, neurons)
+    if isinstance(identifier, AttributionConfig | RelevanceConfig):
+        return rate_problems("identifier.top_rate", identifier.top_rate, neurons)
     return []
 
 

@@ -32,6 +32,7 @@ from alignlab.neurons.importance import (
     ranks,
     save_language,
 )
+from alignlab.recording.by_gradient import Attribution, Relevance
 from alignlab.recording.counting import Origin
 from alignlab.recording.finite import refuse_diverged
 from alignlab.recording.passing import Progress, dealt
@@ -65,7 +66,11 @@ class Measure(Protocol):
 
 
 # By name, what makes a measure of a model. Each raises InputError for sites and options that it cannot serve.
-MEASURES: dict[str, Callable[[nn.Module, Wanted], Measure]] = {"removal": Removal}
+MEASURES: dict[str, Callable[[nn.Module, Wanted], Measure]] = {
+    "removal": Removal,
+    "attribution": Attribution,
+    "relevance": Relevance,
+}
 
 
 def record_importance(
