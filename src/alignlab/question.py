@@ -20,7 +20,7 @@ from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_
 from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
-from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.errors import InputError, Problem
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
@@ -31,12 +31,12 @@ from alignlab.neurons.identifiers import (
     AttributionConfig,
     ControlledIdentifier,
     Identifier,
+    ImportanceIdentifier,
     RelevanceConfig,
     has_tau,
     identifier_of,
     name_of,
     reading_problems,
-    size_problems,
 )
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
@@ -92,8 +92,7 @@ class AnalyzeConfig(AnalyzeOptions):
             beside_control=None if self.control is None else beside_of_control(identifier, site),
         )
         found.check()
-        layers, width = found.shape()[2:]
-        refuse_any(size_problems(identifier, layers * width))
+        found.check_identifier(identifier)
         found.check_control()
         return found
 
@@ -142,6 +141,13 @@ class AnalyzeConfig(AnalyzeOptions):
         if self._reads_beside and self.counts is not None:
             fix = "Set run=FOLDER, or models=[...]: it then reads the text once more for each model."
             problems += [replace(problem, fix=fix) for problem in reading_problems(identifier)]
+        if isinstance(identifier, ImportanceIdentifier):
+            sites = {"probe.site": self.probe.site} | ({"against.site": self.against.site} if self.against else {})
+            problems += [
+                Problem(key, f"{at}, where {name} removes no neurons", f"one of identifier.sites: {', '.join(among)}")
+                for key, at in sites.items()
+                if (among := identifier.wanted.sites) and at not in among
+            ]
         if identifier.reads == "means" and self.shards is not None:
             found = f"{self.shards}, but {name} reads means of documents, which are in no shards"
             problems.append(Problem("shards", found, "null", "Ask for other text with probe."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignlab import console
@@ -15,7 +15,8 @@ from alignlab.analysis.snapshots import Snapshot
 from alignlab.atomic import whole_folder
 from alignlab.config import to_plain
 from alignlab.manifest import check_replaceable
-from alignlab.neurons.identifiers import identifier_of
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.identifiers import ImportanceIdentifier, identifier_of
 from alignlab.neurons.sets import NeuronSets
 from alignlab.neurons.table import Row, csv_text
 from alignlab.question import AnalyzeConfig
@@ -55,6 +56,7 @@ class Results:
     asked: the numbers of the analyses that were asked by name.
     lead: what changed, by both verdicts; empty without intervals.
     wandb: where the W&B run is; None without one.
+    elsewhere: by further site, the sets of the last record there, of identifiers that find some at several.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Results:
     asked: list[Asked]
     lead: str = ""
     wandb: str | None = None
+    elsewhere: dict[str, NeuronSets] = field(default_factory=dict)
 
 
 def check_results(config: AnalyzeConfig) -> None:
@@ -75,26 +78,27 @@ def check_results(config: AnalyzeConfig) -> None:
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
     """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`.
 
-    sets: by language, the selected neurons above tau.  The page shows kinds: without a tau there is none.
+    sets: by language, the selected neurons above tau; those at further sites are in files named by these.
+    The page shows kinds: without a tau there is none.
     """
     folder = config.results
     logged = config.wandb_run()
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
-            first, last, lines, asked, said = _ask(config, records, partial, logged)
+            first, last, lines, asked, said, elsewhere = _ask(config, records, partial, logged)
         if logged is not None:
             logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
-    return Results(folder, first, last, lines, asked, said, logged.place if logged is not None else None)
+    return Results(folder, first, last, lines, asked, said, logged.place if logged is not None else None, elsewhere)
 
 
 def _ask(
     config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbRun | None
-) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked], str]:
+) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked], str, dict[str, NeuronSets]]:
     """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, the
-    numbers of what was asked by name, and the lead.
+    numbers of what was asked by name, the lead, and the sets at further sites.
     """
     first: Snapshot | None = None
     lines = []
@@ -121,6 +125,9 @@ def _ask(
     assert first is not None
     statistic = STATISTICS[identifier_of(config.identifier).reads]
     NeuronSets.of(last.result, counts=last_counts, statistic=statistic).save(folder / "sets.safetensors")
+    elsewhere = _elsewhere(config, records[-1], last_counts)
+    for site, sets in elsewhere.items():
+        sets.save(folder / _file_of(site))
     named = {} if config.analyses == USUAL else {str(name): MEANINGS[name].shows for name in config.analyses}
     asked_by_name = asked_tables(of_first, of_last, named)
     said = ""
@@ -128,7 +135,25 @@ def _ask(
         shown_page = replace(page.page(), asked=asked_by_name)
         write_page([shown_page], folder / "report.html")
         said = lead(shown_page) if config.intervals != "none" and first is not last else ""
-    return first, last, lines, asked_by_name, said
+    return first, last, lines, asked_by_name, said, elsewhere
+
+
+def _elsewhere(config: AnalyzeConfig, record: StoredCounts, counts: ActivationCounts) -> dict[str, NeuronSets]:
+    """By site other than that of the counts, the sets that the identifier finds there."""
+    identifier = identifier_of(config.identifier)
+    if not isinstance(identifier, ImportanceIdentifier):
+        return {}
+    found = identifier.at_sites(record.read_by(identifier, counts))
+    statistic = STATISTICS[identifier.reads]
+    return {
+        site: replace(NeuronSets.of(result, counts=counts, statistic=statistic), site=site)
+        for site, result in found.items()
+        if site != counts.site
+    }
+
+
+def _file_of(site: str) -> str:
+    return f"sets-{site}.safetensors"
 
 
 def page_of(config: AnalyzeConfig, with_intervals: str) -> PageOf:
@@ -195,6 +220,12 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         console.say(f"note: classified on {names} alone, as if no other language had been counted")
     if last.result.reason:
         console.say(f"note: {last.result.reason}")
+    if results.elsewhere:
+        console.say()
+        console.heading(f"Neurons of {last.result.identifier} at other sites in {last.label}")
+        codes = last.result.languages
+        sizes = [[site, *(f"{size:,}" for size in sets.sizes().values())] for site, sets in results.elsewhere.items()]
+        console.table(sizes, ("site", *codes), "l" + "r" * len(codes))
     console.say()
     console.heading("Written")
     page = f"{results.folder / 'report.html'} (opens in a browser, offline)"
@@ -205,6 +236,7 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
+            *(("", f"{results.folder / _file_of(site)}") for site in results.elsewhere),
             ("page", page),
             ("question", str(results.folder / "config.yaml")),
             *wandb,

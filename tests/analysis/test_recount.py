@@ -14,7 +14,7 @@ import torch
 import transformers
 from sklearn.metrics import average_precision_score
 
-from alignlab.analysis import recount
+from alignlab.analysis import beside, recount
 from alignlab.analyze import base_of, main
 from alignlab.config import load
 from alignlab.data.wordproblems import generate
@@ -312,7 +312,7 @@ def test_means_are_recorded_once_and_told_apart_by_language(
         *PROBE,
         "probe.source.languages=[en,sw,zh]",
     ]
-    real, steps = recount.record_means, []
+    real, steps = beside.record_means, []
 
     def stops_at_the_second(model: Any, *args: Any, **options: Any) -> ActivationMeans:
         steps.append(options["origin"].step)
@@ -320,7 +320,7 @@ def test_means_are_recorded_once_and_told_apart_by_language(
             raise KeyboardInterrupt
         return real(model, *args, **options)
 
-    monkeypatch.setattr(recount, "record_means", stops_at_the_second)
+    monkeypatch.setattr(beside, "record_means", stops_at_the_second)
     assert main([*argv, "dry_run=true"]) == 0
     assert "means of 9 documents, about 92.2 kB a model" in " ".join(capsys.readouterr().out.split())
     assert main(argv) == 130

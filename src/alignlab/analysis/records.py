@@ -58,8 +58,15 @@ class StoredCounts:
             shards = importance.shards if self.shards is None else len(self.shards)
             control = None
             if self.control is not None:
-                control = replace(Importance.load(self.control), languages=counts.languages)
-            return replace(importance, languages=counts.languages, shards=shards, only=self.shards, control=control)
+                control = replace(Importance.load(self.control), languages=counts.languages, site=counts.site)
+            return replace(
+                importance,
+                languages=counts.languages,
+                site=counts.site,
+                shards=shards,
+                only=self.shards,
+                control=control,
+            )
         refuse_any(reading_problems(identifier))
         return counts
 

@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
-from alignlab.analysis.beside import Beside
+from alignlab.analysis.beside import Beside, ImportanceBeside
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError, refuse_any
@@ -29,7 +29,9 @@ from alignlab.models.precision import precision_of
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.groups import REFERENCE
+from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier, size_problems
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.importance import MEASURES
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -130,6 +132,18 @@ class Recount:
         if missing := [name for name in asked if name not in there]:
             found = f"no text in {' '.join(missing)}, but in {' '.join(there)}"
             raise InputError.of("control", found, f"text in every language of the probe: {' '.join(asked)}")
+
+    def check_identifier(self, identifier: Identifier) -> None:
+        """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
+
+        Raises InputError; UnsupportedModelError for models that have not what the record beside the counts is of.
+        """
+        layers, width = self.shape()[2:]
+        problems = size_problems(identifier, layers * width)
+        if isinstance(identifier, ImportanceIdentifier) and isinstance(self.beside, ImportanceBeside):
+            measure = MEASURES[self.beside.wanted.measure](self._outline, self.beside.wanted)
+            problems += identifier.shape_problems(measure.shapes)
+        refuse_any(list(dict.fromkeys(problems)))
 
     def check(self) -> None:
         """Refuse folders of models that are damaged, all at once, before anything is made of them.

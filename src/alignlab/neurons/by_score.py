@@ -16,11 +16,11 @@ from alignlab.neurons.selection import lowest
 
 
 def mean_importance(record: Importance) -> Tensor:
-    """The mean importance of each neuron in a language's documents, (G, L, N) float64, at the record's first site.
+    """The mean importance of each neuron in a language's documents, (G, L, N) float64, at the site that is looked at.
 
     NaN where there are none. A language is read at a time. Raises InputError for a damaged file.
     """
-    site = record.sites[0]
+    site = record.site or record.sites[0]
     return torch.stack(
         [record.total(site, name).sum(dim=0) / record.documents(name).sum() for name in record.languages]
     )

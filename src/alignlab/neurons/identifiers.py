@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
@@ -22,9 +23,11 @@ from alignlab.neurons.options import (
     EqualSizeLapeOptions,
     IdentifierOptions,
     LapeOptions,
+    PlndOptions,
     RelevanceOptions,
     TernaryOptions,
 )
+from alignlab.neurons.plnd_identifier import layer_problems, plnd
 from alignlab.neurons.probabilities import Bools, Floats, Integers
 from alignlab.neurons.relevance_identifier import relevance
 from alignlab.neurons.selection import Cut, lowest, number_problems, rate_problems, selection_size, up_to
@@ -72,6 +75,12 @@ class ImportanceIdentifier(Identifier, Protocol):
 
     @property
     def wanted(self) -> Wanted: ...
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """By site of the record, what is found there; `identify` classifies the one that the record looks at."""
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """Why it cannot take its number of neurons, before anything is recorded. shapes: by site, L and N."""
 
 
 @runtime_checkable
@@ -158,6 +167,39 @@ class AveragePrecisionConfig(AveragePrecisionOptions):
         return average_precision(means, self.k, self.ends)
 
 
+class PlndConfig(PlndOptions):
+    """Neurons without which a block's output changes most in every text of a language (PLND: Zhao et al. 2024)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """The record that it reads."""
+        return Wanted("removal", tuple(self.sites))
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select at the site that is looked at. There is no threshold, so that an `anchor` changes nothing."""
+        return plnd(importance, self._number(importance.site or importance.sites[0]))
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`."""
+        return {site: plnd(importance, self._number(site), site) for site in importance.sites}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`."""
+        return [
+            problem
+            for site, (_, neurons) in shapes.items()
+            for problem in layer_problems(f"identifier.{self._option(site)}", self._number(site), neurons)
+        ]
+
+    def _option(self, site: str) -> Literal["ffn", "attention"]:
+        return "attention" if site.startswith("attention") else "ffn"
+
+    def _number(self, site: str) -> int:
+        return self.attention if self._option(site) == "attention" else self.ffn
+
+
 class AttributionConfig(AttributionOptions):
     """Neurons that raise the probability of right answers (Yamamoto et al. 2025)."""
 
@@ -180,6 +222,14 @@ class AttributionConfig(AttributionOptions):
             scores -= mean_importance(importance.control)
         return attribution(scores, self.top_rate, self.least_z, languages=importance.languages)
 
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
+        return {}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
+        return []
+
 
 class RelevanceConfig(RelevanceOptions):
     """Neurons that the likelihood of a language's text needs (after Le and Li 2026)."""
@@ -195,6 +245,14 @@ class RelevanceConfig(RelevanceOptions):
         """Select. There is no threshold, so that an `anchor` changes nothing."""
         return relevance(mean_importance(importance), self.top_rate, self.elsewhere, languages=importance.languages)
 
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
+        return {}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
+        return []
+
 
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "ternary": TernaryConfig,
@@ -202,6 +260,7 @@ IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "equal_size_lape": EqualSizeLapeConfig,
     "activation_frequency": ActivationFrequencyConfig,
     "average_precision": AveragePrecisionConfig,
+    "plnd": PlndConfig,
     "attribution": AttributionConfig,
     "relevance": RelevanceConfig,
 }

@@ -12,6 +12,8 @@ Convention = Literal["paper", "selection", "all"]
 Ends = Literal["both", "top", "bottom"]
 AnswerProbability = Literal["token", "answer"]
 Elsewhere = Literal["less", "none", "any"]
+# Where the removal of a neuron is known.
+RemovalSite = Literal["mlp.act", "mlp.product", "mlp.up", "attention.q", "attention.k", "attention.v", "attention.o"]
 _BAR = "tau is this quantile of all probabilities; a language owns a neuron above it"
 
 
@@ -85,6 +87,19 @@ class RelevanceOptions(Options):
     )
 
 
+class PlndOptions(Options):
+    """Neurons without which a block's output changes most in every text of a language (PLND: Zhao et al. 2024)."""
+
+    name: Literal["plnd"] = "plnd"
+    sites: list[RemovalSite] = option(
+        ["mlp.act", "attention.q", "attention.k", "attention.v", "attention.o"],
+        "where neurons are removed, each site apart; probe.site is one of them, and its neurons are analysed",
+        check=lambda sites: None if sites and len(set(sites)) == len(sites) else "one or more, each once",
+    )
+    ffn: int = option(2000, "most important neurons of a layer's MLP and document", ge=1)
+    attention: int = option(1000, "most important columns of each of a layer's projections and document", ge=1)
+
+
 IdentifierOptions = Annotated[
     TernaryOptions
     | LapeOptions
@@ -92,6 +107,7 @@ IdentifierOptions = Annotated[
     | ActivationFrequencyOptions
     | AveragePrecisionOptions
     | AttributionOptions
-    | RelevanceOptions,
+    | RelevanceOptions
+    | PlndOptions,
     Field(discriminator="name"),
 ]

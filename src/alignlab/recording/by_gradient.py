@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,9 @@ from alignlab.models.flops import TextFlops, text_flops
 from alignlab.models.options import SiteName
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import find_sites
+from alignlab.neurons.checks import require_one_of
 from alignlab.neurons.importance import Wanted
+from alignlab.neurons.options import AnswerProbability
 from alignlab.recording.pieces import ProbeBatch
 
 
@@ -85,7 +87,8 @@ class GradientMeasure:
     def flops(self, sizes: Sequence[tuple[int, int]]) -> int:
         """Operations for documents of so many tokens, of which so many are counted; the model is on the meta device.
 
-        Backwards a linear map takes one product for what it read, and each of attention's two products takes two.
+        Backwards a linear map takes one product for what it read, and each of attention's two products takes two. That
+        the first layer is not followed back to what it read is left out.
         """
         forward = text_flops(self._model, backward=False)
         both = TextFlops(2 * forward.token, 3 * forward.square, 2 * forward.answer)
@@ -147,8 +150,10 @@ class Attribution(GradientMeasure):
     options = ("probability", "control")
 
     def __init__(self, model: nn.Module, wanted: Wanted) -> None:
+        probability = wanted.options.get("probability", "token")
+        require_one_of("options.probability", probability, get_args(AnswerProbability))
         super().__init__(model, wanted)
-        self._by_token = wanted.options.get("probability", "token") == "token"
+        self._by_token = probability == "token"
         self._control = bool(wanted.options.get("control", False))
 
     def _reduced(self, effects: Tensor, marked: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from alignlab.errors import UnsupportedModelError
 
-# Relative differences that rounding alone can make, by the type in which the model computes.
-_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}
+# Relative differences that rounding alone can make, by the type of the model; norms compute in float32 in all of them.
+_ROUNDING = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 
 
 def require_close(computed: Tensor, by_model: Tensor, what: str) -> None:
