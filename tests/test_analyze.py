@@ -353,6 +353,7 @@ def test_help_has_every_identifier_with_its_options(capsys: pytest.CaptureFixtur
         ("equal_size_lape", ["size=0", "bar=1", "exclusive=perhaps"]),
         ("activation_frequency", ["share=0"]),
         ("average_precision", ["k=1.5", "ends=middle"]),
+        ("plnd", ["ffn=0", "attention=many", "sites=[mlp.out]"]),
     ],
 )
 def test_wrong_options_of_identifiers_are_all_told(

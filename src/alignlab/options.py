@@ -180,6 +180,9 @@ class AnalyzeOptions(Options):
     )
     probe: ProbeOptions = section(ProbeOptions, "on which text models are counted; by default as in the run")
     against: ProbeOptions | None = section(None, "a second probe, on which every model is counted too")
+    control: ProbeOptions | None = section(
+        None, "text of the same languages whose scores identifier.name=attribution subtracts; nothing is counted on it"
+    )
     precision: PrecisionName | None = option(None, "of counting; null: as the run was trained, else 32-true")
     counts: str | None = option(None, "file of counts, or folder of published ones")
     counts_format: CountsFormat = option("alignlab", "who wrote `counts`")

@@ -12,7 +12,7 @@ import torch
 
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.beside import beside_of
+from alignlab.analysis.beside import beside_of, beside_of_control
 from alignlab.analysis.interval_cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.options import USUAL
@@ -27,7 +27,17 @@ from alignlab.models.load import ModelConfig
 from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
-from alignlab.neurons.identifiers import ImportanceIdentifier, has_tau, identifier_of, name_of, reading_problems
+from alignlab.neurons.identifiers import (
+    AttributionConfig,
+    ControlledIdentifier,
+    Identifier,
+    ImportanceIdentifier,
+    RelevanceConfig,
+    has_tau,
+    identifier_of,
+    name_of,
+    reading_problems,
+)
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
@@ -68,10 +78,22 @@ class AnalyzeConfig(AnalyzeOptions):
             reference = towards if reference is None else reference
         reference = REFERENCE if reference is None else reference
         kept = self._kept / "counts"
-        beside = beside_of(identifier_of(self.identifier))
-        found = Recount(counted, probes, loader, kept, tuple(trained or ()), reference, told_by, beside)
+        identifier, site = identifier_of(self.identifier), self.probe.site
+        found = Recount(
+            counted,
+            probes,
+            loader,
+            kept,
+            tuple(trained or ()),
+            reference,
+            told_by,
+            beside_of(identifier, site),
+            control=None if self.control is None else ProbeConfig.of(self.control),
+            beside_control=None if self.control is None else beside_of_control(identifier, site),
+        )
         found.check()
-        found.check_identifier(identifier_of(self.identifier))
+        found.check_identifier(identifier)
+        found.check_control()
         return found
 
     def records(self, recount: Recount | None) -> list[StoredCounts]:
@@ -124,11 +146,12 @@ class AnalyzeConfig(AnalyzeOptions):
             problems += [
                 Problem(key, f"{at}, where {name} removes no neurons", f"one of identifier.sites: {', '.join(among)}")
                 for key, at in sites.items()
-                if at not in (among := identifier.wanted.sites)
+                if (among := identifier.wanted.sites) and at not in among
             ]
         if identifier.reads == "means" and self.shards is not None:
             found = f"{self.shards}, but {name} reads means of documents, which are in no shards"
             problems.append(Problem("shards", found, "null", "Ask for other text with probe."))
+        problems += self._text_problems(identifier, name)
         if has_tau(identifier):
             return problems
         why = f"{name} finds sets only, and so no degrees and kinds"
@@ -142,10 +165,30 @@ class AnalyzeConfig(AnalyzeOptions):
             problems.append(Problem("log", f"true, but {why}, which W&B shows", "false"))
         return problems
 
+    def _text_problems(self, identifier: Identifier, name: str) -> list[Problem]:
+        """What of the texts an identifier cannot take: other than right answers, a control set, or another site."""
+        texts = {"probe": self.probe, "against": self.against, "control": self.control}
+        problems = []
+        if self.control is not None and not isinstance(identifier, ControlledIdentifier):
+            found, fix = f"set, but {name} subtracts none", "Leave it out, or set identifier.name=attribution."
+            problems.append(Problem("control", found, "null", fix))
+        for key, text in texts.items():
+            if text is None:
+                continue
+            if isinstance(identifier, AttributionConfig) and text.scope != "response":
+                found = f"{text.scope}, but attribution asks for the probability of answers"
+                problems.append(Problem(f"{key}.scope", found, "response"))
+            if isinstance(identifier, AttributionConfig) and text.responses != "reference":
+                found = f"{text.responses}, but attribution asks for the probability of right answers"
+                problems.append(Problem(f"{key}.responses", found, "reference"))
+            if isinstance(identifier, AttributionConfig | RelevanceConfig) and text.site != self.probe.site:
+                problems.append(Problem(f"{key}.site", text.site, f"{self.probe.site}, as in probe"))
+        return problems
+
     @property
     def _reads_beside(self) -> bool:
         """Whether the identifier classifies what a run does not record as it goes: means of activations, importance."""
-        return beside_of(identifier_of(self.identifier)) is not None
+        return identifier_of(self.identifier).reads != "counts"
 
     @property
     def _counts_again(self) -> bool:
@@ -164,7 +207,7 @@ class AnalyzeConfig(AnalyzeOptions):
         """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
         plain = to_plain(self)
         names = ["folder", *(["wandb.project", "wandb.entity", "wandb.group", "wandb.tags"] if self.log else [])]
-        used = ["models", "model", "probe", "against"] if self._counts_again else []
+        used = ["models", "model", "probe", "against", "control"] if self._counts_again else []
         used += ["wandb"] if self.log else []
         return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
 
@@ -276,7 +319,7 @@ class AnalyzeConfig(AnalyzeOptions):
         left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         few = ""
-        if recount is not None and "top_rate" in identifier:  # a run's own plan has warned of it
+        if recount is not None and has_tau(identifier_of(self.identifier)):  # a run's own plan has warned of it
             layers, width = recount.shape()[2:]
             few = small_selection(identifier["top_rate"], layers * width)
         console.heading("Plan of the analysis")
@@ -315,6 +358,7 @@ def _counting_rows(recount: Recount, records: Sequence[StoredCounts]) -> list[tu
             + (f"the others are in {recount.folder}" if missing < len(records) else f"kept in {recount.folder}"),
         ),
         *([(recount.beside.name, recount.cost_beside)] if recount.beside else []),
+        *([("control", recount.cost_of_control)] if recount.beside_control else []),
         *([("trained", f"{' '.join(recount.trained)}, as {recount.told_by} says")] if recount.told_by else []),
         ("device", f"{recount.loader.device}, {recount.loader.precision}"),
     ]

@@ -19,8 +19,10 @@ from alignlab.analyze import base_of, main
 from alignlab.config import load
 from alignlab.data.wordproblems import generate
 from alignlab.intervene import main as intervene
+from alignlab.models.adapters import ModelLoader
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts, NeuronSets
+from alignlab.neurons.importance import Importance
 from alignlab.question import AnalyzeConfig
 from alignlab.recording.means import ActivationMeans
 from alignlab.train import main as train
@@ -386,3 +388,85 @@ def test_what_means_cannot_answer_is_refused_at_once(run: Path, capsys: pytest.C
         assert f"identifier {name}: it " in capsys.readouterr().err
     assert not (run / "analysis").exists()
     assert not Path("other").exists()
+
+
+PLND = ["identifier.name=plnd", "identifier.ffn=100", "identifier.attention=40", "analyses=[kinds]", *PROBE]
+
+
+def test_importance_is_recorded_once_for_all_sites_and_numbers(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run=run", *PLND, "probe.source.languages=[en,sw,zh]"]
+    real, steps = beside.record_importance, []
+
+    def stops_at_the_second(model: Any, *args: Any, **options: Any) -> Importance:
+        steps.append(options["origin"].step)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return real(model, *args, **options)
+
+    monkeypatch.setattr(beside, "record_importance", stops_at_the_second)
+    assert main([*argv, "dry_run=true"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "importance by removal at mlp.act, attention.q, attention.k, attention.v, attention.o: 9 documents" in said
+    assert "TFLOP and 438 kB a model" in said
+    assert steps == []
+    assert main(argv) == 130
+    assert main([*argv, "folder=out"]) == 0
+    assert steps == [0, 1, 1, 2]
+    assert "Neurons of plnd at other sites in step 2" in capsys.readouterr().out
+    records = {one.step: one for one in map(Importance.load, (run / "analysis/importance").iterdir())}
+    last = records[2]
+    for site, k in {"mlp.act": 100, **{f"attention.{name}": 40 for name in "qkvo"}}.items():
+        sets = NeuronSets.load("out/sets.safetensors" if site == "mlp.act" else f"out/sets-{site}.safetensors")
+        assert (sets.site, sets.statistic, sets.names) == (site, "importance", ("en", "sw", "zh"))
+        needed = {name: last.worst_rank(site, name).max(dim=0).values < k for name in sets.names}
+        common = needed["en"] & needed["sw"] & needed["zh"]
+        for name in sets.names:
+            assert torch.equal(sets[name], needed[name] & ~common)
+        assert any(sets.sizes().values())
+    # Other numbers, fewer languages, one shard, and another site to analyse: no importance is recorded again.
+    others = ["identifier.ffn=30", "classify_languages=[zh,en]", "shards=[1]", "probe.site=attention.k"]
+    assert main([*argv, *others, "folder=part"]) == 0
+    assert steps == [0, 1, 1, 2]
+    part = NeuronSets.load("part/sets-mlp.act.safetensors")
+    needed = {name: last.worst_rank("mlp.act", name)[1] < 30 for name in ("zh", "en")}
+    assert part.names == ("zh", "en")
+    assert torch.equal(part["zh"], needed["zh"] & ~needed["en"])
+    assert NeuronSets.load("part/sets.safetensors").site == "attention.k"
+    # And its sets are switched off by name.
+    text = ["text.source.split=test", "text.source.count=2"]
+    capsys.readouterr()
+    assert intervene(["run=run", "neurons=out/sets-attention.k.safetensors", *text, "controls=[]", "dry_run=true"]) == 0
+    assert "at attention.k" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_plnd_cannot_do_is_refused_before_a_model_is_loaded(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ModelLoader, "load", lambda *_: pytest.fail("a model was loaded"))
+    stored = run / "neurons/step-000000.safetensors"
+    cases = {
+        "identifier.ffn: 641; expected from 1 to 640": ["run=run", *PLND, "identifier.ffn=641"],
+        "identifier.attention: 161; expected from 1 to 160": ["run=run", *PLND, "identifier.attention=161"],
+        "probe.site: mlp.up, where plnd removes no neurons": ["run=run", *PLND, "probe.site=mlp.up"],
+        "probe.site: mlp.act, where plnd removes no": ["run=run", *PLND, "identifier.sites=[attention.q]"],
+        "it reads importance, but what is here are counts": [f"counts={stored}", "identifier.name=plnd"],
+        "intervals: ": ["run=run", *PLND, "intervals=ends"],
+        "log: ": ["run=run", *PLND, "log=true"],
+        "analyses: survival": ["run=run", *PLND, "analyses=[survival]"],
+        "classify_languages": ["run=run", *PLND, "classify_languages=[]"],
+        "identifier.sites": ["run=run", *PLND, "identifier.sites=[mlp.act,mlp.act]"],
+        "identifier.ffn is 0": ["run=run", *PLND, "identifier.ffn=0"],
+        "identifier.top_rate": ["run=run", *PLND, "identifier.top_rate=.01"],
+        "nothing is set to analyse": PLND,
+    }
+    for message, argv in cases.items():
+        assert main(argv) == 2, message
+        said = capsys.readouterr().err
+        assert message in said
+        assert "Traceback" not in said
+    assert train([*SMALL, "run.folder=new", "identifier.name=plnd"]) == 2
+    assert "plnd: it reads importance, but what is here are counts" in capsys.readouterr().err
+    assert intervene(["run=run", "identifier.name=plnd"]) == 2
+    assert "set neurons=FILE" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_the_sets_are_those_of_analyze(tmp_path: Path, monkeypatch: pytest.Monke
         for language in ("en", "de", "th"):
             assert torch.equal(compared.found[record][name].sets[language], alone[name][language])
     rows = {
-        (row.identifier, row.compared, row.language): row
+        (row.set, row.compared, row.language): row
         for row in rows_of(compared)
         if row.label == "identifiers" and row.language
     }
@@ -134,11 +134,11 @@ def test_the_command_on_a_run(
     told = capsys.readouterr().out
     assert "Next: one of them in full" in told
     rows = read_csv(tmp_path / "out/table.csv")
-    sizes = {(row.record, row.identifier, row.language) for row in rows if row.measure == "size"}
+    sizes = {(row.record, row.set, row.language) for row in rows if row.measure == "size"}
     assert len(sizes) == 2 * len(NAMES) * 3
     assert is_page(tmp_path / "out/report.html")
     ternary = NeuronSets.load(_sets(tmp_path))
-    row = next(row for row in rows if (row.record, row.identifier, row.language, row.measure)
+    row = next(row for row in rows if (row.record, row.set, row.language, row.measure)
                == ("step 2", "ternary", "de", "size"))  # fmt: skip
     assert row.value == int(ternary["de"].sum())
     assert benchmark(asked) == 0

@@ -15,9 +15,11 @@ import torch
 
 import alignlab.benchmark
 from alignlab.benchmarking import identifiers
-from alignlab.benchmarking.measuring import CEILING, PRECISION, measure
+from alignlab.benchmarking.building_models import build_model
+from alignlab.benchmarking.measuring import CEILING, PRECISION, Records, Seed, measure, settings_of
 from alignlab.benchmarking.options import CONTROLS, NAMES, IdentifiersOptions
 from alignlab.benchmarking.rankings import RANKINGS, identifier_at, identify, settings
+from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import IDENTIFIERS
 from alignlab.neurons.options import IdentifierOptions
@@ -176,6 +178,25 @@ def test_rankings_are_those_of_the_papers() -> None:
                 assert found.ranking[g][found.sets[g]].min() >= found.ranking[g][~found.sets[g]].max()
     assert settings("average_precision", **GIVEN) == {"k": 3, "ends": "top"}
     assert settings("ternary", **GIVEN) == {"top_rate": 0.2, "bar": 0.7}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "activation_frequency"])
+def test_a_set_is_the_top_of_its_ranking(name: str, tmp_path: Path) -> None:
+    """Of neurons that are ranked at all; the fewest of a layer that hold a share of firings end in each layer apart."""
+    planted = {"families": 2, "neurons": 48, "layers": 2, "width": 32, "concepts": 20, "shared": 5, "specific": 2}
+    planted |= {"family": 1, "pairs": 1, "idle": 1, "hidden": 1, "general": 3}
+    options = IdentifiersOptions.model_validate({"planted": planted, "text": {"documents": 6, "tokens": 10}})
+    of = Seed(options, 1)
+    model = build_model(options.planted, of.neurons, 1)
+    identifier = identifier_at(name, settings_of(options, name))
+    records = Records(model, find_sites(model), of.probe(6, 2), tmp_path)
+    found = identify(name, identifier, records.read_by(identifier))
+    assert found.ranking.shape == found.sets.shape == (4, 96)
+    assert found.sets.any()
+    for ranked, chosen in zip(found.ranking, found.sets, strict=True):
+        last = ranked[chosen].min(initial=np.inf)
+        assert last > -np.inf
+        assert last >= ranked[~chosen].max(initial=-np.inf)
 
 
 REFUSED = [

@@ -79,7 +79,7 @@ def test_rates_are_those_of_gates_over_zero() -> None:
 
 @pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 1, 5, 6, 7))])
 def test_what_was_planted_is_what_all_neurons_do(seed: int) -> None:
-    """The default model: both truths stand out among all neurons, and nothing else does what they say."""
+    """Both truths stand out among all neurons, and nothing else does what they say."""
     options = PlantedOptions(neurons=64, layers=3, specific=3, family=2, pairs=2, idle=2, hidden=2, general=8)
     neurons, sites, model, probe = made(options, seed, documents=8)
     names = language_names(options)

@@ -196,6 +196,13 @@ def test_half_precision_is_near(width: str) -> None:
     for at, values in half.items():
         assert values.dtype == torch.float32
         assert float((values.double() - exact[at]).norm() / exact[at].norm()) < 0.1, at
+    mixed = Removal(build("llama").float(), wanted)
+    batch = make_batch(probe, "en", [0, 1], torch.device("cpu"))
+    with torch.no_grad():
+        rounded = mixed.of(batch, lambda: torch.autocast("cpu", dtype=getattr(torch, width)))
+    for at, values in rounded.items():
+        difference = float((values.double() - exact[at]).norm() / exact[at].norm())
+        assert 1e-5 < difference < 0.1, at
 
 
 @pytest.mark.parametrize(

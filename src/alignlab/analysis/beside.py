@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
 from alignlab import console
+from alignlab.data.batching import token_budget_batches
+from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
-from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier
+from alignlab.neurons.identifiers import ControlledIdentifier, Identifier, ImportanceIdentifier
 from alignlab.neurons.importance import Importance, Wanted, bytes_of
+from alignlab.recording.by_gradient import GradientMeasure
 from alignlab.recording.counting import Origin
 from alignlab.recording.importance import MEASURES, record_importance
 from alignlab.recording.means import ActivationMeans, record_means
@@ -118,14 +121,36 @@ class ImportanceBeside:
             for documents in probe.documents.values()
             for document in documents
         ]
+        memory = ""
+        if isinstance(measure, GradientMeasure):
+            most = max((batch for probe in probes for batch in _batches(probe)), key=lambda batch: batch[0] * batch[1])
+            memory = f", {console.size(measure.memory(*most))} of memory beside the weights"
         return (
             f"by {self.wanted.measure} at {', '.join(self.wanted.sites)}: {len(sizes):,} documents, "
-            f"about {measure.flops(sizes) / 1e12:.3g} TFLOP and {console.size(size)} a model"
+            f"about {measure.flops(sizes) / 1e12:.3g} TFLOP{memory} and {console.size(size)} a model"
         )
 
 
-def beside_of(identifier: Identifier) -> Beside | None:
-    """What has to be recorded for an identifier; None where counts are enough."""
+def _batches(probe: ProbeTexts) -> Iterator[tuple[int, int, int]]:
+    """Documents, tokens with their padding and counted tokens of each batch."""
+    for documents in probe.documents.values():
+        for batch in token_budget_batches([len(document) for document in documents], probe.max_tokens_per_batch):
+            some = [documents[number] for number in batch]
+            counted = sum(int(probe.counted(document).sum()) for document in some)
+            yield len(some), max(len(document) for document in some), counted
+
+
+def beside_of(identifier: Identifier, site: SiteName) -> Beside | None:
+    """What has to be recorded for an identifier; None where counts are enough.  site: of the probe."""
     if identifier.reads == "means":
         return MeansBeside()
-    return ImportanceBeside(identifier.wanted) if isinstance(identifier, ImportanceIdentifier) else None
+    return _importance(identifier.wanted, site) if isinstance(identifier, ImportanceIdentifier) else None
+
+
+def beside_of_control(identifier: Identifier, site: SiteName) -> Beside | None:
+    """What has to be recorded of a control set; None for an identifier that has no use for one."""
+    return _importance(identifier.wanted_of_control, site) if isinstance(identifier, ControlledIdentifier) else None
+
+
+def _importance(wanted: Wanted, site: SiteName) -> ImportanceBeside:
+    return ImportanceBeside(replace(wanted, sites=wanted.sites or (site,)))

@@ -32,6 +32,7 @@ class StoredCounts:
     beside: where another record of the same documents is, which identifiers may read in place of counts; None where
         there is none.
     shards: those that are looked at; None for all.
+    control: where such a record of a control set is; None where there is none.
     """
 
     label: str
@@ -39,6 +40,7 @@ class StoredCounts:
     read: Callable[[Path], ActivationCounts] = ActivationCounts.load
     beside: Path | None = None
     shards: tuple[int, ...] | None = None
+    control: Path | None = None
 
     def load(self) -> ActivationCounts:
         """The counts. Raises InputError as `read` does."""
@@ -54,7 +56,17 @@ class StoredCounts:
         if identifier.reads == "importance" and self.beside is not None:
             importance = Importance.load(self.beside)
             shards = importance.shards if self.shards is None else len(self.shards)
-            return replace(importance, languages=counts.languages, site=counts.site, shards=shards, only=self.shards)
+            control = None
+            if self.control is not None:
+                control = replace(Importance.load(self.control), languages=counts.languages, site=counts.site)
+            return replace(
+                importance,
+                languages=counts.languages,
+                site=counts.site,
+                shards=shards,
+                only=self.shards,
+                control=control,
+            )
         refuse_any(reading_problems(identifier))
         return counts
 

@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
-from alignlab.analysis.beside import Beside
+from alignlab.analysis.beside import Beside, ImportanceBeside
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError, refuse_any
@@ -37,6 +37,8 @@ from alignlab.recording.responses import check_can_answer, recall, respond, resp
 
 # Part of every key: raise it when the numbers of a count change.
 VERSION = 2
+# The name of the control set among the probes; theirs have no spaces.
+_CONTROL = "control set"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Recount:
     trained, reference: languages in training, and the one that they are aligned to, for the header.
     told_by: the model that says these; empty where they were asked for.
     beside: what else is recorded of every model, in a folder beside that of the counts; None for nothing.
+    control: text on which nothing is counted, but `beside_control` is recorded of every model; None for none.
     """
 
     models: Sequence[ModelToCount]
@@ -69,6 +72,8 @@ class Recount:
     reference: str = REFERENCE
     told_by: str = ""
     beside: Beside | None = None
+    control: ProbeConfig | None = None
+    beside_control: Beside | None = None
 
     def __post_init__(self) -> None:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
@@ -84,7 +89,8 @@ class Recount:
             StoredCounts(
                 f"{model.label}, {name}" if name else model.label,
                 path := self._path(model, name),
-                beside=self._beside(model, name, path),
+                beside=self._beside(model, name, path, self.beside),
+                control=None if self.control is None else self._beside(model, _CONTROL, path, self.beside_control),
             )
             for model in self.models
             for name in self.probes
@@ -111,6 +117,22 @@ class Recount:
         assert self.beside is not None
         return self.beside.cost(self._outline, [self.probe(self.models[0], name) for name in self.probes])
 
+    @cached_property
+    def cost_of_control(self) -> str:
+        """As `cost_beside`, of the control set."""
+        assert self.beside_control is not None
+        return self.beside_control.cost(self._outline, [self.probe(self.models[0], _CONTROL)])
+
+    def check_control(self) -> None:
+        """Refuse a control set without text in some of the languages."""
+        if self.control is None:
+            return
+        there = self.probe(self.models[0], _CONTROL).languages
+        asked = dict.fromkeys(name for probe in self.probes for name in self.probe(self.models[0], probe).languages)
+        if missing := [name for name in asked if name not in there]:
+            found = f"no text in {' '.join(missing)}, but in {' '.join(there)}"
+            raise InputError.of("control", found, f"text in every language of the probe: {' '.join(asked)}")
+
     def check_identifier(self, identifier: Identifier) -> None:
         """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
 
@@ -118,8 +140,8 @@ class Recount:
         """
         layers, width = self.shape()[2:]
         problems = size_problems(identifier, layers * width)
-        if isinstance(identifier, ImportanceIdentifier):
-            measure = MEASURES[identifier.wanted.measure](self._outline, identifier.wanted)
+        if isinstance(identifier, ImportanceIdentifier) and isinstance(self.beside, ImportanceBeside):
+            measure = MEASURES[self.beside.wanted.measure](self._outline, self.beside.wanted)
             problems += identifier.shape_problems(measure.shapes)
         refuse_any(list(dict.fromkeys(problems)))
 
@@ -149,6 +171,8 @@ class Recount:
         made: list[tuple[Path, Callable[[Path], object]]] = [(record.path, ActivationCounts.load)]
         if self.beside is not None and record.beside is not None:
             made.append((record.beside, self.beside.load))
+        if self.beside_control is not None and record.control is not None:
+            made.append((record.control, self.beside_control.load))
         return [path for path, load in made if not _is_whole(path, load)]
 
     def _count(self, model: ModelToCount, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
@@ -168,6 +192,10 @@ class Recount:
             wait_for_all()
         if self.beside is not None and record.beside is not None and str(record.beside) in paths:
             self.beside.record(loaded, probe, record.beside, origin, self._context, progress)
+        if self.beside_control is not None and record.control is not None and str(record.control) in paths:
+            control = self._answered(model, _CONTROL)
+            check_vocabulary((d for ds in control.documents.values() for d in ds), embedding_rows(loaded))
+            self.beside_control.record(loaded, control, record.control, origin, self._context, progress)
 
     def _answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
@@ -200,7 +228,8 @@ class Recount:
         below = self.loader.below(model.source)
         key = (below.source, name)
         if key not in self._built:
-            self._built[key] = self.probes[name].build(below.build_tokenizer())
+            config = self.control if name == _CONTROL and self.control is not None else self.probes[name]
+            self._built[key] = config.build(below.build_tokenizer())
         return self._built[key]
 
     def _path(self, model: ModelToCount, name: str) -> Path:
@@ -208,12 +237,12 @@ class Recount:
         parts = [*self._made_from(model, name), self.probes[name].site, self.trained, self.reference]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"
 
-    def _beside(self, model: ModelToCount, name: str, counts: Path) -> Path | None:
-        """Where the record beside those counts is kept."""
-        if self.beside is None:
+    def _beside(self, model: ModelToCount, name: str, counts: Path, beside: Beside | None) -> Path | None:
+        """Where a record beside those counts is kept."""
+        if beside is None:
             return None
         parts = [*self._made_from(model, name), self.trained, self.reference]
-        return self.folder.parent / self.beside.name / self.beside.folder(counts, parts)
+        return self.folder.parent / beside.name / beside.folder(counts, parts)
 
     def _made_from(self, model: ModelToCount, name: str) -> list[Any]:
         """What all records of a model on a probe are made from, as plain values."""

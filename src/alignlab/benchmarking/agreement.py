@@ -239,7 +239,7 @@ def rows_of(compared: Compared) -> list[Row]:
 def _rows_of_record(compared: Compared, record: str) -> Iterator[Row]:
     layers, width = compared.shape
     for name, one in compared.found[record].items():
-        at: dict[str, Any] = {"analysis": ANALYSIS, "record": record, "identifier": name, "site": compared.site,
+        at: dict[str, Any] = {"analysis": ANALYSIS, "record": record, "set": name, "site": compared.site,
                               "scope": compared.scope}  # fmt: skip
         for language, mask in one.sets.items():
             yield Row(**at, group="language", language=language, measure="size", value=float(mask.sum()),
@@ -253,7 +253,7 @@ def _rows_of_record(compared: Compared, record: str) -> Iterator[Row]:
         if (of_halves := compared.of_halves(record, name)) is not None:
             yield from _rows_of_agreement(of_halves, at | {"label": "halves", "compared": name})
     for first, second, found in compared.between(record):
-        at = {"analysis": ANALYSIS, "record": record, "identifier": first, "compared": second,
+        at = {"analysis": ANALYSIS, "record": record, "set": first, "compared": second,
               "label": "identifiers", "site": compared.site, "scope": compared.scope}  # fmt: skip
         yield from _rows_of_agreement(found, at)
     for language, of in compared.fertility.get(record, {}).items():
@@ -266,7 +266,7 @@ def _rows_of_pairs(compared: Compared) -> Iterator[Row]:
     for place, first in enumerate(compared.records):
         for second in compared.records[place + 1 :]:
             for name in compared.found[first]:
-                at = {"analysis": ANALYSIS, "record": first, "identifier": name, "compared": second,
+                at = {"analysis": ANALYSIS, "record": first, "set": name, "compared": second,
                       "label": "records", "site": compared.site, "scope": compared.scope}  # fmt: skip
                 yield from _rows_of_agreement(compared.of_records(first, second, name), at)
 

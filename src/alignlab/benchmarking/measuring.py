@@ -104,7 +104,7 @@ def measure(options: IdentifiersOptions, seed: int, advance: Advance = nobody) -
                 ranking = contrast(known.strength[truth])
                 rows += _rows(of, model, CEILING, truth, Found(ranking, _highest(ranking, of.size)), known)
         with tempfile.TemporaryDirectory(prefix="alignlab-") as folder:
-            records = Records(built, sites, read, Path(folder), seed)
+            records = Records(built, sites, read, Path(folder))
             for name in options.identifiers:
                 found = _found(of, name, records)
                 for truth in TRUTHS:
@@ -120,7 +120,6 @@ class Records:
     sites: list[Any]
     probe: Probe
     folder: Path
-    seed: int
 
     @cached_property
     def counts(self) -> Any:

@@ -26,7 +26,7 @@ def costs_of_removal(
 ) -> Floats:
     """(G, L * N) nats a token: by how much a language's loss rises when the neuron's activation is made 0 everywhere.
 
-    Every neuron is removed by itself, and all texts are read without it. advance: as for `recording.scoring.score`.
+    Every neuron is removed by itself, and all texts are read without it. advance: told documents times removals.
     """
     width, zero = sites[0].width, torch.zeros(1)
     places = [(layer, neuron) for layer in range(len(sites)) for neuron in range(width)]
@@ -39,7 +39,7 @@ def costs_of_removal(
         max_tokens_per_batch=max_tokens,
         lower=find_lower_layers(model),
         sites={sites[0].at: sites},
-        advance=advance,
+        advance=lambda done, kept=False: None if kept else advance(done),  # nothing is kept within a seed
     )
     shape = len(probe.languages), -1
     nats = scores.nats.numpy().reshape(*shape, len(places) + 1).sum(axis=1)

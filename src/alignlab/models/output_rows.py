@@ -61,12 +61,13 @@ def predicting_rows(targets: Tensor) -> Tensor:
 
 
 def token_losses(logits: Tensor, input_ids: Tensor, rows: Tensor) -> Tensor:
-    """Negative log-likelihood of the token after each row, in nats: (M,) float32.
+    """Negative log-likelihood of the token after each row, in nats: (M,) float32, or float64 of float64 logits.
 
     logits: (1, M, vocabulary), as under `only_rows(model, rows)`.  input_ids: (B, T).  rows: (M,).
     """
     labels = input_ids.flatten().index_select(0, rows + 1)
     size = _POSITIONS if logits.device.type != "cpu" else max(1, _NUMBERS // logits.shape[-1])
     chunks = zip(logits.squeeze(0).split(size), labels.split(size), strict=True)
-    losses = [F.cross_entropy(part.float(), label, reduction="none") for part, label in chunks]
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    losses = [F.cross_entropy(part.to(exact), label, reduction="none") for part, label in chunks]
     return torch.cat(losses) if losses else logits.new_zeros(0, dtype=torch.float32)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.neurons.activation_frequency_identifier import activation_frequency
+from alignlab.neurons.attribution_identifier import attribution
 from alignlab.neurons.average_precision_identifier import LayerMeans, average_precision
+from alignlab.neurons.by_score import mean_importance
 from alignlab.neurons.classification import Classification, sets_only
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
@@ -15,16 +18,19 @@ from alignlab.neurons.importance import Importance, Wanted
 from alignlab.neurons.lape_identifier import lape, lowest_finite, score_of
 from alignlab.neurons.options import (
     ActivationFrequencyOptions,
+    AttributionOptions,
     AveragePrecisionOptions,
     EqualSizeLapeOptions,
     IdentifierOptions,
     LapeOptions,
     PlndOptions,
+    RelevanceOptions,
     TernaryOptions,
 )
 from alignlab.neurons.plnd_identifier import layer_problems, plnd
 from alignlab.neurons.probabilities import Bools, Floats, Integers
-from alignlab.neurons.selection import Cut, lowest, number_problems, selection_size, up_to
+from alignlab.neurons.relevance_identifier import relevance
+from alignlab.neurons.selection import Cut, lowest, number_problems, rate_problems, selection_size, up_to
 from alignlab.neurons.ternary_identifier import score_terms, ternary
 
 RecordName = Literal["counts", "means", "importance"]
@@ -72,7 +78,7 @@ class SizedIdentifier(Identifier, Protocol):
 class ImportanceIdentifier(Identifier, Protocol):
     """An identifier of importance.
 
-    wanted: the measure, sites and options that the record it reads has to be of.
+    wanted: the measure, sites and options that the record it reads has to be of; no sites for that of the probe.
     """
 
     @property
@@ -83,6 +89,17 @@ class ImportanceIdentifier(Identifier, Protocol):
 
     def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
         """Why it cannot take its number of neurons, before anything is recorded. shapes: by site, L and N."""
+
+
+@runtime_checkable
+class ControlledIdentifier(ImportanceIdentifier, Protocol):
+    """An identifier that can compare importance with that of a control set (`Importance.control`).
+
+    wanted_of_control: what the record of the control set has to be of.
+    """
+
+    @property
+    def wanted_of_control(self) -> Wanted: ...
 
 
 class TernaryConfig(TernaryOptions):
@@ -199,6 +216,60 @@ class PlndConfig(PlndOptions):
         return self.attention if self._option(site) == "attention" else self.ffn
 
 
+class AttributionConfig(AttributionOptions):
+    """Neurons that raise the probability of right answers (Yamamoto et al. 2025)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Of the site of the probe."""
+        return Wanted("attribution", (), {"probability": self.probability})
+
+    @property
+    def wanted_of_control(self) -> Wanted:
+        """As `wanted`, of documents of a control set."""
+        return replace(self.wanted, options={**self.wanted.options, "control": True})
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, so that an `anchor` changes nothing."""
+        scores = mean_importance(importance)
+        if importance.control is not None:
+            scores -= mean_importance(importance.control)
+        return attribution(scores, self.top_rate, self.least_z, languages=importance.languages)
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
+        return {}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
+        return []
+
+
+class RelevanceConfig(RelevanceOptions):
+    """Neurons that the likelihood of a language's text needs (after Le and Li 2026)."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Of the site of the probe."""
+        return Wanted("relevance", ())
+
+    def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
+        """Select. There is no threshold, so that an `anchor` changes nothing."""
+        return relevance(mean_importance(importance), self.top_rate, self.elsewhere, languages=importance.languages)
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
+        return {}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
+        return []
+
+
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "ternary": TernaryConfig,
     "lape": LapeConfig,
@@ -206,6 +277,8 @@ IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "activation_frequency": ActivationFrequencyConfig,
     "average_precision": AveragePrecisionConfig,
     "plnd": PlndConfig,
+    "attribution": AttributionConfig,
+    "relevance": RelevanceConfig,
 }
 
 
@@ -239,6 +312,8 @@ def size_problems(identifier: Identifier, neurons: int) -> list[Problem]:
         return number_problems("identifier.size", identifier.size, neurons)
     if isinstance(identifier, AveragePrecisionConfig):
         return number_problems("identifier.k", identifier.k, neurons)
+    if isinstance(identifier, AttributionConfig | RelevanceConfig):
+        return rate_problems("identifier.top_rate", identifier.top_rate, neurons)
     return []
 
 

@@ -102,12 +102,14 @@ class Importance(ImportanceHeader):
     files: by language, the file of it.
     site: the one that is looked at, where one has to be; empty for none.
     only: the shards that are looked at; None for all. `shards` and the axis S are of these.
+    control: the record of a control set of the same languages and sites, for identifiers that compare; None for none.
     The rest is as in `ImportanceHeader`. It is made by `record_importance` and read by `Importance.load`.
     """
 
     files: Mapping[str, Path]
     site: str = ""
     only: tuple[int, ...] | None = None
+    control: Importance | None = None
 
     def __repr__(self) -> str:
         places = in_words([f"{site} {layers} x {neurons}" for site, (layers, neurons) in self.shapes.items()])

@@ -10,6 +10,8 @@ from alignlab.config import Options, option
 
 Convention = Literal["paper", "selection", "all"]
 Ends = Literal["both", "top", "bottom"]
+AnswerProbability = Literal["token", "answer"]
+Elsewhere = Literal["less", "none", "any"]
 # Where the removal of a neuron is known.
 RemovalSite = Literal["mlp.act", "mlp.product", "mlp.up", "attention.q", "attention.k", "attention.v", "attention.o"]
 _BAR = "tau is this quantile of all probabilities; a language owns a neuron above it"
@@ -58,6 +60,33 @@ class AveragePrecisionOptions(Options):
     ends: Ends = option("both", "top: the highest alone; bottom: the lowest alone")
 
 
+class AttributionOptions(Options):
+    """Neurons that raise the probability of a language's right answers, by activation x gradient (CULNIG, 2025)."""
+
+    name: Literal["attribution"] = "attribution"
+    top_rate: float = option(0.003, "share of all neurons that is taken of each language, by its score", gt=0, le=1)
+    least_z: float | None = option(
+        0.5, "how far the language's score lies over the mean of all languages, in their SDs; null takes all", ge=0
+    )
+    probability: AnswerProbability = option(
+        "token",
+        "of an answer; token: the geometric mean of its tokens', answer: of it as a whole, which long answers make 0. "
+        "The same for answers of one token, as are the paper's",
+    )
+
+
+class RelevanceOptions(Options):
+    """Neurons that the likelihood of a language's text needs, by activation x gradient (after CRANE, 2026)."""
+
+    name: Literal["relevance"] = "relevance"
+    top_rate: float = option(0.01, "share of all neurons that is taken of each language, of most relevance", gt=0, le=1)
+    elsewhere: Elsewhere = option(
+        "less",
+        "what a neuron of a language may be for others; less: no larger share of their relevance, none: not among "
+        "theirs, any: as it is",
+    )
+
+
 class PlndOptions(Options):
     """Neurons without which a block's output changes most in every text of a language (PLND: Zhao et al. 2024)."""
 
@@ -77,6 +106,8 @@ IdentifierOptions = Annotated[
     | EqualSizeLapeOptions
     | ActivationFrequencyOptions
     | AveragePrecisionOptions
+    | AttributionOptions
+    | RelevanceOptions
     | PlndOptions,
     Field(discriminator="name"),
 ]

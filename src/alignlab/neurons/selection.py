@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import Problem, refuse_any
 from alignlab.neurons.probabilities import Bools, Floats, Integers
 
 
@@ -38,13 +38,17 @@ FEWEST_SELECTED = 100
 
 def selection_size(top_rate: float, n: int) -> int:
     """K = round(top_rate * n) of `n` neurons. Raises InputError unless 0 < top_rate <= 1 and K is at least 1."""
+    refuse_any(rate_problems("top_rate", top_rate, n))
+    return round(top_rate * n)
+
+
+def rate_problems(where: str, top_rate: float, n: int) -> list[Problem]:
+    """Why no such share of `n` neurons can be selected; empty where it can."""
     if not 0 < top_rate <= 1:
-        raise InputError(Problem("top_rate", f"{top_rate}", "a share of all neurons, over 0 and at most 1"))
-    k = round(top_rate * n)
-    if k == 0:
-        found = f"{top_rate} of {n} neurons rounds to a selection of none"
-        raise InputError(Problem("top_rate", found, f"at least {1 / n:.2g}"))
-    return k
+        return [Problem(where, f"{top_rate}", "a share of all neurons, over 0 and at most 1")]
+    if round(top_rate * n) == 0:
+        return [Problem(where, f"{top_rate} of {n} neurons rounds to a selection of none", f"at least {1 / n:.2g}")]
+    return []
 
 
 def small_selection(top_rate: float, n: int) -> str:

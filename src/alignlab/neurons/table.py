@@ -25,7 +25,9 @@ class Row:
     What is asked:
 
     analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes;
-        `capability`, of what a model answers; `agreement`, of identifiers side by side.
+        `capability`, of what a model answers; `identifiers`, of the benchmark: `set` is an identifier, `record` which
+        models, `task` the truth, `label` a class of planted neurons, `denominator` the seeds; `agreement`, of identifiers side
+        by side: `set` is an identifier, `compared` what it is compared with.
     record: what the number is of, such as `step 100`.  step: its optimiser steps.
     since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
     thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
@@ -55,9 +57,8 @@ class Row:
     measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
     label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`); of a task, which
         of its problems (`templates in training`), where they are not all; of `agreement`, between what it is
-        (`identifiers`, `halves` of the documents, `models`, `texts`).
-    identifier, compared: of `agreement`, what the sets were found by, and what they are compared with: another
-        identifier, model or text.
+        (`identifiers`, `halves` of the documents, `records`).
+    compared: of `agreement`, what it is compared with: another identifier, or another record.
 
     The number:
 
@@ -120,7 +121,6 @@ class Row:
     task: str = ""
     measure: str = ""
     label: str = ""
-    identifier: str = ""
     compared: str = ""
     value: float
     unit: str = "neurons"

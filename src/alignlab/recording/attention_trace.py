@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,20 +85,19 @@ class Seen:
             counted,
             self.scaling,
             self.softcap,
-            self._mask(row, length, counted, kind),
+            partial(self._mask, row, length, kind),
         )
 
-    def _mask(self, row: int, length: int, counted: Tensor, kind: torch.dtype) -> Tensor:
-        """What is added to the logits of the counted queries, (R, T)."""
+    def _mask(self, row: int, length: int, kind: torch.dtype, rows: Tensor) -> Tensor:
+        """What is added to the logits of queries at these places, (r, T)."""
         if self.mask is None:
-            places = torch.arange(length, device=counted.device)
-            seen = places <= counted.unsqueeze(1)
+            seen = torch.arange(length, device=rows.device) <= rows.unsqueeze(1)
         else:
             if self.mask.ndim != 4 or self.mask.shape[1] != 1:
                 found = f"attention of layer {self.layer} has a mask of shape {tuple(self.mask.shape)}"
                 fix = "Set model.attention=sdpa or model.attention=eager."
                 raise UnsupportedModelError.of("model.source", found, "one mask of queries and keys", fix)
-            whole = self.mask[min(row, len(self.mask) - 1), 0, :, :length][counted]
+            whole = self.mask[min(row, len(self.mask) - 1), 0, :, :length][rows]
             if whole.dtype != torch.bool:
                 return whole.to(kind)
             seen = whole
@@ -233,10 +233,10 @@ class _Layer:
         seen = self.seen
         if not seen.rotated or not seen.given.keys() >= {*_ROTATED}:
             raise self._unknown("which is computed by code of its own")
+        for name in _ROTATED:
+            self._take_apart(name)
+        self._rotations()
         with torch.autocast(seen.gave.device.type, enabled=False):
-            for name in _ROTATED:
-                self._take_apart(name)
-            self._rotations()
             self.see(seen)
         self.seen = Seen(self.number)
 

@@ -8,7 +8,7 @@ is left. From these logits the weights are made anew; nothing is approximated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,7 +76,7 @@ class Attention:
     values: (Hk, T, V).
     rows: (R,) int64, the queries that are looked at.
     scaling: of the logits.  softcap: what they are squashed to, None for nothing.
-    mask: (R, T), added to the logits.
+    mask: of the queries at these places, (r,), what is added to their logits, (r, T).
     """
 
     queries: Columns
@@ -85,7 +85,7 @@ class Attention:
     rows: Tensor
     scaling: float
     softcap: float | None
-    mask: Tensor
+    mask: Callable[[Tensor], Tensor]
 
     @property
     def shared(self) -> int:
@@ -95,11 +95,15 @@ class Attention:
 
 @dataclass(frozen=True)
 class _Block:
-    """Weights of some query heads and rows: (h, r, T).  heads: their numbers.  rows: their places in the text."""
+    """Weights of some query heads and rows: (h, r, T).  heads: their numbers.  rows: their places in the text.
+
+    at: the rows among all that are looked at.  mask: (r, T).
+    """
 
     heads: slice
     at: slice
     rows: Tensor
+    mask: Tensor
     logits: Tensor
     weights: Tensor
 
@@ -157,7 +161,7 @@ def _changed(attention: Attention, block: _Block, lost: Tensor, scales: Tensor |
     logits = torch.sub(block.logits.unsqueeze(2), lost, out=lost)
     if scales is not None:
         logits.mul_(scales)
-    weights = _weights(logits, attention, attention.mask[block.at].unsqueeze(1))
+    weights = _weights(logits, attention, block.mask.unsqueeze(1))
     return weights.sub_(block.weights.unsqueeze(2)).square_().sum(dim=(1, 3))
 
 
@@ -186,8 +190,8 @@ def _blocks(attention: Attention) -> Iterator[_Block]:
             at = slice(start, min(start + rows, len(attention.rows)))
             places = attention.rows[at]
             logits = queries[of][:, places] @ keys[shared].transpose(-1, -2) * attention.scaling
-            weights = _weights(logits.clone(), attention, attention.mask[at])
-            yield _Block(of, at, places, logits, weights)
+            mask = attention.mask(places)
+            yield _Block(of, at, places, mask, logits, _weights(logits.clone(), attention, mask))
 
 
 def _columns(attention: Attention, block: _Block) -> Iterator[slice]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from alignlab.atomic import name_being_written
 from alignlab.errors import InputError, did_you_mean
 from alignlab.manifest import NAME, check_replaceable, kind_of, stranger_problem, write_manifest
-from alignlab.models.distributed import broadcast, from_first, is_first, over_ranks, wait_for_all
+from alignlab.models.distributed import from_first, over_ranks, rank, wait_for_all
 from alignlab.models.modes import evaluating
 from alignlab.neurons.importance import (
     KIND,
@@ -32,6 +32,7 @@ from alignlab.neurons.importance import (
     ranks,
     save_language,
 )
+from alignlab.recording.by_gradient import Attribution, Relevance
 from alignlab.recording.counting import Origin
 from alignlab.recording.finite import refuse_diverged
 from alignlab.recording.passing import Progress, dealt
@@ -65,7 +66,11 @@ class Measure(Protocol):
 
 
 # By name, what makes a measure of a model. Each raises InputError for sites and options that it cannot serve.
-MEASURES: dict[str, Callable[[nn.Module, Wanted], Measure]] = {"removal": Removal}
+MEASURES: dict[str, Callable[[nn.Module, Wanted], Measure]] = {
+    "removal": Removal,
+    "attribution": Attribution,
+    "relevance": Relevance,
+}
 
 
 def record_importance(
@@ -131,17 +136,21 @@ def record_importance(
         language: (language_file(folder, number), replace(header, language=language))
         for number, language in enumerate(probe.languages)
     }
-    from_first(lambda: _begin(folder, [path for path, _ in files.values()]))
-    todo = broadcast([language for language, (path, own) in files.items() if not is_written(path, own)])
+
+    def begin() -> list[str]:
+        _begin(folder, [path for path, _ in files.values()])
+        return [language for language, (path, own) in files.items() if not is_written(path, own)]
+
+    todo = from_first(begin)
     tokens = sum(len(document) for language in todo for document in probe.documents[language])
     with evaluating(model), torch.no_grad(), progress(tokens) as advance:
         for language in todo:
             found = _read_language(model, measure, probe, language, context, advance)
             refuse_diverged([] if found.finite else [language], origin.model, origin.step)
-            if is_first():
+            if rank() == 0:
                 save_language(*files[language], found.values, found.documents)
             wait_for_all()
-    if is_first():
+    if rank() == 0:
         write_manifest(folder, KIND)
     wait_for_all()
     return Importance.load(folder)
@@ -209,4 +218,4 @@ def _begin(folder: Path, files: list[Path]) -> None:
         raise InputError(stranger_problem("folder", folder, others))
     for path in entries:
         if path not in files:
-            path.unlink()
+            path.unlink(missing_ok=True)

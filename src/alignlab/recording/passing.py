@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from alignlab.errors import InputError
 from alignlab.models.access import observe
+from alignlab.models.differentiable import differentiable
 from alignlab.models.distributed import rank, world_size
 from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
@@ -68,8 +69,7 @@ def pass_through(
     passing = _Pass(model, extent, observers, context)
     with (
         evaluating(model),
-        torch.set_grad_enabled(passing.gradients),
-        _differentiable(model) if passing.gradients else nullcontext(),
+        differentiable(model) if passing.gradients else torch.no_grad(),
         observe(sites, passing.see, for_gradients=passing.gradients),
         progress(sum(len(document) for documents in probe.documents.values() for document in documents)) as advance,
     ):
@@ -154,12 +154,3 @@ class _Pass:
                 for observer in self.observers:
                     if observer.gradients == (grad is not None):
                         observer.see(piece)
-
-
-def _differentiable(model: nn.Module) -> AbstractContextManager[object]:
-    """Within the block, activations have gradients though no weight may have one: the embeddings begin the graph."""
-
-    def begin(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        return output if output.requires_grad else output.requires_grad_(True)
-
-    return model.get_input_embeddings().register_forward_hook(begin)  # type: ignore[no-any-return, operator]

@@ -53,13 +53,14 @@ class Removal:
             + [Problem(f"options.{name}", "set", "no options: removal has none") for name in wanted.options]
         )
         self.model = model
-        self.sites = {at: find_sites(model, cast("SiteName", at)) for at in wanted.sites}
+        self.of_mlp = [at for at in wanted.sites if at in NEURONS_OF_MLP]
+        inside = any(at in ATTENTION and at != "attention.o" for at in wanted.sites)
+        needed = [*wanted.sites, *(["mlp.product"] if self.of_mlp else []), *(ATTENTION if inside else [])]
+        found = {at: find_sites(model, cast("SiteName", at)) for at in dict.fromkeys(needed)}
+        self.sites = {at: found[at] for at in wanted.sites}
         self.shapes = {at: (len(sites), sites[0].width) for at, sites in self.sites.items()}
-        self.of_mlp = [at for at in self.sites if at in NEURONS_OF_MLP]
-        self.of_attention = [at for at in self.sites if at in ATTENTION]
-        self.down = find_sites(model, "mlp.product") if self.of_mlp else []
-        around = [at for at in self.of_attention if at != "attention.o"]
-        self.projections = {at: find_sites(model, cast("SiteName", at)) for at in ATTENTION} if around else {}
+        self.down = found["mlp.product"] if self.of_mlp else []
+        self.projections = {at: found[at] for at in ATTENTION} if inside else {}
         self._lengths: dict[int, Tensor] = {}  # of the columns of each layer's down projection
         self._products: dict[int, Tensor] = {}  # of the columns of each layer's output projection
 
@@ -180,12 +181,14 @@ def _columns(module: nn.Module, site: Site, read: Tensor, gave: Tensor) -> list[
     They are what the map gives to unit vectors. Raises UnsupportedModelError for a map that is not linear.
     """
     width = read.shape[-1]
-    wide = torch.promote_types(read.dtype, torch.float32)
+    # Without an autocast: weights as they are. Those of four bits are no floating numbers.
+    kind = next((one.dtype for one in module.parameters() if one.is_floating_point() and one.ndim == 2), read.dtype)
+    wide = torch.promote_types(kind, torch.float32)
     forward = module.forward
-    zero = forward(read.new_zeros(1, width)).to(wide)
+    zero = forward(read.new_zeros(1, width, dtype=kind)).to(wide)
     pieces = []
     for start in range(0, width, _TOGETHER):
-        some = torch.zeros(min(_TOGETHER, width - start), width, dtype=read.dtype, device=read.device)
+        some = torch.zeros(min(_TOGETHER, width - start), width, dtype=kind, device=read.device)
         some[:, start:].fill_diagonal_(1)
         pieces.append((forward(some).to(wide) - zero).T)
     tokens = read.reshape(-1, width)[-8:].to(wide)
