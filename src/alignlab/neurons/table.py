@@ -26,8 +26,8 @@ class Row:
 
     analysis: its name in `alignlab.analysis.analyses.ANALYSES`; `kinds` and `losses` of what a tracker writes;
         `capability`, of what a model answers; `identifiers`, of the benchmark: `set` is an identifier, `record` which
-        models, `task` the truth, `label` a class of planted neurons, `denominator` the seeds; `agreement`, of identifiers side
-        by side: `set` is an identifier, `compared` what it is compared with.
+        models, `task` the truth, `label` a class of planted neurons, `denominator` the seeds; `agreement`, of
+        identifiers side by side: `set` is an identifier, `compared` what it is compared with.
     record: what the number is of, such as `step 100`.  step: its optimiser steps.
     since, since_before: of a change, the record that it is a change from: the first one, or the one before this.
     thresholds: `anchored` (those of the first record: what changes mean) or `reestimated` (the record's own; changes
