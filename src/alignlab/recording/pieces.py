@@ -88,6 +88,17 @@ class Span:
         """(M,) int64, to which of the D documents each counted token belongs."""
         return self.places // self.counted.shape[1]
 
+    @cached_property
+    def positions(self) -> Tensor:
+        """(M,) int64, which token of its document each counted token is, from 0."""
+        positions: Tensor = self.places % self.counted.shape[1] + self.columns.start
+        return positions
+
+    @cached_property
+    def in_order(self) -> Tensor:
+        """(M,) int64, the counted tokens by the number of their document and their position: a batch has neither."""
+        return torch.argsort(self.numbers[self.documents], stable=True)
+
 
 @dataclass
 class Piece:
