@@ -22,7 +22,7 @@ from alignlab.checksums import read_checked
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site
-from alignlab.neurons.headed_file import HeadedFormat
+from alignlab.neurons.headed_file import HeadedFormat, contents_of
 from alignlab.neurons.short_repr import in_words
 from alignlab.recording.counting import Origin
 from alignlab.recording.finite import LastLayerFinite, refuse_diverged
@@ -167,7 +167,8 @@ class DrivingTexts:
         except ValidationError:
             raise InputError.of(f"{path}", "its texts are no such list", "ids of documents, and windows") from None
         wanted: dict[str, Any] = {name: tensors[name] for name in DRIVING.tensors if name != "texts"}
-        return cls(**wanted, **header, ids=texts.ids, texts=[Window(*one) for one in texts.windows])
+        with contents_of(path):
+            return cls(**wanted, **header, ids=texts.ids, texts=[Window(*one) for one in texts.windows])
 
     def _problems(self) -> list[Problem]:
         given = {name: getattr(self, name) for name in ("neurons", "documents", "positions", "windows")}
