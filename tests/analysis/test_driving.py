@@ -175,6 +175,15 @@ def test_the_plan_says_what_it_costs(run: Path, capsys: pytest.CaptureFixture[st
     assert not (run / "analysis").exists()
 
 
+def test_named_neurons_alone_are_read_where_no_others_are_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ASK, *SETS, "texts.neurons=0", "neurons=['2.17','2.17','0.3']"]) == 0
+    assert "note: no neuron" not in capsys.readouterr().out
+    assert DrivingTexts.load(Path("out/texts.safetensors")).neurons.tolist() == [[0, 3], [2, 17]]
+    assert main([*ASK, *SETS, "texts.neurons=0"]) == 0  # nothing is asked: nothing is read, and that is no fault
+    assert not Path("out/texts.safetensors").exists()
+    assert "Texts that drive" not in capsys.readouterr().out
+
+
 BAD: list[tuple[list[str], str]] = [
     (["texts.highest=0"], "texts.highest"),
     (["texts.highest=101"], "texts.highest"),

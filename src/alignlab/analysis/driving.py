@@ -39,7 +39,8 @@ class NeuronTexts:
     """What drives which neurons.
 
     label: of the record.  record: None where no neuron was found.
-    specific: by language, the most specific neurons of its set.  named: those asked by name.
+    specific: by language, the most specific neurons of its set; empty where none were asked.
+    named: those asked by name.
     around: characters on each side of a token; None where no text is stored.
     """
 
@@ -85,8 +86,9 @@ class TextsAsked:
         text, size = "no text is stored", 16
         if asked.around is not None:
             text, size = f"{asked.around} characters of text on each side", 16 + 8 * asked.around
+        named = "neuron" if number == 1 else "neurons"
         return (
-            f"the {asked.highest} highest activations of at most {number:,} neurons in each language, {text}; "
+            f"the {asked.highest} highest activations of at most {number:,} {named} in each language, {text}; "
             f"{self.model.label} reads {tokens:,} tokens once more; {console.size(12 * values)} held, at most "
             f"{console.size(size * values * languages)} kept in {self.folder}"
         )
@@ -116,7 +118,8 @@ class TextsAsked:
         alone = replace(study, analyses=(), resampling=None, since_before=False)
         last = [view for view, _ in alone.over(ends)][-1]
         sets, counts = last.now.result.sets, last.counts
-        shown = {name: sets[name] for name in sets if study.shown is None or name in study.shown}
+        asked = self.options.neurons > 0
+        shown = {name: sets[name] for name in sets if asked and (study.shown is None or name in study.shown)}
         found = most_specific(shown, counts.languages, counts.probabilities(), self.options.neurons)
         return found, counts.data_fingerprint
 

@@ -85,12 +85,16 @@ def text_tables(texts: NeuronTexts, languages: Sequence[str]) -> TextTables | No
             tables.append(
                 TextTable(f"Most specific neurons of {language}", list(_specific(record, neurons, language, shown)))
             )
-    others = ", then the highest in any other" if len(shown) > 1 else ""
     said = (
         f"Of {plain(texts.label)}: the {record.k} highest activations on counted tokens (scope {record.scope}), and "
-        "where they are: which token, from 0, of which document. Of each language the neurons of its set that fire "
-        f"most beyond any other language, with their highest there{others}."
+        "where they are: which token, from 0, of which document."
     )
+    if texts.specific:
+        others = ", then the highest in any other" if len(shown) > 1 else ""
+        said += (
+            " Of each language the neurons of its set that fire most beyond any other language, with their highest "
+            f"there{others}."
+        )
     if texts.around is None:
         said += " No text is stored (texts.around=null): the probe has it, at these documents and tokens."
     return TextTables(said, tables, [plain(note) for note in texts.notes], texts.around is not None)
