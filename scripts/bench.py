@@ -31,6 +31,7 @@ SECTIONS = {
     "j": ("bench.training", "against_trl_on_pairs"),
     "k": ("bench.interventions", "matrix"),
     "l": ("bench.interventions", "answers"),
+    "m": ("bench.counting_on_gpu", "on_gpu"),
 }
 COLUMNS = ("what", "ours, s", "peer", "peer, s", "peer / ours", "goal", "peak, GB", "note")
 

@@ -160,6 +160,12 @@ def count_traced(wrapped: Any, batches: list[Batch]) -> Tensor:
 
 
 def make_workload(scale: Scale) -> Workload:
+    """A model, and texts for it to read."""
+    probe, model = make_probe(scale), make_model(scale)
+    return Workload(model, find_sites(model), probe, batched(probe.documents["en"], probe, scale.device))
+
+
+def make_probe(scale: Scale) -> Probe:
     """Texts as in MGSM: a prompt of about 120 tokens, template included, and an answer of about 100; random tokens."""
     rng = np.random.default_rng(0)
 
@@ -171,9 +177,7 @@ def make_workload(scale: Scale) -> Workload:
 
     defaults = ProbeConfig()
     documents = {"en": [document(number) for number in range(scale.texts)]}
-    probe = Probe(documents, "response", defaults.shards, defaults.max_tokens_per_batch)
-    model = make_model(scale)
-    return Workload(model, find_sites(model), probe, batched(documents["en"], probe, scale.device))
+    return Probe(documents, "response", defaults.shards, defaults.max_tokens_per_batch)
 
 
 def make_model(scale: Scale) -> transformers.PreTrainedModel:

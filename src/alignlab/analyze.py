@@ -41,16 +41,19 @@ def run(options: AnalyzeOptions) -> None:
     config = AnalyzeConfig.of(options)
     recount = config.recounting()
     records = config.records(recount)
-    config.show_plan(records, recount)
+    asked = config.texts_asked(records, recount)
+    config.show_plan(records, recount, asked)
     check_results(config)
     if config.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
-    if recount is not None:
+    if recount is not None or asked is not None:
         join()
+    if recount is not None:
         recount.count()
+    texts = None if asked is None else asked.ask(config.study(), records)
     if is_first():
-        show_results(config, write_results(config, records))
+        show_results(config, write_results(config, records, texts))
 
 
 def base_of(settings: Mapping[str, Any]) -> tuple[Path, Sequence[str]] | None:

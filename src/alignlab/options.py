@@ -14,7 +14,7 @@ from alignlab.evaluation.options import EvaluationOptions
 from alignlab.methods.options import MethodOptions, QuestionTranslationOptions
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
-from alignlab.recording.options import ProbeOptions, Statistic
+from alignlab.recording.options import ProbeOptions, Statistic, TextsOptions
 from alignlab.reporting.options import WandbOptions
 from alignlab.trainer_options import StageTrainerOptions, TrainerOptions
 
@@ -207,7 +207,12 @@ class AnalyzeOptions(Options):
         "selection: from the selection; all: from all, by degree",
     )
     analyses: list[AnalysisName] = option(USUAL, "what is asked")
-    neurons: list[str] = option([], "neurons of single_neuron_profile, as layer.neuron from 0", check=_neurons)
+    neurons: list[str] = option(
+        [], "neurons of single_neuron_profile, and of texts, as layer.neuron from 0", check=_neurons
+    )
+    texts: TextsOptions | None = section(
+        None, "which text drives the neurons of the last record, read once more for it; null: not asked"
+    )
     intervals: Literal["none", "ends", "all"] = option(
         "none", "resample shards of documents, for an interval of every count and change: of the first and last, or all"
     )

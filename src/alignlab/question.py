@@ -13,6 +13,7 @@ import torch
 from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.beside import beside_of, beside_of_control
+from alignlab.analysis.driving import TextsAsked
 from alignlab.analysis.interval_cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.options import USUAL
@@ -20,7 +21,7 @@ from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_
 from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.adapters import ModelLoader
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import ModelConfig
@@ -41,6 +42,7 @@ from alignlab.neurons.identifiers import (
 from alignlab.neurons.reassigned import DRAWS
 from alignlab.neurons.selection import small_selection
 from alignlab.options import AnalyzeOptions
+from alignlab.recording.driving_texts import neuron_problems
 from alignlab.recording.probes import ProbeConfig
 from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
@@ -57,8 +59,35 @@ class AnalyzeConfig(AnalyzeOptions):
     def recounting(self) -> Recount | None:
         """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit."""
         self._check_sources()
-        if not self._counts_again:
+        return self._recount() if self._counts_again else None
+
+    def texts_asked(self, records: Sequence[StoredCounts], recount: Recount | None) -> TextsAsked | None:
+        """What is asked of the texts that drive neurons; None where it is nothing.
+
+        Raises InputError where there are no such neurons, and for a last record whose model or texts are not at hand.
+        """
+        if self.texts is None:
             return None
+        found = recount or self._recount()
+        layers, width = found.shape()[2:]
+        refuse_any(neuron_problems("neurons", self._pairs, (layers, width)) if self._pairs else [])
+        models = found.models
+        if recount is None:
+            step = read_header(records[-1].path).step
+            models = [one for one in found.models if one.step == step]
+            if not models:
+                there = ", ".join(str(one.step) for one in found.models)
+                missing = f"the run has no checkpoint of step {step}, its last snapshot"
+                expected = f"its checkpoint, to read the text; there are those of {there}"
+                raise InputError.of("texts", missing, expected, "Name the models to be read: models=[STEP,...].")
+        name = list(found.probes)[-1]
+        asked = TextsAsked(found, models[-1], name, self.texts, self._kept / "texts", len(self._pairs))
+        if recount is None:
+            asked.check(records[-1])
+        return asked
+
+    def _recount(self) -> Recount:
+        """The models of this question with their probes. Raises InputError for what does not fit."""
         probes = {"": ProbeConfig.of(self.probe)}
         if self.against is not None:
             probes = {"probe": probes[""], "against": ProbeConfig.of(self.against)}
@@ -124,7 +153,10 @@ class AnalyzeConfig(AnalyzeOptions):
             problems.append(Problem("command line", "both models and counts are set", "one of them"))
         if self.recount and self.run is None:
             problems.append(Problem("recount", "true, but there is no run", "run=FOLDER", "Or name models=[...]."))
-        if self.run is not None and self._counts_again:
+        if self.texts is not None and self.counts is not None:
+            found = "asked for, but of stored counts, which have neither model nor text"
+            problems.append(Problem("texts", found, "null", "Set run=FOLDER, or models=[...]."))
+        if self.run is not None and self._loads_models:
             config = RunFolder(Path(self.run).expanduser()).config
             if not config.is_file():
                 fix = "Name them instead: models=[BASE,CHECKPOINT,...] probe.source.path=..., without run."
@@ -196,6 +228,16 @@ class AnalyzeConfig(AnalyzeOptions):
         return self.recount or bool(self.models) or (self._reads_beside and self.run is not None)
 
     @property
+    def _loads_models(self) -> bool:
+        return self._counts_again or self.texts is not None
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """The neurons that are named, each once."""
+        pairs = [(int(layer), int(neuron)) for layer, neuron in (name.split(".") for name in self.neurons)]
+        return list(dict.fromkeys(pairs))
+
+    @property
     def asked(self) -> list[str]:
         """The analyses but those that the identifier cannot answer; where these were named, they have been refused."""
         return [name for name in self.analyses if self._answers(name)]
@@ -207,7 +249,7 @@ class AnalyzeConfig(AnalyzeOptions):
         """Names that would tell a secret, and settings that the run's config hides; those that are not used may."""
         plain = to_plain(self)
         names = ["folder", *(["wandb.project", "wandb.entity", "wandb.group", "wandb.tags"] if self.log else [])]
-        used = ["models", "model", "probe", "against", "control"] if self._counts_again else []
+        used = ["models", "model", "probe", "against", "control"] if self._loads_models else []
         used += ["wandb"] if self.log else []
         return secret_problems(plain, names) + hidden_problems({key: plain[key] for key in used})
 
@@ -235,7 +277,6 @@ class AnalyzeConfig(AnalyzeOptions):
 
     def study(self, also: Sequence[str] = ()) -> Study:
         """What is asked of each record, and `also` these analyses."""
-        neurons = tuple((int(layer), int(neuron)) for layer, neuron in (name.split(".") for name in self.neurons))
         resampling = None
         if self.intervals != "none":
             options = to_plain(self)["identifier"]
@@ -250,7 +291,7 @@ class AnalyzeConfig(AnalyzeOptions):
             self.kinds,
             self.trained,
             self.reference,
-            neurons,
+            tuple(self._pairs),
             resampling,
             resampled,
             classified=tuple(self.classify_languages or ()),
@@ -311,7 +352,9 @@ class AnalyzeConfig(AnalyzeOptions):
             f"{console.duration(seconds)}; what was drawn before is kept"
         )
 
-    def show_plan(self, records: Sequence[StoredCounts], recount: Recount | None) -> None:
+    def show_plan(
+        self, records: Sequence[StoredCounts], recount: Recount | None, texts: TextsAsked | None = None
+    ) -> None:
         """Print what will be asked of what."""
         identifier = to_plain(self)["identifier"]
         name = identifier.pop("name")
@@ -332,6 +375,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 ("analyses", " ".join(self.asked)),
                 *([("left out", f"{' '.join(left_out)}: {name} finds sets only, and so no kinds")] if left_out else []),
                 ("intervals", self.intervals_plan(records, recount)),
+                *([("texts", texts.plan)] if texts is not None else []),
                 ("W&B", f"{self.wandb.resolved_mode()}, project {self.wandb.project}" if self.log else "no (log=true)"),
                 ("results", str(self.results)),
             ]

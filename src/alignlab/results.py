@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignlab import console
+from alignlab.analysis.driving import NeuronTexts
 from alignlab.analysis.options import MEANINGS, USUAL
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot
@@ -30,6 +31,7 @@ from alignlab.reporting.counts_table import (
     table_rows,
     table_title,
 )
+from alignlab.reporting.driving_texts import TERMINAL_HEADER, TextTables, terminal_lines, text_tables
 from alignlab.reporting.page import write_page
 from alignlab.reporting.page.answer import lead
 from alignlab.reporting.page.asked import asked_tables
@@ -45,7 +47,8 @@ STATISTICS = {"counts": "activation probability", "means": "mean activation of d
 # The kind of folder that an analysis leaves.
 RESULTS = "analysis"
 _MOST_LINES, _MOST_TELLING = 40, 15  # of an analysis on the terminal; where sentences say the answer
-_FILES = ("table.csv", "sets.safetensors", "report.html", "config.yaml")
+TEXTS_FILE = "texts.safetensors"
+_FILES = ("table.csv", "sets.safetensors", TEXTS_FILE, "report.html", "config.yaml")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Results:
     lead: what changed, by both verdicts; empty without intervals.
     wandb: where the W&B run is; None without one.
     elsewhere: by further site, the sets of the last record there, of identifiers that find some at several.
+    texts: what drives neurons; None where it was not asked, or no neuron was found.
     """
 
     folder: Path
@@ -67,6 +71,7 @@ class Results:
     lead: str = ""
     wandb: str | None = None
     elsewhere: dict[str, NeuronSets] = field(default_factory=dict)
+    texts: TextTables | None = None
 
 
 def check_results(config: AnalyzeConfig) -> None:
@@ -75,8 +80,9 @@ def check_results(config: AnalyzeConfig) -> None:
     check_writable(config.results, "folder")
 
 
-def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Results:
-    """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`.
+def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts], texts: NeuronTexts | None = None) -> Results:
+    """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`;
+    with texts that drive neurons also `texts.safetensors`.
 
     sets: by language, the selected neurons above tau; those at further sites are in files named by these.
     The page shows kinds: without a tau there is none.
@@ -86,16 +92,35 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts]) -> Res
     with logged or nullcontext(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
-            first, last, lines, asked, said, elsewhere = _ask(config, records, partial, logged)
+            shown = _texts(config, records, texts, partial)
+            first, last, lines, asked, said, elsewhere = _ask(config, records, partial, logged, shown)
         if logged is not None:
             logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         console.say(f"note: {message}")
-    return Results(folder, first, last, lines, asked, said, logged.place if logged is not None else None, elsewhere)
+    place = logged.place if logged is not None else None
+    return Results(folder, first, last, lines, asked, said, place, elsewhere, shown)
+
+
+def _texts(
+    config: AnalyzeConfig, records: Sequence[StoredCounts], texts: NeuronTexts | None, folder: Path
+) -> TextTables | None:
+    """Write what drives neurons, and give the tables of it."""
+    if texts is None:
+        return None
+    for note in texts.notes:
+        console.say(f"note: {note}")
+    if texts.record is not None:
+        texts.record.save(folder / TEXTS_FILE)
+    return text_tables(texts, config.show_languages or records[-1].load().languages)
 
 
 def _ask(
-    config: AnalyzeConfig, records: Sequence[StoredCounts], folder: Path, logged: WandbRun | None
+    config: AnalyzeConfig,
+    records: Sequence[StoredCounts],
+    folder: Path,
+    logged: WandbRun | None,
+    texts: TextTables | None,
 ) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked], str, dict[str, NeuronSets]]:
     """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, the
     numbers of what was asked by name, the lead, and the sets at further sites.
@@ -132,7 +157,7 @@ def _ask(
     asked_by_name = asked_tables(of_first, of_last, named)
     said = ""
     if last.result.has_degree:
-        shown_page = replace(page.page(), asked=asked_by_name)
+        shown_page = replace(page.page(), asked=asked_by_name, texts=texts)
         write_page([shown_page], folder / "report.html")
         said = lead(shown_page) if config.intervals != "none" and first is not last else ""
     return first, last, lines, asked_by_name, said, elsewhere
@@ -196,10 +221,23 @@ def _show_asked(results: Results) -> None:
             console.say(f"and {len(asked.lines) - len(shown)} more: {results.folder / 'table.csv'}")
 
 
+def _show_texts(results: Results) -> None:
+    """What drives neurons, so much as can be read on a terminal."""
+    if results.texts is None:
+        return
+    console.say()
+    console.heading("Texts that drive neurons")
+    lines = terminal_lines(results.texts)
+    console.table(lines[:_MOST_LINES], TERMINAL_HEADER, "llrll")
+    if len(lines) > _MOST_LINES:
+        console.say(f"and {len(lines) - _MOST_LINES} more: {results.folder / TEXTS_FILE}")
+
+
 def show_results(config: AnalyzeConfig, results: Results) -> None:
     """Print the numbers asked for by name, then the tables, the paths and the next command."""
     first, last = results.first, results.last
     _show_asked(results)
+    _show_texts(results)
     if first is not last:
         console.say()
         how = "by kind at each record, at the thresholds of the first" if last.result.has_degree else "at each record"
@@ -232,11 +270,14 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
     if not last.result.has_degree:
         page = f"none: it shows kinds, and {last.result.identifier} finds sets only"
     wandb = [("W&B", results.wandb)] if results.wandb is not None else []
+    stored = "which text drives neurons" if results.texts and results.texts.has_text else "where neurons are driven"
+    texts = [("texts", f"{results.folder / TEXTS_FILE} ({stored})")] if results.texts is not None else []
     console.table(
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
             *(("", f"{results.folder / _file_of(site)}") for site in results.elsewhere),
+            *texts,
             ("page", page),
             ("question", str(results.folder / "config.yaml")),
             *wandb,

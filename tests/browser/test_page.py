@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from alignlab.neurons.table import Row, unguarded
+from alignlab.reporting.driving_texts import text_tables
 from alignlab.reporting.page import PageRun, write_page
 from alignlab.reporting.page.data import MEANS, Asked
 from alignlab.reporting.page_capability import read_capability
@@ -25,6 +26,9 @@ from ..installed_browser import installed_browser
 from ..reporting.page_capability_data import write_run
 from ..reporting.page_data import KINDS, LANGUAGES, bare_run, page_run, random_neurons, reestimated, wide_rows
 from ..reporting.page_intervention_data import ANSWERING, amplified, switched_off, write_folder
+from ..reporting.test_driving_texts import EVERY
+from ..reporting.test_driving_texts import LANGUAGES as DRIVEN
+from ..reporting.test_driving_texts import texts as neuron_texts
 
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container
@@ -579,3 +583,20 @@ def test_interventions_are_whole_on_paper(open_page: Open, with_interventions: P
     assert max(widths) <= 718
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     settle(page)
+
+
+def test_texts_that_drive_neurons_are_read_in_their_own_direction(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "texts.html"
+    write_page([replace(page_run(), texts=text_tables(replace(neuron_texts(), named=EVERY), DRIVEN))], path)
+    for viewport in (DESKTOP, PHONE):
+        page = open_page(path, viewport)
+        page.evaluate("document.querySelectorAll('#texts details').forEach((one) => (one.open = true))")
+        marks = page.locator("#texts mark")
+        assert marks.count() == 25
+        assert "<script>hit()</script>" in marks.all_inner_texts()
+        arabic = page.locator("#texts bdi", has_text="تفاحة").first
+        assert arabic.evaluate("(one) => getComputedStyle(one).direction") == "rtl"
+        assert arabic.inner_text() == "كم تفاحة لدى آنا"
+        assert page.evaluate("window.hit === undefined")
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0

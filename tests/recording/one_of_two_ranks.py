@@ -18,6 +18,7 @@ from alignlab.models.sites import find_sites
 from alignlab.neurons.fields import FIELDS
 from alignlab.recording.by_document import DocumentLosses, DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.highest import HighestActivations
 from alignlab.recording.means import record_means
 from alignlab.recording.passing import pass_through
 from alignlab.recording.probes import build_probe
@@ -48,7 +49,17 @@ def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) 
     stored = {name: getattr(counts, name).to(torch.float64) for name in FIELDS if name != "loss_tokens"}
     recorded = record_means(model, find_sites(model), answered, folder / "means")
     layers = {language: [recorded.layer(layer, language) for layer in range(2)] for language in ("en", "de")}
-    by_document = {"nats": losses.nats, "loss_tokens": losses.tokens, "means": means, "recorded": layers}
+    every = {layer: torch.arange(48) for layer in range(2)}
+    observer = HighestActivations(every, 5)
+    pass_through(model, answered, [observer], sites=find_sites(model))
+    highest = {language: vars(of) for language, of in observer.found.items()}
+    by_document = {
+        "highest": highest,
+        "nats": losses.nats,
+        "loss_tokens": losses.tokens,
+        "means": means,
+        "recorded": layers,
+    }
     return {"fingerprint": answered.fingerprint, "forwards": len(forwards), **by_document, **stored}
 
 

@@ -44,6 +44,11 @@ def test_two_ranks_answer_and_count_as_one(budget: int, model_folder: Path, tmp_
                 assert torch.allclose(two["means"][language][layer], one["means"][language][layer], rtol=1e-9)
                 assert torch.allclose(two["recorded"][language][layer], one["recorded"][language][layer], rtol=1e-9)
             assert torch.equal(one["recorded"][language][1], one["means"][language][1])
+            mine, alone = two["highest"][language], one["highest"][language]
+            assert torch.equal(mine["documents"], alone["documents"])
+            assert torch.equal(mine["positions"], alone["positions"])
+            # The batches are the same, whoever reads them: not even a rounding differs.
+            assert torch.equal(mine["activations"], alone["activations"])
         assert two["fingerprint"] == one["fingerprint"]
         for name in FIELDS.keys() - {"loss_tokens"}:  # which is there by document
             same = torch.allclose if FIELDS[name].numbers == "sum" else torch.equal

@@ -88,7 +88,7 @@ class Recount:
         return [
             StoredCounts(
                 f"{model.label}, {name}" if name else model.label,
-                path := self._path(model, name),
+                path := self.path(model, name),
                 beside=self._beside(model, name, path, self.beside),
                 control=None if self.control is None else self._beside(model, _CONTROL, path, self.beside_control),
             )
@@ -164,7 +164,7 @@ class Recount:
         from_first(lambda: _check_deep([model for (model, _), paths in zip(asked, todo, strict=True) if paths]))
         for (model, name), record, paths in zip(asked, records, todo, strict=True):
             if paths:
-                self._count(model, self._answered(model, name), record, paths)
+                self._count(model, self.answered(model, name), record, paths)
 
     def _todo(self, record: StoredCounts) -> list[Path]:
         """The files of a record that are not there, or not whole."""
@@ -186,18 +186,18 @@ class Recount:
             return console.progress(f"Tokens read, {model.label}", tokens)
 
         if str(record.path) in paths:
-            counts = count_firings(loaded, sites, probe, origin=origin, context=self._context, progress=progress)
+            counts = count_firings(loaded, sites, probe, origin=origin, context=self.context, progress=progress)
             if is_first():
                 counts.save(record.path)
             wait_for_all()
         if self.beside is not None and record.beside is not None and str(record.beside) in paths:
-            self.beside.record(loaded, probe, record.beside, origin, self._context, progress)
+            self.beside.record(loaded, probe, record.beside, origin, self.context, progress)
         if self.beside_control is not None and record.control is not None and str(record.control) in paths:
-            control = self._answered(model, _CONTROL)
+            control = self.answered(model, _CONTROL)
             check_vocabulary((d for ds in control.documents.values() for d in ds), embedding_rows(loaded))
-            self.beside_control.record(loaded, control, record.control, origin, self._context, progress)
+            self.beside_control.record(loaded, control, record.control, origin, self.context, progress)
 
-    def _answered(self, model: ModelToCount, name: str) -> Probe:
+    def answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
         probe = self.probe(model, name)
         if isinstance(probe, Probe):
@@ -207,7 +207,7 @@ class Recount:
             loaded = self.loader.load(answerer.source)
             check_can_answer(probe, loaded)
             check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
-            return respond(probe, loaded, folder=folder, step=0, context=self._context, main=is_first())
+            return respond(probe, loaded, folder=folder, step=0, context=self.context, main=is_first())
         return recall(probe, folder, 0)
 
     def _answerer(self, model: ModelToCount, probe: PromptProbe) -> tuple[ModelToCount, Path]:
@@ -217,7 +217,8 @@ class Recount:
         return answerer, self.folder / "responses" / hashlib.sha256(made_from.encode()).hexdigest()[:24]
 
     @property
-    def _context(self) -> Callable[[], AbstractContextManager[object]]:
+    def context(self) -> Callable[[], AbstractContextManager[object]]:
+        """What forwards run in, by the precision."""
         context: Callable[[], AbstractContextManager[object]] = precision_of(
             self.loader.precision, self.loader.device
         ).forward_context
@@ -232,7 +233,7 @@ class Recount:
             self._built[key] = config.build(below.build_tokenizer())
         return self._built[key]
 
-    def _path(self, model: ModelToCount, name: str) -> Path:
+    def path(self, model: ModelToCount, name: str) -> Path:
         """Where the counts of a model on a probe are kept: the name tells all that they are made from."""
         parts = [*self._made_from(model, name), self.probes[name].site, self.trained, self.reference]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.safetensors"

@@ -43,3 +43,19 @@ class ProbeOptions(Options):
     )
     seed: int = option(0, "which documents are taken and how they are dealt to shards", ge=0)
     count_special_tokens: bool = option(False, "count BOS, EOS and template tokens too, as published systems do")
+
+
+class TextsOptions(Options):
+    """Which text drives neurons."""
+
+    highest: int = option(5, "highest activations kept of each neuron, in each language", ge=1, le=100)
+    neurons: int = option(
+        5, "of the set of each language, the most specific: by the probability beyond any other language", ge=0, le=1000
+    )
+    around: int | None = option(
+        60,
+        "text stored and shown on each side of a token; null: no text, only documents and positions, for private data",
+        unit="characters",
+        ge=0,
+        le=1000,
+    )

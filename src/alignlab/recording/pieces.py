@@ -65,6 +65,7 @@ class Span:
     rows, columns: where they are in the batch.
     numbers, shards: (D,) int64.
     counted: (D, W) bool.
+    mask: the same on the CPU, where to look for the tokens does not make a GPU wait.
     """
 
     rows: slice
@@ -72,6 +73,7 @@ class Span:
     numbers: Tensor
     shards: Tensor
     counted: Tensor
+    mask: Tensor
 
     @cached_property
     def weights(self) -> Tensor:
@@ -81,12 +83,24 @@ class Span:
     @cached_property
     def places(self) -> Tensor:
         """(M,) int64, the counted tokens in the flattened (D * W)."""
-        return self.counted.flatten().nonzero().squeeze(1)
+        found: Tensor = self.mask.flatten().nonzero().squeeze(1).to(self.counted.device, non_blocking=True)
+        return found
 
     @cached_property
     def documents(self) -> Tensor:
         """(M,) int64, to which of the D documents each counted token belongs."""
         return self.places // self.counted.shape[1]
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(M,) int64, which token of its document each counted token is, from 0."""
+        positions: Tensor = self.places % self.counted.shape[1] + self.columns.start
+        return positions
+
+    @cached_property
+    def in_order(self) -> Tensor:
+        """(M,) int64, the counted tokens by the number of their document and their position: a batch has neither."""
+        return torch.argsort(self.numbers[self.documents], stable=True)
 
 
 @dataclass
@@ -133,6 +147,6 @@ def cut(batch: ProbeBatch, width: int) -> list[Span]:
         rows = slice(near[0], near[-1] + 1)
         columns = batch.counted[rows].any(dim=0).nonzero()
         between = slice(int(columns[0]), int(columns[-1]) + 1)
-        counted = batch.counted[rows, between].to(device)
-        spans.append(Span(rows, between, batch.numbers[rows], batch.shards[rows], counted))
+        mask = batch.counted[rows, between]
+        spans.append(Span(rows, between, batch.numbers[rows], batch.shards[rows], mask.to(device), mask))
     return spans

@@ -17,6 +17,7 @@ from alignlab.neurons.summary import SELECTED
 from alignlab.neurons.table import ANCHORED, Row
 
 if TYPE_CHECKING:
+    from alignlab.reporting.driving_texts import TextTables
     from alignlab.reporting.page.capability import PageCapability
     from alignlab.reporting.page.evaluations import PageEvaluation
     from alignlab.reporting.page.interventions import PageIntervention
@@ -118,6 +119,7 @@ class PageRun:
     interventions: what was done to the neurons of the model, and what that did to every language.
     evaluations: the tasks that its models were asked.
     asked: of the analyses that were asked by name, the numbers as the terminal says them; they stand first.
+    texts: what drives neurons; None where it was not asked.
     is_run: whether the snapshots are those of a training run, and not of published counts or of models.
     left_out: parts that are left out to keep the page small.
     """
@@ -149,6 +151,7 @@ class PageRun:
     capability: PageCapability | None = None
     interventions: Sequence[PageIntervention] = ()
     evaluations: Sequence[PageEvaluation] = ()
+    texts: TextTables | None = None
 
     @property
     def neurons(self) -> int:

@@ -47,6 +47,7 @@ from alignlab.runs import check_writable
 
 MAX_RUNS = 4
 MAX_BYTES = 6_000_000  # plotly's library is 4.8 MB of it
+MOST_TEXTS = 600  # lines of texts that drive neurons, each of about 500 bytes
 _SNAPSHOTS = (60, 40, 30, 20, 10, 5, 2)  # to which rows by layer and degree are thinned, until the page is small enough
 
 SECTIONS = {
@@ -54,6 +55,7 @@ SECTIONS = {
     "capability": "Answers",
     "tasks": "Tasks",
     "effects": "Effects",
+    "texts": "Texts",
     "kinds": "Kinds over steps",
     "layers": "Layers",
     "overlap": "Sharing",
@@ -122,7 +124,10 @@ def _render(runs: Sequence[PageRun]) -> str:
     effects = show([run.interventions for run in runs])
     tasks = show_tasks([run.evaluations for run in runs])
     made = cards(runs, effects, tasks)
-    optional = (("capability", "capability" in made), ("tasks", tasks), ("effects", effects))
+    texts = [run.texts.first(MOST_TEXTS // len(runs)) if run.texts is not None else None for run in runs]
+    optional = (
+        ("capability", "capability" in made), ("tasks", tasks), ("effects", effects), ("texts", any(texts))
+    )  # fmt: skip
     absent = [name for name, there in optional if not there]
     script = inside_script(asset("page.js"))
     plotly = inside_script(get_plotlyjs())
@@ -149,6 +154,7 @@ def _render(runs: Sequence[PageRun]) -> str:
         sections=[one for one in SECTIONS.items() if one[0] not in absent],
         tasks=tasks,
         effects=effects,
+        texts=texts,
         helped=helped,
         lead=lead,
         glossary=glossary,
