@@ -179,7 +179,7 @@ def fault(module: nn.Module) -> tuple[str, str, str] | None:
     if implementation(module) not in _ORDERS:
         ways = ", ".join(way for way in _ORDERS if way)
         fix = "Call model.set_experts_implementation('grouped_mm')."
-        return f"the experts are run by {implementation(module)!r}", f"one of {ways}", fix
+        return f"the experts are run by {implementation(module)!r}", ways, fix
     return None
 
 
