@@ -15,6 +15,7 @@ from alignlab.data.encoding import Document
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.fields import FIELDS
 from alignlab.recording import pieces
 from alignlab.recording.by_document import DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
@@ -25,10 +26,13 @@ from alignlab.recording.probes import Probe
 from alignlab.recording.tallies import STATISTICS
 
 from ..models.mixtures import COLUMNS, EXPERTS, LAYERS, MIXTURES, WAYS, WITH_SHARED, build, experts_of, slow_activations
+from ..scripts_as_modules import script_as_module
 from .test_tallies import SHARDS as DENSE_SHARDS
 from .test_tallies import slow as slow_dense
+from .test_two_ranks_tally import run_two
 
 SHARDS = 3
+SCRIPT = Path(__file__).with_name("one_of_two_mixture_ranks.py")
 
 
 def make_probe(vocabulary: int = 300, documents: int = 7, seed: int = 0) -> Probe:
@@ -232,3 +236,20 @@ def test_layers_are_as_many_as_the_model_has() -> None:
     counts = count(build("olmoe"), make_probe())
     assert counts.shape == (2, SHARDS, LAYERS, EXPERTS * COLUMNS)
     assert counts.experts == EXPERTS
+
+
+@pytest.mark.slow
+def test_two_ranks_count_as_one(tmp_path: Path) -> None:
+    model, probe = build("qwen3_moe", dtype=torch.float32), make_probe()
+    model.save_pretrained(tmp_path / "model")
+    torch.save(probe, tmp_path / "probe.pt")
+    assert run_two(SCRIPT, tmp_path) == [0, 0]
+    alone = script_as_module(SCRIPT).count(model, probe)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"rank-{rank}.pt")
+        assert found.keys() == alone.keys() >= {"routed", "firings", "document_firings"}
+        for name, tensor in found.items():
+            if FIELDS[name].numbers in ("count", "total"):
+                assert torch.equal(tensor, alone[name]), name
+            else:
+                assert torch.allclose(tensor, alone[name], rtol=1e-5, atol=1e-6), name

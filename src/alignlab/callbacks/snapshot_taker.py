@@ -219,8 +219,6 @@ def _print(snapshot: Snapshot, counts: ActivationCounts) -> None:
     console.say(table_note(snapshot))
     if snapshot.result.reason:
         console.say(f"note: {snapshot.result.reason}")
-    if counts.experts:
-        console.say(f"site: {counts.read_at}")
     tokens = zip(counts.languages, counts.language_tokens().tolist(), strict=True)
     if silent := [language for language, count in tokens if count == 0]:
         console.say(f"note: the model answers nothing in {' '.join(silent)}: all probabilities there are 0")
