@@ -14,7 +14,7 @@ from alignlab.evaluation.options import EvaluationOptions
 from alignlab.methods.options import MethodOptions, QuestionTranslationOptions
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
-from alignlab.recording.options import ProbeOptions, Statistic, TextsOptions
+from alignlab.recording.options import Denominator, ProbeOptions, Statistic, TextsOptions
 from alignlab.reporting.options import WandbOptions
 from alignlab.trainer_options import StageTrainerOptions, TrainerOptions
 
@@ -201,6 +201,9 @@ class AnalyzeOptions(Options):
     )
     reference: str | None = option(None, REFERENCE_MEANING)
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified; by default as in the run")
+    denominator: Denominator | None = option(
+        None, "of counts at experts.act, of what probabilities are shares: all tokens, or routed ones; null: as counted"
+    )
     kinds: Convention = option(
         "paper",
         "which neurons count as of a kind; paper: specific and related from the selection, general from all; "

@@ -135,7 +135,7 @@ class AnalyzeConfig(AnalyzeOptions):
             assert self.counts is not None
             path = Path(self.counts).expanduser()
             records = stored_counts(path, self.counts_format, self.classify_languages, self.counts_tag)
-        return parts(records, self.classify_languages, self.shards)
+        return parts(records, self.classify_languages, self.shards, self.denominator)
 
     def _check_sources(self) -> None:
         problems = []

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import lightning as L
 import peft
@@ -36,7 +36,7 @@ from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
 from alignlab.recording.means import ActivationMeans
 
-from ..models.conftest import Make
+from ..models.conftest import DENSE_SITES, Make
 from .conftest import MeansOf
 from .forward_by_hand import logits_by_hand
 
@@ -115,7 +115,7 @@ def hooks(model: nn.Module) -> int:
 # What the operations do
 
 
-@pytest.mark.parametrize("at", get_args(SiteName))
+@pytest.mark.parametrize("at", DENSE_SITES)
 def test_every_operation_at_every_site_is_a_forward_written_by_hand(
     tiny_llama: LlamaForCausalLM, means_of: MeansOf, at: SiteName
 ) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from alignlab.models.options import SiteName
+from alignlab.models.sites import OF_EXPERTS
+
+# Where a dense model has neurons.
+DENSE_SITES = [at for at in get_args(SiteName) if at not in OF_EXPERTS]
 LAYERS, WIDTH, VOCABULARY = 3, 40, 60
 LLAMA_LIKE: dict[str, Any] = {
     "hidden_size": 32,

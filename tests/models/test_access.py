@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import peft
 import pytest
@@ -16,9 +16,9 @@ from transformers.pytorch_utils import Conv1D
 
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.access import Forward, edit, generated_tokens, observe, prompt_tokens
-from alignlab.models.sites import Site, SiteName, find_sites
+from alignlab.models.sites import Site, find_sites
 
-from .conftest import FAMILIES
+from .conftest import DENSE_SITES, FAMILIES
 
 IDS = torch.randint(3, 60, (2, 7), generator=torch.Generator().manual_seed(1))
 CHOSEN = [1, 4, 5]
@@ -111,7 +111,7 @@ def model(request: pytest.FixtureRequest, make: Any) -> nn.Module:
 
 def test_zeroing_at_every_site_is_zeroing_in_the_weights(model: nn.Module) -> None:
     before, tried = logits_of(model), []
-    for at in get_args(SiteName):
+    for at in DENSE_SITES:
         try:
             sites = find_sites(model, at)
         except UnsupportedModelError:  # one matrix, or no such part: `test_traced_sites` says where
@@ -128,7 +128,7 @@ def test_zeroing_at_every_site_is_zeroing_in_the_weights(model: nn.Module) -> No
 
 
 def test_all_nine_sites_are_there_in_a_llama(make: Any) -> None:
-    assert [find_sites(make("llama"), at)[0].at for at in get_args(SiteName)] == list(get_args(SiteName))
+    assert [find_sites(make("llama"), at)[0].at for at in DENSE_SITES] == DENSE_SITES
 
 
 def test_an_edited_residual_is_that_of_a_forward_written_by_hand(tiny_llama: LlamaForCausalLM) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from alignlab.models import edits
 from alignlab.models.access import observe
 from alignlab.models.edits import NeuronEdit, edited
 from alignlab.models.sites import Site, SiteName, find_sites
+
+from .conftest import DENSE_SITES
 
 IDS = torch.randint(3, 60, (4, 7), generator=torch.Generator().manual_seed(1))
 HALTED = pytest.raises(RuntimeError, match="halt")
@@ -42,7 +44,7 @@ def shown(model: nn.Module, at: SiteName, sites: list[Site] | None = None) -> li
     return [seen[layer] for layer in sorted(seen)]
 
 
-@pytest.mark.parametrize("at", get_args(SiteName))
+@pytest.mark.parametrize("at", DENSE_SITES)
 def test_an_activation_becomes_gain_times_it_plus_offset(tiny_llama: LlamaForCausalLM, at: SiteName) -> None:
     one = an_edit(at)
     expected = [layer.clone() for layer in shown(tiny_llama, at)]

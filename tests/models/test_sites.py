@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import peft
 import pytest
@@ -23,7 +23,9 @@ from transformers import (
 
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.access import observe
-from alignlab.models.sites import Site, SiteName, decoder_layers, find_sites
+from alignlab.models.sites import Site, decoder_layers, find_sites
+
+from .conftest import DENSE_SITES
 
 LAYERS = 3
 # As published in the default configurations of transformers: layers and neurons of a layer.
@@ -180,7 +182,7 @@ def test_families_on_the_meta_device_are_as_real_ones(family: str, make: Any) ->
 def test_on_the_meta_device_attention_by_torch_is_no_hindrance(tiny_llama: LlamaForCausalLM) -> None:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(tiny_llama.config, attn_implementation="sdpa")
-    for at in get_args(SiteName):
+    for at in DENSE_SITES:
         assert find_sites(model, at) == find_sites(tiny_llama, at)
     assert model.config._attn_implementation == "sdpa"
 
@@ -339,7 +341,7 @@ def test_mixtures_of_experts_are_refused(device: str, experts_per_token: int, wi
         messages = refusals(MixtralForCausalLM(config))
     assert messages == [
         f"model.source, layer {layer}: model.layers.{layer}.mlp.experts.act_fn serves a mixture of experts; "
-        "expected one dense MLP."
+        "expected one dense MLP, for mlp.act. Set probe.site to experts.act, its routed experts."
         for layer in range(2)
     ]
 

@@ -17,8 +17,8 @@ from alignlab.neurons.fields import FIELDS, TensorField, smallest_dtype, table
 from alignlab.neurons.subset import subset
 from alignlab.recording.tallies import STATISTICS, Firings
 
-G, S, L, N = 3, 4, 2, 5
-SIZES = {"language": G, "shard": S, "layer": L, "neuron": N}
+G, S, L, N, E = 3, 4, 2, 8, 4
+SIZES = {"language": G, "shard": S, "layer": L, "neuron": N, "expert": E}
 
 
 def drawn(seed: int) -> ActivationCounts:
@@ -27,14 +27,15 @@ def drawn(seed: int) -> ActivationCounts:
     tensors = {}
     for name, field in FIELDS.items():
         shape = field.shape(SIZES)  # type: ignore[arg-type]
-        # Bounds hold whatever is drawn: 60 to 79 of the fields that bound others, 0 to 9 of all else.
-        low = 60 if name in ("tokens", "documents") else 0
+        # Bounds hold whatever is drawn: 60 to 79 of the fields that bound others, 20 to 39 of tokens that reach
+        # neurons, 0 to 9 of all else.
+        low = {"tokens": 60, "documents": 60, "routed": 20}.get(name, 0)
         numbers = torch.randint(low, low + (20 if low else 10), shape, generator=random)
         tensors[name] = numbers.to(field.types[0])
     # What is drawn by itself would be no moments that activations can have together.
     tensors["activation_squares"] = tensors["activation_squares"] + tensors["activation_sum"].square() + 100
     tensors["maximum"] = tensors["maximum"] / 10 + 5
-    return ActivationCounts(("a", "b", "c"), site="mlp.act", scope="all", **tensors)  # type: ignore[arg-type]
+    return ActivationCounts(("a", "b", "c"), site="experts.act", scope="all", **tensors)  # type: ignore[arg-type]
 
 
 def test_a_record_has_these_fields_and_no_other_tensors() -> None:

@@ -15,7 +15,6 @@ from torch import distributed
 
 from alignlab.data.records import Record
 from alignlab.models.sites import find_sites
-from alignlab.neurons.fields import FIELDS
 from alignlab.recording.by_document import DocumentLosses, DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.highest import HighestActivations
@@ -46,7 +45,7 @@ def answer_and_count(model_folder: Path, folder: Path, budget: int, main: bool) 
     pass_through(model, answered, observers, sites=find_sites(model))
     handle.remove()
     # torch.save stores no uint16 in older versions; nothing is lost in float64 here.
-    stored = {name: getattr(counts, name).to(torch.float64) for name in FIELDS if name != "loss_tokens"}
+    stored = {name: getattr(counts, name).to(torch.float64) for name in counts.tensors() if name != "loss_tokens"}
     recorded = record_means(model, find_sites(model), answered, folder / "means")
     layers = {language: [recorded.layer(layer, language) for layer in range(2)] for language in ("en", "de")}
     every = {layer: torch.arange(48) for layer in range(2)}

@@ -15,6 +15,7 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from alignlab.data.encoding import Document
 from alignlab.errors import InputError
+from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
 from alignlab.neurons import ActivationCounts
 from alignlab.recording import pieces, tallies
@@ -42,9 +43,9 @@ def make_probe(vocabulary: int, scope: Any = "response", documents: int = 11, bu
     return Probe(by_language, scope, SHARDS, max_tokens_per_batch=budget)
 
 
-def slow(model: Any, modules: list[Any], probe: Probe) -> dict[str, np.ndarray]:
+def slow(model: Any, modules: list[Any], probe: Probe, at: SiteName = "mlp.act") -> dict[str, np.ndarray]:
     """What `ActivationCounts` holds, one text, one token and one layer at a time."""
-    width = find_sites(model)[0].width
+    width = find_sites(model, at)[0].width
     shape = (len(probe.languages), SHARDS, len(modules), width)
     firings, in_documents = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     total, squares = np.zeros((shape[0], *shape[2:])), np.zeros((shape[0], *shape[2:]))

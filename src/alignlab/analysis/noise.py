@@ -202,7 +202,8 @@ def _held(anchor: Classification) -> dict[str, Any]:
 def _content(counts: ActivationCounts) -> str:
     """A digest of all that resamples are drawn from."""
     digest = hashlib.sha256(json.dumps([counts.languages, counts.shape, counts.site, counts.scope]).encode())
-    for tensor in (counts.firings, counts.tokens):
+    routed = [counts.routed] if counts.routed is not None and counts.denominator == "routed" else []
+    for tensor in (counts.firings, counts.tokens, *routed):
         array = as_array(tensor)
         digest.update(f"{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)

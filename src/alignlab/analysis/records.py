@@ -126,15 +126,19 @@ def stored_counts(
 
 
 def parts(
-    records: Sequence[StoredCounts], languages: Sequence[str] | None, shards: Sequence[int] | None
+    records: Sequence[StoredCounts],
+    languages: Sequence[str] | None,
+    shards: Sequence[int] | None,
+    denominator: str | None = None,
 ) -> list[StoredCounts]:
-    """The same records with some languages and shards only."""
+    """The same records with some languages and shards only, and another denominator if one is named."""
+
+    def read(record: StoredCounts, path: Path) -> ActivationCounts:
+        counts = subset(record.read(path), languages, shards, where="classify_languages")
+        return counts if denominator is None else replace(counts, denominator=denominator)
 
     def part(record: StoredCounts) -> StoredCounts:
-        return replace(
-            record,
-            read=lambda path: subset(record.read(path), languages, shards, where="classify_languages"),
-            shards=None if shards is None else tuple(shards),
-        )
+        taken = None if shards is None else tuple(shards)
+        return replace(record, read=partial(read, record), shards=taken)
 
     return [part(record) for record in records]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import View
 from alignlab.neurons.dynamics import survival, survival_by_language, transitions
+from alignlab.neurons.experts import expert_and_column
 from alignlab.neurons.kinds import Kind
 from alignlab.neurons.summary import COUNTED_KINDS
 from alignlab.neurons.table import Row
@@ -83,9 +84,17 @@ def profile(view: View) -> list[Row]:
             layer=layer,
             kind=Kind(int(codes[layer, neuron])).label,
             degree=int(result.degree[layer, neuron]),
-            label=f"{layer}.{neuron}",
+            label=f"{layer}.{neuron}{_expert(view, neuron)}",
             unit="probability",
         )
         for layer, neuron in view.neurons
         for name, probability in zip(result.languages, view.p[:, layer, neuron].tolist(), strict=True)
     ]
+
+
+def _expert(view: View, neuron: int) -> str:
+    """Of a neuron of routed experts, which column of which it is."""
+    if not view.counts.experts:
+        return ""
+    expert, column = expert_and_column(neuron, view.counts.experts, view.counts.shape[3])
+    return f" (expert {expert}, column {column})"

@@ -28,6 +28,7 @@ class Snapshot:
     rows: counts at anchored thresholds, by which changes are meant; then at re-estimated ones; losses; thresholds.
     changes: the same, since the run's first snapshot; none where this is it.
     shape: layers, neurons a layer.
+    site: where neurons of experts were read, and of what their probabilities are shares; empty for others.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Snapshot:
     rows: list[Row]
     changes: list[Row]
     shape: tuple[int, int]
+    site: str = ""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -111,6 +113,7 @@ def summarise(
         rows=rows,
         changes=changes,
         shape=(counts.shape[2], counts.shape[3]),
+        site=counts.read_at if counts.experts else "",
     )
 
 

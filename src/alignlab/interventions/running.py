@@ -15,6 +15,7 @@ from transformers import GenerationMixin
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.operations import Constant
+from alignlab.models.activations import OF_EXPERTS
 from alignlab.models.edits import Arm, edited
 from alignlab.models.modules import find_model
 from alignlab.models.options import SiteName
@@ -96,7 +97,8 @@ def _stray_rows(rows: Sequence[Any]) -> list[Problem]:
 def notes(intervention: Intervention, sites: Sequence[Site]) -> list[str]:
     """What a user should know of an intervention on a model with these sites: a value that its function never gives."""
     operation = intervention.operation
-    if not isinstance(operation, Constant) or intervention.at != "mlp.act" or not intervention.neurons.any():
+    of_activation = intervention.at in ("mlp.act", *OF_EXPERTS)
+    if not isinstance(operation, Constant) or not of_activation or not intervention.neurons.any():
         return []
     low, high = _range_of(sites[0].module)
     if low <= operation.value <= high:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from alignlab.errors import UnsupportedModelError
+from alignlab.models.experts import Routed, Routing, observed, routed_rows
 from alignlab.models.layer_traces import decoder_layers, is_traced
 from alignlab.models.sites import Site
 
@@ -34,12 +36,14 @@ class Forward:
     rows, length: B and T, padding included.
     past: how many tokens of each row are in the cache, and so stand before these. 0 without a cache.
     device: where the activations are.
+    routing: at routed experts, the token and the expert of each row that is shown; else None.
     """
 
     rows: int
     length: int
     past: int
     device: torch.device
+    routing: Routing | None = None
 
     @property
     def positions(self) -> Tensor:
@@ -47,20 +51,19 @@ class Forward:
         return torch.arange(self.past, self.past + self.length, device=self.device)
 
 
-# (layer, activations (B, T, width), the forward) -> the activations to go on with, (B, T, width).
+# (layer, activations (B, T, width), the forward) -> the activations to go on with, (B, T, width). Of routed experts
+# (R, columns) either way, and maybe several times a forward: rows are told apart by `forward.routing`.
 Change = Callable[[int, Tensor, Forward], Tensor]
 # The tokens of a forward that are changed, (B, T) bool.
 Where = Callable[[Forward], Tensor]
 
 
 @contextmanager
-def observe(
-    sites: Sequence[Site], see: Callable[[int, Tensor], None], *, for_gradients: bool = False
-) -> Iterator[None]:
+def observe(sites: Sequence[Site], see: Callable[[int, Any], None], *, for_gradients: bool = False) -> Iterator[None]:
     """Within the block, `see(layer, activations)` is called with what a site shows at every forward.
 
     The activations come as the model has them, (..., width), with its tokens in front: (B, T, width), or
-    (B * T, width) in some families. They must not be changed in place.
+    (B * T, width) in some families; of routed experts as `experts.Routed`. They must not be changed in place.
 
     for_gradients: the model goes on with the very tensor that is shown, so that a loss can be differentiated by it,
         also where it is a part of what a module gives.
@@ -70,17 +73,24 @@ def observe(
         see(site.layer, activations)
         return activations if for_gradients else None
 
-    with _hooked(sites, look):
-        yield
+    def show(layer: int) -> Callable[[Routed], None]:
+        return lambda shown: None if is_traced() else see(layer, shown)
+
+    with ExitStack() as stack:
+        for site in sites:
+            if site.experts is not None:
+                stack.enter_context(observed(site.experts, show(site.layer)))
+        with _hooked([site for site in sites if site.experts is None], look):
+            yield
 
 
 @contextmanager
 def edit(model: nn.Module, sites: Sequence[Site], change: Change, where: Where | None = None) -> Iterator[None]:
     """Within the block, a forward of `model` goes on with what `change` makes of what the sites show.
 
-    change: called once a site and forward with (B, T, width), whatever the family; it returns as much, and does not
-        change what it is given in place. Each row of the batch can be changed in its own way. What it returns is cast
-        to the type of the activations.
+    change: called once a site and forward with (B, T, width), whatever the family (of routed experts see `Change`); it
+        returns as much, and does not change what it is given in place. Each row of the batch can be changed in its own
+        way. What it returns is cast to the type of the activations.
     where: the tokens that are changed, such as `prompt_tokens(4)`; by default all, padding too, which nobody reads.
 
     It works with a cache and under `generate`, with adapters, and with gradients, which flow through `change`.
@@ -100,8 +110,29 @@ def edit(model: nn.Module, sites: Sequence[Site], change: Change, where: Where |
             changed = torch.where(where(now).unsqueeze(-1), changed, given)
         return changed.reshape(activations.shape)
 
-    with _told(model, running), _hooked(sites, change_one):
-        yield
+    def change_rows(site: Site, activations: Tensor, routing: Routing) -> Tensor | None:
+        if is_traced():
+            return None
+        now = replace(running[-1], routing=routing)
+        if routing.length != now.rows * now.length:
+            raise ValueError(f"experts of layer {site.layer} read {routing.length} tokens, of {now.rows * now.length}")
+        changed = change(site.layer, activations, now)
+        if changed.shape != activations.shape:
+            shapes = tuple(activations.shape), tuple(changed.shape)
+            raise ValueError(f"{site.at} of layer {site.layer} is {shapes[0]}, not {shapes[1]}")
+        changed = changed.to(activations.dtype)
+        if where is not None:
+            there = where(now).expand(now.rows, now.length).flatten()[routing.tokens]
+            changed = torch.where(there.unsqueeze(-1), changed, activations)
+        return changed
+
+    with _told(model, running), ExitStack() as stack:
+        for site in sites:
+            if site.experts is not None:
+                rows = partial(change_rows, site)
+                stack.enter_context(routed_rows(site.experts.module, site.experts.activation, rows, lambda: None))
+        with _hooked([site for site in sites if site.experts is None], change_one):
+            yield
 
 
 def prompt_tokens(lengths: int | Tensor) -> Where:

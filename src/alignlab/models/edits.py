@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from alignlab.errors import Problem, refuse_any
 from alignlab.models.access import Change, Forward, Where, edit, generated_tokens, prompt_tokens
+from alignlab.models.experts import Routing
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
 
@@ -155,6 +156,8 @@ def _change(tables: dict[int, _Table], rows: Tensor | None) -> Change:
             if activations.device not in there:
                 there[activations.device] = rows.to(activations.device)
             of = there[activations.device]
+        if forward.routing is not None:
+            return _change_routed(table, of, activations, forward.routing, forward.length)
         gain, offset, changed = (one[of].unsqueeze(1) for one in (table.gain, table.offset, table.changed))
         before = activations.index_select(-1, table.columns)
         # In the precision of the table: bfloat16 would round the gain too. A gain of 0 replaces infinities as well.
@@ -162,6 +165,22 @@ def _change(tables: dict[int, _Table], rows: Tensor | None) -> Change:
         return activations.index_copy(-1, table.columns, torch.where(changed, new, before))
 
     return change
+
+
+def _change_routed(table: _Table, of: Tensor | slice, activations: Tensor, routing: Routing, length: int) -> Tensor:
+    """The rows of routed experts, (R, C), with the neurons of the table changed as the arm of each says.
+
+    of: (B,) the arms of the batch.  length: T.
+    """
+    columns, device = activations.shape[1], activations.device
+    # Where in the table each column of a row would be; what is not there stays.
+    neurons = routing.experts.unsqueeze(1) * columns + torch.arange(columns, device=device)
+    places = torch.searchsorted(table.columns, neurons).clamp(max=len(table.columns) - 1)
+    arms = torch.zeros_like(routing.tokens) if isinstance(of, slice) else of[routing.tokens // length]
+    at = (arms.unsqueeze(1), places)
+    changed = table.changed[at] & (table.columns[places] == neurons)
+    new = torch.where(table.gain[at] == 0, table.offset[at], activations * table.gain[at] + table.offset[at])
+    return torch.where(changed, new.to(activations.dtype), activations)
 
 
 def _wheres(prompt: PromptLength | None) -> list[tuple[Scope, Where | None]]:

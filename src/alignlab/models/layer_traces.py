@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from alignlab.errors import UnsupportedModelError
+from alignlab.models.experts import check_order, fault
 from alignlab.models.modes import evaluating
 from alignlab.models.modules import outermost
 
 TOKENS = 3
+# Of the kinds of layers that transformers' configurations name, those that read a mask as it is.
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 # Whether the forward under way is made to look at the model: what others observe and change is not its business.
 _tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 
@@ -25,13 +28,14 @@ _tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 class Ran:
     """A module that ran in a layer's forward: a linear map, or the activation of the MLP.
 
-    name: within the layer.  read, gave: its input and output.
+    name: within the layer.  read, gave: its input and output.  routed: of experts, those of each token, (T, chosen).
     """
 
     name: str
     module: nn.Module
     read: Tensor
     gave: Any
+    routed: Tensor | None = None
 
     @property
     def in_attention(self) -> bool:
@@ -44,6 +48,8 @@ class Trace:
 
     number: of the layer, from 0.  name: its name in the model.
     activation: name of the MLP's activation module within the layer.
+    experts: name of the module that holds it, where it is that of routed experts.
+    disorder: where it is, what is wrong with the order of their rows.
     """
 
     number: int
@@ -51,6 +57,8 @@ class Trace:
     layer: nn.Module
     activation: str
     ran: list[Ran]
+    experts: str = ""
+    disorder: list[str] = field(default_factory=list)
 
     @property
     def activations(self) -> list[Ran]:
@@ -60,11 +68,21 @@ class Trace:
     @property
     def maps(self) -> list[Ran]:
         """The linear maps."""
-        return [one for one in self.ran if one.name != self.activation]
+        return [one for one in self.ran if one.name not in (self.activation, self.experts)]
+
+    @property
+    def mixtures(self) -> list[Ran]:
+        """The routed experts, as one module from hidden states to hidden states."""
+        return [one for one in self.ran if self.experts and one.name == self.experts]
 
     @property
     def down(self) -> list[Ran]:
-        """The map back from the neurons: the last one behind the activation that reads as many numbers as there are."""
+        """The map back from the neurons: the last one behind the activation that reads as many numbers as there are.
+
+        Of routed experts, all of them: what they give is hidden states again.
+        """
+        if self.experts:
+            return self.mixtures
         (activation,) = self.activations
         after, width = self.ran[self.ran.index(activation) + 1 :], activation.gave.shape[-1]
         return [one for one in after if one.read.shape[-1] == width and not one.in_attention][-1:]
@@ -114,25 +132,36 @@ def _traced() -> Iterator[None]:
         _tracing.reset(token)
 
 
-def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activations: Sequence[str]) -> list[Trace]:
+def trace_layers(
+    model: nn.Module, prefix: str, layers: nn.ModuleList, activations: Sequence[tuple[str, str]]
+) -> list[Trace]:
     """Pass three tokens through the model and note what runs in each layer.
 
-    activations: of each layer, the name of the MLP's activation module within it.
+    activations: of each layer, the name of the MLP's activation module within it, and that of the experts module whose
+        it is, or "".
     """
     traces = [
-        Trace(number, f"{prefix}.{number}", layer, activation, [])
-        for number, (layer, activation) in enumerate(zip(layers, activations, strict=True))
+        Trace(number, f"{prefix}.{number}", layer, activation, [], experts)
+        for number, (layer, (activation, experts)) in enumerate(zip(layers, activations, strict=True))
     ]
     with ExitStack() as hooks, evaluating(model), torch.no_grad(), _traced():
         for trace in traces:
             activation = (trace.activation, trace.layer.get_submodule(trace.activation))
             for name, module in (*_linear_maps(trace.layer), activation):
                 hooks.enter_context(module.register_forward_hook(_note(name, trace.ran)))
+            if trace.experts:
+                experts = trace.layer.get_submodule(trace.experts)
+                hooks.enter_context(experts.register_forward_hook(_note_experts(trace)))
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
+        mask = torch.ones_like(ids)
         if ids.is_meta:
             hooks.enter_context(_eager(model))
+            kinds = {*(getattr(model.config.get_text_config(), "layer_types", None) or ())}  # type: ignore[union-attr, operator]
+            if not kinds <= _ATTENTION_LAYERS:
+                # Recurrent layers look whether there is padding in a mask, but not in one of each token for each.
+                mask = torch.zeros((1, 1, TOKENS, TOKENS), device=ids.device)
         try:
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             found = f"{type(model).__name__} cannot read {TOKENS} tokens ({str(error).strip().partition(chr(10))[0]})"
             raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from error
@@ -141,17 +170,20 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
 
 @contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """Within the block attention is written out: other ways look into the mask, and on meta there is nothing in it."""
+    """Within the block attention is written out and experts are multiplied side by side.
+
+    Other ways look into the mask, or into what is routed where, and on meta there is nothing in it.
+    """
     configs = {id(config): config for module in model.modules()
                if isinstance(config := getattr(module, "config", None), PreTrainedConfig)}  # fmt: skip
-    ways = [(config, config._attn_implementation) for config in configs.values()]
+    ways = [(config, config._attn_implementation, config._experts_implementation) for config in configs.values()]
     try:
-        for config, _ in ways:
-            config._attn_implementation = "eager"
+        for config, _, _ in ways:
+            config._attn_implementation, config._experts_implementation = "eager", "batched_mm"
         yield
     finally:
-        for config, way in ways:
-            config._attn_implementation = way
+        for config, attention, experts in ways:
+            config._attn_implementation, config._experts_implementation = attention, experts
 
 
 def _linear_maps(layer: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -166,5 +198,31 @@ def _note(name: str, ran: list[Ran]) -> Callable[[nn.Module, Any, Any], None]:
     def note(module: nn.Module, args: Any, output: Any) -> None:
         if args and isinstance(args[0], Tensor) and args[0].is_floating_point():  # no embedding
             ran.append(Ran(name, module, args[0], output))
+
+    return note
+
+
+def _note_experts(trace: Trace) -> Callable[[nn.Module, Any, Any], None]:
+    """A hook that notes what the experts of a layer read and give, and tries the order of their rows.
+
+    Within the forward: the weights of a sharded model are whole there, and only there.
+    """
+
+    trying = False
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        nonlocal trying
+        if trying:
+            return
+        seen = [*trace.ran]
+        routed = len(args) > 1 and isinstance(args[1], Tensor) and not args[1].is_floating_point() and args[1].ndim == 2
+        if routed and trace.activations and fault(module) is None:  # else there is no order; `sites` says what is there
+            activation, trying = trace.layer.get_submodule(trace.activation), True
+            try:
+                wrong = check_order(module, activation, args[0], args[1].shape[1])
+            finally:
+                trying = False
+            trace.disorder.extend([wrong] if wrong else [])
+        trace.ran[:] = [*seen, Ran(trace.experts, module, args[0], output, args[1] if routed else None)]
 
     return note

@@ -18,6 +18,8 @@ SiteName = Literal[
     "attention.v",
     "attention.o",
     "residual",
+    "experts.act",
+    "experts.shared",
 ]
 
 

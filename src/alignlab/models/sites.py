@@ -4,7 +4,9 @@ A neuron is one column of a decoder layer's MLP, read at the output of its activ
 the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
 sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a forward
 (`layer_traces`) shows whether it runs once, and whether a linear map of its width (the down projection) follows. The
-other sites are found by what runs around it; `access` reads and changes them all.
+other sites are found by what runs around it; `access` reads and changes them all. In a mixture of experts the routed
+ones share an activation module inside the module that holds their stacked weights (`experts`), and a shared one has its
+own beside it.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from typing import Literal, get_args
 from torch import nn
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any
+from alignlab.models.activations import OF_EXPERTS, activation_names
+from alignlab.models.experts import Experts, expert_count
 from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, trace_layers
 from alignlab.models.options import SiteName
 
 Side = Literal["input", "output"]
 # Where the neurons of the MLP are seen, which are the same ones at all of them.
 NEURONS_OF_MLP = ("mlp.act", "mlp.product", "mlp.up")
-ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 # Of projections in attention, by what they give. Where several are one matrix, none has neurons of its own.
 ATTENTION = {
     "attention.q": ("q_proj",),
@@ -43,6 +46,7 @@ class Site:
     at: which site it is, of `SiteName`.
     side: whether the neurons are columns of the module's input or of its output.
     first: the first of those columns, which is not 0 where one matrix holds several maps.
+    experts: the routed experts whose neurons these are, width = experts x columns; None where every token meets each.
     """
 
     layer: int
@@ -52,6 +56,7 @@ class Site:
     at: SiteName = "mlp.act"
     side: Side = "output"
     first: int = 0
+    experts: Experts | None = None
 
     @property
     def columns(self) -> slice:
@@ -64,7 +69,8 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
 
     at: `mlp.act`, the output of the MLP's activation module; `mlp.product`, what the down projection reads; `mlp.up`,
         the output of the up projection; `mlp.out`, that of the down projection; `attention.q`, `k`, `v`, `o`, that of
-        those projections; `residual`, what leaves the layer.
+        those projections; `residual`, what leaves the layer; of a mixture `experts.act`, the activations of all routed
+        experts, expert after expert, and `experts.shared`, those of the shared one.
 
     Works on models on the meta device, in PEFT wrappers and in any precision. Raises `UnsupportedModelError` that
     says what was found where the neurons cannot be counted exactly, InputError for another site.
@@ -72,7 +78,9 @@ def find_sites(model: nn.Module, at: SiteName = "mlp.act") -> list[Site]:
     if at not in get_args(SiteName):
         names = get_args(SiteName)
         raise InputError.of("site", f"{at!r}", ", ".join(names), did_you_mean(at, names))
-    traces = _checked_traces(model)
+    traces = _checked_traces(model, at)
+    if any(trace.experts for trace in traces):
+        return _one_a_layer(at, traces)
     activations = _one_a_layer("mlp.act", traces)  # first of all: the other sites are found around them
     return activations if at == "mlp.act" else _one_a_layer(at, traces)
 
@@ -89,9 +97,12 @@ def find_maps(model: nn.Module, at: SiteName) -> list[list[Site]]:
     if at == "residual":
         expected = "a site with a projection of its own"
         raise UnsupportedModelError.of("neurons", "residual is the sum of what all layers give", expected)
+    if at in OF_EXPERTS:
+        found, expected = f"{at}, of a mixture whose experts are stacked in one tensor", "neurons of linear maps"
+        raise UnsupportedModelError.of("neurons", found, expected, "Zero them while the model runs; or take attention.")
     if at not in NEURONS_OF_MLP:
         return [[site] for site in find_sites(model, at)]
-    traces = _checked_traces(model)
+    traces = _checked_traces(model, at)
     down = _one_a_layer("mlp.product", traces)
     maps = [[*_gates(trace), *_candidates("mlp.up", trace), site] for trace, site in zip(traces, down, strict=True)]
     refuse_any(
@@ -109,41 +120,18 @@ def find_maps(model: nn.Module, at: SiteName) -> list[list[Site]]:
     return maps
 
 
-def _checked_traces(model: nn.Module) -> list[Trace]:
-    """What runs in every layer, its activation module as it should be."""
+def _checked_traces(model: nn.Module, at: SiteName) -> list[Trace]:
+    """What runs in every layer around the activation module of a site, which is as it should be."""
     prefix, layers = decoder_layers(model)
-    traces = trace_layers(model, prefix, layers, _activation_names(prefix, layers))
-    refuse_any([problem for trace in traces for problem in _problems(trace)], UnsupportedModelError)
+    traces = trace_layers(model, prefix, layers, activation_names(prefix, layers, at))
+    refuse_any([problem for trace in traces for problem in _problems(trace, at)], UnsupportedModelError)
     return traces
 
 
-def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
-    """The activation module of each layer's MLP, by its name in the layer."""
-    activations, problems = [], []
-    for number, layer in enumerate(layers):
-        found = [
-            name
-            for name, _ in layer.named_modules()
-            if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
-        ]
-        where, names = f"model.source, layer {number}", ", ".join(f"{prefix}.{number}.{name}" for name in found)
-        if len(found) != 1:
-            expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
-            problems.append(Problem(where, f"activation modules found: {names or 'none'}", expected))
-        elif _of_experts(layer.get_submodule(found[0].rpartition(".")[0])):
-            problems.append(Problem(where, f"{names} serves a mixture of experts", "one dense MLP"))
-        activations += found
-    refuse_any(problems, UnsupportedModelError)
-    return activations
-
-
-def _of_experts(mlp: nn.Module) -> bool:
-    """Whether a module holds the weights of several experts, stacked: its activation sees tokens in another order."""
-    return any(weight.ndim > 2 for weight in mlp.parameters(recurse=False))
-
-
-def _problems(trace: Trace) -> list[Problem]:
+def _problems(trace: Trace, at: SiteName) -> list[Problem]:
     """What is wrong with a layer's activation: it runs once, and gives what a linear map of the layer reads."""
+    if trace.experts:
+        return _problems_of_experts(trace, at)
     name, ran = f"{trace.name}.{trace.activation}", trace.activations
     if len(ran) != 1:
         fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
@@ -154,6 +142,22 @@ def _problems(trace: Trace) -> list[Problem]:
         return []
     expected = f"{TOKENS} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
     return [Problem("model.source", f"{name} gave a tensor of shape {shape}", expected)]
+
+
+def _problems_of_experts(trace: Trace, at: SiteName) -> list[Problem]:
+    """What is wrong with the activation of a layer's experts: it gives a row for each pair of a token and an expert."""
+    if at != "experts.act" and len(trace.mixtures) == 1:
+        return []
+    name, shapes = f"{trace.name}.{trace.activation}", [tuple(one.gave.shape) for one in trace.activations]
+    if len(trace.mixtures) != 1 or trace.mixtures[0].routed is None:
+        found = f"{trace.name}.{trace.experts} ran {len(trace.mixtures)} times, or without the experts of each token"
+        return [Problem("model.source", found, "once, with hidden states, experts of each token and their weights")]
+    pairs = trace.mixtures[0].routed.numel()
+    if sum(shape[0] for shape in shapes) != pairs or {len(shape) for shape in shapes} != {2}:
+        found = f"{name} gave tensors of shapes {', '.join(map(str, shapes)) or 'none'}"
+        fix = "A fused kernel (such as megablocks) hides the neurons; load it without." if not shapes else ""
+        return [Problem("model.source", found, f"{pairs} rows: {TOKENS} tokens x experts of each", fix)]
+    return [Problem("model.source", wrong, "an order of transformers' own") for wrong in trace.disorder]
 
 
 def _one_a_layer(at: SiteName, traces: Sequence[Trace]) -> list[Site]:
@@ -176,7 +180,7 @@ def _one_a_layer(at: SiteName, traces: Sequence[Trace]) -> list[Site]:
     sites = [site for _, (site,) in found]
     widths = {site.width for site in sites}
     if len(widths) > 1:
-        where = "model.source" if at == "mlp.act" else "probe.site"
+        where = "model.source" if at in ("mlp.act", *OF_EXPERTS) else "probe.site"
         sizes = f"layers of {_numbers(widths)} neurons at {at}"
         raise UnsupportedModelError.of(where, sizes, "the same number of neurons in every layer")
     return sites
@@ -191,7 +195,9 @@ def _candidates(at: SiteName, trace: Trace) -> list[Site]:
     def given(some: Sequence[Ran]) -> list[Site]:
         return [site(one, one.gave.shape[-1]) for one in some]
 
-    if at == "mlp.act":
+    if at == "experts.act":
+        return [_of_all_experts(trace)]
+    if at in ("mlp.act", "experts.shared"):
         return given(trace.activations)
     if at == "mlp.product":
         return [site(one, one.read.shape[-1], "input") for one in trace.down]
@@ -210,6 +216,16 @@ def _candidates(at: SiteName, trace: Trace) -> list[Site]:
     halves = [one for one in others if one.gave.shape[-1] == 2 * width and one.gave is activation.read._base]
     start = 0 if activation.read.storage_offset() else width
     return given(apart) + [site(one, width, first=start) for one in halves]
+
+
+def _of_all_experts(trace: Trace) -> Site:
+    """The neurons of the routed experts of a layer."""
+    (mixture,) = trace.mixtures
+    activation, count = trace.activations[0], expert_count(mixture.module)
+    columns, chosen = activation.gave.shape[-1], mixture.routed.shape[-1]  # type: ignore[union-attr]  # was checked
+    experts = Experts(mixture.module, activation.module, count, columns, chosen)
+    name = f"{trace.name}.{trace.activation}"
+    return Site(trace.number, name, activation.module, count * columns, "experts.act", experts=experts)
 
 
 def _gates(trace: Trace) -> list[Site]:

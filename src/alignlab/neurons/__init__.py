@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from alignlab.neurons.classification import Classification
     from alignlab.neurons.counts import ActivationCounts, merge, smallest_dtype
     from alignlab.neurons.counts_file import CountsHeader, read_header
+    from alignlab.neurons.experts import expert_and_column, neuron_of
     from alignlab.neurons.identifiers import Identifier
     from alignlab.neurons.kinds import Kind
     from alignlab.neurons.lape_identifier import lape
@@ -32,6 +33,7 @@ _PLACES = {
     "classification": "Classification",
     "counts": "ActivationCounts merge smallest_dtype",
     "counts_file": "CountsHeader read_header",
+    "experts": "expert_and_column neuron_of",
     "identifiers": "Identifier",
     "kinds": "Kind",
     "lape_identifier": "lape",
@@ -69,10 +71,12 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "chance_level",
+    "expert_and_column",
     "kind_counts",
     "language_overlaps",
     "lape",
     "merge",
+    "neuron_of",
     "overlap",
     "read_header",
     "smallest_dtype",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, refuse_any
@@ -42,6 +43,7 @@ class ActivationCounts:
         older records.
     subtracted: the counts are the difference of two passes, as published ones can be. The passes round differently, so
         firings may exceed tokens by some, and probabilities 1; these are kept, as the published results come from them.
+    denominator: of what probabilities are shares: `all` tokens counted, or those `routed` to the expert of a neuron.
 
     Its tensors, of `neurons.fields`:
 
@@ -74,6 +76,7 @@ class ActivationCounts:
     trained_languages: tuple[str, ...] = ()
     reference: str = REFERENCE
     data_fingerprint: str = ""
+    routed: Tensor | None = None
     loss_sum: Tensor | None = None
     loss_tokens: Tensor | None = None
     document_firings: Tensor | None = None
@@ -82,6 +85,7 @@ class ActivationCounts:
     maximum: Tensor | None = None
     subtracted: bool = False
     clusters: str = ""
+    denominator: str = "all"
 
     def __post_init__(self) -> None:
         refuse_any(problems_of(self))
@@ -90,6 +94,7 @@ class ActivationCounts:
         _, shards, layers, neurons = self.shape
         names = {"step": self.step, "model": hide(self.model), "trained": in_words(self.trained_languages)}
         facts = [f"{layers} x {neurons} neurons at {self.site}", f"{shards} shards"]
+        facts += [f"{self.experts} experts a layer", f"shares of {self.denominator} tokens"] if self.experts else []
         facts += [f"clusters: {hide(self.clusters)}"] if self.clusters else []
         facts += [f"{name} {value}" for name, value in names.items() if value not in ("", None)]
         pairs = zip(self.languages, self.language_tokens().tolist(), strict=True)
@@ -108,6 +113,32 @@ class ActivationCounts:
         """What intervals made of these shards are over, as `Row.over` says it."""
         return "clusters" if self.clusters else "shards"
 
+    @property
+    def experts(self) -> int:
+        """E, routed experts of a layer, each with N / E columns; 0 where every token meets every neuron."""
+        return 0 if self.routed is None else self.routed.shape[3]
+
+    @property
+    def read_at(self) -> str:
+        """The site, and of experts of what their probabilities are shares."""
+        of = {"all": "all counted tokens", "routed": "the tokens routed to the expert"}[self.denominator]
+        return f"{self.site} ({self.experts} experts a layer, shares of {of})" if self.experts else self.site
+
+    def denominators(self, weights: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Of how many tokens probabilities are shares: (G, 1), or (G, L * E) of routed tokens.
+
+        It holds for as many neurons each, in flat order: all L * N, or those of an expert.
+
+        weights: (R, G, S), how often each shard is taken; there is then one of each resample, (R, G, ...).
+        """
+        g, shards = self.tokens.shape
+        taken = np.ones((1, g, shards), dtype=np.int64) if weights is None else weights
+        by_shard = self.tokens.numpy()[:, :, None]
+        if self.routed is not None and self.denominator == "routed":
+            by_shard = as_array(self.routed).reshape(g, shards, -1).astype(np.int64)
+        of: NDArray[np.int64] = np.einsum("rgs,gse->rge", taken, by_shard)
+        return of.squeeze(0) if weights is None else of
+
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of `neurons.fields` that were counted, by name."""
         return {name: tensor for name in FIELDS if (tensor := getattr(self, name)) is not None}
@@ -124,12 +155,14 @@ class ActivationCounts:
         """Share of a language's counted tokens on which a neuron was active, (G, L, N) float64.
 
         Numerators and denominators are summed over the shards before the one division. 0 where no token was counted.
+        With the denominator `routed`: of those that were sent to the neuron's expert; 0 where none was.
         """
         # A language at a time: the totals of all would take as much memory as the probabilities themselves.
         probabilities = np.empty((len(self.languages), *self.shape[2:]))
-        for language, tokens in enumerate(self.language_tokens().tolist()):
+        for language, of in enumerate(self.denominators()):
             total = np.add.reduce(as_array(self.firings[language]), axis=0, dtype=np.int64)
-            np.divide(total, max(tokens, 1), out=probabilities[language])
+            alike = total.reshape(len(of), -1)
+            np.divide(alike, np.maximum(of, 1)[:, None], out=probabilities[language].reshape(alike.shape))
         return torch.from_numpy(probabilities)
 
     def losses(self) -> Tensor | None:

@@ -23,7 +23,7 @@ MOST = 1 << 53
 # What rounding may do to a sum of 2^53 float64 addends, or to a loss in half precision; what no real record exceeds.
 ROUNDING = 1e-3
 # What records that are merged have in common, beside languages and sizes.
-SOURCE = ("site", "scope", "model", "revision", "step", "trained_languages", "reference", "clusters")
+SOURCE = ("site", "scope", "model", "revision", "step", "trained_languages", "reference", "clusters", "denominator")
 
 
 def as_array(tensor: Tensor) -> NDArray[np.generic]:
@@ -80,8 +80,18 @@ def _shape_problems(counts: ActivationCounts) -> list[Problem]:
         expected = f"({g}, shards, layers, neurons) of an integer type, {g} being the number of languages"
         problems.append(Problem("firings", f"shape {shape} of {counts.firings.dtype}", expected))
     if len(shape) == 4:  # else nothing tells how large the others are to be
-        sizes: dict[Axis, int] = {"language": g, "shard": shape[1], "layer": shape[2], "neuron": shape[3]}
+        experts = counts.routed.shape[-1] if counts.routed is not None and counts.routed.ndim else 0
+        sizes: dict[Axis, int] = {
+            "language": g, "shard": shape[1], "layer": shape[2], "neuron": shape[3], "expert": experts
+        }  # fmt: skip
+        if counts.routed is not None and (not experts or shape[3] % experts):
+            expected = f"experts with equally many of the {shape[3]} neurons of a layer"
+            problems.append(Problem("routed", f"{experts} experts", expected))
         problems += [problem for name in tensors for problem in _misfit(tensors, FIELDS[name], sizes)]
+    denominators = ["all"] if counts.routed is None else ["all", "routed"]
+    if counts.denominator not in denominators:
+        fix = "Count at probe.site=experts.act." if counts.denominator == "routed" else ""
+        problems.append(Problem("denominator", f"{counts.denominator!r}", " or ".join(denominators), fix))
     pairs = [(field.beside, field.name) for field in FIELDS.values() if field.beside]
     return problems + [
         Problem(name, "not given", f"both {' and '.join(pair)}, or neither")
@@ -121,7 +131,21 @@ def _value_problems(counts: ActivationCounts) -> list[Problem]:
     if counts.loss_sum is not None and counts.loss_tokens is not None:
         negative = counts.loss_sum < -ROUNDING * counts.loss_tokens
         problems += _first(counts, "loss_sum", negative, "{} nats", "no negative log-likelihood below 0")
-    return problems or _moment_problems(counts)
+    return problems or _routed_problems(counts) + _moment_problems(counts)
+
+
+def _routed_problems(counts: ActivationCounts) -> list[Problem]:
+    """That a neuron fires on tokens that are not sent to its expert."""
+    if counts.routed is None:
+        return []
+    by_expert = as_array(counts.firings).reshape(*counts.shape[:3], counts.experts, -1).max(axis=4)
+    wrong = by_expert > as_array(counts.routed)
+    if not wrong.any():
+        return []
+    g, shard, layer, expert = map(int, np.argwhere(wrong)[0])
+    numbers = by_expert[g, shard, layer, expert], as_array(counts.routed)[g, shard, layer, expert]
+    where = f"firings of {counts.languages[g]!r}, shard {shard}, layer {layer}, expert {expert}"
+    return [Problem(where, "a neuron fires on {} of {} routed tokens".format(*numbers), "at most every routed token")]
 
 
 def _beyond_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
@@ -145,8 +169,9 @@ def _beyond_problems(counts: Sequence[ActivationCounts]) -> list[Problem]:
 def _excess(counts: ActivationCounts, field: TensorField, tensor: Tensor) -> list[Problem]:
     """That a field is above the one that bounds it, in some shard, or over all shards where it is known so."""
     limits = getattr(counts, field.limit)
-    if "neuron" in field.axes:
-        highest, words = as_array(tensor).max(axis=(2, 3)), "a neuron fires on"
+    if len(field.axes) == 4:
+        highest = as_array(tensor).max(axis=(2, 3))
+        words = "a neuron fires on" if "neuron" in field.axes else "an expert has"
     else:
         highest, words = as_array(tensor), ""
     most = torch.from_numpy(highest.astype(np.int64))

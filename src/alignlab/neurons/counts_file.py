@@ -17,7 +17,7 @@ COUNTS = HeadedFormat(
     name="alignlab-counts",
     what="activation counts",
     writer="ActivationCounts.save",
-    texts=("site", "scope", "model", "revision", "data_fingerprint", "reference", "clusters"),
+    texts=("site", "scope", "model", "revision", "data_fingerprint", "reference", "clusters", "denominator"),
     values={
         "languages": _NAMES,
         "trained_languages": _NAMES,
@@ -25,7 +25,12 @@ COUNTS = HeadedFormat(
         "subtracted": (bool, "true or false"),
     },
     tensors=tuple(name for name, field in FIELDS.items() if field.required),
-    defaults={"subtracted": False, "reference": REFERENCE, "clusters": ""},  # older files lack them
+    defaults={
+        "subtracted": False,
+        "reference": REFERENCE,
+        "clusters": "",
+        "denominator": "all",
+    },  # older files lack them
 )
 
 
@@ -48,6 +53,7 @@ class CountsHeader:
     data_fingerprint: str
     subtracted: bool
     clusters: str
+    denominator: str
 
 
 def read_header(path: Path | str) -> CountsHeader:

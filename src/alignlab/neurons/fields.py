@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Axis = Literal["language", "shard", "layer", "neuron"]
-LETTERS: dict[Axis, str] = {"language": "G", "shard": "S", "layer": "L", "neuron": "N"}
+Axis = Literal["language", "shard", "layer", "neuron", "expert"]
+LETTERS: dict[Axis, str] = {"language": "G", "shard": "S", "layer": "L", "neuron": "N", "expert": "E"}
 
 # Which types hold the numbers of a field. Counts are kept in the smallest type that holds the largest possible one.
 INTEGER_DTYPES = (torch.uint8, torch.uint16, torch.uint32, torch.int32, torch.int64)
@@ -103,6 +103,13 @@ FIELDS: dict[str, TensorField] = {
             required=True,
         ),
         TensorField("documents", _SHARDS, "total", "documents counted", required=True),
+        TensorField(
+            "routed",
+            ("language", "shard", "layer", "expert"),
+            "count",
+            "tokens sent to each of the routed experts, whose neurons follow each other in N = E x columns",
+            limit="tokens",
+        ),
         TensorField(
             "loss_sum",
             _SHARDS,

@@ -65,7 +65,7 @@ def movement(
             Problem("anchor", f"by {anchor.identifier}, without a cut", "a selection that ends at a score")
         )
     g, _, layers, width = first.shape
-    tokens = second.language_tokens().tolist()
+    tokens = _by_neuron(second)
     odds, ratio = odds_of(first), odds_of(second)
     cells = cells_of(np.log(odds).mean(axis=0).reshape(layers, width))
     ratio /= odds
@@ -106,11 +106,17 @@ def rank_p(drawn: Floats, change: Floats) -> Floats:
 
 def odds_of(counts: ActivationCounts) -> Floats:
     """p / (1 - p) of every neuron in every language with p = (k + .5) / (n + 1), (G, L * N)."""
-    tokens = counts.language_tokens().numpy()[:, None]
+    tokens = _by_neuron(counts)
     # Where passes were subtracted, firings may exceed tokens by some.
     firings = np.clip(counts.totals().flatten(1).numpy(), 0, tokens)
     odds: Floats = (firings + 0.5) / (tokens - firings + 0.5)
     return odds
+
+
+def _by_neuron(counts: ActivationCounts) -> Integers:
+    """Of how many tokens the probabilities of each neuron are shares, (G, L * N); (G, 1) where it is one number."""
+    of = counts.denominators()
+    return of if of.shape[1] == 1 else np.repeat(of, counts.shape[2] * counts.shape[3] // of.shape[1], axis=1)
 
 
 def cells_of(level: Floats) -> list[Integers]:
@@ -138,10 +144,10 @@ def donors_of(cells: Sequence[Integers], random: np.random.Generator) -> Integer
     return donors
 
 
-def given_to(odds: Floats, ratio: Floats, tokens: int, out: Floats) -> None:
+def given_to(odds: Floats, ratio: Floats, tokens: Integers, out: Floats) -> None:
     """Probabilities, in whole firings of `tokens`, of neurons whose odds are multiplied by `ratio`; each (n,).
 
-    `ratio` is overwritten.
+    `ratio` is overwritten. tokens: (1,) of all, or (n,).
     """
     moved = np.multiply(odds, ratio, out=ratio)
     np.add(moved, 1, out=out)
@@ -149,4 +155,4 @@ def given_to(odds: Floats, ratio: Floats, tokens: int, out: Floats) -> None:
     out *= tokens + 1
     out -= 0.5
     np.rint(out, out=out)
-    out /= max(tokens, 1)
+    out /= np.maximum(tokens, 1)

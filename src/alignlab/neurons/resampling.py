@@ -41,16 +41,17 @@ def resampled(counts: ActivationCounts, weights: Weights) -> Iterator[Floats]:
     g, shards, layers, neurons = counts.shape
     n = layers * neurons
     firings = as_array(counts.firings).reshape(g, shards, n)
-    tokens = np.einsum("rgs,gs->rg", weights, counts.tokens.numpy())
     p = np.empty((min(RESAMPLES, len(weights)), g, n))
     for start in range(0, len(weights), RESAMPLES):
         chunk = weights[start : start + RESAMPLES].astype(np.float64)
+        tokens = np.maximum(counts.denominators(weights[start : start + RESAMPLES]), 1)
         for language in range(g):
             # Whole numbers below 2^53: the sums are exact in whatever order they are taken.
-            some, divisor = chunk[:, language], np.maximum(tokens[start : start + RESAMPLES, language, None], 1)
+            some, divisor = chunk[:, language], tokens[:, language]
             for column in range(0, n, COLUMNS):
                 block = firings[language, :, column : column + COLUMNS].astype(np.float64)
-                np.divide(some @ block, divisor, out=p[: len(chunk), language, column : column + COLUMNS])
+                of = np.arange(column, column + block.shape[1]) // (n // divisor.shape[1])
+                np.divide(some @ block, divisor[:, of], out=p[: len(chunk), language, column : column + COLUMNS])
         yield from p[: len(chunk)]
 
 

@@ -55,9 +55,9 @@ class Row:
     site, scope: where the neurons are, and on which tokens they were changed.
     task: what a model was evaluated on.
     measure: what was measured, where it is no plain count, such as `jaccard` or `loss`.
-    label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`); of a task, which
-        of its problems (`templates in training`), where they are not all; of `agreement`, between what it is
-        (`identifiers`, `halves` of the documents, `records`).
+    label: what people call the part of the layers (`understanding`), or the neuron (`layer.neuron`, and which column of
+        which expert it is, where it is of one); of a task, which of its problems (`templates in training`), where they
+        are not all; of `agreement`, between what it is (`identifiers`, `halves` of the documents, `records`).
     compared: of `agreement`, what it is compared with: another identifier, or another record.
 
     The number:

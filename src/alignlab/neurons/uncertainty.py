@@ -315,11 +315,12 @@ def _counted(
 def _repeated(counts: ActivationCounts, language: int) -> ActivationCounts:
     """A record in which one language has the place of every language; a view."""
     tensors: dict[str, Any] = {
-        name: tensor[language].expand_as(tensor) for name, tensor in counts.tensors().items() if FIELDS[name].required
+        name: tensor[language].expand_as(tensor)
+        for name, tensor in counts.tensors().items()
+        if FIELDS[name].required or name == "routed"
     }
-    return ActivationCounts(
-        counts.languages, **tensors, site=counts.site, scope=counts.scope, subtracted=counts.subtracted
-    )
+    same = {name: getattr(counts, name) for name in ("site", "scope", "subtracted", "denominator")}
+    return ActivationCounts(counts.languages, **tensors, **same)
 
 
 def check_pair(first: ActivationCounts, second: ActivationCounts) -> None:

@@ -104,10 +104,8 @@ class DocumentMeans(Observer):
         if piece.layer not in self.neurons:
             return
         chosen, span = self._on_device[piece.layer], piece.span
-        whole = torch.equal(self.neurons[piece.layer], torch.arange(piece.activations.shape[-1]))
-        values = (piece.counted if whole else piece.counted.index_select(1, chosen)).to(torch.float64)
-        sums = torch.zeros((len(span.numbers), len(chosen)), dtype=torch.float64, device=values.device)
-        sums.index_add_(0, span.documents, values)
+        whole = torch.equal(self.neurons[piece.layer], torch.arange(self.extent.neurons))
+        sums = piece.document_sums(None if whole else chosen)
         means = sums / span.counted.sum(dim=1).clamp(min=1).unsqueeze(1)
         # Of each document there is one piece a layer.
         self._means[piece.layer].index_copy_(0, span.numbers, means.to(self.extent.floats))

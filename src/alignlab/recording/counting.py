@@ -52,7 +52,8 @@ def count_firings(
     answers, context, progress: as for `pass_through`, which also says what is raised; and InputError for a model that
         has diverged, all of whose neurons would pass for silent.
     """
-    tallies, losses, finite = build_tallies(statistics), DocumentLosses(), LastLayerFinite()
+    routed = sites[0].experts is not None
+    tallies, losses, finite = build_tallies(statistics, routed), DocumentLosses(), LastLayerFinite()
     read = pass_through(
         model,
         probe,
@@ -75,6 +76,7 @@ def count_firings(
         documents=torch.from_numpy(np.stack([read.shard_documents(language) for language in read.languages])),
         site=sites[0].at,
         scope=read.scope,
+        denominator=read.denominator if routed else "all",
         model=origin.model,
         revision=origin.revision,
         step=origin.step,

@@ -26,6 +26,7 @@ class Extent:
     probe: as it is read, with all responses.
     layers, neurons: L and N; 0 where no site is looked at.
     floats: a type that holds every activation exactly.
+    experts: E, of a layer, where the neurons are those of routed experts; else 0.
     """
 
     probe: Probe
@@ -33,6 +34,7 @@ class Extent:
     neurons: int
     floats: torch.dtype
     device: torch.device
+    experts: int = 0
 
 
 @dataclass(frozen=True)

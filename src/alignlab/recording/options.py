@@ -11,6 +11,7 @@ from alignlab.models.options import SiteName
 
 Scope = Literal["response", "all"]
 Responses = Literal["reference", "generated_once", "regenerated"]
+Denominator = Literal["all", "routed"]
 Statistic = Literal["documents", "moments", "maximum"]
 
 
@@ -23,7 +24,12 @@ class ProbeOptions(Options):
     site: SiteName = option(
         "mlp.act",
         "where neurons are read: mlp.act, the output of the MLP's activation; mlp.product, what the down projection "
-        "reads; mlp.up, mlp.out, attention.q, k, v, o, what those projections give; residual, what leaves a layer",
+        "reads; mlp.up, mlp.out, attention.q, k, v, o, what those projections give; residual, what leaves a layer; of "
+        "a mixture experts.act, the activations of all routed experts, and experts.shared, those of the shared one",
+    )
+    denominator: Denominator = option(
+        "all",
+        "of experts.act, of what probabilities are shares: all counted tokens, or those routed to a neuron's expert",
     )
     responses: Responses = option(
         "reference",

@@ -8,17 +8,18 @@ speak once a language.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from alignlab.errors import InputError
+from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.access import observe
 from alignlab.models.differentiable import differentiable
 from alignlab.models.distributed import rank, world_size
+from alignlab.models.experts import Experts, Routed
 from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import Site
@@ -26,6 +27,7 @@ from alignlab.recording.observers import Extent, Observer, merged
 from alignlab.recording.pieces import Piece, ProbeBatch, Span, cut, make_batch
 from alignlab.recording.probes import Probe, PromptProbe
 from alignlab.recording.responses import Answers, respond
+from alignlab.recording.routed_pieces import RoutedPiece
 
 # Given how many tokens there are, a block that is told of each batch how many are done.
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
@@ -63,10 +65,15 @@ def pass_through(
         sites[0].width if sites else 0,
         torch.promote_types(parameter.dtype, torch.float32),
         parameter.device,
+        sites[0].experts.count if sites and sites[0].experts else 0,
     )
+    if extent.experts and any(observer.gradients for observer in observers):
+        found = f"gradients at {sites[0].at}, where most tokens do not reach a neuron"
+        raise UnsupportedModelError.of("probe.site", found, "a site that all tokens reach, such as residual")
     for observer in observers:
         observer.start(extent)
-    passing = _Pass(model, extent, observers, context)
+    experts = {site.layer: site.experts for site in sites if site.experts is not None}
+    passing = _Pass(model, extent, observers, context, experts)
     with (
         evaluating(model),
         differentiable(model) if passing.gradients else torch.no_grad(),
@@ -107,6 +114,7 @@ class _Pass:
     extent: Extent
     observers: Sequence[Observer]
     context: Callable[[], AbstractContextManager[object]]
+    experts: Mapping[int, Experts] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     shape: tuple[int, ...] = ()
     held: dict[int, Tensor] = field(default_factory=dict)
@@ -118,7 +126,10 @@ class _Pass:
     def read(self, batch: ProbeBatch) -> None:
         """One forward, and with gradients one backward."""
         self.shape = batch.input_ids.shape
-        self.spans = cut(batch, self.extent.neurons) if self.extent.neurons else []
+        # As many activations as a token has: of experts, those of the ones that it is sent to.
+        widths = [one.chosen * one.columns for one in self.experts.values()]
+        width = max(widths, default=self.extent.neurons)
+        self.spans = cut(batch, width) if width else []
         wanted = batch.counted if self.losses else torch.zeros_like(batch.counted)
         predicting = predicting_rows(wanted.to(batch.input_ids.device))
         with only_rows(self.model, predicting), self.context():
@@ -130,8 +141,11 @@ class _Pass:
             for observer in self.observers:
                 observer.finish(batch, losses.detach())
 
-    def see(self, layer: int, activations: Tensor) -> None:
-        """A layer of the forward under way: (B, T, N), or (B * T, N) as some families have them."""
+    def see(self, layer: int, activations: Tensor | Routed) -> None:
+        """A layer of the forward under way: (B, T, N), or (B * T, N) as some families have them; or its experts."""
+        if isinstance(activations, Routed):
+            self._show_routed(layer, activations)
+            return
         if self.gradients:
             self.held[layer] = activations
         self._show(layer, activations.detach())
@@ -154,3 +168,13 @@ class _Pass:
                 for observer in self.observers:
                     if observer.gradients == (grad is not None):
                         observer.see(piece)
+
+    def _show_routed(self, layer: int, shown: Routed) -> None:
+        """Show the experts of a layer to all observers."""
+        layout = self.experts[layer]
+        shown = replace(shown, activations=shown.activations.detach())
+        with torch.autocast(shown.activations.device.type, enabled=False), torch.no_grad():
+            for span in self.spans:
+                piece = RoutedPiece.of(layer, span, shown, layout, self.shape[1])
+                for observer in self.observers:
+                    observer.see(piece)

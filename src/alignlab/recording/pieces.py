@@ -131,6 +131,24 @@ class Piece:
         """(M, N), the activations on the counted tokens, document after document."""
         return self.activations.flatten(0, 1).index_select(0, self.span.places)
 
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Sum and sum of squares over the counted tokens, (N,) float64 each."""
+        # Float64 before the first sum: also the squares of float32 are exact in it.
+        values = self.counted.to(torch.float64)
+        return values.sum(dim=0), values.square().sum(dim=0)
+
+    @property
+    def highest(self) -> Tensor:
+        """The highest activation on a counted token, (N,)."""
+        return self.counted.amax(dim=0)
+
+    def document_sums(self, chosen: Tensor | None = None) -> Tensor:
+        """Of all or chosen neurons, (n,), the sum over each document's counted tokens: (D, n) float64."""
+        values = (self.counted if chosen is None else self.counted.index_select(1, chosen)).to(torch.float64)
+        sums = torch.zeros((len(self.span.numbers), values.shape[1]), dtype=torch.float64, device=values.device)
+        return sums.index_add_(0, self.span.documents, values)
+
 
 def cut(batch: ProbeBatch, width: int) -> list[Span]:
     """A batch in spans of whole documents; those without a counted token are left out.

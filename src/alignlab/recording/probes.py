@@ -17,7 +17,7 @@ from alignlab.data.records import Record
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.options import SiteName
 from alignlab.recording.dealing import cluster_count, cluster_problems, deal, dealing_text, in_order
-from alignlab.recording.options import ProbeOptions, Scope
+from alignlab.recording.options import Denominator, ProbeOptions, Scope
 
 OwnResponses = Literal["generated_once", "regenerated"]
 
@@ -33,6 +33,7 @@ class ProbeTexts:
     site: where the neurons are read, of `models.sites.SiteName`.
     clusters: what the clusters of documents are, such as `templates`; empty where each document is one.
     shards_asked: shards asked for, where some language has fewer clusters; else None.
+    denominator: of what probabilities at experts are shares, `all` tokens or `routed` ones.
     """
 
     documents: Mapping[str, Sequence[Document]]
@@ -44,6 +45,7 @@ class ProbeTexts:
     site: SiteName = "mlp.act"
     clusters: str = ""
     shards_asked: int | None = None
+    denominator: Denominator = "all"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -104,6 +106,9 @@ class ProbeTexts:
     def _problems(self) -> list[Problem]:
         named = f"one language ({' '.join(self.languages)})" if self.languages else "no language"
         few = [Problem("probe", named, "two or more: kinds compare languages")] if len(self.languages) < 2 else []
+        if self.denominator == "routed" and self.site != "experts.act":
+            found, fix = f"routed, at {self.site}", "Set probe.site=experts.act, the neurons of routed experts."
+            few.append(Problem("probe.denominator", found, "all: every token meets these neurons", fix))
         return few + [
             Problem(
                 f"probe (scope {self.scope})",

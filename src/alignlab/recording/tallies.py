@@ -16,6 +16,7 @@ from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.neurons.fields import FIELDS, NOTHING, Axis, TensorField, smallest_dtype
 from alignlab.recording.observers import Extent, Observer, Part
 from alignlab.recording.pieces import Piece
+from alignlab.recording.routed_pieces import RoutedPiece
 
 
 class Tally(Observer):
@@ -35,6 +36,7 @@ class Tally(Observer):
             "shard": probe.shards,
             "layer": extent.layers,
             "neuron": extent.neurons,
+            "expert": extent.experts,
         }
         self.limits = {
             "tokens": max(int(probe.tokens(language).max()) for language in probe.languages),
@@ -80,6 +82,16 @@ class Firings(Tally):
         self.totals["firings"][:, piece.layer].index_add_(0, piece.span.shards, piece.fired)
 
 
+class RoutedTokens(Tally):
+    """Tokens that were sent to each expert, by shard."""
+
+    fills = ("routed",)
+
+    def see(self, piece: Piece) -> None:
+        assert isinstance(piece, RoutedPiece)
+        self.totals["routed"][:, piece.layer].index_add_(0, piece.span.shards, piece.routed)
+
+
 class DocumentFirings(Tally):
     """Documents on at least one counted token of which a neuron was active, by shard."""
 
@@ -95,10 +107,9 @@ class Moments(Tally):
     fills = ("activation_sum", "activation_squares")
 
     def see(self, piece: Piece) -> None:
-        # Float64 before the first sum: also the squares of float32 are exact in it.
-        values = piece.counted.to(torch.float64)
-        self.totals["activation_sum"][piece.layer] += values.sum(dim=0)
-        self.totals["activation_squares"][piece.layer] += values.square().sum(dim=0)
+        total, squares = piece.moments
+        self.totals["activation_sum"][piece.layer] += total
+        self.totals["activation_squares"][piece.layer] += squares
 
 
 class Maximum(Tally):
@@ -108,7 +119,7 @@ class Maximum(Tally):
 
     def see(self, piece: Piece) -> None:
         highest = self.totals["maximum"][piece.layer]
-        torch.maximum(highest, piece.counted.amax(dim=0).to(highest.dtype), out=highest)
+        torch.maximum(highest, piece.highest.to(highest.dtype), out=highest)
 
 
 # By the names under which their fields are asked for.
@@ -124,6 +135,7 @@ def check_statistics(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def build_tallies(statistics: Sequence[str]) -> list[Tally]:
-    """The firings, which are always counted, and the statistics asked for."""
-    return [Firings(), *(STATISTICS[name]() for name in statistics)]
+def build_tallies(statistics: Sequence[str], routed: bool = False) -> list[Tally]:
+    """The firings, which are always counted, as are the tokens of each expert if `routed`; the statistics asked for."""
+    always = [Firings(), RoutedTokens()] if routed else [Firings()]
+    return [*always, *(STATISTICS[name]() for name in statistics)]

@@ -86,6 +86,8 @@ def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
         f"trained: mean a language of {trained}; reference: {reference}; unseen ({known}): of {unseen}; "
         f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
     )
+    if snapshot.site:
+        note += f"\nsite: {snapshot.site}"
     if any(row.kind == UNASSIGNED and row.value for row in snapshot.anchored):
         note += f"\n{UNASSIGNED}: selected, but above tau in no language, so in no language's set"
     return note

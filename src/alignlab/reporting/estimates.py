@@ -102,7 +102,9 @@ def _memory(planned: Planned, stage: PlannedStage) -> Memory:
     width, layers = parameters[0].element_size(), len(planned.sites)
     # What a layer keeps for the backward pass: about 14 times its width and 3 times its neurons a token; with gradient
     # checkpointing its input only, and one layer at a time in full.
-    whole_layer = tokens * (14 * config.hidden_size + 3 * planned.sites[0].width) * width
+    experts = planned.sites[0].experts  # a token has the neurons of those that it is sent to
+    neurons = planned.sites[0].width if experts is None else experts.chosen * experts.columns
+    whole_layer = tokens * (14 * config.hidden_size + 3 * neurons) * width
     inputs = tokens * config.hidden_size * width * layers
     return Memory(
         weights=weight_bytes(parameters) - (_saved_by_four_bits(stage.model) if planned.four_bit else 0),
@@ -122,12 +124,14 @@ def snapshot_bytes(planned: Planned) -> int:
         "shard": probe.shards,
         "layer": len(sites),
         "neuron": sites[0].width,
+        "expert": sites[0].experts.count if sites[0].experts else 0,
     }
     limits = {
         "tokens": max(int(probe.most_tokens(language).max()) for language in probe.languages),
         "documents": max(int(probe.shard_documents(language).max()) for language in probe.languages),
     }
-    counted = (field for name, field in FIELDS.items() if name == "firings" or field.statistic in planned.statistics)
+    always = ("firings", "routed")
+    counted = (field for name, field in FIELDS.items() if name in always or field.statistic in planned.statistics)
     return sum(field.bytes(sizes, limits) for field in counted)
 
 

@@ -90,7 +90,7 @@ class PageOf:
             folder=plain(str(self.folder)),
             model=plain(counts.model),
             revision=plain(counts.revision),
-            site=counts.site,
+            site=counts.read_at,
             scope=counts.scope,
             shape=last.now.shape,
             identifier=self.identifier,

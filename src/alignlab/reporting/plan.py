@@ -29,6 +29,15 @@ from alignlab.reporting.estimates import (
 )
 
 
+def _experts(planned: Planned) -> str:
+    """Of routed experts, how many there are and of what probabilities are shares."""
+    experts = planned.sites[0].experts
+    if experts is None:
+        return ""
+    of = "all counted tokens" if planned.probe.denominator == "all" else "the tokens routed to the expert"
+    return f"; {experts.count} experts x {experts.columns:,}, {experts.chosen} of them a token; shares of {of}"
+
+
 def plan_rows(planned: Planned) -> list[tuple[str, str]]:
     """What the plan says, as (subject, text) rows.
 
@@ -45,7 +54,8 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ("model", f"{_name(model)}, {total:,} parameters, {size(weight_bytes(parameters))} as {_dtypes(parameters)}"),
         (
             "neurons",
-            f"{len(planned.sites)} x {widths:,} sites at {planned.sites[0].at}, {planned.sites[0].name} and so on",
+            f"{len(planned.sites)} x {widths:,} sites at {planned.sites[0].at}, {planned.sites[0].name} and so on"
+            + _experts(planned),
         ),
         *(row for stage in planned.stages for row in _stage(stage)),
         ("probe", _probe_text(probe)),
