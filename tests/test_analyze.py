@@ -354,6 +354,8 @@ def test_help_has_every_identifier_with_its_options(capsys: pytest.CaptureFixtur
         ("activation_frequency", ["share=0"]),
         ("average_precision", ["k=1.5", "ends=middle"]),
         ("plnd", ["ffn=0", "attention=many", "sites=[mlp.out]"]),
+        ("attribution", ["top_rate=0", "least_z=-1", "probability=never"]),
+        ("relevance", ["top_rate=2", "elsewhere=never"]),
     ],
 )
 def test_wrong_options_of_identifiers_are_all_told(

@@ -435,7 +435,7 @@ def test_importance_is_recorded_once_for_all_sites_and_numbers(
     assert torch.equal(part["zh"], needed["zh"] & ~needed["en"])
     assert NeuronSets.load("part/sets.safetensors").site == "attention.k"
     # And its sets are switched off by name.
-    text = ["text.source.split=test", "text.source.count=2"]
+    text = ["text.source.split=train", "text.source.count=2", "same_documents=true"]
     capsys.readouterr()
     assert intervene(["run=run", "neurons=out/sets-attention.k.safetensors", *text, "controls=[]", "dry_run=true"]) == 0
     assert "at attention.k" in " ".join(capsys.readouterr().out.split())
@@ -455,7 +455,6 @@ def test_what_plnd_cannot_do_is_refused_before_a_model_is_loaded(
         "intervals: ": ["run=run", *PLND, "intervals=ends"],
         "log: ": ["run=run", *PLND, "log=true"],
         "analyses: survival": ["run=run", *PLND, "analyses=[survival]"],
-        "classify_languages": ["run=run", *PLND, "classify_languages=[]"],
         "identifier.sites": ["run=run", *PLND, "identifier.sites=[mlp.act,mlp.act]"],
         "identifier.ffn is 0": ["run=run", *PLND, "identifier.ffn=0"],
         "identifier.top_rate": ["run=run", *PLND, "identifier.top_rate=.01"],
