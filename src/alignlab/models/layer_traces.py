@@ -17,6 +17,9 @@ from alignlab.models.modes import evaluating
 from alignlab.models.modules import outermost
 
 TOKENS = 3
+# Of the kinds of layers that transformers' configurations name, those that read a mask as it is.
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+_LAYERS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
 # Whether the forward under way is made to look at the model: what others observe and change is not its business.
 _tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 
@@ -88,7 +91,12 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
         raise UnsupportedModelError.of(
             "model.source", f"{type(model).__name__} is an encoder-decoder", "a decoder-only language model"
         )
-    count = whole.get_text_config().num_hidden_layers
+    text = whole.get_text_config(decoder=True)
+    # Where a configuration is of an encoder and a decoder, `num_hidden_layers` counts the encoder's.
+    count = next((size for name in _LAYERS if (size := getattr(text, name, None)) is not None), None)
+    if count is None:
+        found = f"the configuration of {type(model).__name__} has no number of layers"
+        raise UnsupportedModelError.of("model.source", found, "one list of decoder layers, as num_hidden_layers counts")
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
     fitting = outermost([(name, module) for name, module in lists if len(module) == count])
@@ -129,10 +137,15 @@ def trace_layers(model: nn.Module, prefix: str, layers: nn.ModuleList, activatio
             for name, module in (*_linear_maps(trace.layer), activation):
                 hooks.enter_context(module.register_forward_hook(_note(name, trace.ran)))
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
+        mask = torch.ones_like(ids)
         if ids.is_meta:
             hooks.enter_context(_eager(model))
+            kinds = {*(getattr(model.config.get_text_config(), "layer_types", None) or ())}  # type: ignore[union-attr, operator]
+            if not kinds <= _ATTENTION_LAYERS:
+                # Recurrent layers look whether there is padding in a mask, but not in one of each token for each.
+                mask = torch.zeros((1, 1, TOKENS, TOKENS), device=ids.device)
         try:
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             found = f"{type(model).__name__} cannot read {TOKENS} tokens ({str(error).strip().partition(chr(10))[0]})"
             raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from error

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Literal, get_args
 
 from torch import nn
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any
+from alignlab.models.activations import ACTIVATION_NAMES, mlp_activations, stacked_experts
 from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, trace_layers
 from alignlab.models.options import SiteName
 
 Side = Literal["input", "output"]
 # Where the neurons of the MLP are seen, which are the same ones at all of them.
 NEURONS_OF_MLP = ("mlp.act", "mlp.product", "mlp.up")
-ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
 # Of projections in attention, by what they give. Where several are one matrix, none has neurons of its own.
 ATTENTION = {
     "attention.q": ("q_proj",),
@@ -121,25 +120,19 @@ def _activation_names(prefix: str, layers: nn.ModuleList) -> list[str]:
     """The activation module of each layer's MLP, by its name in the layer."""
     activations, problems = [], []
     for number, layer in enumerate(layers):
-        found = [
-            name
-            for name, _ in layer.named_modules()
-            if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
-        ]
+        found = mlp_activations(layer)
         where, names = f"model.source, layer {number}", ", ".join(f"{prefix}.{number}.{name}" for name in found)
         if len(found) != 1:
             expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
             problems.append(Problem(where, f"activation modules found: {names or 'none'}", expected))
-        elif _of_experts(layer.get_submodule(found[0].rpartition(".")[0])):
+        elif found[0].rpartition(".")[0] in (experts := stacked_experts(layer)):
             problems.append(Problem(where, f"{names} serves a mixture of experts", "one dense MLP"))
+        elif experts:  # what was found serves a shared one
+            without = f"the experts of {', '.join(experts)} have no activation module"
+            problems.append(Problem(where, f"{without}: their gate is computed in one step", "one dense MLP"))
         activations += found
     refuse_any(problems, UnsupportedModelError)
     return activations
-
-
-def _of_experts(mlp: nn.Module) -> bool:
-    """Whether a module holds the weights of several experts, stacked: its activation sees tokens in another order."""
-    return any(weight.ndim > 2 for weight in mlp.parameters(recurse=False))
 
 
 def _problems(trace: Trace) -> list[Problem]:
@@ -150,7 +143,8 @@ def _problems(trace: Trace) -> list[Problem]:
         return [Problem("model.source", f"{name} ran {len(ran)} times in a forward", "once", fix)]
     shape = tuple(getattr(ran[0].gave, "shape", ()))
     widths = {one.read.shape[-1] for one in trace.maps}
-    if shape and prod(shape[:-1]) == TOKENS and shape[-1] in widths:
+    # With one text of three tokens, (3, 1) is a model that lays tokens before texts, which others would misread.
+    if shape[:-1] in ((1, TOKENS), (TOKENS,)) and shape[-1] in widths:
         return []
     expected = f"{TOKENS} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
     return [Problem("model.source", f"{name} gave a tensor of shape {shape}", expected)]
