@@ -24,9 +24,9 @@ import torch
 import transformers
 from examining import Result, examine
 from table import PAGE, differing, written
-from tiny import types
+from tiny import names
 
-SECONDS, GIGABYTES = 120, 12
+SECONDS, GIGABYTES = 300, 12
 
 
 def examined(model_type: str) -> Result:
@@ -65,18 +65,18 @@ def main() -> int:
     parser.add_argument("types", nargs="*", metavar="TYPE", help="types of configurations; all, unless some are named")
     parser.add_argument("--check", action="store_true", help="compare with the table, and write nothing")
     given = parser.parse_args()
-    known = list(types())
+    known = names()
     if unknown := set(given.types) - set(known):
         parser.error(f"transformers {transformers.__version__} maps no {', '.join(sorted(unknown))}")
-    names = given.types or known
+    chosen = given.types or known
     transformers.logging.set_verbosity_error()
     results, began = [], time.monotonic()
-    for number, name in enumerate(names, start=1):
+    for number, name in enumerate(chosen, start=1):
         start = time.monotonic()
         result = examined(name)
         results.append(result)
         seconds = time.monotonic() - start
-        print(f"{number:3}/{len(names)} {name}: {result.outcome} ({seconds:.1f} s) {result.why}", flush=True)
+        print(f"{number:3}/{len(chosen)} {name}: {result.outcome} ({seconds:.1f} s) {result.why}", flush=True)
     print(", ".join(f"{number} {outcome}" for outcome, number in Counter(one.outcome for one in results).items()))
     print(f"{time.monotonic() - began:.0f} s")
     different = []

@@ -288,7 +288,7 @@ def _formula(neurons: list[Neurons]) -> str:
     """How the neurons of a model are computed, by the names of the maps in the MLP."""
 
     def short(name: str) -> str:
-        return name.rpartition(".")[2]
+        return ".".join(name.split(".")[-2 if name[-1].isdigit() else -1 :])
 
     def told(one: Neurons) -> str:
         half = ("[first half]", "[second half]")[one.half] if one.second == one.first else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import transformers
 from examining import OTHERS, Result
+from tiny import VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 _ALL = "all"
@@ -28,7 +29,8 @@ _PARTS = {
 _HEAD = """\
 # Models
 
-Every type that `AutoModelForCausalLM` of transformers {version} maps: {types} types, {told}.
+Every type that `AutoModelForCausalLM` of transformers {version} maps: {types} types and {variants} variants of
+them, {told}.
 Written by `python scripts/census`, which makes each from its default configuration with small sizes and random weights.
 
 - *Exact*: activations and counts are those computed from the weights in double precision, by a path that shares nothing
@@ -44,7 +46,10 @@ def written(results: Sequence[Result]) -> str:
     """The page, in Markdown."""
     numbers = {outcome: sum(one.outcome == outcome for one in results) for outcome in _PARTS}
     told = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number or outcome != "fault")
-    lines = _HEAD.format(version=transformers.__version__, types=len(results), told=told).splitlines()
+    known = sum(one.model_type not in VARIANTS for one in results)
+    lines = _HEAD.format(
+        version=transformers.__version__, types=known, variants=len(results) - known, told=told
+    ).splitlines()
     for outcome, (title, head, meaning) in _PARTS.items():
         rows = [one for one in results if one.outcome == outcome]
         if rows:

@@ -103,7 +103,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         },
         "audio_config": {"adapter_input_size": WIDTH, "adapter_out_dim": WIDTH},
     },
-    "falcon_h1": {"mamba_d_ssm": 2 * WIDTH, "mamba_n_heads": 8, "mamba_d_head": 8},
+    "falcon_h1": {"mamba_d_ssm": 2 * WIDTH, "mamba_n_heads": 8, "mamba_d_head": 8, "mlp_multipliers": [0.5, 2.0]},
     "gemma3n_text": {**_SHARED_CACHE, "activation_sparsity_pattern": [0.95, 0.5, 0.0, 0.0]},
     "gemma4_assistant": {  # its default has settings of the text model that it refuses
         "text_config": {
@@ -128,13 +128,36 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
     "zaya": {"num_experts_per_tok": 1},
 }
-# What marks texts: within the small vocabulary.
+# Types with other settings than by default, where another structure follows from them: the type, and the settings.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert, both directions": ("bert", {"is_decoder": False}),
+    "falcon, grouped heads": ("falcon", {"new_decoder_architecture": True}),
+    "gemma3n_text, MLP as wide as the stream": ("gemma3n_text", {"intermediate_size": WIDTH}),
+    "gemma4_text, gate as wide as the MLP": ("gemma4_text", {"hidden_size_per_layer_input": NEURONS}),
+    "gemma4_text, layers of two widths": (
+        "gemma4_text",
+        {**_SHARED_CACHE, "use_double_wide_mlp": True},
+    ),
+    "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
+    "granitemoehybrid, attention alone": (
+        "granitemoehybrid",
+        {"num_local_experts": 0, "layer_types": ["attention"] * LAYERS},
+    ),
+    "qwen2_moe, dense layers alone": ("qwen2_moe", {"mlp_only_layers": [*range(LAYERS)]}),
+}
+# What marks texts: within the small vocabulary. And the half of a model that reads what it has written.
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "is_decoder": True}
 
 
-def types() -> dict[str, str]:
-    """The class of every type that `AutoModelForCausalLM` maps."""
-    return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+def types() -> list[str]:
+    """Every type that `AutoModelForCausalLM` maps."""
+    return list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def names() -> list[str]:
+    """Types and variants of them."""
+    known = types()
+    return [*known, *(name for name, (of, _) in VARIANTS.items() if of in known)]
 
 
 def settings(kind: type[PreTrainedConfig], layers: int = LAYERS) -> dict[str, Any]:
@@ -166,16 +189,18 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def tiny_config(model_type: str) -> PreTrainedConfig:
+def tiny_config(name: str) -> PreTrainedConfig:
+    """Of a type or a variant."""
+    model_type, changes = VARIANTS.get(name, (name, {}))
     kind = CONFIG_MAPPING[model_type]
-    return kind(**_laid_over(settings(kind), OVERRIDES.get(model_type, {})))
+    return kind(**_laid_over(_laid_over(settings(kind), OVERRIDES.get(model_type, {})), changes))
 
 
-def tiny_model(model_type: str) -> PreTrainedModel:
+def tiny_model(name: str) -> PreTrainedModel:
     """Random weights, the same at every call, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(tiny_config(model_type), attn_implementation="eager")
+        model = AutoModelForCausalLM.from_config(tiny_config(name), attn_implementation="eager")
         for parameter in model.parameters():
             # At the usual scale a random model hardly reacts to its input, and all biases are 0.
             parameter.data += 0.15 * torch.randn_like(parameter)
