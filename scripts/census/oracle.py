@@ -210,9 +210,9 @@ def _of_model(model: nn.Module, first: str) -> dict[str, Form]:
             forms["xielu"] = xielu(module)
     shares = getattr(getattr(model, "config", None), "activation_sparsity_pattern", None) or ()
     for share in {share for share in shares if share > 0}:
-        forms |= {f"{name}[top {1 - share:.0%}]": Cut(FORMS[name], share) for name in ("gelu", "gelu_tanh")}
+        forms |= {f"top {1 - share:.0%} of {name}": Cut(FORMS[name], share) for name in ("gelu", "gelu_tanh")}
     for scale in (getattr(getattr(model, "config", None), "mlp_multipliers", None) or ())[:1]:
-        forms |= {f"{name}[{scale} x]": _scaled(form, scale) for name, form in FORMS.items() if scale != 1}
+        forms |= {f"{scale} in {name}": _scaled(form, scale) for name, form in FORMS.items() if scale != 1}
     return forms
 
 

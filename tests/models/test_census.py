@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,9 +14,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from ..scripts_as_modules import SCRIPTS, script_as_module
 
 CENSUS = SCRIPTS / "census"
-tiny, oracle, examining, table = (
-    script_as_module(CENSUS / f"{name}.py") for name in ("tiny", "oracle", "examining", "table")
-)
+table = script_as_module(CENSUS / "table.py")
+tiny, oracle, examining = (
+    cast("Any", sys.modules[name]) for name in ("tiny", "oracle", "examining")
+)  # as it has imported them
 PAGE = table.PAGE.read_text(encoding="utf-8")
 # Unlike in structure: a gate and its half of a map, no gate, an activation known by its class, an encoder of another
 # number of layers, convolutions beside the MLP, a gate behind it, a cut before it; and what is refused for a reason of
@@ -68,7 +69,11 @@ def test_the_page_is_read_as_it_is_written() -> None:
     page = table.written(results)
     assert "3 types and 0 variants of\nthem, 1 exact, 1 refused, 1 not built." in page
     assert table.differing(results, page) == []
-    for changed in (replace(results[0], sites=()), replace(results[1], why="else"), replace(results[2], outcome="refused")):
+    for changed in (
+        replace(results[0], sites=()),
+        replace(results[1], why="else"),
+        replace(results[2], outcome="refused"),
+    ):
         (message,) = table.differing([changed], page)
         assert message.startswith(f"{changed.model_type}: ")
     assert "not there" in table.differing([replace(results[0], model_type="d")], page)[0]
@@ -90,7 +95,7 @@ def test_the_oracle_knows_the_maps_of_a_family() -> None:
     }
 
 
-@pytest.mark.parametrize("form", ["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "silu"])
+@pytest.mark.parametrize("form", ["gelu", "gelu_pytorch_tanh", "quick_gelu"])
 def test_the_oracle_tells_forms_apart(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiny.VARIANTS, "other", ("llama", {"hidden_act": form}))
     result = examining.examine("other")
@@ -136,5 +141,5 @@ def test_one_firing_more_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_neurons_that_are_not_zeroed_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = examine_with(monkeypatch, "NeuronEdit", lambda edit: replace(edit, layers=edit.layers.flip(0) * 0 + 1))
-    assert result.outcome == "fault"
+    result = examine_with(monkeypatch, "NeuronEdit", lambda edit: replace(edit, neurons=edit.neurons + 1))
+    assert (result.outcome, result.why) == ("fault", "zeroing neurons is not zeroing their weights")

@@ -1,8 +1,8 @@
 """Where the neurons of a model are: found by structure, checked by one forward.
 
 A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and
-the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
-sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a forward
+the like). What differs between families is where that module sits and what it is called; `docs/models.md` has all.
+So nothing here knows a family: in every decoder layer the one such module is taken (`activations`), and a forward
 (`layer_traces`) shows whether it runs once, and whether a linear map of its width (the down projection) follows. The
 other sites are found by what runs around it; `access` reads and changes them all.
 """
