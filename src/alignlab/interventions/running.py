@@ -15,8 +15,8 @@ from transformers import GenerationMixin
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.interventions.intervention import Intervention
 from alignlab.interventions.operations import Constant
-from alignlab.models.activations import OF_EXPERTS
 from alignlab.models.edits import Arm, edited
+from alignlab.models.mixtures import OF_EXPERTS
 from alignlab.models.modules import find_model
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites

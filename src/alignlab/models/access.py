@@ -51,6 +51,7 @@ class Forward:
         return torch.arange(self.past, self.past + self.length, device=self.device)
 
 
+_TOKENS = ("input_ids", "inputs_embeds")
 # (layer, activations (B, T, width), the forward) -> the activations to go on with, (B, T, width). Of routed experts
 # (R, columns) either way, and maybe several times a forward: rows are told apart by `forward.routing`.
 Change = Callable[[int, Tensor, Forward], Tensor]
@@ -190,16 +191,15 @@ def _hook(site: Site, look: Callable[[Site, Tensor], Tensor | None]) -> Removabl
 def _told(model: nn.Module, running: list[Forward]) -> Iterator[None]:
     """Within the block, `running` holds the forward that is under way.
 
-    It is seen where the decoder layers are run: the one place that every forward goes through, be it called by an
-    adapter's wrapper, by `generate`, or by the model.
+    It is seen where the decoder layers are run, by the innermost module around them that is given tokens: the one place
+    that every forward goes through, be it called by an adapter's wrapper, by `generate`, or by the model.
     """
-    prefix, _ = decoder_layers(model)
-    stack = model.get_submodule(prefix.rpartition(".")[0])
+    stack = _given_tokens(model)
     signature = inspect.signature(stack.forward)
 
     def see(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = signature.bind_partial(*args, **kwargs).arguments
-        tokens = next((given[name] for name in ("input_ids", "inputs_embeds") if given.get(name) is not None), None)
+        tokens = next((given[name] for name in _TOKENS if given.get(name) is not None), None)
         if tokens is None:
             found = f"{type(stack).__name__} runs the layers, and is given no input_ids or inputs_embeds"
             raise UnsupportedModelError.of("model.source", found, "one of them")
@@ -209,3 +209,12 @@ def _told(model: nn.Module, running: list[Forward]) -> Iterator[None]:
 
     with stack.register_forward_pre_hook(see, with_kwargs=True):
         yield
+
+
+def _given_tokens(model: nn.Module) -> nn.Module:
+    """The innermost module around the decoder layers whose forward takes tokens; the one right around them, if none."""
+    prefix, _ = decoder_layers(model)
+    parts = prefix.split(".")[:-1]
+    around = [model.get_submodule(".".join(parts[:depth])) for depth in range(len(parts), -1, -1)]
+    takes = (module for module in around if not {*_TOKENS}.isdisjoint(inspect.signature(module.forward).parameters))
+    return next(takes, around[0])

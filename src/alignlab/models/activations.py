@@ -1,119 +1,47 @@
-"""Which module of a decoder layer gives the activations of its neurons, by structure and names that families share.
-
-A dense layer has one MLP with one activation module. A layer of a mixture has one inside the module that holds the
-stacked weights of its routed experts, and maybe another one beside it, that of a shared expert.
-"""
+"""The activation modules of a decoder layer that may be its MLP's, told from those of what mixes tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-
-from alignlab.errors import Problem, UnsupportedModelError, refuse_any
-from alignlab.models.experts import fault
-from alignlab.models.layer_traces import is_in_attention
-from alignlab.models.options import SiteName
+from transformers.activations import ACT2CLS, ACT2FN, LinearActivation
 
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
-OF_EXPERTS = ("experts.act", "experts.shared")
-# Of an activation module: its name in the layer, and that of the experts module whose it is, or "".
-Place = tuple[str, str]
-# What was found, what was expected, and what to do.
-Fault = tuple[str, str, str]
 
 
-def activation_names(prefix: str, layers: nn.ModuleList, at: SiteName) -> list[Place]:
-    """The activation module of each layer around which a site is.
+def mlp_activations(layer: nn.Module) -> list[str]:
+    """Names within the layer: one where it is clear, and all that could be meant where it is not.
 
-    Raises `UnsupportedModelError` that says what was found where a layer has not one.
+    They are known by the names that most families give them, else by the classes that configurations choose from.
+    Those of attention and of a block with a convolution (Mamba, a gated recurrence) are not meant, and of those left
+    one that the layer calls itself gives way to those in a module of their own.
     """
-    activations, problems = [], []
-    for number, layer in enumerate(layers):
-        where = f"model.source, layer {number}"
-        names = _all_activations(layer)
-        mixtures = [name for name in names if _of_experts(_around(layer, name))]
-        if mixtures or at in OF_EXPERTS:
-            chosen, problem = _in_mixture(layer, f"{prefix}.{number}", names, mixtures, at)
-            problems += [Problem(where, *problem)] if problem else []
-            activations.append(chosen)
-            continue
-        if stacked := _stacked(layer):
-            problems.append(Problem(where, *_no_activation(stacked)))
-            continue
-        if len(names) != 1:
-            expected = f"one module named {', '.join(ACTIVATION_NAMES[:-1])} or {ACTIVATION_NAMES[-1]}"
-            found = f"activation modules found: {_named(f'{prefix}.{number}', names)}"
-            problems.append(Problem(where, found, expected))
-        activations += [(name, "") for name in names]
-    refuse_any(problems, UnsupportedModelError)
-    return activations
+    inside = {name: module for name, module in layer.named_modules() if name and not _mixes_tokens(layer, name)}
+    found = [name for name in inside if name.rpartition(".")[2] in ACTIVATION_NAMES]
+    if not found:
+        found = [name for name, module in inside.items() if isinstance(module, _CLASSES)]
+    return [name for name in found if "." in name] or found
 
 
-def _all_activations(layer: nn.Module) -> list[str]:
-    """Names of the activation modules outside of attention."""
-    return [
-        name
-        for name, _ in layer.named_modules()
-        if name.rpartition(".")[2] in ACTIVATION_NAMES and "attn" not in name and "attention" not in name
-    ]
-
-
-def _in_mixture(
-    layer: nn.Module, within: str, names: Sequence[str], mixtures: Sequence[str], at: SiteName
-) -> tuple[Place, Fault | None]:
-    """The activation module of a site in a layer of a mixture, or what is wrong."""
-    nothing: Place = ("", "")
-    if not mixtures and (stacked := _stacked(layer)):
-        return nothing, _no_activation(stacked)
-    if len(mixtures) != 1:
-        found = f"activation modules of routed experts found: {_named(within, mixtures)}"
-        fix = "A dense MLP is at mlp.act; layers of both kinds have other numbers of neurons." if not mixtures else ""
-        return nothing, (found, "one module of experts, with one, in every layer", fix)
-    (mixture,) = mixtures
-    experts = mixture.rpartition(".")[0]
-    shared = _beside(experts, [name for name in names if name != mixture])
-    if at.startswith("mlp."):
-        fix = "Set probe.site to experts.act, its routed experts" + (", or experts.shared." if shared else ".")
-        return nothing, (f"{within}.{mixture} serves a mixture of experts", f"one dense MLP, for {at}", fix)
-    if at != "experts.shared":
-        return (mixture, experts), fault(layer.get_submodule(experts)) if at == "experts.act" else None
-    if len(shared) != 1:
-        found = f"activation modules beside the routed experts: {_named(within, shared)}"
-        return nothing, (found, "one, of a shared expert", "")
-    return (shared[0], ""), None
-
-
-def _named(within: str, names: Sequence[str]) -> str:
-    return ", ".join(f"{within}.{name}" for name in names) or "none"
-
-
-def _beside(experts: str, names: Sequence[str]) -> list[str]:
-    """Of some modules of a layer, those in the block that holds the experts."""
-    block = experts.rpartition(".")[0]
-    return [name for name in names if not block or name.startswith(f"{block}.")]
-
-
-def _stacked(layer: nn.Module) -> list[str]:
-    """Names of the modules that hold the stacked weights of experts, attention aside."""
+def stacked_experts(layer: nn.Module) -> list[str]:
+    """Names of the modules of a layer that hold weights of several experts in one tensor."""
     return [
         name
         for name, module in layer.named_modules()
-        if _of_experts(module) and not isinstance(module, _ConvNd) and not is_in_attention(f"{name}.x")
+        if any(weight.ndim > 2 for weight in module.parameters(recurse=False))
+        and not isinstance(module, _ConvNd)
+        and not _mixes_tokens(layer, f"{name}.")
     ]
 
 
-def _no_activation(stacked: Sequence[str]) -> Fault:
-    found = f"the experts of {', '.join(stacked)} have no activation module: their gate is computed in one step"
-    return found, f"a module named {', '.join(ACTIVATION_NAMES)}, whose output > 0 means active", ""
+def _mixes_tokens(layer: nn.Module, name: str) -> bool:
+    """Whether what has this name is in attention, as its name says, or in a block with a convolution."""
+    if "attn" in name or "attention" in name:
+        return True
+    parts = name.split(".")[:-1]
+    blocks = [layer.get_submodule(".".join(parts[: depth + 1])) for depth in range(len(parts))]
+    return any(isinstance(part, _ConvNd) for block in blocks for part in block.children())
 
 
-def _around(layer: nn.Module, name: str) -> nn.Module:
-    """The module that holds another one."""
-    return layer.get_submodule(name.rpartition(".")[0])
-
-
-def _of_experts(mlp: nn.Module) -> bool:
-    """Whether a module holds the weights of several experts, stacked: its activation sees tokens in another order."""
-    return any(weight.ndim > 2 for weight in mlp.parameters(recurse=False))
+# `linear` gives what it reads: it tells no active neuron from a silent one.
+_CLASSES = tuple({type(ACT2FN[name]) for name in ACT2CLS} - {LinearActivation})

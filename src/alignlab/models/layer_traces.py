@@ -18,8 +18,7 @@ from alignlab.models.modes import evaluating
 from alignlab.models.modules import outermost
 
 TOKENS = 3
-# Of the kinds of layers that transformers' configurations name, those that read a mask as it is.
-_ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+_LAYERS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
 # Whether the forward under way is made to look at the model: what others observe and change is not its business.
 _tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 
@@ -79,13 +78,18 @@ class Trace:
     def down(self) -> list[Ran]:
         """The map back from the neurons: the last one behind the activation that reads as many numbers as there are.
 
+        The nearest to it: what lies in another module, such as a gate behind the MLP, may read as many.
         Of routed experts, all of them: what they give is hidden states again.
         """
         if self.experts:
             return self.mixtures
         (activation,) = self.activations
         after, width = self.ran[self.ran.index(activation) + 1 :], activation.gave.shape[-1]
-        return [one for one in after if one.read.shape[-1] == width and not one.in_attention][-1:]
+        reading = [one for one in after if one.read.shape[-1] == width and not one.in_attention]
+        parts = self.activation.split(".")
+        around = [".".join([*parts[:depth], ""]) if depth else "" for depth in reversed(range(len(parts)))]
+        near = (inside for block in around if (inside := [one for one in reading if one.name.startswith(block)]))
+        return next(near, [])[-1:]
 
 
 def is_in_attention(name: str) -> bool:
@@ -106,7 +110,12 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
         raise UnsupportedModelError.of(
             "model.source", f"{type(model).__name__} is an encoder-decoder", "a decoder-only language model"
         )
-    count = whole.get_text_config().num_hidden_layers
+    text = whole.get_text_config(decoder=True)
+    # Where a configuration is of an encoder and a decoder, `num_hidden_layers` counts the encoder's.
+    count = next((size for name in _LAYERS if (size := getattr(text, name, None)) is not None), None)
+    if count is None:
+        found = f"the configuration of {type(model).__name__} has no number of layers"
+        raise UnsupportedModelError.of("model.source", found, "one list of decoder layers, as num_hidden_layers counts")
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     # A list inside a layer, such as that of adapters or experts, can have the same length: the outermost is meant.
     fitting = outermost([(name, module) for name, module in lists if len(module) == count])
@@ -153,19 +162,29 @@ def trace_layers(
                 experts = trace.layer.get_submodule(trace.experts)
                 hooks.enter_context(experts.register_forward_hook(_note_experts(trace)))
         ids = torch.zeros((1, TOKENS), dtype=torch.int64, device=next(model.parameters()).device)
-        mask = torch.ones_like(ids)
+        masks = [torch.ones_like(ids)]
         if ids.is_meta:
             hooks.enter_context(_eager(model))
-            kinds = {*(getattr(model.config.get_text_config(), "layer_types", None) or ())}  # type: ignore[union-attr, operator]
-            if not kinds <= _ATTENTION_LAYERS:
-                # Recurrent layers look whether there is padding in a mask, but not in one of each token for each.
-                mask = torch.zeros((1, 1, TOKENS, TOKENS), device=ids.device)
+            # Recurrent layers and encoders look for padding in a mask, but not in one of each token for each.
+            masks.append(torch.zeros((1, 1, TOKENS, TOKENS), device=ids.device))
+        _read(model, ids, masks, traces)
+    return traces
+
+
+def _read(model: nn.Module, ids: Tensor, masks: Sequence[Tensor], traces: Sequence[Trace]) -> None:
+    """One forward, with the first of the masks that the model takes."""
+    failed: list[Exception] = []
+    for mask in masks:
+        for trace in traces:
+            trace.ran.clear()
         try:
             model(input_ids=ids, attention_mask=mask, use_cache=False)
+            return
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            found = f"{type(model).__name__} cannot read {TOKENS} tokens ({str(error).strip().partition(chr(10))[0]})"
-            raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from error
-    return traces
+            failed.append(error)
+    first = str(failed[0]).strip().partition("\n")[0]
+    found = f"{type(model).__name__} cannot read {TOKENS} tokens ({first})"
+    raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from failed[0]
 
 
 @contextmanager

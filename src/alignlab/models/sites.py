@@ -1,8 +1,8 @@
 """Where the neurons of a model are: found by structure, checked by one forward.
 
 A neuron is one column of a decoder layer's MLP, read at the output of its activation module (`SiLU(gate_proj(x))` and
-the like). Transformers names that module alike in some thirty dense families; what differs between them is where it
-sits. So nothing here knows a family: in every decoder layer the one module of such a name is taken, and a forward
+the like). What differs between families is where that module sits and what it is called; `docs/models.md` has all.
+So nothing here knows a family: in every decoder layer the one such module is taken (`activations`), and a forward
 (`layer_traces`) shows whether it runs once, and whether a linear map of its width (the down projection) follows. The
 other sites are found by what runs around it; `access` reads and changes them all. In a mixture of experts the routed
 ones share an activation module inside the module that holds their stacked weights (`experts`), and a shared one has its
@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Literal, get_args
 
 from torch import nn
 
 from alignlab.errors import InputError, Problem, UnsupportedModelError, did_you_mean, refuse_any
-from alignlab.models.activations import OF_EXPERTS, activation_names
 from alignlab.models.experts import Experts, expert_count
 from alignlab.models.layer_traces import TOKENS, Ran, Trace, decoder_layers, trace_layers
+from alignlab.models.mixtures import OF_EXPERTS, activation_names
 from alignlab.models.options import SiteName
 
 Side = Literal["input", "output"]
@@ -138,7 +137,8 @@ def _problems(trace: Trace, at: SiteName) -> list[Problem]:
         return [Problem("model.source", f"{name} ran {len(ran)} times in a forward", "once", fix)]
     shape = tuple(getattr(ran[0].gave, "shape", ()))
     widths = {one.read.shape[-1] for one in trace.maps}
-    if shape and prod(shape[:-1]) == TOKENS and shape[-1] in widths:
+    # With one text of three tokens, (3, 1) is a model that lays tokens before texts, which others would misread.
+    if shape[:-1] in ((1, TOKENS), (TOKENS,)) and shape[-1] in widths:
         return []
     expected = f"{TOKENS} tokens x as many neurons as a following projection reads ({_numbers(widths)})"
     return [Problem("model.source", f"{name} gave a tensor of shape {shape}", expected)]
