@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from alignlab.config import Options, option, section
 from alignlab.evaluation.options import ObjectOptions, TaskOptions
 from alignlab.interventions.options import LARGEST
+from alignlab.labels import LABELS_MEANING, Labelled, LabelsOptions
 from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName, SiteName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -65,7 +66,7 @@ class FallbackOptions(Options):
     prompts: list[str] | None = option(None, "languages of the problems that are asked; null takes all", check=_codes)
 
 
-class InterveneOptions(Options):
+class InterveneOptions(Labelled):
     """Neurons switched off, amplified or steered with, and what that does to every language."""
 
     dry_run: bool = option(False, "print the plan and stop")
@@ -81,6 +82,7 @@ class InterveneOptions(Options):
         None, "which model, where there is no run; of a run how it is loaded, and the base of its adapters"
     )
     precision: PrecisionName | None = option(None, "of the passes; null: as the run was trained, else 32-true")
+    labels: LabelsOptions = section(LabelsOptions, f"{LABELS_MEANING}; by default as in the run")
 
     neurons: str | None = option(
         None,

@@ -152,7 +152,7 @@ def _languages(view: View) -> list[PageLanguage]:
     groups = {code: group for group in ("unseen", "reference", "trained") for code in view.now.groups.get(group, ())}
     found = []
     for code, (tokens, documents) in zip(counts.languages, numbers, strict=True):
-        known = languages.LANGUAGES.get(code)
+        known = languages.find(code)
         about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
         name = code if known is None else known.name
         found.append(PageLanguage(code, name, **about, group=groups[code], tokens=tokens, documents=documents))
