@@ -59,6 +59,12 @@ class LabelOptions(Options):
     resource: Literal["low", "medium", "high"] | float | None = option(
         None, "how much of it models have seen: low, medium or high; or a number on a scale that rises, of every label"
     )
+    spoken: str | None = option(
+        None,
+        "of a culture or a domain its language, by the name of that one's set of neurons, which pure(LABEL) leaves "
+        "out; null: the label itself",
+        check=_text,
+    )
     typology: dict[str, str] = option({}, "further properties by name, such as {word_order: SOV}", check=_texts)
 
     def language(self, label: str) -> Language:
@@ -73,6 +79,7 @@ class LabelOptions(Options):
             known.own_name,
             resource,
             self.typology,
+            "" if self.spoken is None else self.spoken,
         )
 
 
@@ -122,7 +129,7 @@ class LabelsOptions(Options):
         """What stands in the place of languages, in a sentence; "" where languages do."""
         if self.axis == LANGUAGE:
             return ""
-        return f"Here each label is a {self.axis}: read {self.axis!r} wherever it says language."
+        return f"What stands in the place of languages here is of another kind: {self.axis}."
 
 
 class Labelled(Options):

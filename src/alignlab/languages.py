@@ -26,6 +26,7 @@ class Language:
     own_name: in the language itself, as Unicode's CLDR has it; "" of other labels.
     resource: how much text of it models have seen, on any scale that rises; None where nobody has said.
     typology: further properties by name, such as its word order.
+    spoken: of a culture its language; "" where it is the label itself.
     """
 
     code: str
@@ -35,6 +36,7 @@ class Language:
     own_name: str = ""
     resource: float | None = None
     typology: Mapping[str, str] = field(default_factory=dict)
+    spoken: str = ""
 
 
 LANGUAGES: dict[str, Language] = {

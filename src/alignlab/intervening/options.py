@@ -89,6 +89,11 @@ class InterveneOptions(Labelled):
         "file of neuron sets (NeuronSets.save), in place of those that the run finds, or for a model without a run; "
         "in expressions its sets are their names",
     )
+    beside: str | None = option(
+        None,
+        "file of neuron sets of languages, where those to be changed are of cultures or other labels: expressions then "
+        "have pure(g), compound(g) and generic. Of which language a label is says labels.table.LABEL.spoken",
+    )
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
     anchored: bool = option(
         True,
@@ -101,7 +106,7 @@ class InterveneOptions(Labelled):
         "neurons that are changed, for every language g a set of its own, named as the language; empty text for none; "
         "null: 'specific(g) | related(g)', and just g where there are no kinds. specific(g), related(g) and above(g) "
         "are the language's, general and selected are for all, g is all that the identifier finds, or the file has, of "
-        "g; joined by ~ - & | and parentheses",
+        "g, and exclusive(g) what of this no other language has; joined by ~ - & | and parentheses",
     )
     sets: dict[str, str] = option({}, "further sets by name, each an expression such as 'specific(zh) | specific(ja)'")
     sites: list[SiteName] | None = option(
