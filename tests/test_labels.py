@@ -255,6 +255,7 @@ def test_the_page_names_labels_as_the_table_does_and_runs_none_of_it(run: Path) 
     assert "English beside" not in page
 
 
+@pytest.mark.slow
 def test_neurons_of_labels_are_switched_off_but_for_those_of_their_languages(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
