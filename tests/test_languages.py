@@ -17,6 +17,7 @@ ISO_15924 = set(
         "Sinh Taml Telu Thai Tibt",
     )
 )
+DECLARE = "Labels that are no languages are declared in labels.table."
 
 
 def test_the_table():
@@ -82,7 +83,7 @@ def test_a_code_that_is_near_to_nothing():
     with pytest.raises(InputError) as caught:
         get("x7q")
     expected = "expected ISO 639 codes such as de, sw, zh"
-    assert str(caught.value) == f"language: 'x7q' is not a known code; {expected}."
+    assert str(caught.value) == f"language: 'x7q' is not a known code; {expected}. {DECLARE}"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_code_that_is_near_to_nothing():
         (["de", "zh"], None),
         ([], None),
         ({"de": 0.5, "sw": 1}, None),
-        (["xx", "de", "jp"], "ISO 639 codes such as de, sw, zh, not 'xx', 'jp' (did you mean 'ja'?)"),
+        (["xx", "de", "jp"], "ISO 639 codes such as de, sw, zh, not 'xx', 'jp' (did you mean 'ja'?). " + DECLARE),
         (["de", "sw", "de", "sw", "de"], "each language once, not 'de', 'sw' twice"),
     ],
 )

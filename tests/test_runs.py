@@ -157,6 +157,13 @@ def test_a_run_from_before_there_were_stages_goes_on(run: RunFolder) -> None:
     assert "different are stages.one (not set there, {'data'" in refusal(run, changed(stages=STAGES))
 
 
+def test_a_run_from_before_there_were_labels_goes_on_without_any(run: RunFolder) -> None:
+    none = {"axis": "language", "table": {}}
+    assert run.start(changed(labels=none), resume="auto", overwrite=False) == "continue"
+    some = {"axis": "language", "table": {"sql": {}}}
+    assert "different are labels.table.sql (not set there" in refusal(run, changed(labels=some))
+
+
 def test_the_order_of_stages_counts_and_their_workers_do_not(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(changed(stages=STAGES))

@@ -28,7 +28,7 @@ START = f"""python -m alignlab.analyze run=FOLDER|models=[A,B]|counts=FOLDER [ke
     models=[builtin:demo,FOLDER]             two models or checkpoints, counted and compared
     --help, --help probe, ...                every key, or those of one section; what each analysis is
 """
-INHERITED = ("identifier", "model", "probe", "wandb")
+INHERITED = ("identifier", "labels", "model", "probe", "wandb")
 
 
 def run(options: AnalyzeOptions) -> None:

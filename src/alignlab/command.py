@@ -19,6 +19,7 @@ from alignlab import console, signals
 from alignlab.config import BaseOf, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
+from alignlab.labels import labels_of
 from alignlab.redaction import guard_tracebacks
 from alignlab.signals import Stopped, handled, ignore_ctrl_c, stop
 
@@ -83,7 +84,8 @@ def run_command(
             _check_working_directory()
             config, origins = load(root, argv, base_of)
             _quieten()  # imports what takes seconds: once the config is known to be right
-            run(config)
+            with labels_of(config):
+                run(config)
             _leave()
     except InputError as error:
         console.complain("\n" + "\n".join(str(with_origin(problem, origins)) for problem in error.problems))

@@ -28,7 +28,7 @@ START = f"""python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=
     models=[builtin:demo] config=evaluate_translation data=FOLDER    NTREX translated, and MEXA
     --help, --help tasks, ...                     every key, or those of one section
 """
-INHERITED = ("identifier", "model", "probe")
+INHERITED = ("identifier", "labels", "model", "probe")
 
 
 def run(options: EvaluateOptions) -> None:

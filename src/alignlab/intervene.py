@@ -26,7 +26,7 @@ START = f"""python -m alignlab.intervene run=FOLDER|model.source=MODEL [config=F
     run=runs/demo config=interventions/amplification_sweep    a named analysis; --help lists the configs
     --help, --help text, ...                     every key, or those of one section
 """
-INHERITED = ("identifier", "model", "probe")
+INHERITED = ("identifier", "labels", "model", "probe")
 
 
 def run(options: InterveneOptions) -> None:

@@ -1,32 +1,42 @@
-"""Languages by ISO code. A new language is one line in `LANGUAGES`."""
+"""Languages by ISO code, and labels declared in their place. A new language is one line in `LANGUAGES`."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, some_of
 
 
 @dataclass(frozen=True)
 class Language:
-    """A language.
+    """A language, or another label in its place: a culture, a programming language, a domain, a script.
 
-    code: ISO 639-1 where there is one, else ISO 639-3.
+    code: ISO 639-1 where there is one, else ISO 639-3; of another label any that `is_label` takes.
     name: in English.
-    script: the one it is mostly written in, ISO 15924; `Hans` and `Jpan` where one code stands for a mixture.
+    script: the one it is mostly written in, ISO 15924; `Hans` and `Jpan` where one code stands for a mixture. Of other
+        labels any text, or "".
     family: the group in which kinship shows. That is the branch in the great families (Indo-European: Germanic,
         Romance, Indo-Aryan ...; Sino-Tibetan: Sinitic ...; Afro-Asiatic: Semitic ...; Atlantic-Congo: Bantu ...) and
-        the family itself in the others. A language alone in its family bears its own name; creoles are `Creole`.
-    own_name: in the language itself, as Unicode's CLDR has it.
+        the family itself in the others. A language alone in its family bears its own name; creoles are `Creole`. Of
+        other labels any text, or "".
+    own_name: in the language itself, as Unicode's CLDR has it; "" of other labels.
+    resource: how much text of it models have seen, on any scale that rises; None where nobody has said.
+    typology: further properties by name, such as its word order.
+    spoken: of a culture its language; "" where it is the label itself.
     """
 
     code: str
     name: str
-    script: str
-    family: str
-    own_name: str
+    script: str = ""
+    family: str = ""
+    own_name: str = ""
+    resource: float | None = None
+    typology: Mapping[str, str] = field(default_factory=dict)
+    spoken: str = ""
 
 
 LANGUAGES: dict[str, Language] = {
@@ -204,29 +214,72 @@ _INSTEAD = {
     for other in others.split()
 }
 _EXPECTED = "ISO 639 codes such as de, sw, zh"
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+LABEL_FORM = "1 to 40 letters (a-z, A-Z), digits, - and _, a letter first"
+# What a config has declared beside them, by code. One process runs one command, with one table at a time.
+_declared: Mapping[str, Language] = {}
+
+
+@contextmanager
+def declared(labels: Iterable[Language]) -> Iterator[None]:
+    """Within it these labels are known as languages are; before languages of the same code.
+
+    Labels that an outer `declared` knows are unknown within. Not for threads that declare different ones.
+
+        >>> from alignlab.languages import Language, declared, get
+        >>> with declared([Language("python", "Python", family="scripting")]):
+        ...     get("python").name
+        'Python'
+    """
+    global _declared
+    before, _declared = _declared, {label.code: label for label in labels}
+    try:
+        yield
+    finally:
+        _declared = before
+
+
+def find(code: str) -> Language | None:
+    """The language or label of a code; None where there is none."""
+    return _declared.get(code) or LANGUAGES.get(code)
 
 
 def is_code(code: str) -> bool:
-    return code in LANGUAGES
+    """Whether it is the code of a language, or a declared label."""
+    return find(code) is not None
+
+
+def is_label(code: str) -> bool:
+    """Whether a label may be written so, declared or not: it stands in tables, in W&B's keys and in expressions."""
+    return _LABEL.fullmatch(code) is not None
 
 
 def get(code: str, where: str = "language") -> Language:
-    """The language of a code; `where` the code was found is named if there is none."""
-    if code not in LANGUAGES:
+    """The language or label of a code; `where` the code was found is named if there is none."""
+    found = find(code)
+    if found is None:
         near = _nearest(code)
-        fix = f"Did you mean {near!r}?" if near else ""
-        raise InputError(Problem(where, f"{code!r} is not a known code", _EXPECTED, fix))
-    return LANGUAGES[code]
+        fix = f"Did you mean {near!r}?" if near else _DECLARE
+        raise InputError(Problem(where, f"{code!r} is not a known code", _expected(), fix))
+    return found
 
 
 def check_codes(codes: str | Iterable[str]) -> str | None:
     """What was expected of language codes (one, a list, or the keys of a mapping), or None: for `option(check=...)`."""
     codes = [codes] if isinstance(codes, str) else list(codes)
-    unknown = [code for code in dict.fromkeys(codes) if code not in LANGUAGES]
+    unknown = [code for code in dict.fromkeys(codes) if not is_code(code)]
     if unknown:
-        return f"{_EXPECTED}, not " + ", ".join(map(_with_suggestion, unknown))
+        told = f"{_expected()}, not {', '.join(map(_with_suggestion, unknown))}"
+        return told if all(map(_nearest, unknown)) else f"{told}. {_DECLARE}"
     twice = [code for code in dict.fromkeys(codes) if codes.count(code) > 1]
     return f"each language once, not {', '.join(map(repr, twice))} twice" if twice else None
+
+
+_DECLARE = "Labels that are no languages are declared in labels.table."
+
+
+def _expected() -> str:
+    return f"{_EXPECTED}, or of labels.table ({some_of(list(_declared), 5)})" if _declared else _EXPECTED
 
 
 def _with_suggestion(code: str) -> str:
@@ -237,10 +290,12 @@ def _with_suggestion(code: str) -> str:
 def _nearest(code: str) -> str:
     """The code that another code, a tag with a region or script, or a name stands for; else an empty string."""
     word = code.casefold().strip()
+    labels = {label.casefold(): label for label in _declared}
     for candidate in (word, word.replace("_", "-").partition("-")[0]):
-        near = candidate if candidate in LANGUAGES else _INSTEAD.get(candidate)
+        near = labels.get(candidate) or (candidate if candidate in LANGUAGES else _INSTEAD.get(candidate))
         if near:
             return near
-    by_name = {language.name.casefold(): language.code for language in LANGUAGES.values()}
+    languages = [*_declared.values(), *LANGUAGES.values()]
+    by_name = {language.name.casefold(): language.code for language in languages} | labels
     names = difflib.get_close_matches(word, by_name, n=1, cutoff=0.75)
     return by_name[names[0]] if names else ""

@@ -11,6 +11,8 @@ from alignlab.console import has_controls
 from alignlab.data.options import DataConfig
 from alignlab.errors import InputError, Problem
 from alignlab.evaluation.options import EvaluationOptions
+from alignlab.labels import LABELS_MEANING, Labelled, LabelsOptions
+from alignlab.languages import check_codes
 from alignlab.methods.options import MethodOptions, QuestionTranslationOptions
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -105,7 +107,7 @@ class StageOptions(Options):
     )
 
 
-class TrainConfig(Options):
+class TrainConfig(Labelled):
     """Everything about a training run."""
 
     dry_run: bool = option(False, "print the plan and stop")
@@ -114,8 +116,11 @@ class TrainConfig(Options):
     seed: int = option(0, "of the order of examples, the adapters' start and the dropout", ge=0, lt=2**32)
     run: RunConfig = section(RunConfig, "where the run is kept")
     reference: str | None = option(
-        "en", "language that the others are to be aligned to, neither trained nor unseen in tables; null for none"
+        "en",
+        "language (or label) that the others are to be aligned to, neither trained nor unseen in tables; null for none",
+        check=check_codes,
     )
+    labels: LabelsOptions = section(LabelsOptions, LABELS_MEANING)
     model: ModelOptions = section(ModelOptions, "which model is fine-tuned")
     data: DataConfig = section(DataConfig, "what is trained on")
     method: MethodOptions = section(QuestionTranslationOptions, "how it is trained")
@@ -166,7 +171,7 @@ def _neurons(values: Any) -> str | None:
     return None if good else "layers and neurons from 0, such as ['3.127', '0.5']"
 
 
-class AnalyzeOptions(Options):
+class AnalyzeOptions(Labelled):
     """Everything about an analysis."""
 
     dry_run: bool = option(False, "print the plan and stop")
@@ -200,6 +205,7 @@ class AnalyzeOptions(Options):
         None, "languages in training; null takes those that the counts or checkpoints name"
     )
     reference: str | None = option(None, REFERENCE_MEANING)
+    labels: LabelsOptions = section(LabelsOptions, f"{LABELS_MEANING}; by default as in the run")
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are classified; by default as in the run")
     denominator: Denominator | None = option(
         None, "of counts at experts.act, of what probabilities are shares: all tokens, or routed ones; null: as counted"

@@ -369,6 +369,7 @@ class AnalyzeConfig(AnalyzeOptions):
         console.table(
             [
                 *rows,
+                *([("labels", self.labels.note)] if self.labels.note else []),
                 ("identifier", f"{name} ({options})" if options else name),
                 *([("warning", few)] if few else []),
                 ("kinds", self.kinds),

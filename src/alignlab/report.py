@@ -14,6 +14,7 @@ from alignlab import analyze, console
 from alignlab.command import end, run_command
 from alignlab.config import load
 from alignlab.errors import InputError, Problem
+from alignlab.labels import labels_of
 from alignlab.options import AnalyzeOptions, ReportConfig
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import check_settings
@@ -70,11 +71,11 @@ def run(config: ReportConfig) -> None:
     pages: list[PageRun] = []
     for each, records in asked:
         page = page_of(each, f"python -m alignlab.report run={each.run} intervals=all")
-        with console.progress(f"Reading {each.run}", len(records)) as advance:
+        with labels_of(each), console.progress(f"Reading {each.run}", len(records)) as advance:
             for view, found in replace(each.study(SHOWN), since_before=False).over(records):
                 page.add(view, found)
                 advance()
-        pages.append(page.page())
+            pages.append(page.page())
     logged = questions[0].wandb_run("report")
     with logged or nullcontext():
         write_page(pages, target)

@@ -197,7 +197,8 @@ def page_of(config: AnalyzeConfig, with_intervals: str) -> PageOf:
         how_to["losses"] = "python -m alignlab.analyze models=[MODEL], which counts the model itself"
     how_to["overlaps"] = f"python -m alignlab.analyze {asked} analyses=[language_overlap]"
     question = "" if config.run else config.document
-    return PageOf(name, folder, identifier, options, how_to, question, config.by_step, shown=config.show_languages)
+    shown, note = config.show_languages, config.labels.note
+    return PageOf(name, folder, identifier, options, how_to, question, config.by_step, shown, note)
 
 
 def _short(source: str) -> str:

@@ -151,8 +151,11 @@ class RunFolder:
         if overwrite or self._state() == "clearing" or not self._is_begun():
             self._check_clearable()
             return "new"
-        # There were runs before there were stages.
-        old, new = ({"stages": {}, **one} for one in (self.stored_config(), yaml.safe_load(document)))
+        # There were runs before there were stages, and before there were labels.
+        old, new = (
+            {"stages": {}, "labels": {"axis": "language", "table": {}}, **one}
+            for one in (self.stored_config(), yaml.safe_load(document))
+        )
         workers = [f"stages.{name}.data.workers" for name in new["stages"]]
         found = differences(comparable(old), comparable(new), ignore=[*IGNORED, *workers])
         different = [str(one) for one in found]

@@ -120,7 +120,9 @@ def show_plan(plan: RunPlan) -> Planned:
     """Print what the run will do."""
     planned = plan.planned()
     console.heading(f"Plan of {plan.config.run.name}")
-    console.table([*plan_rows(planned), ("run folder", str(plan.folder.path))])
+    note = plan.config.labels.note
+    labels = [("labels", note)] if note else []
+    console.table([*plan_rows(planned), *labels, ("run folder", str(plan.folder.path))])
     return planned
 
 

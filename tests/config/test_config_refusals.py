@@ -12,6 +12,7 @@ from alignlab.errors import InputError
 
 RANK = "an integer, at least 1"
 CODES = "ISO 639 codes such as de, sw, zh"
+DECLARE = "Labels that are no languages are declared in labels.table."
 SECTIONS = "dry_run, resume, top, run, data, method, trainer, spelled"
 TRAINER = "a section with one of trainer.max_steps, trainer.precision, trainer.logger"
 UNREAD = "not valid YAML: while parsing a flow sequence did not find expected ',' or ']'"
@@ -182,10 +183,13 @@ def test_on_the_command_line(refused, argument, message):
     [
         ("method:\n  adapter:\n\n    rank: 0\n", f"a.yaml:4: method.adapter.rank is 0; expected {RANK}."),
         ("\n\ndata:\n  rot: x\n", "a.yaml:4: there is no key 'data.rot' (set to 'x'). Did you mean 'data.root'?"),
-        ("data: {languages: [no, xx]}", f"a.yaml:1: data.languages is ['no', 'xx']; expected {CODES}, not 'xx'."),
+        (
+            "data: {languages: [no, xx]}",
+            f"a.yaml:1: data.languages is ['no', 'xx']; expected {CODES}, not 'xx'. {DECLARE}",
+        ),
         (
             "data:\n  languages:\n  - de\n  - 5x\n",
-            f"a.yaml:2: data.languages is ['de', '5x']; expected {CODES}, not '5x'.",
+            f"a.yaml:2: data.languages is ['de', '5x']; expected {CODES}, not '5x'. {DECLARE}",
         ),
         (
             "trainer:\n  max_steps: 1\n  presicion: 16\n",

@@ -16,7 +16,7 @@ from alignlab.intervening.options import InterveneOptions
 def test_options_that_came_later_are_what_they_meant_before(tmp_path: Path) -> None:
     folder = GridFolder(tmp_path / "grid")
     now = to_yaml(InterveneOptions(run="run"))
-    later = ("sites", "group", "objects", "fallback")
+    later = ("sites", "group", "objects", "fallback", "labels", "beside")
     then = {name: value for name, value in yaml.safe_load(now).items() if name not in later}
     folder.begin(yaml.safe_dump(then), {})
     folder.parts.path.mkdir()

@@ -291,3 +291,77 @@ def test_what_is_of_another_type_is_refused() -> None:
 def test_another_case_is_told() -> None:
     with pytest.raises(InputError, match="Did you mean 'zh'"):
         select_neurons("ZH", SETS)
+
+
+CULTURES = random_sets("us", "gb", "jp", "in")
+_OF_LANGUAGES = random_sets("x", "y", "en", "ja")
+SPOKEN = {"us": _OF_LANGUAGES["en"], "gb": _OF_LANGUAGES["en"], "jp": _OF_LANGUAGES["ja"], "in": _OF_LANGUAGES["y"]}
+
+
+def test_labels_and_their_languages_neuron_by_neuron() -> None:
+    def loop(wanted: Any) -> Tensor:
+        return torch.tensor([[bool(wanted((layer, neuron))) for neuron in range(50)] for layer in range(3)])
+
+    names = ("us", "gb", "jp", "in")
+    expected = {
+        "exclusive(us)": loop(lambda at: CULTURES["us"][at] and sum(bool(CULTURES[name][at]) for name in names) == 1),
+        "pure(us)": loop(lambda at: CULTURES["us"][at] and not _OF_LANGUAGES["en"][at]),
+        "compound(jp)": loop(lambda at: CULTURES["jp"][at] and _OF_LANGUAGES["ja"][at]),
+        "generic": loop(lambda at: all(CULTURES[name][at] and not SPOKEN[name][at] for name in names)),
+        '"us" - pure("us")': CULTURES["us"] & _OF_LANGUAGES["en"],
+        "~exclusive(gb) & pure(gb)": loop(
+            lambda at: (
+                CULTURES["gb"][at]
+                and not _OF_LANGUAGES["en"][at]
+                and any(CULTURES[name][at] for name in ("us", "jp", "in"))
+            )
+        ),
+    }
+    for written, mask in expected.items():
+        assert torch.equal(select_neurons(written, CULTURES, languages=SPOKEN), mask), written
+        assert 0 < int(mask.sum()) < 150 or written == "generic", written
+    parts = [select_neurons(f"{part}(us)", CULTURES, languages=SPOKEN) for part in ("pure", "compound")]
+    assert torch.equal(parts[0] | parts[1], CULTURES["us"])
+    assert not (parts[0] & parts[1]).any()
+
+
+def test_generic_of_planted_neurons() -> None:
+    every = torch.zeros(1, 6, dtype=torch.bool)
+    every[0, :2] = True
+    cultures = NeuronSets({"a": every | torch.eye(6, dtype=torch.bool)[2:3], "b": every.clone()})
+    languages = {"a": torch.eye(6, dtype=torch.bool)[:1], "b": torch.zeros(1, 6, dtype=torch.bool)}
+    assert select_neurons("generic", cultures, languages=languages).tolist() == [[False, True] + [False] * 4]
+
+
+def test_exclusive_is_specific_where_a_set_is_what_is_above_tau() -> None:
+    result = classified()
+    for name in ("en", "de"):
+        assert torch.equal(select_neurons(f"exclusive({name})", result), select_neurons(f"specific({name})", result))
+
+
+@pytest.mark.parametrize(
+    ("written", "languages", "said"),
+    [
+        ("pure(us)", None, "'pure' needs the neurons of the labels' languages, and there are none"),
+        ("compound(us)", None, "'compound' needs"),
+        ("generic", None, "'generic' needs"),
+        ("pure(uss)", SPOKEN, "'uss' is not a language; expected one of us, gb, jp, in. Did you mean 'us'?"),
+        ("pure(us)", {"gb": SPOKEN["gb"]}, "no neurons are known of the language of 'us'; expected labels with a lang"),
+        ("generic", {"gb": SPOKEN["gb"]}, "no neurons are known of the language of 'us', 'jp', 'in'; expected labels"),
+        ("pure(us)", {}, "no neurons are known of the language of 'us'"),
+        ("exclusive(xx)", None, "'xx' is not a language; expected one of us, gb, jp, in"),
+        ("exclusive()", None, "exclusive( ...; expected one name"),
+        ("pure(us, gb)", SPOKEN, "','; expected names, quoted where they have other characters"),
+        ("pure(us | gb)", SPOKEN, "pure( ...; expected one name"),
+        ("exclusive", None, "'exclusive' is not a set"),
+        ("generic(us)", SPOKEN, "'generic' is not a kind of a language"),
+        ("pure (us) gb", SPOKEN, "'gb'; expected one of - & | between sets"),
+        ("us", {"us": torch.zeros(3, 49, dtype=torch.bool)}, "torch.bool of the shape (3, 49); expected torch.bool of"),
+        ("us", {"us": torch.zeros(3, 50)}, "torch.float32 of the shape (3, 50)"),
+    ],
+)
+def test_what_labels_have_no_answer_to(written: str, languages: Any, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        select_neurons(written, CULTURES, languages=languages)
+    assert len(refused.value.problems) == 1
+    assert said in str(refused.value)

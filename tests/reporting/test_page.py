@@ -179,11 +179,11 @@ def test_tables_of_numbers(page: Page) -> None:
         """In the table of the numbers, or in that of their changes behind it."""
         return [text[len(what) :].strip() for text in rows if text.startswith(what)][change]
 
-    assert row("English over the mean of the others: specific") == "1.10 1.10 0.80 to 1.40 within noise"
-    assert row("English over the mean of the others: related") == "1.50 1.75 1.20 to 2.30 beyond noise"
+    assert row("The reference over the mean of the others: specific") == "1.10 1.10 0.80 to 1.40 within noise"
+    assert row("The reference over the mean of the others: related") == "1.50 1.75 1.20 to 2.30 beyond noise"
     assert row("unseen without en, mean a language: related") == "31.5 31.5 20.2 to 41.2"
-    assert row("English over the mean of the others: related", change=True) == "−0.25 −0.50 to −0.12 beyond noise"
-    missing = row("English over the mean of the others: selected")
+    assert row("The reference over the mean of the others: related", change=True) == "−0.25 −0.50 to −0.12 beyond noise"
+    missing = row("The reference over the mean of the others: selected")
     assert missing == "not defined not defined no interval no interval computed"
     assert row("Jaccard beyond the margins, within a family, 1 pairs") == "−0.125 +0.125 −0.250 to +0.500 within noise"
     assert row("related, all: of 40") == "0.825 0.750 to 0.875"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from alignlab.analysis import languages, layer_parts, single_neurons
+from alignlab.analysis import label_properties, languages, layer_parts, single_neurons
 from alignlab.analysis.view import Analysis, Asked, Counted
 from alignlab.neurons.groups import Group
 from alignlab.neurons.table import ANCHORED, Row
@@ -39,5 +39,6 @@ ANALYSES: dict[str, Analysis] = {
     "losses": Counted(lambda row: row.analysis == "losses"),
     "language_overlap": Asked(languages.language_overlap, redrawn=True),
     "family_overlap": Asked(languages.families, redrawn=True),
+    "label_properties": Asked(label_properties.label_properties),
     "thresholds": Counted(lambda row: row.analysis == "thresholds"),
 }

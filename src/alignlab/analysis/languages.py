@@ -1,4 +1,4 @@
-"""Analyses by language: English beside the others, what each keeps, and what pairs have in common."""
+"""Analyses by language: the reference beside the others, what each keeps, and what pairs have in common."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import View
-from alignlab.languages import LANGUAGES
+from alignlab.languages import find
 from alignlab.neurons.corrections import Correction
 from alignlab.neurons.dynamics import english_uniqueness, overlap_ratios
 from alignlab.neurons.family_overlap import family_overlap
@@ -24,11 +24,17 @@ def uniqueness(view: View) -> list[Row]:
     result = view.now.result
     if not view.now.reference:
         return []
-    (english,) = view.now.reference
-    found = english_uniqueness(result, view.now.trained, view.convention, english)
+    (reference,) = view.now.reference
+    found = english_uniqueness(result, view.now.trained, view.convention, reference)
     rows = [
         view.row(
-            ratio, group="language", language=english, kind=kind, unit="ratio", measure="over the others", reference=1.0
+            ratio,
+            group="language",
+            language=reference,
+            kind=kind,
+            unit="ratio",
+            measure="over the others",
+            reference=1.0,
         )
         for kind, ratio in found.ratios.items()
     ]
@@ -73,10 +79,10 @@ def language_overlap(view: View) -> list[Row]:
 
 def families(view: View) -> list[Row]:
     """Whether languages of one family share more than others: mean Jaccard, and what is beyond the margins."""
-    names = view.now.result.languages
-    if not all(name in LANGUAGES for name in names):
+    known = {name: language.family for name in view.now.result.languages if (language := find(name))}
+    if not all(known.get(name) for name in view.now.result.languages):
         return []
-    found = family_overlap(view.overlaps, {name: LANGUAGES[name].family for name in names})
+    found = family_overlap(view.overlaps, known)
     rows = [
         view.row(value, group=group, measure=measure, unit="share", denominator=mean.pairs, reference=reference)
         for group, mean in (("within", found.within), ("between", found.between))

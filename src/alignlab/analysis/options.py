@@ -22,6 +22,7 @@ AnalysisName = Literal[
     "losses",
     "language_overlap",
     "family_overlap",
+    "label_properties",
     "thresholds",
 ]
 
@@ -79,7 +80,12 @@ MEANINGS: dict[AnalysisName, Meaning] = {
     "family_overlap": Meaning(
         "whether pairs within a language family share more than others, beyond the same chance", ""
     ),
+    "label_properties": Meaning(
+        "whether each language's neurons and loss go with its resource, family, script and typology, beside chance; "
+        "n is languages, so that few tell little",
+        "",
+    ),
     "thresholds": Meaning("tau and whatever else neurons were classified with", ""),
 }
-# Of the analyses, those that cost next to nothing beside the classification: all but those that need neurons named.
-USUAL = [name for name in MEANINGS if name != "single_neuron_profile"]
+# What is asked unless others are named: all but what needs neurons named, or labels of which something is known.
+USUAL = [name for name in MEANINGS if name not in ("single_neuron_profile", "label_properties")]

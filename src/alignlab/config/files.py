@@ -16,6 +16,7 @@ from .schema import show
 
 _SUFFIX = ".yaml"
 _MOST_FILES = 100  # of a chain of base files
+_MOST_BYTES = 4_000_000  # of a file: YAML takes seconds a megabyte
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -94,6 +95,9 @@ class Sources:
     def read_file(self, path: Path, chain: tuple[Path, ...]) -> None:
         shown = _display(path)
         try:
+            size = path.stat().st_size
+            if size > _MOST_BYTES:
+                return self.refuse(shown, f"{size:,} bytes", f"a config file of at most {_MOST_BYTES:,}")
             layer, problems = read(path.read_bytes().decode(), shown)
         except OSError as error:
             return self.refuse(shown, f"cannot be read ({error.strerror})")

@@ -14,6 +14,7 @@ from alignlab.data.sources.choices import ChoiceSource
 from alignlab.data.sources.translation import check_request
 from alignlab.intervening.options import ControlName, ScopeName
 from alignlab.interventions.options import OperationOptions, ZeroOptions
+from alignlab.labels import LABELS_MEANING, Labelled, LabelsOptions
 from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName, SiteName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -153,7 +154,7 @@ class InterventionOptions(Options):
     scope: ScopeName = option("all", "tokens at which they are changed: all, those of the prompt, or those behind it")
 
 
-class EvaluateOptions(Options):
+class EvaluateOptions(Labelled):
     """What models can do: tasks asked of checkpoints of a run, or of any models, with or without interventions."""
 
     dry_run: bool = option(False, "print the plan and stop")
@@ -198,6 +199,7 @@ class EvaluateOptions(Options):
     max_tokens_per_batch: int = option(
         8192, "of a forward, padding, all tokens that may come and all arms included", unit="tokens", ge=1
     )
+    labels: LabelsOptions = section(LabelsOptions, f"{LABELS_MEANING}; by default as in the run")
     trained: list[str] | None = option(
         None, "languages in training, for the groups of tables; null: as the run or the models say", check=check_codes
     )

@@ -53,17 +53,22 @@ def expressions_of(each: str, sets: Mapping[str, str], languages: Sequence[str])
 
 
 def neurons_of(
-    expressions: Mapping[str, str], source: NeuronSets | Classification, convention: Convention, each: Collection[str]
+    expressions: Mapping[str, str],
+    source: NeuronSets | Classification,
+    convention: Convention,
+    each: Collection[str],
+    languages: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """By set, (L, N) bool, what its expression names. Raises InputError for all that are no expressions.
 
     each: the sets that the option of this name has made, for messages.
+    languages: by label the neurons of its language, (L, N) bool.
     """
     found: dict[str, Tensor] = {}
     problems: dict[str, list[Problem]] = {}
     for name, expression in expressions.items():
         try:
-            found[name] = select_neurons(expression, source, convention)
+            found[name] = select_neurons(expression, source, convention, languages)
         except InputError as error:
             where = "each" if name in each else f"sets.{name}"
             # What is wrong with `each` is wrong for every language: it is told for the first.

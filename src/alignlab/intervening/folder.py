@@ -12,6 +12,7 @@ from alignlab.config import to_plain
 from alignlab.evaluation.options import ObjectOptions
 from alignlab.intervening.options import WITH_TEXTS, FallbackOptions, Measure
 from alignlab.intervening.subjects import Subject
+from alignlab.labels import LabelsOptions
 from alignlab.manifest import remove_listed
 
 _RECORDS: dict[Measure, str] = {
@@ -27,6 +28,8 @@ _LATER: Mapping[str, Any] = {
     "group": None,
     "objects": to_plain(ObjectOptions()),
     "fallback": to_plain(FallbackOptions()),
+    "labels": to_plain(LabelsOptions()),
+    "beside": None,
 }
 
 

@@ -27,6 +27,7 @@ from alignlab.intervening.objects import Objects, longest
 from alignlab.intervening.options import WITH_MEANS, WITH_TEXTS, WITHOUT_MEANS
 from alignlab.intervening.subjects import Subject
 from alignlab.interventions.layers import layer_mask
+from alignlab.languages import Language, find
 from alignlab.models.load import embedding_rows
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
@@ -140,6 +141,20 @@ class Grid:
         return self.classification
 
     @cached_property
+    def _spoken(self) -> dict[str, Tensor] | None:
+        """By label the neurons of its language, (L, N) bool; None where no file has any."""
+        if self.plan.options.beside is None:
+            return None
+        languages = NeuronSets.load(Path(self.plan.options.beside).expanduser(), format="alignlab")
+        labels = self.source.sets
+        found = self.source if isinstance(self.source, NeuronSets) else self.found_by
+        assert found is not None
+        if languages.site != (site := found.site):
+            raise InputError.of("beside", f"neurons at {languages.site}", f"neurons at {site}, as those to be changed")
+        names = {label: (find(label) or Language(label, label)).spoken or label for label in labels}
+        return {label: languages[name] for label, name in names.items() if name in languages}
+
+    @cached_property
     def expressions(self) -> dict[str, str]:
         """What each set is made of."""
         options = self.plan.options
@@ -149,10 +164,11 @@ class Grid:
     def chosen(self) -> Chosen:
         """The sets, and what their controls are drawn from."""
         options, source = self.plan.options, self.source
-        whole = neurons_of(self.expressions, source, options.kinds, self._with_sets if self.each else ())
+        each = self._with_sets if self.each else ()
+        whole = neurons_of(self.expressions, source, options.kinds, each, self._spoken)
         found = source if isinstance(source, NeuronSets) else NeuronSets.of(source, counts=self.found_by)
         # Before layers are taken: a control may hold no neuron of any language, wherever that is.
-        taken = reduce(or_, whole.values()) | found.union()
+        taken = reduce(or_, [*whole.values(), *(self._spoken or {}).values()]) | found.union()
         inside = self._layers_inside(found.shape[0])
         masks = {name: whole[of.whole] & inside[of.band].unsqueeze(1) for name, of in self.parts.items()}
         counted = () if self.found_by is None else self.found_by.languages

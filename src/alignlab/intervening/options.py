@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from alignlab.config import Options, option, section
 from alignlab.evaluation.options import ObjectOptions, TaskOptions
 from alignlab.interventions.options import LARGEST
+from alignlab.labels import LABELS_MEANING, Labelled, LabelsOptions
 from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName, SiteName
 from alignlab.neurons.options import Convention, IdentifierOptions, TernaryOptions
@@ -65,7 +66,7 @@ class FallbackOptions(Options):
     prompts: list[str] | None = option(None, "languages of the problems that are asked; null takes all", check=_codes)
 
 
-class InterveneOptions(Options):
+class InterveneOptions(Labelled):
     """Neurons switched off, amplified or steered with, and what that does to every language."""
 
     dry_run: bool = option(False, "print the plan and stop")
@@ -81,11 +82,17 @@ class InterveneOptions(Options):
         None, "which model, where there is no run; of a run how it is loaded, and the base of its adapters"
     )
     precision: PrecisionName | None = option(None, "of the passes; null: as the run was trained, else 32-true")
+    labels: LabelsOptions = section(LabelsOptions, f"{LABELS_MEANING}; by default as in the run")
 
     neurons: str | None = option(
         None,
         "file of neuron sets (NeuronSets.save), in place of those that the run finds, or for a model without a run; "
         "in expressions its sets are their names",
+    )
+    beside: str | None = option(
+        None,
+        "file of neuron sets of languages, where those to be changed are of cultures or other labels: expressions then "
+        "have pure(g), compound(g) and generic. Of which language a label is says labels.table.LABEL.spoken",
     )
     identifier: IdentifierOptions = section(TernaryOptions, "how neurons are found; by default as in the run")
     anchored: bool = option(
@@ -99,7 +106,7 @@ class InterveneOptions(Options):
         "neurons that are changed, for every language g a set of its own, named as the language; empty text for none; "
         "null: 'specific(g) | related(g)', and just g where there are no kinds. specific(g), related(g) and above(g) "
         "are the language's, general and selected are for all, g is all that the identifier finds, or the file has, of "
-        "g; joined by ~ - & | and parentheses",
+        "g, and exclusive(g) what of this no other language has; joined by ~ - & | and parentheses",
     )
     sets: dict[str, str] = option({}, "further sets by name, each an expression such as 'specific(zh) | specific(ja)'")
     sites: list[SiteName] | None = option(

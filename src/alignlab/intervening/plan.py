@@ -246,6 +246,10 @@ def _without_use(options: InterveneOptions) -> list[Problem]:
         problems.append(Problem("percentile", found, "replace_by=percentile"))
     if not options.anchored and (options.neurons is not None or options.run is None):
         problems.append(Problem("anchored", "false, but the sets are those of a file", "true, or no file of neurons"))
+    written = " ".join([options.each or "", *options.sets.values()])
+    if options.beside is not None and not re.search(r"\b(pure|compound)\s*\(|\bgeneric\b", written):
+        fix = "Write each='pure(g)', or the like in sets."
+        problems.append(Problem("beside", "set, but no expression asks for it", "pure, compound or generic", fix))
     for name, value in options.fallback:
         if value is not None and "fallback" not in options.measures:
             problems.append(Problem(f"fallback.{name}", "set, but measures has no fallback", "measures=[fallback]"))

@@ -7,6 +7,10 @@
 | `above(zh)` | above tau in the language, selected or not (the same) |
 | `general`, `unassigned` | of that kind, whatever the language (the same) |
 | `selected` | selected (needs a classification) |
+| `exclusive(zh)` | of that set and of no other one of those at hand (Kargaran et al.) |
+| `pure(us)` | C - L: of the label's set, not of its language's (needs sets of languages; Namazifard and Galke 2025) |
+| `compound(us)` | L & C: of both (the same) |
+| `generic` | in `pure` of every label at hand (the same) |
 | `~a`, `a - b`, `a & b`, `a | b` | not in a; in a, not in b; in both; in either. So they bind, as in Python |
 
 A text is read by a parser of our own and never run. It keeps what is open on a list, so that no text, however nested,
@@ -19,8 +23,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from operator import and_, or_
 
+import torch
 from torch import Tensor
 
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any, some_of
@@ -36,13 +42,21 @@ _BINDS = {"|": 1, "&": 2, "-": 3, "~": 4}
 _OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"|": or_, "&": and_, "-": lambda a, b: a & ~b}
 
 
-def select_neurons(expression: str, sets: NeuronSets | Classification, convention: Convention = "paper") -> Tensor:
+def select_neurons(
+    expression: str,
+    sets: NeuronSets | Classification,
+    convention: Convention = "paper",
+    languages: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """The neurons that an expression names, (L, N) bool.
 
     sets: what its names mean: named sets, or a classification with its languages and kinds.
     convention: by which a neuron of a classification has its kind; see `alignlab.neurons.kinds.kinds_of`.
+    languages: where `sets` are of other labels, such as cultures: by label the neurons of its language, (L, N) bool.
+        NeuronSets of the same names will do, or {"us": of_languages["en"], "jp": of_languages["ja"]}.
 
-    Raises InputError that points at the place: for what is no expression, and for all names that are not there.
+    Raises InputError that points at the place: for what is no expression, and for all names that are not there; and
+    for languages' neurons of another shape.
 
         >>> import torch
         >>> from alignlab import NeuronSets
@@ -52,11 +66,17 @@ def select_neurons(expression: str, sets: NeuronSets | Classification, conventio
         tensor([[ True, False, False]])
         >>> select_neurons("~(zh & en)", sets)
         tensor([[ True, False,  True]])
+        >>> select_neurons("pure(zh)", sets, languages={"zh": torch.tensor([[True, False, False]])})
+        tensor([[False,  True, False]])
     """
     refuse_any(_of_other_types(expression, sets))
     tokens = list(_tokens(expression))
     operands = list(_checked(tokens, expression))
     known = _of_classification(sets, convention) if isinstance(sets, Classification) else _of_sets(sets)
+    known = _with_exclusive(known)
+    if languages is not None:
+        refuse_any(_of_other_shapes(languages, known.sets))
+        known = _with_languages(known, languages)
     refuse_any([problem for one in operands if (problem := known.problem(one, expression)) is not None])
     return _evaluate(tokens, known)
 
@@ -108,19 +128,25 @@ class _Known:
 
     sets: by name.  words: by words that stand without quotes.  functions: of a name of `languages`.
     lacks: why there are none of the other words, if so.
+    spoken: labels whose language's neurons are known; None where no language's are.
     """
 
     sets: Mapping[str, Tensor]
     words: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
     functions: Mapping[str, Callable[[str], Tensor]] = field(default_factory=dict)
     lacks: str = ""
+    spoken: Collection[str] | None = None
 
     def problem(self, one: _Token, text: str) -> Problem | None:
         """What is wrong with a name."""
         if one.of is not None:
             if one.word not in self.functions:
                 return self._unknown(one, text, list(self.functions), "a kind of a language")
-            return None if one.of.word in self.sets else self._unknown(one.of, text, list(self.sets), "a language")
+            if one.of.word not in self.sets:
+                return self._unknown(one.of, text, list(self.sets), "a language")
+            return self._unspoken(one.of, text, [one.of.word]) if one.word in _OF_LANGUAGES else None
+        if one.word == _GENERIC and one.word not in self.sets and one.word in self.words:
+            return self._unspoken(one, text, list(self.sets))
         if one.word in self.sets or (one.kind == "name" and one.word in self.words):
             return None
         return self._unknown(one, text, [*self.sets, *self.words], "a set")
@@ -128,9 +154,26 @@ class _Known:
     def _unknown(self, one: _Token, text: str, choices: Sequence[str], what: str) -> Problem:
         found = f"{one.word!r} is not {what}"
         expected = f"one of {some_of(choices, 20)}" if choices else "names of sets alone"
+        if one.word in (*_OF_LANGUAGES, _GENERIC) and self.spoken is None:
+            found = f"{one.word!r} needs the neurons of the labels' languages, and there are none"
+            expected = (
+                "sets of languages beside these: `languages` in Python, the option `beside` of alignlab.intervene"
+            )
+            return _problem(text, one.at, found, expected)
         if one.word in _OF_KINDS and self.lacks:
             found, expected = f"{one.word!r} needs {self.lacks}", "names of sets alone"
         return _problem(text, one.at, found, expected, did_you_mean(one.word, choices))
+
+    def _unspoken(self, one: _Token, text: str, labels: Sequence[str]) -> Problem | None:
+        """What is wrong where the neurons of a label's language are wanted."""
+        lacking = [label for label in labels if label not in (self.spoken or ())]
+        if not lacking:
+            return None
+        found = f"no neurons are known of the language of {some_of([repr(label) for label in lacking], 5)}"
+        fix = "Say which it is: as `languages` in Python, in labels.table.LABEL.spoken of a config."
+        return _problem(
+            text, one.at, found, f"labels with a language, such as {some_of(list(self.spoken or ()), 5)}", fix
+        )
 
     def value(self, one: _Token) -> Tensor:
         if one.of is not None:
@@ -139,6 +182,47 @@ class _Known:
 
 
 _OF_KINDS = ("specific", "related", "above", "general", "unassigned", "selected")
+_OF_LANGUAGES, _GENERIC = ("pure", "compound"), "generic"
+
+
+def _with_exclusive(known: _Known) -> _Known:
+    """And what is in one set alone, out of all those that have a name."""
+
+    def exclusive(name: str) -> Tensor:
+        others = [mask for other, mask in known.sets.items() if other != name]
+        return reduce(lambda left, other: left & ~other, others, known.sets[name])
+
+    return replace(known, functions={**known.functions, "exclusive": exclusive})
+
+
+def _with_languages(known: _Known, languages: Mapping[str, Tensor]) -> _Known:
+    """And what is of a label and of its language, or not."""
+
+    def pure(label: str) -> Tensor:
+        return known.sets[label] & ~languages[label]
+
+    def compound(label: str) -> Tensor:
+        return known.sets[label] & languages[label]
+
+    return replace(
+        known,
+        words={**known.words, _GENERIC: lambda: reduce(and_, map(pure, known.sets))},
+        functions={**known.functions, "pure": pure, "compound": compound},
+        spoken=languages.keys(),
+    )
+
+
+def _of_other_shapes(languages: Mapping[str, Tensor], sets: Mapping[str, Tensor]) -> list[Problem]:
+    expected = next(iter(sets.values())).shape
+    return [
+        Problem(
+            f"languages: the neurons of {label!r}",
+            f"{mask.dtype} of the shape {tuple(mask.shape)}",
+            f"torch.bool of {tuple(expected)}, layers and neurons of the same model",
+        )
+        for label, mask in languages.items()
+        if mask.dtype != torch.bool or mask.shape != expected
+    ]
 
 
 def _of_sets(sets: NeuronSets) -> _Known:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from alignlab.errors import InputError
-from alignlab.languages import check_codes
+from alignlab.languages import is_code, is_label
 from alignlab.models.options import DEMO
 from alignlab.regular_files import read_regular
 
@@ -41,7 +41,7 @@ def training_languages(source: str) -> TrainingLanguages | None:
     said = told if isinstance(told, dict) else {}
     trained, reference = said.get("trained_languages"), said.get("reference")
     if not (_are_codes(trained) and isinstance(reference, str) and (not reference or _are_codes([reference]))):
-        expected = "trained_languages, a list of ISO 639 codes, and reference, one or none"
+        expected = "trained_languages, a list of codes of languages or labels, and reference, one or none"
         raise InputError.of(str(path), "it does not say the languages of a training", expected, "Restore it.")
     return TrainingLanguages(tuple(trained), reference)
 
@@ -64,7 +64,10 @@ def common_languages(sources: Sequence[str]) -> tuple[TrainingLanguages, str] | 
 
 
 def _are_codes(codes: object) -> TypeGuard[list[str]]:
-    return isinstance(codes, list) and all(isinstance(code, str) for code in codes) and check_codes(codes) is None
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        return False
+    # Labels need not be declared to be read: who analyses a checkpoint may not have the config of its training.
+    return all(is_code(code) or is_label(code) for code in codes) and len(set(codes)) == len(codes)
 
 
 def _sorted(said: TrainingLanguages) -> tuple[list[str], str]:

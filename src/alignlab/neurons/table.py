@@ -63,7 +63,8 @@ class Row:
     The number:
 
     value: NaN of a share of none, such as what survives of no neuron.
-    unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `tokens`, `layers`, `z`, `error`.
+    unit: `neurons`, `share`, `ratio`, `probability`, `nats a token`, `tokens`, `layers`, `z`, `error`,
+        `correlation`.
     denominator: how many could have been counted: the neurons of the model, of the layer or of the selection; those
         that either language of a pair has; the pairs of a mean. None for what is no count.
     status: `ok`; `too few` neurons for resampling to tell how sure the number is; `diverged`, where the model's numbers
@@ -75,7 +76,8 @@ class Row:
     low, high: its 95 % interval; None where none was computed, and of `too few`.
     over: what the interval is over: `shards` of documents, or of whole `clusters` of documents that are not
         independent, such as those of a template; `documents` themselves, or the `clusters` of these; either of them
-        `and controls`, where another draw of controls would give another number; `seeds`.
+        `and controls`, where another draw of controls would give another number; `seeds`; `labels`, of what is asked of
+        the languages (or other labels) themselves.
     sd, noise_bias: standard deviation of the resamples, and their mean less the value. Resampling adds as much noise as
         the text at hand has, so about as much as the value itself is off from one of endless text.
     reference: what the number would be without an effect: 0 of a change, 1 of English over the others, of an overlap

@@ -67,7 +67,7 @@ def languages_of(effects: Effects) -> list[PageLanguage]:
     groups = {code: group for group in ("unseen", "reference", "trained") for code in of.get(group, ())}
     found = []
     for code in codes:
-        known = languages.LANGUAGES.get(code)
+        known = languages.find(code)
         about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
         found.append(PageLanguage(code, code if known is None else known.name, **about, group=groups[code]))
     return found

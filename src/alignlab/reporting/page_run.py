@@ -39,6 +39,7 @@ class PageOf:
     question: what was asked, as YAML, of records that are not those of a run; "" of a run, whose folder has its config.
     by_step: records stand at their optimiser steps, as in a run; else one after another, by their labels.
     shown: languages of which there are rows; None for all.
+    note: what stands in the place of languages, if they are something else.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PageOf:
     question: str = ""
     by_step: bool = True
     shown: Sequence[str] | None = None
+    note: str = ""
     _rows: list[Row] = field(default_factory=list)
     _of_last: list[Row] = field(default_factory=list)
     _steps: dict[int, str] = field(default_factory=dict)
@@ -104,7 +106,9 @@ class PageOf:
             parts_refused="".join(map(str, too_few(last.now.shape[0]))),
             config=self.question or _config(self.folder / "config.yaml"),
             environment=None if self.question else _environment(self.folder / "environment.json"),
-            notes=hide_all([*self._notes, *self._of_shown(counts.languages), *unfinished, *begun]),
+            notes=hide_all(
+                [*filter(None, [self.note]), *self._notes, *self._of_shown(counts.languages), *unfinished, *begun]
+            ),
             how_to=hide_all(self.how_to),
             capability=read_capability(self.folder) if self.by_step else None,
             interventions=interventions,
@@ -152,7 +156,7 @@ def _languages(view: View) -> list[PageLanguage]:
     groups = {code: group for group in ("unseen", "reference", "trained") for code in view.now.groups.get(group, ())}
     found = []
     for code, (tokens, documents) in zip(counts.languages, numbers, strict=True):
-        known = languages.LANGUAGES.get(code)
+        known = languages.find(code)
         about = {} if known is None else {name: getattr(known, name) for name in ("own_name", "script", "family")}
         name = code if known is None else known.name
         found.append(PageLanguage(code, name, **about, group=groups[code], tokens=tokens, documents=documents))

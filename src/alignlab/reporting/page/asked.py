@@ -96,6 +96,29 @@ def _pairs_table(name: str, words: str, first: Sequence[Row], last: Sequence[Row
     return replace(_used(Asked(name, words, _PAIR_HEADER, lines)), said=said)
 
 
+_PROPERTIES_HEADER = (
+    "what", "found", "by chance", "change", "95 % interval over labels", "labels", "p", "p, corrected",
+)  # fmt: skip
+
+
+def _properties_table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> Asked:
+    """Of properties of the labels what goes with them in the last record, and since the first; the surest first."""
+    changes = {_key(row): row for row in _changes(last)}
+    rows = sorted((row for row in last if not row.is_change), key=lambda row: _doubt(row)[0])
+    lines = []
+    for row in rows:
+        chance = "" if row.reference is None else number(row.reference, *form(row))
+        change = changes.get(_key(row))
+        p = ("", "") if row.p is None or row.p_adjusted is None else (f"{row.p:.2g}", f"{row.p_adjusted:.2g}")
+        moved = "" if change is None else _value(change)
+        lines.append((row.measure, _value(row), chance, moved, _sure(row)[0], str(row.denominator), *p))
+    tested = [row for row in rows if row.p_adjusted is not None]
+    beyond = sum(row.p_adjusted < ALPHA for row in tested if row.p_adjusted is not None)
+    said = f"Of {len(rows)} questions {len(tested)} can be tested, and {beyond} are answered beyond chance"
+    said += f" ({_CORRECTIONS[tested[0].correction]})." if tested else "."
+    return replace(_used(Asked(name, words, _PROPERTIES_HEADER, lines)), said=[said] if rows else [])
+
+
 def _doubt(z: Row | None) -> tuple[float, float]:
     """How far from sure a pair's verdict is."""
     if z is None or z.p_adjusted is None:
@@ -122,7 +145,7 @@ def pairs_sentence(record: str, rows: Iterable[Any]) -> str:
 
 
 _CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
-_TABLES = {"language_overlap": _pairs_table}
+_TABLES = {"language_overlap": _pairs_table, "label_properties": _properties_table}
 
 
 def _said(key: tuple[object, ...], varying: Sequence[int]) -> str:

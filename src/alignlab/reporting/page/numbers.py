@@ -13,9 +13,9 @@ from alignlab.reporting.page.data import STATUS_WORDS, PageRun
 from alignlab.reporting.wording import form, interval, number
 
 
-def _english(row: Any) -> str:
+def _reference(row: Any) -> str:
     if row.unit == "ratio":
-        return f"English over the mean of the others: {row.kind}"
+        return f"The reference over the mean of the others: {row.kind}"
     # The languages one by one stand in a table of their own.
     return "" if row.group == "language" else f"{row.group}, mean a language: {row.kind}"
 
@@ -54,15 +54,15 @@ class _Kind:
 TABLES = (
     _Kind(
         "languages",
-        "English beside the others (1: it has as many as they have on average), and the means of the groups",
+        "The reference beside the others (1: it has as many as they have on average), and the means of the groups",
         "english_uniqueness",
-        _english,
+        _reference,
     ),
     _Kind(
         "languages",
-        "English beside the others: change since the first snapshot",
+        "The reference beside the others: change since the first snapshot",
         "english_uniqueness",
-        _english,
+        _reference,
         changes=True,
     ),
     _Kind(
