@@ -14,6 +14,7 @@ import pytest
 import alignlab
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.options import MEANINGS, AnalysisName
+from alignlab.benchmarking.options import IdentifiersOptions
 from alignlab.config import load
 from alignlab.config.schema import Field, schema_of
 from alignlab.errors import InputError
@@ -86,12 +87,14 @@ def test_options_become_what_they_name() -> None:
     assert method_of(PreferenceOptions(beta=0.3)) == METHODS["preference"](beta=0.3)
 
 
-@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions])
+@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions, IdentifiersOptions])
 def test_every_default_is_one_that_its_option_takes(root: type) -> None:
     assert set(load(root, [])[1].values()) == {"default"}
 
 
-@pytest.mark.parametrize("root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions, PreferencesOptions])
+@pytest.mark.parametrize(
+    "root", [TrainConfig, AnalyzeOptions, ReportConfig, ResponsesOptions, PreferencesOptions, IdentifiersOptions]
+)
 def test_every_option_has_a_meaning(root: type) -> None:
     def without(field: Field, key: str) -> list[str]:
         below = [item for fields in field.choices.values() for item in fields.items()]

@@ -124,6 +124,7 @@ def test_killed_and_continued_it_is_the_same(command: Command, monkeypatch: pyte
         assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
 
 
+@pytest.mark.slow
 def test_where_nothing_is_planted_precision_is_at_chance() -> None:
     planted = {
         "families": 2, "neurons": 64, "layers": 2, "width": 32, "concepts": 20, "shared": 5, "specific": 3, "general": 4
