@@ -141,6 +141,7 @@ def test_the_header_is_read_without_the_tensors(tmp_path: Path) -> None:
         "data_fingerprint": "f00d",
         "subtracted": False,
         "clusters": "",
+        "denominator": "all",
     }
 
 
