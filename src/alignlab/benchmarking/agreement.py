@@ -8,20 +8,21 @@ for 10 languages and 32 x 14,336 neurons 4.6 MB each; and as many again of those
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 from alignlab import console
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.recount import Recount
 from alignlab.benchmarking.agreement_options import AgreementOptions
 from alignlab.benchmarking.halves import part_of
-from alignlab.config import to_plain, to_yaml
+from alignlab.config import Options, to_plain, to_yaml
 from alignlab.data.fertility import Fertility, fertility
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.neurons.agreement import Agreement, Sets, agreement, halves, layer_shares, shared_share
@@ -64,22 +65,25 @@ class AgreementConfig(AgreementOptions):
         """
         self._check()
         found, problems = {}, []
+        # Where the size comes from what is found, one neuron stands for it: what cannot be taken at all is told.
+        neurons = math.prod(self._asked(self.identifier)[1].shape()[2:])
         for name, identifier in self.chosen.items():
-            given = {key: getattr(self, key) for key in _SHARED}
-            # Where the size comes from what is found, one neuron stands for it: what cannot be taken at all is told.
-            asked = _sized(identifier, self.size or 1)
-            options = AnalyzeOptions(**given, models=self._models, recount=self.run is not None, identifier=asked)
-            question = AnalyzeConfig.of(options)
+            sized = identifier if identifier is self.identifier else _sized(identifier, self.size or 1, neurons)
             try:
-                recount = question.recounting()
+                found[name] = self._asked(sized)
             except InputError as error:
-                at = "size" if isinstance(identifier_of(asked), SizedIdentifier) else f"identifiers.{name}"
+                at = f"identifiers.{name}" if sized is identifier or self.size is None else "size"
                 problems += [_at(problem, at) for problem in error.problems]
-            else:
-                assert recount is not None
-                found[name] = question, recount
         refuse_any(list(dict.fromkeys(problems)))
         return found
+
+    def _asked(self, identifier: IdentifierOptions) -> tuple[AnalyzeConfig, Recount]:
+        given = {key: getattr(self, key) for key in _SHARED}
+        options = AnalyzeOptions(**given, models=self._models, recount=self.run is not None, identifier=identifier)
+        question = AnalyzeConfig.of(options)
+        recount = question.recounting()
+        assert recount is not None  # models are named
+        return question, recount
 
     @property
     def _models(self) -> list[str]:
@@ -178,10 +182,13 @@ def compare(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConfig
     found: dict[str, dict[str, Found]] = {label: {} for label in labels}
     options: dict[str, str] = {}
     counts = None
+    neurons = math.prod(next(iter(questions.values()))[1].shape()[2:])
     order = [sizing, *(name for name in records if name != sizing)]
     with console.progress("Identifying", len(order) * len(labels)) as advance:
         for name in order:
-            identifier = _sized(config.chosen[name], size or 1)
+            chosen = config.chosen[name]
+            own = chosen is config.identifier and config.size is None
+            identifier = identifier_of(chosen if own else _sized(chosen, size or 1, neurons))
             options[name] = _in_words(identifier)
             for place, label in enumerate(labels):
                 one, counts = _find(name, identifier, records[name][place])
@@ -280,9 +287,13 @@ def _rows_of_agreement(found: Agreement, at: Mapping[str, Any]) -> Iterator[Row]
                   denominator=one.size_a + one.size_b - one.common)  # fmt: skip
 
 
-def _sized(options: IdentifierOptions, size: int) -> Any:
+def _sized(options: IdentifierOptions, size: int, neurons: int) -> IdentifierOptions:
+    """The options with sets of that size, of so many neurons; as they are of an identifier that takes none."""
     identifier = identifier_of(options)
-    return identifier.of_size(size) if isinstance(identifier, SizedIdentifier) else identifier
+    if not isinstance(identifier, SizedIdentifier):
+        return options
+    sized = cast("Options", identifier.of_size(size, neurons))
+    return type(options).model_validate(to_plain(sized))
 
 
 def _in_words(identifier: Any) -> str:

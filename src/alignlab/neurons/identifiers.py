@@ -70,8 +70,8 @@ class TauIdentifier(Identifier, Protocol):
 class SizedIdentifier(Identifier, Protocol):
     """An identifier that is told how many neurons of each language to take."""
 
-    def of_size(self, size: int) -> Identifier:
-        """The same identifier with sets of so many neurons."""
+    def of_size(self, size: int, neurons: int) -> Identifier:
+        """The same identifier with sets of so many neurons, of so many that there are."""
 
 
 @runtime_checkable
@@ -154,7 +154,7 @@ class EqualSizeLapeConfig(EqualSizeLapeOptions):
         threshold = None if anchor is None else anchor.threshold
         return equal_size_lape(counts, self.size, self.bar, self.exclusive, threshold=threshold)
 
-    def of_size(self, size: int) -> EqualSizeLapeConfig:
+    def of_size(self, size: int, neurons: int) -> EqualSizeLapeConfig:
         """See `SizedIdentifier.of_size`."""
         return self.model_copy(update={"size": size})
 
@@ -178,7 +178,7 @@ class AveragePrecisionConfig(AveragePrecisionOptions):
         """Select. There is no threshold, since sets have their size, so that an `anchor` changes nothing."""
         return average_precision(means, self.k, self.ends)
 
-    def of_size(self, size: int) -> AveragePrecisionConfig:
+    def of_size(self, size: int, neurons: int) -> AveragePrecisionConfig:
         """See `SizedIdentifier.of_size`: half of them from either end, where both are taken, and at least one."""
         return self.model_copy(update={"k": max(1, size // 2) if self.ends == "both" else size})
 
@@ -238,6 +238,10 @@ class AttributionConfig(AttributionOptions):
             scores -= mean_importance(importance.control)
         return attribution(scores, self.top_rate, self.least_z, languages=importance.languages)
 
+    def of_size(self, size: int, neurons: int) -> AttributionConfig:
+        """See `SizedIdentifier.of_size`."""
+        return self.model_copy(update={"top_rate": min(1.0, size / neurons)})
+
     def at_sites(self, importance: Importance) -> dict[str, Classification]:
         """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
         return {}
@@ -260,6 +264,10 @@ class RelevanceConfig(RelevanceOptions):
     def identify(self, importance: Importance, /, anchor: Classification | None = None) -> Classification:
         """Select. There is no threshold, so that an `anchor` changes nothing."""
         return relevance(mean_importance(importance), self.top_rate, self.elsewhere, languages=importance.languages)
+
+    def of_size(self, size: int, neurons: int) -> RelevanceConfig:
+        """See `SizedIdentifier.of_size`."""
+        return self.model_copy(update={"top_rate": min(1.0, size / neurons)})
 
     def at_sites(self, importance: Importance) -> dict[str, Classification]:
         """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
