@@ -177,6 +177,7 @@ def _read(model: nn.Module, ids: Tensor, masks: Sequence[Tensor], traces: Sequen
     for mask in masks:
         for trace in traces:
             trace.ran.clear()
+            trace.disorder.clear()
         try:
             model(input_ids=ids, attention_mask=mask, use_cache=False)
             return
