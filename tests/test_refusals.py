@@ -164,7 +164,7 @@ CASES = {
     "processes": Case(["trainer.devices=999", "trainer.strategy=ddp"], r"command line: trainer\.devices: 999 processes on \d+ CPU cores; expected at most one a core\."),
     "no end": Case(["trainer.max_steps=0"], r"command line: trainer.*max_steps is 0 .*"),
     "fewer examples than micro-batches": Case(["data.examples_per_step=2", "trainer.accumulate_grad_batches=4"], r".*data\.examples_per_step: 2 for 1 ranks x 4 micro-batches; expected at least one example for each\."),
-    "too small a disk": Case(["probe.shards=1000", "trainer.max_steps=10000000", "tracker.every_n_steps=1"], r"disk of runs/user: the disk has .* free, snapshots and checkpoints take .*; expected room for them\. .*"),
+    "too small a disk": Case(["probe.shards=1000", "trainer.max_steps=1000000", "tracker.every_n_steps=1"], r"disk of runs/user: the disk has .* free, snapshots and checkpoints take .*; expected room for them\. .*"),
     # the run folder
     "a folder of other things": Case(["run.folder=mine"], r"command line: .*run\.folder \(mine\): the folder holds other things and no run of alignlab; .*", write("mine/thesis.tex", "x")),
     "a run of another config": Case(["seed=7"], r".*run\.folder \(runs/user\): it holds a run with another config; different are seed \(0 there, 7 here\); .*overwrite=true.*", interrupted_run(lambda run: None)),
