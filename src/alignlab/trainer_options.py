@@ -34,6 +34,7 @@ _PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
     "use_distributed_sampler": (None, False),
     "barebones": (None, False),
 }
+SHARDED = "sharded"  # of strategies the one that is ours
 MOST_STEPS = 1_000_000_000
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -79,7 +80,7 @@ class TrainerOptions(StageTrainerOptions, total=False):
     min_steps: Annotated[Count | None, Meant("optimiser steps before an end is considered")]
     max_time: Annotated[Days | Durations | None, Meant("end after this time, such as 00:12:00:00 (days first)")]
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Meant("on what is trained")]
-    strategy: Annotated[str, Meant("how ranks share the work", pattern=r"^[a-z]\w*$", examples=["ddp"])]
+    strategy: Annotated[str, Meant("how ranks share the work; sharded: weights too", pattern=r"^[a-z]\w*$", examples=["ddp"])]
     devices: Annotated[
         Literal["auto", -1] | Positive | list[Count] | Numbers, Meant("of a node: how many, which, or auto; -1: all")
     ]
