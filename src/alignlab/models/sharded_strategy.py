@@ -72,4 +72,3 @@ class ShardedStrategy(ModelParallelStrategy):
                 if number in stored["state"]
             }
             optimizer.load_state_dict({**stored, "state": state})
-

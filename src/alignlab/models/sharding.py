@@ -48,7 +48,7 @@ def whole(value: Any) -> Any:
     """
     if not isinstance(value, DTensor):
         return value
-    gathered = value.detach().full_tensor()
+    gathered: Tensor = value.full_tensor().detach()  # type: ignore[no-untyped-call]
     return gathered.cpu() if is_first() else None
 
 
@@ -67,10 +67,10 @@ def part_of(value: Tensor, weight: Tensor) -> Tensor:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor] | None:
-    """What `save_pretrained` is to be given as `state_dict`; None where the weights are whole, and it takes them itself.
+    """What `save_pretrained` is to be given as `state_dict`; None where weights are whole, and it takes them itself.
 
-    Of a model in an adapter it is what PEFT writes: the trained weights, and embeddings that an adapter is on. Of others
-    all weights and buffers. Collective; on rank zero alone the tensors are there.
+    Of a model in an adapter it is what PEFT writes: the trained weights, and embeddings that an adapter is on. Of
+    others all weights and buffers. Collective; on rank zero alone the tensors are there.
     """
     if not is_sharded(model):
         return None
