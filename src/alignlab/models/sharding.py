@@ -48,7 +48,7 @@ def whole(value: Any) -> Any:
     """
     if not isinstance(value, DTensor):
         return value
-    gathered: Tensor = value.full_tensor().detach()  # type: ignore[no-untyped-call]
+    gathered: Tensor = value.full_tensor().detach()
     return gathered.cpu() if is_first() else None
 
 
