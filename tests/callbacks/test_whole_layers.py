@@ -50,7 +50,7 @@ def test_layers_that_are_gathered_are_fine(tiny_llama: Any) -> None:
 
 @pytest.mark.usefixtures("alone")
 def test_weights_that_only_a_module_around_the_model_gathers_are_refused(tiny_llama: Any) -> None:
-    around = nn.ModuleDict({"student": tiny_llama})
+    around = nn.Sequential(tiny_llama)
     fully_shard(around, mesh=init_device_mesh("cpu", (1,)))
     with pytest.raises(
         UnsupportedModelError, match=r"model.embed_tokens.weight is shared out .* no module of the model"

@@ -101,7 +101,7 @@ def test_preferences_are_trained_sharded_as_by_one_process(
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     monkeypatch.setattr(test_two_ranks, "ARGUMENTS", [one for one in ARGUMENTS if not one.startswith("data.train.")])
     options = [*WITHOUT_ANSWERS, f"method.trainable={trainable}", "method.name=preference"]
-    options += ["data.train.name=pairs", f"data.train.path={tmp_path / 'pairs.jsonl'}"]
+    options += ["data.train.name=pairs", "data.train.languages=[de]", f"data.train.path={tmp_path / 'pairs.jsonl'}"]
     one, two = train(tmp_path, "one", *options), train(tmp_path, "two", *options, *TWO)
     compare(one, two)
     assert (one / "reference.safetensors").is_file() == (trainable == "full")
