@@ -35,6 +35,7 @@ from alignlab.methods.base import AlignmentModule, Course
 from alignlab.models.distributed import is_first, rank, world_size
 from alignlab.models.flops import matrix_peak
 from alignlab.models.precision import precision_name
+from alignlab.models.sharded_strategy import ShardedStrategy
 from alignlab.models.training_languages import TrainingLanguages
 from alignlab.neurons.identifiers import identifier_of
 from alignlab.redaction import hide_all
@@ -45,7 +46,7 @@ from alignlab.run_plan import RunPlan
 from alignlab.stage_plan import StagePlan
 from alignlab.stage_start import load_adapter, load_start, start_of
 from alignlab.stages import in_stage
-from alignlab.trainer_options import check_plan
+from alignlab.trainer_options import SHARDED, check_plan
 
 # What W&B gets to upload the rest of a training that was stopped: who stopped it may not wait longer.
 _STOPPED_SECONDS = 10.0
@@ -258,6 +259,8 @@ def _trainer(plan: RunPlan, stage: StagePlan, last_step: int, **parts: Any) -> L
     # One pass of the loader is the whole stage: epochs have become steps.
     ends = {"max_epochs": -1, "max_steps": last_step}
     arguments: dict[str, Any] = {**defaults, **stage.config.trainer, **ends, **parts}
+    if arguments.get("strategy") == SHARDED:
+        arguments["strategy"] = ShardedStrategy()
     return L.Trainer(
         **arguments,
         plugins=_environment(),

@@ -12,6 +12,7 @@ from alignlab.environment import differing_sources, differing_versions, environm
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import checksum, verify
 from alignlab.marks import is_ours
+from alignlab.models.precision import precision_name
 from alignlab.neurons.counts_file import check_step
 from alignlab.options import TrainConfig
 from alignlab.recording.effects import Effects
@@ -19,6 +20,11 @@ from alignlab.redaction import hide_all
 from alignlab.reporting.metrics_csv import metrics_digest, read_metrics
 from alignlab.runs import RunFolder, snapshot_files, step_name, step_of
 from alignlab.stages import stage_configs
+from alignlab.trainer_options import SHARDED, planned_ranks
+
+# Strategies of Lightning that share out weights in ways of their own.
+_SHARDS_OTHERWISE = ("fsdp", "deepspeed", "model_parallel", "xla")
+_SHARDED_PRECISIONS = ("32-true", "bf16-true", "16-true", "bf16-mixed")
 
 
 def check_monitored(config: TrainConfig) -> None:
@@ -81,6 +87,54 @@ def check_continued(folder: RunFolder, made_from: Mapping[str, Any], total_steps
     ]
     if problems:
         raise InputError(*problems)
+
+
+def tell_of_ranks(folder: RunFolder, config: TrainConfig) -> None:
+    """Say it where a run goes on with other ranks than it began with."""
+    began, now = (planned_ranks(trainer) for trainer in (folder.stored_config().get("trainer", {}), config.trainer))
+    if began != now:
+        console.complain(
+            f"note: the run began on {began} rank{'s' * (began > 1)} and goes on on {now}: its steps are the same but "
+            "for rounding, and where dropout falls"
+        )
+
+
+def check_sharding(config: TrainConfig) -> None:
+    """Refuse, before anything is loaded, to shard what cannot be sharded, and in ways in which nothing can be counted.
+
+    Raises InputError for all of it.
+    """
+    asked, where = config.trainer.get("strategy", "auto"), "trainer.strategy"
+    if asked.startswith(_SHARDS_OTHERWISE):
+        found = f"{asked!r}, under which checkpoints would be incomplete and neurons miscounted"
+        fix = f"{SHARDED} shares out weights, gradients and Adam's moments (FSDP2)."
+        raise InputError(Problem(where, found, f"auto, ddp, or {SHARDED}", fix))
+    if asked != SHARDED:
+        return
+    problems = []
+    devices = config.trainer.get("devices", 1)
+    if devices in ("auto", -1):
+        fix = "Write trainer.devices=2, say: the plan tells what each of them holds."
+        problems.append(Problem("trainer.devices", f"{devices!r}, and {where} is {SHARDED}", "a number of ranks", fix))
+    elif planned_ranks(config.trainer) == 1:
+        fix = "Set trainer.devices=2 or more, or leave out trainer.strategy."
+        problems.append(Problem(where, f"{SHARDED}, and there is one rank", "two ranks or more", fix))
+    precision = config.trainer.get("precision")
+    if precision is not None and precision_name(precision) not in _SHARDED_PRECISIONS:
+        expected = f"one of {', '.join(_SHARDED_PRECISIONS)}"
+        problems.append(Problem("trainer.precision", f"{precision!r}, and {where} is {SHARDED}", expected))
+    if config.trainer.get("accelerator") == "mps":
+        problems.append(Problem("trainer.accelerator", f"'mps', and {where} is {SHARDED}", "cpu or gpu"))
+    if config.model.four_bit:
+        fix = f"Weights of 4 bits cannot be parted: set model.four_bit=false, or {where}=ddp."
+        problems.append(Problem("model.four_bit", f"true, and {where} is {SHARDED}", "false", fix))
+    for name, stage in stage_configs(config).items():
+        if stage.method.trainable == "neurons":
+            key = f"stages.{name}.method.trainable" if name else "method.trainable"
+            found = f"neurons, and {where} is {SHARDED}"
+            fix = "Rows of some neurons lie on some ranks only: take ddp for them."
+            problems.append(Problem(key, found, "lora or full", fix))
+    refuse_any(problems)
 
 
 def faults_of_finished(folder: RunFolder) -> list[str]:

@@ -28,6 +28,7 @@ from alignlab.reporting.estimates import Planned, PlannedStage
 from alignlab.runs import RunFolder
 from alignlab.stage_plan import StagePlan
 from alignlab.stages import in_stage, stage_configs
+from alignlab.trainer_options import SHARDED, planned_ranks
 
 # More snapshots or checkpoints than any disk holds.
 _MOST_WRITTEN = 1_000_000
@@ -206,12 +207,8 @@ class RunPlan:
 
     @property
     def ranks(self) -> int:
-        """Processes that will train, as far as the config tells (`devices: auto` is counted as one)."""
-        devices, nodes = self.config.trainer.get("devices", 1), self.config.trainer.get("num_nodes", 1)
-        if isinstance(devices, list):
-            devices = len(devices)
-        count = devices if isinstance(devices, int) else 1
-        return max(world_size(), count * int(nodes), 1)
+        """Processes that will train, as far as the config tells."""
+        return max(world_size(), planned_ranks(self.config.trainer))
 
     def planned(self) -> Planned:
         """What people are shown of it."""
@@ -235,6 +232,8 @@ class RunPlan:
             snapshot_steps=self.snapshot_steps(),
             checkpoints=self.checkpoints_kept(),
             ranks=self.ranks,
+            sharded=self.config.trainer.get("strategy") == SHARDED,
+            machines=self.config.trainer.get("num_nodes", 1),
             gradient_checkpointing=self.config.model.gradient_checkpointing,
             weights_at_hand=self.model.weights_at_hand(),
             four_bit=self.config.model.four_bit,

@@ -22,8 +22,10 @@ from alignlab.marks import is_ours
 from alignlab.redaction import comparable
 from alignlab.regular_files import read_regular
 
+# How many ranks there are, and what each of them holds: a step is the same, but for rounding and where dropout falls.
+RANKS = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
 # What may differ between a run and its continuation: it changes no number. Where a run lies is no part of what it is.
-IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time")
+IGNORED = ("dry_run", "resume", "overwrite", "run", "wandb", "data.workers", "trainer.max_time", *RANKS)
 Start = Literal["new", "continue", "finished"]
 
 _MOST_STEPS = 1_000_000  # of a run, that are looked for

@@ -34,6 +34,7 @@ _PLAN_BREAKERS: dict[str, tuple[Any, ...]] = {
     "use_distributed_sampler": (None, False),
     "barebones": (None, False),
 }
+SHARDED = "sharded"  # of strategies the one that is ours
 MOST_STEPS = 1_000_000_000
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -79,7 +80,9 @@ class TrainerOptions(StageTrainerOptions, total=False):
     min_steps: Annotated[Count | None, Meant("optimiser steps before an end is considered")]
     max_time: Annotated[Days | Durations | None, Meant("end after this time, such as 00:12:00:00 (days first)")]
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Meant("on what is trained")]
-    strategy: Annotated[str, Meant("how ranks share the work", pattern=r"^[a-z]\w*$", examples=["ddp"])]
+    strategy: Annotated[
+        str, Meant("how ranks share the work; sharded: weights too", pattern=r"^[a-z]\w*$", examples=["ddp"])
+    ]
     devices: Annotated[
         Literal["auto", -1] | Positive | list[Count] | Numbers, Meant("of a node: how many, which, or auto; -1: all")
     ]
@@ -108,6 +111,16 @@ class TrainerOptions(StageTrainerOptions, total=False):
     ]
     reload_dataloaders_every_n_epochs: Annotated[int, Meant("build the loaders anew this often; 0: never", ge=0)]
     model_registry: Annotated[str | None, Meant("name in Lightning's model registry")]
+
+
+def planned_ranks(given: TrainerOptions) -> int:
+    """Processes that will train, as far as these arguments tell: `devices: auto` and all of them (-1) count as one."""
+    devices = given.get("devices", 1)
+    if isinstance(devices, str):  # "0,1" names two, and "2" is their number
+        named = [one for one in devices.split(",") if one]
+        devices = len(named) if "," in devices else int(devices) if devices.isdigit() else 1
+    count = len(devices) if isinstance(devices, list) else devices
+    return max(count, 1) * given.get("num_nodes", 1)
 
 
 def check_plan(given: TrainerOptions) -> None:

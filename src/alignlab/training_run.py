@@ -42,7 +42,13 @@ from alignlab.reporting.estimates import Planned, check_fits
 from alignlab.reporting.metrics_csv import read_metrics
 from alignlab.reporting.plan import plan_rows
 from alignlab.reporting.run_summary import show_run_summary
-from alignlab.run_checks import check_continued, check_monitored, faults_of_finished
+from alignlab.run_checks import (
+    check_continued,
+    check_monitored,
+    check_sharding,
+    faults_of_finished,
+    tell_of_ranks,
+)
 from alignlab.run_plan import RunPlan
 from alignlab.runs import Start, check_writable
 from alignlab.secret_settings import check_settings
@@ -61,6 +67,7 @@ def run(config: TrainConfig) -> None:
     require_tau(identifier_of(config.identifier))
     check_stages(config)
     check_monitored(config)
+    check_sharding(config)
     plan = RunPlan(config)
     # How a run was started is no part of what it is: the stored config, run as it is, must not replace the run.
     document = to_yaml(config.model_copy(update={"dry_run": False, "overwrite": False, "resume": "auto"}), hide_all)
@@ -136,6 +143,7 @@ def train(plan: RunPlan, start: Start, document: str) -> None:
     ends = read_ends(folder, done, names)
     if start == "continue":
         from_first(lambda: check_continued(folder, made_from, plan.total_steps(last_steps(ends))))
+        from_first(lambda: tell_of_ranks(folder, plan.config))
     began, launcher = time.monotonic(), None
     loggers: list[Logger] = []
     while True:

@@ -6,6 +6,7 @@ import lightning as L
 
 from alignlab.callbacks.schedule import ScheduledCallback
 from alignlab.callbacks.snapshot_taker import SnapshotTaker
+from alignlab.callbacks.whole_layers import check_weights
 from alignlab.reporting.counts_table import scalars
 
 
@@ -15,7 +16,9 @@ class NeuronTracker(SnapshotTaker, ScheduledCallback):
     Their scalars go to every logger of the trainer under `neurons/...` with `neurons/step` as x-axis, their tables to
     the terminal. Parameters and files are those of `SnapshotTaker`; `model` is handed the Lightning module.
 
-    Raises `UnsupportedModelError` at the start of the fit when the model's neurons cannot be counted exactly.
+    Raises `UnsupportedModelError` at the start of the fit when the model's neurons cannot be counted exactly, by what
+    it is or as the strategy shares it out over ranks: those of ddp are counted, and of `ModelParallelStrategy` with
+    `fully_shard` and one rank a tensor (`tensor_parallel_size=1`).
 
         >>> import lightning, torch
         >>> from alignlab import NeuronTracker, load_run
@@ -42,7 +45,9 @@ class NeuronTracker(SnapshotTaker, ScheduledCallback):
     charts = "neurons/"
 
     def begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.start(self.find_model(pl_module), trainer.global_step, main=trainer.is_global_zero)
+        model = self.find_model(pl_module)
+        check_weights(model)
+        self.start(model, trainer.global_step, main=trainer.is_global_zero)
 
     def look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float] | None:
         """Count, write and show, and give the scalars; every rank has to call it."""

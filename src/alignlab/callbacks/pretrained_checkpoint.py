@@ -21,6 +21,7 @@ from alignlab.manifest import NAME, strangers, verify
 from alignlab.methods.base import AlignmentModule
 from alignlab.models.finite import check_finite
 from alignlab.models.load import DEMO, DEMO_FOLDER
+from alignlab.models.sharding import whole_weights
 from alignlab.models.training_languages import TrainingLanguages, write_training_languages
 from alignlab.reporting.metrics_csv import metrics_digest
 from alignlab.runs import RunFolder
@@ -96,13 +97,14 @@ class PretrainedCheckpoint(Checkpoint):
         check_finite(pl_module.model, trainer.global_step)
         self._saved = trainer.global_step
         target = self.folder.checkpoint(trainer.global_step)
-        # Collecting the state is collective; rank zero writes.
+        # Collecting the state, and the weights of a sharded model, is collective; rank zero writes.
         state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        weights = whole_weights(pl_module.model)
         if trainer.is_global_zero:
             try:
                 with whole_folder(target, "checkpoint") as partial:
                     trainer.strategy.checkpoint_io.save_checkpoint(state, partial / STATE)
-                    pl_module.model.save_pretrained(partial)  # type: ignore[operator]
+                    pl_module.model.save_pretrained(partial, state_dict=weights)  # type: ignore[operator]
                     _name_the_demo(partial)
                     self.tokenizer.save_pretrained(partial)
                     if self.languages is not None:

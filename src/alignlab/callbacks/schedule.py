@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
+from alignlab.callbacks.whole_layers import check_strategy
 from alignlab.hooks import loud
 from alignlab.reporting.wandb_charts import define_charts
 
@@ -42,6 +43,9 @@ class ScheduledCallback(Schedule, L.Callback):
     """A callback of Lightning that looks at the model at these steps, and hands what it finds to the loggers.
 
     charts: with which its numbers begin in W&B, one of `reporting.wandb_charts.AXES`.
+
+    Raises `UnsupportedModelError` where a fit is set up under a strategy whose ranks do not run whole layers of one
+    model.
     """
 
     charts: ClassVar[str]
@@ -62,6 +66,7 @@ class ScheduledCallback(Schedule, L.Callback):
                 logger.log_metrics(dict(found), step=trainer.global_step)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        check_strategy(trainer.strategy)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 define_charts(logger.experiment, self.charts)

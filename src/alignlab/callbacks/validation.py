@@ -13,8 +13,9 @@ from alignlab.data.batching import token_budget_batches
 from alignlab.data.training import TrainingData
 from alignlab.hooks import loud
 from alignlab.methods.base import AlignmentModule
-from alignlab.models.distributed import over_ranks, rank, world_size
+from alignlab.models.distributed import over_ranks
 from alignlab.models.modes import evaluating
+from alignlab.models.sharding import dealt
 
 
 class ValidationLoss(L.Callback):
@@ -69,11 +70,8 @@ class ValidationLoss(L.Callback):
         """The means over all units by name; every rank has to call it. Batches are dealt to the ranks in turn."""
         assert isinstance(module, AlignmentModule)
         sums: dict[str, torch.Tensor] = {}
-        for place, numbers in enumerate(self._batches):
-            # The first batch is read by every rank, which learns from it what there is to add up.
-            counts = place % world_size() == rank()
-            if not counts and place:
-                continue
+        # Also where forwards are not collective: of its batch every rank learns what there is to add up.
+        for numbers, counts in dealt(self._batches, collective=True):
             batch = self.data.kind.collate([self.data.validation[number] for number in numbers], self.pad_id)
             batch["index"] = torch.tensor(numbers) + len(self.data.examples)
             on_device = {name: tensor.to(module.device) for name, tensor in batch.items()}

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from alignlab import console
 from alignlab.data.examples import Examples
@@ -25,6 +26,7 @@ from alignlab.methods.options import TrainableOptions
 from alignlab.methods.trainable import make_trainable
 from alignlab.models.distributed import over_ranks, rank, world_size
 from alignlab.models.flops import TextFlops, text_flops
+from alignlab.models.sharding import shard
 
 _TOKENS_SEEN = "alignlab_tokens_seen"  # in a checkpoint
 
@@ -108,6 +110,11 @@ class AlignmentModule(L.LightningModule):
         # Lightning loads a checkpoint before it converts the weights, and would round those of double precision.
         self.trainer.precision_plugin.convert_module(self)
 
+    def configure_model(self) -> None:
+        """Lightning calls it after `setup`, and before it loads a checkpoint."""
+        if self.device_mesh is not None:
+            shard(self.model, self.device_mesh["data_parallel"])
+
     def on_fit_start(self) -> None:
         # from_pretrained gives evaluation mode and Lightning keeps it: dropout and checkpointing would be silently off.
         self.model.train()
@@ -166,7 +173,9 @@ class AlignmentModule(L.LightningModule):
             return
         weights = (weight for group in optimizer.param_groups for weight in group["params"])
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        self._row["train/gradient_norm"] = float(nn.utils.get_total_norm(gradients))
+        norm = nn.utils.get_total_norm(gradients)
+        # Of gradients of which this rank has its rows it is a sum that is still to be made.
+        self._row["train/gradient_norm"] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         self.logged = self._row
         # Not by self.log: it numbers steps from 0 and under accumulation takes the last micro-batch for the step.
         if self.trainer.is_global_zero:

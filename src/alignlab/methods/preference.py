@@ -55,11 +55,20 @@ class ReferenceModule(AlignmentModule):
         return self.sums(batch)["loss"]
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.device_mesh is None:
+            self._keep_reference()
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        if self.device_mesh is not None:  # no device may have room for the whole model
+            self._keep_reference()
+
+    def _keep_reference(self) -> None:
         """Take the log-probabilities of the reference where they are to be kept.
 
-        Lightning calls it before it loads a checkpoint, so that the weights are those that the run began with.
+        Before Lightning loads a checkpoint, so that the weights are those that the run began with.
         """
-        super().setup(stage)
         adapter_off = isinstance(self.model, peft.PeftModel) and not self.course.carries
         if adapter_off or self._stored is not None:
             return

@@ -20,8 +20,9 @@ from alignlab.data.batching import token_budget_batches
 from alignlab.data.encoding import fingerprint
 from alignlab.errors import InputError
 from alignlab.methods.base import Course
-from alignlab.models.distributed import from_first, over_ranks, rank, world_size
+from alignlab.models.distributed import from_first, over_ranks
 from alignlab.models.modes import evaluating
+from alignlab.models.sharding import dealt, is_sharded
 
 _TENSOR = "log_probabilities"
 _BATCH_TOKENS = 8192
@@ -52,13 +53,14 @@ def stored_reference(
     table = torch.zeros(len(pairs), len(pairs[0].documents), dtype=torch.float32)
     device = next(model.parameters()).device
     batches = token_budget_batches([len(pair) for pair in pairs], _BATCH_TOKENS)
-    own = batches[rank() :: world_size()]
+    own = list(dealt(batches, collective=is_sharded(model)))
     with console.progress("Log-probabilities of the reference", len(own)) as advance:
-        for numbers in own:
+        for numbers, counts in own:
             batch = course.data.kind.collate([pairs[number] for number in numbers], course.pad_id)
             with torch.no_grad(), evaluating(model), context():
                 found = log_probabilities(model, {name: tensor.to(device) for name, tensor in batch.items()})
-            table[numbers] = found.float().cpu().view(-1, len(numbers)).T
+            if counts:
+                table[numbers] = found.float().cpu().view(-1, len(numbers)).T
             advance(1)
     table = over_ranks(table.to(device)).cpu()  # each number is one rank's, and 0 on the others
     from_first(lambda: _write(path, header, table))

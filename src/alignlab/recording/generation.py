@@ -15,8 +15,9 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 
 from alignlab.data.batching import side_by_side, token_budget_batches
 from alignlab.errors import InputError, UnsupportedModelError
-from alignlab.models.distributed import over_ranks, rank, world_size
+from alignlab.models.distributed import over_ranks
 from alignlab.models.modes import evaluating
+from alignlab.models.sharding import dealt, is_sharded
 from alignlab.recording.sampling import Draws, Sampling, uniform
 
 
@@ -65,7 +66,7 @@ def generate(
     # Ids plus one, so that what the ranks have done adds up: 0 is where there is no token.
     written = torch.zeros((len(prompts), max_new_tokens), dtype=torch.int64, device=device)
     with _greedy(model, max_new_tokens, stops) as config, evaluating(model), torch.no_grad():
-        for numbers in batches[rank() :: world_size()]:
+        for numbers, counts in dealt(batches, collective=is_sharded(model)):
             chosen = [prompts[number] for number in numbers]
             # Padded on the left, so that all end together.
             input_ids = side_by_side(chosen, padding_side="left").long()
@@ -75,12 +76,15 @@ def generate(
                 drawn = [uniform(sampling.seed, sampling.names[number], max_new_tokens) for number in numbers]
                 drawing.append(Draws(torch.tensor(np.stack(drawn), device=device), input_ids.shape[1], sampling))
             with context(), around(numbers, input_ids.shape[1]):
+                # Of a sharded model it goes on until all ranks have ended, which transformers sees by itself.
                 output = model.generate(  # type: ignore[operator]
                     input_ids=input_ids.to(device),
                     attention_mask=mask.to(device),
                     generation_config=config,
                     logits_processor=drawing,
                 )
+            if not counts:
+                continue
             new = output[:, input_ids.shape[1] :]
             written[torch.tensor(list(numbers), device=device), : new.shape[1]] = new + 1
             advance(len(numbers))

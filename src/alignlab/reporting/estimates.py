@@ -17,6 +17,7 @@ from alignlab.data.batching import StepPlan
 from alignlab.data.training import TrainingData
 from alignlab.errors import InputError, Problem
 from alignlab.evaluation.tasks import Task
+from alignlab.models.layer_traces import decoder_layers
 from alignlab.models.load import embedding_rows
 from alignlab.models.sites import Site
 from alignlab.neurons.fields import FIELDS, Axis
@@ -46,7 +47,10 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Planned:
-    """What the plan is made from. `top_rate` is the identifier's, if it has one; `merged` models are saved whole."""
+    """What the plan is made from. `top_rate` is the identifier's, if it has one; `merged` models are saved whole.
+
+    sharded: each of the `ranks`, on so many `machines`, holds a part of what is trained with.
+    """
 
     stages: Sequence[PlannedStage]
     sites: Sequence[Site]
@@ -63,6 +67,8 @@ class Planned:
     task: Task | None = None
     evaluation_steps: Sequence[int] = ()
     merged: int = 0
+    sharded: bool = False
+    machines: int = 1
 
     @property
     def model(self) -> nn.Module:
@@ -74,6 +80,9 @@ class Planned:
 class Memory:
     """Bytes of one device, and the tokens of the largest micro-batch seen, padding included.
 
+    gathered: of a sharded model what is whole while it runs: two layers, of which one comes while the other works, and
+        what is in no layer, such as the embeddings; of a layer's trained weights the gradients too.
+
     An estimate: what it leaves out (fragmentation, the framework's own) is a few per cent to a GB.
     """
 
@@ -83,10 +92,11 @@ class Memory:
     activations: int
     logits: int
     tokens: int
+    gathered: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimiser + self.activations + self.logits
+        return self.weights + self.gathered + self.gradients + self.optimiser + self.activations + self.logits
 
 
 def memory(planned: Planned) -> Memory:
@@ -106,14 +116,31 @@ def _memory(planned: Planned, stage: PlannedStage) -> Memory:
     neurons = planned.sites[0].width if experts is None else experts.chosen * experts.columns
     whole_layer = tokens * (14 * config.hidden_size + 3 * neurons) * width
     inputs = tokens * config.hidden_size * width * layers
+    parts = planned.ranks if planned.sharded else 1
     return Memory(
-        weights=weight_bytes(parameters) - (_saved_by_four_bits(stage.model) if planned.four_bit else 0),
-        gradients=weight_bytes(trained),
-        optimiser=sum(parameter.numel() for parameter in trained) * _ADAM_BYTES,
+        weights=(weight_bytes(parameters) - (_saved_by_four_bits(stage.model) if planned.four_bit else 0)) // parts,
+        gradients=weight_bytes(trained) // parts,
+        optimiser=sum(parameter.numel() for parameter in trained) * _ADAM_BYTES // parts,
+        gathered=_gathered(stage.model) if planned.sharded else 0,
         activations=inputs + whole_layer if planned.gradient_checkpointing else whole_layer * layers,
         logits=answers * embedding_rows(stage.model) * (width + 8),
         tokens=tokens,
     )
+
+
+def _gathered(model: nn.Module) -> int:
+    """Bytes that a rank holds beside its part of a sharded model."""
+    layers = [list(layer.parameters()) for layer in decoder_layers(model)[1]]
+    inside = {id(weight) for layer in layers for weight in layer}
+    outside = [weight for weight in model.parameters() if id(weight) not in inside]
+    trained = max(weight_bytes([one for one in unit if one.requires_grad]) for unit in (*layers, outside))
+    return weight_bytes(outside) + 2 * max(map(weight_bytes, layers)) + trained
+
+
+def loaded_bytes(planned: Planned) -> int:
+    """Size of all the whole models that the ranks of a machine hold at once while they load them to be sharded."""
+    whole = max(weight_bytes(list(stage.model.parameters())) for stage in planned.stages)
+    return whole * (planned.ranks // planned.machines) if planned.sharded else 0
 
 
 def snapshot_bytes(planned: Planned) -> int:
@@ -184,6 +211,11 @@ def check_fits(planned: Planned, folder: Path, *, on_gpu: bool) -> None:
         found = f"{device} has {size(room)} of memory, weights, gradients and Adam take {size(need.total)}"
         fix = "Train fewer weights (method.trainable=lora), set model.dtype=bfloat16, or take a smaller model."
         problems.append(Problem("memory", found, "room for them", fix))
+    room, loaded = psutil.virtual_memory().total, loaded_bytes(planned)
+    if loaded > room:
+        found = f"this machine has {size(room)} of memory, and its ranks load {size(loaded)} before it is shared out"
+        fix = "Take fewer ranks a machine (trainer.devices), set model.dtype=bfloat16, or take a smaller model."
+        problems.append(Problem("memory of the machine", found, "room for the whole model on every rank", fix))
     disk = len(planned.snapshot_steps) * snapshot_bytes(planned) + planned.checkpoints * checkpoint_bytes(planned)
     disk += planned.merged * merged_bytes(planned)
     free = shutil.disk_usage(existing(folder)).free

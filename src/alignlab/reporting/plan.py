@@ -21,6 +21,7 @@ from alignlab.reporting.estimates import (
     Planned,
     PlannedStage,
     checkpoint_bytes,
+    loaded_bytes,
     memory,
     merged_bytes,
     response_tokens,
@@ -70,6 +71,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         ),
         *([("merged", _merged(planned))] if planned.merged else []),
         ("memory", _memory(planned)),
+        *([("sharded", _sharded(planned))] if planned.sharded else []),
     ]
     few = small_selection(planned.top_rate, len(planned.sites) * widths) if planned.top_rate is not None else ""
     if few:
@@ -204,9 +206,20 @@ def _merged(planned: Planned) -> str:
 def _memory(planned: Planned) -> str:
     need = memory(planned)
     return (
-        f"about {size(need.total)} a device: weights {size(need.weights)}, gradients {size(need.gradients)}, "
+        f"about {size(need.total)} a device: weights {size(need.weights)}, "
+        + (f"gathered {size(need.gathered)}, " if need.gathered else "")
+        + f"gradients {size(need.gradients)}, "
         f"Adam {size(need.optimiser)}, activations {size(need.activations)}, logits {size(need.logits)} "
         f"(largest micro-batch seen: {need.tokens:,} tokens)"
+    )
+
+
+def _sharded(planned: Planned) -> str:
+    machine = " on each machine" if planned.machines > 1 else ""
+    return (
+        f"over {planned.ranks} ranks: each holds 1/{planned.ranks} of weights, gradients and Adam's moments; gathered "
+        "are two layers, and what is in no layer. Before that every rank loads the whole model into the memory of its "
+        f"machine: {size(loaded_bytes(planned))} in all{machine}"
     )
 
 
