@@ -40,7 +40,12 @@ def compare(one: Path, two: Path) -> None:
     for path in sorted((one / "neurons").glob("*.safetensors")):
         first, second = ActivationCounts.load(path), ActivationCounts.load(two / "neurons" / path.name)
         assert int(first.totals().sum()) > 0
-        assert torch.equal(first.totals(), second.totals())
+        if first.step == 0:
+            assert torch.equal(first.totals(), second.totals())
+        # Trained weights are the same but for rounding, and an activation that is 0 but for rounding fires or not:
+        # that counts are exact given the weights, `recounted` shows.
+        moved = int((first.totals() - second.totals()).abs().sum())
+        assert moved <= 1e-4 * int(first.totals().sum())
     folders = sorted((one / "checkpoints").iterdir())
     assert len(folders) == 2
     for folder in folders:
@@ -53,6 +58,17 @@ def compare(one: Path, two: Path) -> None:
         for name in ("config.json", "adapter_config.json", "tokenizer.json", "alignlab.json"):
             if (folder / name).is_file():
                 assert (folder / name).read_bytes() == (other / name).read_bytes()
+
+
+def recounted(folder: Path, two: Path) -> None:
+    """What ranks have counted is what one process counts in the checkpoints that they have left, to the integer."""
+    done = run(folder, f"run={two}", "recount=true", f"folder={folder / 'again'}", verb="analyze")
+    assert done.returncode == 0, done.stderr[-3000:]
+    again = [ActivationCounts.load(path) for path in sorted((two / "analysis/counts").iterdir())]
+    assert sorted(one.step or 0 for one in again) == [0, 2, 4]
+    for one in again:
+        counted = ActivationCounts.load(two / f"neurons/step-{one.step:06d}.safetensors")
+        assert torch.equal(counted.totals(), one.totals()), one.step
 
 
 def compare_state(one: Any, two: Any) -> None:
@@ -82,13 +98,16 @@ def test_sharded_ranks_train_count_and_answer_as_one_and_as_ddp(tmp_path: Path) 
     compare(one, sharded)
     compare(ddp, sharded)
     compare_answers(one, sharded)
+    recounted(tmp_path, sharded)
 
 
 @pytest.mark.slow
 def test_all_weights_are_trained_sharded_as_by_one_process(tmp_path: Path) -> None:
     options = [*WITHOUT_ANSWERS, "method.trainable=full", "trainer.accumulate_grad_batches=2"]
     options += ["method.optimizer.weight_decay=0.1", "model.gradient_checkpointing=true"]
-    compare(train(tmp_path, "one", *options), train(tmp_path, "two", *options, *TWO))
+    two = train(tmp_path, "two", *options, *TWO)
+    compare(train(tmp_path, "one", *options), two)
+    recounted(tmp_path, two)
 
 
 @pytest.mark.slow
