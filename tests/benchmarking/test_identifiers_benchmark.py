@@ -262,7 +262,7 @@ def test_another_config_is_refused_and_all_mistakes_are_told_at_once(command: Co
 def test_alone_it_says_what_can_be_benchmarked(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert alignlab.benchmark.main(argv) == 0
     said = capsys.readouterr().out
-    assert said.startswith("python -m alignlab.benchmark identifiers [")
+    assert said.startswith("python -m alignlab.benchmark identifiers|agreement [")
     assert max(map(len, said.splitlines())) <= 100
 
 

@@ -65,12 +65,16 @@ def test_below_a_section_too(told) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [f"{'k' * 10_000_000}: 1", f"resume: {'v' * 10_000_000}", f"trainer: {{{'k' * 10_000_000}: 1}}"]
+    "text", [f"{'k' * 3_000_000}: 1", f"resume: {'v' * 3_000_000}", f"trainer: {{{'k' * 3_000_000}: 1}}"]
 )
-def test_ten_million_letters(told, text: str) -> None:
+def test_three_million_letters(told, text: str) -> None:
     message = told(text.encode())
     assert message.startswith("a.yaml:1:")
     assert len(message) < 400
+
+
+def test_more_than_a_config_is(told) -> None:
+    assert told(b"#" * 4_000_001) == "a.yaml: 4,000,001 bytes; expected a config file of at most 4,000,000."
 
 
 @pytest.mark.parametrize("opened", ["[", "{a: ", "- ", "? "])
