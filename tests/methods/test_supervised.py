@@ -100,8 +100,8 @@ def test_accumulation_gives_the_gradient_of_the_whole_step(tokenizer: Any, tiny_
     for parts, run in runs.items():
         assert len(run.gradients) == 2, parts
         for name, parameter in model.named_parameters():
-            # transformers takes the logits in float32 for its loss.
-            assert torch.allclose(run.gradients[0][f"model.{name}"], parameter.grad, rtol=1e-4, atol=1e-8), (
+            # transformers takes the logits in float32 for its loss: where gradients cancel, its rounding is left.
+            assert torch.allclose(run.gradients[0][f"model.{name}"], parameter.grad, rtol=1e-4, atol=1e-7), (
                 parts,
                 name,
             )

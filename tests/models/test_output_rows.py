@@ -172,11 +172,12 @@ def test_each_loss_is_of_the_token_after_its_row_also_in_chunks(held: int, monke
     rows = torch.randperm(5999, generator=generator)[:count]
     values = torch.randn((1, count, vocabulary), generator=generator, dtype=torch.float64)
     losses = token_losses(values, input_ids, rows)
-    assert losses.dtype == torch.float32
+    assert losses.dtype == torch.float64
+    assert token_losses(values.bfloat16(), input_ids, rows).dtype == torch.float32
     flat = input_ids.flatten().tolist()
     for number in range(0, count, 97):
         shares = values[0, number].exp() / values[0, number].exp().sum()
-        assert float(losses[number]) == pytest.approx(-float(shares[flat[int(rows[number]) + 1]].log()), abs=1e-5)
+        assert float(losses[number]) == pytest.approx(-float(shares[flat[int(rows[number]) + 1]].log()), abs=1e-12)
 
 
 def test_losses_of_half_precision_logits_are_computed_in_float32() -> None:

@@ -67,7 +67,7 @@ class Observer:
     def finish(self, batch: ProbeBatch, losses: Tensor) -> None:
         """A batch is through.
 
-        losses: (M,) float32 nats of the counted tokens that have a predecessor, document after document, where any
+        losses: (M,) nats, float32 or float64 as the logits are, of the counted tokens that have a predecessor, document after document, where any
             observer asked for them; else of no token.
         """
 
