@@ -67,8 +67,8 @@ class Observer:
     def finish(self, batch: ProbeBatch, losses: Tensor) -> None:
         """A batch is through.
 
-        losses: (M,) nats, float32 or float64 as the logits are, of the counted tokens that have a predecessor, document after document, where any
-            observer asked for them; else of no token.
+        losses: (M,) nats, in double precision where the logits are, else in single, of the counted tokens that have a
+            predecessor, document after document, where any observer asked for them; else of no token.
         """
 
     def parts(self) -> Mapping[str, Part]:
