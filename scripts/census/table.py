@@ -17,6 +17,12 @@ _PARTS = {
         "Type | Neurons at `mlp.act`, times what stands beside them | Other sites",
         "Other sites: those of `probe.site` that are exact too.",
     ),
+    "exact at experts.act": (
+        "Exact at experts.act",
+        "Type | Neurons at `experts.act`, times what stands beside them | Other sites",
+        "Mixtures of experts, refused at `mlp.act`. Counts, routed tokens and zeroing are compared as above, with the "
+        "experts run by `eager` and by `grouped_mm`. Other sites: those that are exact too.",
+    ),
     "refused": (
         "Refused",
         "Type | What is found | Other sites",
@@ -36,6 +42,8 @@ Written by `python scripts/census`, which makes each from its default configurat
 - *Exact*: activations and counts are those computed from the weights in double precision, by a path that shares nothing
   with alignlab (`scripts/census/oracle.py`), with LoRA on the MLP too; the loss is that of the logits; and zeroing
   neurons gives the logits of a model whose weights of them are zero.
+- *Exact at experts.act*: the same, of the routed experts of a mixture (`scripts/census/oracle_experts.py`), without
+  LoRA: activations from the stacked weights, on the tokens that the router sends there.
 - *Refused*: an `UnsupportedModelError` says so before anything is counted.
 
 Real sizes and weights are not part of it: whether a model has such neurons is looked at each time that one is loaded.
