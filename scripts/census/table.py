@@ -53,7 +53,7 @@ Real sizes and weights are not part of it: whether a model has such neurons is l
 def written(results: Sequence[Result]) -> str:
     """The page, in Markdown."""
     numbers = {outcome: sum(one.outcome == outcome for one in results) for outcome in _PARTS}
-    told = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number or outcome != "fault")
+    told = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number)
     known = sum(one.model_type not in VARIANTS for one in results)
     lines = _HEAD.format(
         version=transformers.__version__, types=known, variants=len(results) - known, told=told
