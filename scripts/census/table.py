@@ -42,8 +42,8 @@ Written by `python scripts/census`, which makes each from its default configurat
 - *Exact*: activations and counts are those computed from the weights in double precision, by a path that shares nothing
   with alignlab (`scripts/census/oracle.py`), with LoRA on the MLP too; the loss is that of the logits; and zeroing
   neurons gives the logits of a model whose weights of them are zero.
-- *Exact at experts.act*: the same, of the routed experts of a mixture (`scripts/census/oracle_experts.py`), without
-  LoRA: activations from the stacked weights, on the tokens that the router sends there.
+- *Exact at experts.act*: counts of the routed experts of a mixture, the tokens sent to each, loss and zeroing are those
+  of the stacked weights, expert after expert (`scripts/census/oracle_experts.py`); without LoRA.
 - *Refused*: an `UnsupportedModelError` says so before anything is counted.
 
 Real sizes and weights are not part of it: whether a model has such neurons is looked at each time that one is loaded.
