@@ -130,7 +130,8 @@ def _checked_traces(model: nn.Module, at: SiteName) -> list[Trace]:
 def _problems(trace: Trace, at: SiteName) -> list[Problem]:
     """What is wrong with a layer's activation: it runs once, and gives what a linear map of the layer reads."""
     name, ran = f"{trace.name}.{trace.activation}", trace.activations
-    if most := max((one.inputs for one in ran if one.inputs > 1), default=0):  # it multiplies them: > 0 is not active
+    most = max((one.inputs for one in ran), default=1)
+    if most > 1 and (at == "experts.act" or not trace.experts):  # it multiplies them: > 0 is not active
         return [Problem("model.source", f"{name} reads {most} tensors", "one, the gate, so that it gives activations")]
     if trace.experts:
         return _problems_of_experts(trace, at)
