@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -13,6 +13,7 @@ import numpy as np
 import peft
 import torch
 from oracle import TOLERANCE, Neurons, Ran, close, find_neurons, is_map, noted
+from oracle_experts import Called, Reading, called, find_reading, routed
 from tiny import tiny_config, tiny_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
@@ -24,12 +25,17 @@ from alignlab.models.access import observe
 from alignlab.models.edits import NeuronEdit, edited
 from alignlab.models.options import SiteName
 from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.counts import ActivationCounts
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe
 
 SHARDS, SITE = 2, "mlp.act"
+EXPERTS: Any = "experts.act"
+WAYS = ("eager", "grouped_mm")  # of running experts: the plain one, and transformers' own choice
 _LONGEST = 200  # characters of a reason
 OTHERS = tuple(name for name in get_args(SiteName) if name != SITE)
+# Of a document's tokens, logits; and by layer activations, what is before them, and how far from silent that is.
+Told = Callable[[Tensor], tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]]
 IDS = torch.randint(3, 60, (2, 7), generator=torch.Generator().manual_seed(1))
 
 
@@ -37,10 +43,10 @@ IDS = torch.randint(3, 60, (2, 7), generator=torch.Generator().manual_seed(1))
 class Result:
     """What became of a type.
 
-    outcome: exact, refused, not built, or fault.
+    outcome: exact, exact at experts.act, refused, not built, or fault.
     why: of what is not exact.
     neurons: of what is exact, how they are computed.
-    sites: those beside `mlp.act` that are exact too; of a type that is refused, those that are found.
+    sites: those beside `mlp.act` or `experts.act` that are exact too; of a type that is refused, those that are found.
     """
 
     model_type: str
@@ -64,10 +70,12 @@ def examine(model_type: str) -> Result:
         sites = find_sites(model)
     except UnsupportedModelError as refused:
         found = tuple(at for at in OTHERS if _is_found(model, at))
+        if EXPERTS in found:
+            return _examine_mixture(model_type, model, found)
         return Result(model_type, "refused", _line(refused.problems[0].found), sites=found)
     try:
         neurons = _examine(model)
-        if refused := _check_meta(model_type, sites):
+        if refused := _check_meta(model_type, sites, SITE):
             return Result(model_type, "refused", _line(f"in the plan of a run, which has no weights: {refused}"))
         adapted = _adapted(model, neurons)
         if close(_shown(adapted), _shown(model)):
@@ -78,6 +86,69 @@ def examine(model_type: str) -> Result:
     except DifferenceError as fault:
         return Result(model_type, "fault", str(fault))
     return Result(model_type, "exact", neurons=_formula(neurons), sites=works)
+
+
+def _examine_mixture(model_type: str, model: Any, found: Sequence[str]) -> Result:
+    """Count the neurons of routed experts, by each way that they are run; and look at the sites found beside them."""
+    try:
+        readings = []
+        for way in WAYS:
+            model.set_experts_implementation(way)
+            readings += _check_experts(model)
+        if refused := _check_meta(model_type, find_sites(model, EXPERTS), EXPERTS):
+            return Result(model_type, "refused", _line(f"in the plan of a run, which has no weights: {refused}"))
+        works = []
+        for at in found:
+            if at == "experts.shared":
+                _examine(model, at)
+            elif at != EXPERTS:
+                _works(model, [None] * len(find_sites(model, at)), at)
+            works += [at] if at != EXPERTS else []
+    except (DifferenceError, ValueError) as fault:
+        return Result(model_type, "fault", _line(str(fault)))
+    told = dict.fromkeys(f"{one.form}({one.first}[{one.half}]) * [other half]" for one in readings)
+    return Result(model_type, "exact at experts.act", neurons=", ".join(told), sites=tuple(works))
+
+
+def _check_experts(model: Any) -> list[Reading]:
+    """Compare counts, routed tokens and removal with the oracle, in the way that experts are run now."""
+    sites = find_sites(model, EXPERTS)
+    with called(model) as ran, torch.no_grad():
+        model(input_ids=IDS, attention_mask=torch.ones_like(IDS), use_cache=False)
+    readings = [find_reading(one) for one in ran]
+    if [one.name for one in ran] != [site.name.rpartition(".")[0] for site in sites]:
+        raise DifferenceError(f"{len(sites)} sites, and these are experts: {[one.name for one in ran]}")
+    count = sites[0].experts.count  # type: ignore[union-attr]
+    sent: list[Tensor] = []
+
+    def told(ids: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        with called(model) as ran, torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        sent.append(torch.stack([routed(one, count)[1:].sum(dim=0) for one in ran]))
+        return logits, [reading.activations(one) for reading, one in zip(readings, ran, strict=True)]
+
+    counts = _check_counts(model, sites, told)
+    documents = len(sent) // 2
+    by_language = torch.stack(sent).unflatten(0, (2, documents))
+    expected = torch.stack([by_language[:, shard::SHARDS].sum(dim=1) for shard in range(SHARDS)], dim=1)
+    if counts.routed is None or not torch.equal(counts.routed.long(), expected):
+        raise DifferenceError("the tokens sent to experts are miscounted")
+    _check_removal_of_experts(model, readings, ran, sites[0].width)
+    return readings
+
+
+def _check_removal_of_experts(model: Any, readings: list[Reading], ran: list[Called], width: int) -> None:
+    """Neurons of experts that are zero while the model runs, beside a model whose down projections have none."""
+    chosen = torch.arange(1, width, 3)
+    layers = torch.arange(len(ran)).repeat_interleave(len(chosen))
+    zero = torch.zeros(len(layers))
+    without = copy.deepcopy(model)
+    for one, reading in zip(ran, readings, strict=True):
+        last = without.get_submodule(one.name).get_parameter(reading.last).data
+        last = last if last.shape[1] == one.read.shape[1] else last.transpose(1, 2)  # (E, H, C)
+        columns = last.shape[2]
+        last[chosen // columns, :, chosen % columns] = 0
+    _compare_removal(model, without, NeuronEdit(layers, chosen.repeat(len(ran)), zero, zero, EXPERTS))
 
 
 def _line(text: str) -> str:
@@ -93,12 +164,13 @@ def _is_found(model: Any, at: Any) -> bool:
         return False
 
 
-def _examine(model: Any) -> list[Neurons]:
+def _examine(model: Any, at: Any = SITE) -> list[Neurons]:
     """Compare what is shown and counted with the oracle; the neurons of the oracle."""
-    if experts := [name for name, _ in model.named_parameters() if "expert" in name]:
+    experts = [name for name, _ in model.named_parameters() if "expert" in name]
+    if experts and at == SITE:
         raise DifferenceError(f"experts are passed over: {experts[0]}")
     neurons = _neurons_of(model)
-    sites = find_sites(model)
+    sites = find_sites(model, at)
     with noted(model) as ran, torch.no_grad(), _showing(sites) as seen:
         model(input_ids=IDS, attention_mask=torch.ones_like(IDS), use_cache=False)
     if [_layer_of(one) for one in neurons] != [site.layer for site in sites]:
@@ -108,7 +180,14 @@ def _examine(model: Any) -> list[Neurons]:
     for one, site in zip(neurons, sites, strict=True):
         if not close(seen[site.layer], one.activations(by_name)):
             raise DifferenceError(f"{site.name} does not show the activations of {one.first}")
-    _check_counts(model, sites, neurons)
+
+    def told(ids: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        with noted(model) as ran, torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        by_name = _by_name(ran)
+        return logits, [(one.activations(by_name), one.before(by_name), one.edge(by_name)) for one in neurons]
+
+    _check_counts(model, sites, told)
     return neurons
 
 
@@ -154,7 +233,7 @@ def _probe() -> Probe:
     return Probe(documents, "all", SHARDS, max_tokens_per_batch=30)
 
 
-def _check_counts(model: Any, sites: list[Site], neurons: list[Neurons]) -> None:
+def _check_counts(model: Any, sites: list[Site], told_of: Told) -> ActivationCounts:
     """Compare counts and losses of padded batches with those of one document after another."""
     probe = _probe()
     counts = count_firings(model, sites, probe, origin=Origin())
@@ -163,20 +242,17 @@ def _check_counts(model: Any, sites: list[Site], neurons: list[Neurons]) -> None
     for at, language in enumerate(probe.languages):
         for number, document in enumerate(probe.documents[language]):
             ids = torch.from_numpy(document.tokens).long()[None]
-            with noted(model) as ran, torch.no_grad():
-                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-            by_name, shard = _by_name(ran), number % SHARDS
-            for layer, one in enumerate(neurons):
-                before = one.before(by_name)[1:]
-                expected[at, shard, layer] += (one.activations(by_name)[1:] > 0).sum(dim=0)
+            logits, layers = told_of(ids)
+            shard = number % SHARDS
+            for layer, (activations, before, edge) in enumerate(layers):
+                expected[at, shard, layer] += (activations[1:] > 0).sum(dim=0)
                 # Next to 0 float32 may get the sign wrong; a form that cuts has its edge elsewhere.
-                edge = one.edge(by_name)[1:]
-                unsure[at, shard, layer] += (edge.abs() < TOLERANCE * before.abs().max()).sum(dim=0)
+                unsure[at, shard, layer] += (edge[1:].abs() < TOLERANCE * before[1:].abs().max()).sum(dim=0)
             told = torch.log_softmax(logits[0, :-1].double(), dim=-1).gather(1, ids[0, 1:, None])
             losses[at, shard] -= told.sum()
-    activations = firings[0, 0].numel() * int(sum(probe.tokens(language).sum() for language in probe.languages))
-    share = int(expected.sum()) / activations
-    if not 0.05 < share < 0.95 or int(unsure.sum()) > 2e-3 * activations:
+    total = firings[0, 0].numel() * int(sum(probe.tokens(language).sum() for language in probe.languages))
+    share = int(expected.sum()) / total
+    if not 0.05 < share < 0.95 or int(unsure.sum()) > 2e-3 * total:
         raise DifferenceError(
             f"nothing can be told: {share:.3f} of all activations are positive, {int(unsure.sum())} next to 0"
         )
@@ -186,14 +262,15 @@ def _check_counts(model: Any, sites: list[Site], neurons: list[Neurons]) -> None
         )
     if counts.loss_sum is None or not torch.allclose(counts.loss_sum.double(), losses, rtol=1e-4):
         raise DifferenceError("the loss is not that of the logits")
+    return counts
 
 
-def _check_meta(model_type: str, sites: list[Site]) -> str:
+def _check_meta(model_type: str, sites: list[Site], at: Any) -> str:
     """The plan of a run is made of a model without weights, and has the same sites; else why it is refused."""
     with torch.device("meta"):
         outline = AutoModelForCausalLM.from_config(tiny_config(model_type), attn_implementation="eager")
     try:
-        if find_sites(outline) != sites:
+        if find_sites(outline, at) != sites:
             raise DifferenceError("without weights other sites are found")
     except UnsupportedModelError as refused:
         return refused.problems[0].found
@@ -217,7 +294,7 @@ def _adapted(model: Any, neurons: list[Neurons]) -> Any:
 
 def _check_removal(model: Any, neurons: list[Neurons]) -> None:
     """Neurons that are zero while the model runs, beside a model whose weights are zero where they enter or leave."""
-    ids, chosen = IDS[:1], torch.arange(1, neurons[0].width, 3)
+    chosen = torch.arange(1, neurons[0].width, 3)
     layers = torch.arange(len(neurons)).repeat_interleave(len(chosen))
     zero = torch.zeros(len(layers))
     edit = NeuronEdit(layers, chosen.repeat(len(neurons)), zero, zero)
@@ -227,6 +304,11 @@ def _check_removal(model: Any, neurons: list[Neurons]) -> None:
             _clear(without.get_submodule(one.first), rows=chosen + one.half * one.width)
         else:
             _clear(without.get_submodule(one.last), columns=chosen)
+    _compare_removal(model, without, edit)
+
+
+def _compare_removal(model: Any, without: Any, edit: NeuronEdit) -> None:
+    ids = IDS[:1]
     with torch.no_grad():
         plain, removed = (one(input_ids=ids, use_cache=False).logits.double() for one in (model, without))
         with edited(model, [(edit,)]):
@@ -247,7 +329,7 @@ def _clear(linear: Any, rows: Tensor | None = None, columns: Tensor | None = Non
         weight[:, columns] = 0
 
 
-def _works(model: Any, neurons: list[Neurons], at: Any) -> bool:
+def _works(model: Any, neurons: Sequence[Any], at: Any) -> bool:
     """Whether there is a site, which then shows what the weights give."""
     if not _is_found(model, at):
         return False

@@ -17,6 +17,12 @@ _PARTS = {
         "Type | Neurons at `mlp.act`, times what stands beside them | Other sites",
         "Other sites: those of `probe.site` that are exact too.",
     ),
+    "exact at experts.act": (
+        "Exact at experts.act",
+        "Type | Neurons at `experts.act`, times what stands beside them | Other sites",
+        "Mixtures of experts, refused at `mlp.act`. Counts, routed tokens and zeroing are compared as above, with the "
+        "experts run by `eager` and by `grouped_mm`. Other sites: those that are exact too.",
+    ),
     "refused": (
         "Refused",
         "Type | What is found | Other sites",
@@ -36,6 +42,8 @@ Written by `python scripts/census`, which makes each from its default configurat
 - *Exact*: activations and counts are those computed from the weights in double precision, by a path that shares nothing
   with alignlab (`scripts/census/oracle.py`), with LoRA on the MLP too; the loss is that of the logits; and zeroing
   neurons gives the logits of a model whose weights of them are zero.
+- *Exact at experts.act*: counts of the routed experts of a mixture, the tokens sent to each, loss and zeroing are those
+  of the stacked weights, expert after expert (`scripts/census/oracle_experts.py`); without LoRA.
 - *Refused*: an `UnsupportedModelError` says so before anything is counted.
 
 Real sizes and weights are not part of it: whether a model has such neurons is looked at each time that one is loaded.
@@ -45,7 +53,7 @@ Real sizes and weights are not part of it: whether a model has such neurons is l
 def written(results: Sequence[Result]) -> str:
     """The page, in Markdown."""
     numbers = {outcome: sum(one.outcome == outcome for one in results) for outcome in _PARTS}
-    told = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number or outcome != "fault")
+    told = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number)
     known = sum(one.model_type not in VARIANTS for one in results)
     lines = _HEAD.format(
         version=transformers.__version__, types=known, variants=len(results) - known, told=told

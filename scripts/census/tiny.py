@@ -94,6 +94,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8},
         "ffn_config": {"hidden_size": WIDTH, "ffn_hidden_size": NEURONS, "moe_num_experts": HEADS, "moe_top_k": 2},
     },
+    # Layers that look experts up by the token have a table that only a checkpoint fills.
+    "deepseek_v4": {"mlp_layer_types": ["moe"] * LAYERS},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": HEADS, "num_experts_per_tok": 2},
     "dots3_note": {
         "vision_config": {

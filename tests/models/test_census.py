@@ -44,7 +44,7 @@ def test_every_type_that_is_mapped_is_in_the_table() -> None:
 
 def test_nothing_in_the_table_is_a_fault() -> None:
     outcomes = {outcome for outcome, _ in table.read(PAGE).values()}
-    assert outcomes == {"exact", "refused", "not built"}
+    assert outcomes == {"exact", "exact at experts.act", "refused", "not built"}
 
 
 @pytest.mark.parametrize("name", UNLIKE)
@@ -102,11 +102,11 @@ def test_the_oracle_tells_forms_apart(form: str, monkeypatch: pytest.MonkeyPatch
     assert result.neurons == f"{form.replace('pytorch_', '')}(gate_proj) * up_proj"
 
 
-def examine_with(monkeypatch: pytest.MonkeyPatch, name: str, change: Any) -> Any:
-    """What is said of a Llama where a part of alignlab gives something else."""
+def examine_with(monkeypatch: pytest.MonkeyPatch, name: str, change: Any, of: str = "llama") -> Any:
+    """What is said of a type where a part of alignlab gives something else."""
     before = getattr(examining, name)
     monkeypatch.setattr(examining, name, lambda *args, **kwargs: change(before(*args, **kwargs)))
-    return examining.examine("llama")
+    return examining.examine(of)
 
 
 def test_sites_elsewhere_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +138,28 @@ def test_one_firing_more_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     result = examine_with(monkeypatch, "count_firings", one_more)
     assert result.outcome == "fault"
     assert result.why.startswith("1 of ")
+
+
+def test_one_token_more_for_an_expert_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_more(counts: Any) -> Any:
+        routed = counts.routed.clone()
+        routed.flatten()[routed.flatten().argmin()] += 1
+        return replace(counts, routed=routed)
+
+    result = examine_with(monkeypatch, "count_firings", one_more, "mixtral")
+    assert (result.outcome, result.why) == ("fault", "the tokens sent to experts are miscounted")
+
+
+def test_experts_whose_rows_are_another_experts_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Firings of each expert as if they were the next one's; as many tokens are sent as before."""
+
+    def rolled(counts: Any) -> Any:
+        by_expert = counts.firings.unflatten(3, (counts.experts, -1)).roll(1, dims=3)
+        return replace(counts, firings=by_expert.flatten(3), routed=counts.routed.roll(1, dims=3))
+
+    result = examine_with(monkeypatch, "count_firings", rolled, "mixtral")
+    assert result.outcome == "fault"
+    assert "firings are miscounted" in result.why
 
 
 def test_neurons_that_are_not_zeroed_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

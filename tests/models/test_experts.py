@@ -207,6 +207,11 @@ def fused(model: Any) -> None:
         model.config._experts_implementation = "batched_mm"
 
 
+def twice(model: Any) -> None:
+    for experts in experts_of(model):
+        experts.register_forward_pre_hook(lambda _, args: (args[0], args[1][:, :1].expand_as(args[1]), *args[2:]))
+
+
 def unnamed(model: Any) -> None:
     for experts in experts_of(model):
         del experts._is_expert_parallel
@@ -219,9 +224,10 @@ def unnamed(model: Any) -> None:
         (dealt, "the experts are dealt to several devices"),
         (by_kernel, r"the experts are run by 'sonicmoe'; expected eager, grouped_mm, batched_mm. Call"),
         (fused, r"gave tensors of shapes none; expected 6 rows.* A fused kernel"),
+        (twice, "layers.0.mlp.experts is given a token for the same expert twice"),
         (unnamed, "MixtralExperts is not one of transformers' experts modules"),
     ],
-    ids=["quantised", "dealt", "by a kernel", "fused", "of another kind"],
+    ids=["quantised", "dealt", "by a kernel", "fused", "twice", "of another kind"],
 )
 def test_experts_that_cannot_be_told_apart_are_refused(spoil: Callable[[Any], None], message: str) -> None:
     model = build("mixtral")
@@ -240,6 +246,17 @@ def test_experts_that_cannot_be_told_apart_are_refused(spoil: Callable[[Any], No
         ("mixtral", "mlp.out", "expected one dense MLP, for mlp.out"),
         ("mixtral", "experts.shared", "activation modules beside the routed experts: none"),
         ("mistral", "experts.act", "activation modules of routed experts found: none; .* A dense MLP is at mlp.act"),
+        ("jetmoe", "experts.act", r"mlp\.output_linear have no activation inside; outside is mlp\.activation;"),
+        ("jetmoe", "residual", "so that none can be taken"),
+        ("nemotron_h", "residual", r"activation modules found: none in \w+Block \(\w+RMSNorm, \w+Mamba2Mixer\)"),
+        (
+            "nemotron_h",
+            "experts.act",
+            r"dense MLPs in [\d, -]+, experts in [\d, -]+, neither in [\d, -]+; expected one kind",
+        ),
+        ("inkling2_text", "experts.act", r"act_fn reads 2 tensors; expected one, the gate"),
+        ("jamba", "mlp.act", r"layers of both kinds: .* Set probe\.site to residual"),
+        ("jamba", "experts.shared", r"layers of both kinds"),
         ("mistral", "experts.shared", "activation modules of routed experts found: none"),
         ("gpt_oss", "experts.act", "the experts of mlp.experts have no activation module: their gate is computed in"),
         ("gpt_oss", "mlp.act", "the experts of mlp.experts have no activation module"),
@@ -251,14 +268,23 @@ def test_sites_that_a_model_has_not_are_refused_by_name(family: str, at: Any, me
         find_sites(build(family, dtype=torch.float32), at)
 
 
+@pytest.mark.parametrize("at", ["experts.act", "residual"])
+def test_a_way_that_takes_no_double_precision_is_named(at: Any) -> None:
+    model = build("mixtral")
+    model.set_experts_implementation("grouped_mm")
+    with pytest.raises(UnsupportedModelError, match=r"run by grouped_mm, .*set_experts_implementation\('eager'\)"):
+        find_sites(model, at)
+
+
 @pytest.mark.parametrize("at", ["experts.act", "mlp.act"])
 def test_layers_of_both_kinds_are_refused_and_not_filled_up(at: Any) -> None:
     """qwen3_moe with a dense first layer: its layers have other numbers of neurons."""
     model = build("qwen3_moe", mlp_only_layers=[0])
     with pytest.raises(UnsupportedModelError) as refused:
         find_sites(model, at)
-    assert len(refused.value.problems) == 1  # the layer that is of the other kind
-    assert f"layer {0 if at == 'experts.act' else 1}" in refused.value.problems[0].where
+    (problem,) = refused.value.problems
+    assert problem.found == "layers of both kinds: dense MLPs in 0, experts in 1"
+    assert "experts.act" not in problem.fix  # which is refused as well
     assert len(find_sites(model, "residual")) == LAYERS  # which both have
 
 

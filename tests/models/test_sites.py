@@ -394,7 +394,8 @@ def test_several_or_no_activation_modules_are_refused(tiny_llama: LlamaForCausal
     tiny_llama.model.layers[1].mlp.add_module("act", nn.SiLU())
     first, second = refusals(tiny_llama)
     expected = "expected one module named act_fn, activation_fn, act or gelu_impl."
-    assert first == f"model.source, layer 0: activation modules found: none; {expected}"
+    found = "none in LlamaDecoderLayer (LlamaAttention, LlamaMLP, LlamaRMSNorm, LlamaRMSNorm)"
+    assert first == f"model.source, layer 0: activation modules found: {found}; {expected}"
     names = "model.layers.1.mlp.act_fn, model.layers.1.mlp.act"
     assert second == f"model.source, layer 1: activation modules found: {names}; {expected}"
 

@@ -183,6 +183,17 @@ def fault(module: nn.Module) -> tuple[str, str, str] | None:
     return None
 
 
+def refuse_double_precision(model: nn.Module) -> None:
+    """Raise `UnsupportedModelError` where experts in float64 are run by a way that takes none."""
+    for module in model.modules():
+        if implementation(module) != "grouped_mm" or not hasattr(module, "_is_expert_parallel"):
+            continue
+        if any(one.dtype == torch.float64 for one in module.parameters(recurse=False)):
+            found = "experts in double precision are run by grouped_mm, which takes float32, float16 and bfloat16"
+            fix = "In Python, call model.set_experts_implementation('eager') first."
+            raise UnsupportedModelError.of("model.source", found, "another way, or another precision", fix)
+
+
 def check_order(module: nn.Module, activation: nn.Module, hidden: Tensor, chosen: int) -> str:
     """Run some pairs of a token and an expert together, and each alone: what is wrong with their order, or "".
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from alignlab.errors import UnsupportedModelError
-from alignlab.models.experts import check_order, fault
+from alignlab.models.experts import check_order, fault, refuse_double_precision
 from alignlab.models.modes import evaluating
 from alignlab.models.modules import outermost
 
@@ -28,6 +28,7 @@ class Ran:
     """A module that ran in a layer's forward: a linear map, or the activation of the MLP.
 
     name: within the layer.  read, gave: its input and output.  routed: of experts, those of each token, (T, chosen).
+    inputs: how many tensors it read.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Ran:
     read: Tensor
     gave: Any
     routed: Tensor | None = None
+    inputs: int = 1
 
     @property
     def in_attention(self) -> bool:
@@ -183,6 +185,7 @@ def _read(model: nn.Module, ids: Tensor, masks: Sequence[Tensor], traces: Sequen
             return
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             failed.append(error)
+    refuse_double_precision(model)
     first = str(failed[0]).strip().partition("\n")[0]
     found = f"{type(model).__name__} cannot read {TOKENS} tokens ({first})"
     raise UnsupportedModelError.of("model.source", found, "sizes in its config.json that fit") from failed[0]
@@ -217,7 +220,7 @@ def _note(name: str, ran: list[Ran]) -> Callable[[nn.Module, Any, Any], None]:
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
         if args and isinstance(args[0], Tensor) and args[0].is_floating_point():  # no embedding
-            ran.append(Ran(name, module, args[0], output))
+            ran.append(Ran(name, module, args[0], output, inputs=sum(isinstance(one, Tensor) for one in args)))
 
     return note
 

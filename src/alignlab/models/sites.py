@@ -129,9 +129,12 @@ def _checked_traces(model: nn.Module, at: SiteName) -> list[Trace]:
 
 def _problems(trace: Trace, at: SiteName) -> list[Problem]:
     """What is wrong with a layer's activation: it runs once, and gives what a linear map of the layer reads."""
+    name, ran = f"{trace.name}.{trace.activation}", trace.activations
+    most = max((one.inputs for one in ran), default=1)
+    if most > 1 and (at == "experts.act" or not trace.experts):  # it multiplies them: > 0 is not active
+        return [Problem("model.source", f"{name} reads {most} tensors", "one, the gate, so that it gives activations")]
     if trace.experts:
         return _problems_of_experts(trace, at)
-    name, ran = f"{trace.name}.{trace.activation}", trace.activations
     if len(ran) != 1:
         fix = "A fused kernel (such as liger) or another use of the module hides the neurons; load it without."
         return [Problem("model.source", f"{name} ran {len(ran)} times in a forward", "once", fix)]
@@ -152,7 +155,11 @@ def _problems_of_experts(trace: Trace, at: SiteName) -> list[Problem]:
     if len(trace.mixtures) != 1 or trace.mixtures[0].routed is None:
         found = f"{trace.name}.{trace.experts} ran {len(trace.mixtures)} times, or without the experts of each token"
         return [Problem("model.source", found, "once, with hidden states, experts of each token and their weights")]
-    pairs = trace.mixtures[0].routed.numel()
+    chosen = trace.mixtures[0].routed
+    if not chosen.is_meta and any(len(set(row)) < len(row) for row in chosen.tolist()):
+        found = f"{trace.name}.{trace.experts} is given a token for the same expert twice"
+        return [Problem("model.source", found, "other experts of each token, as the tables of a trained router have")]
+    pairs = chosen.numel()
     if sum(shape[0] for shape in shapes) != pairs or {len(shape) for shape in shapes} != {2}:
         found = f"{name} gave tensors of shapes {', '.join(map(str, shapes)) or 'none'}"
         fix = "A fused kernel (such as megablocks) hides the neurons; load it without." if not shapes else ""
