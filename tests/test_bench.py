@@ -18,6 +18,7 @@ def rows(*arguments: str) -> list[list[str]]:
     return [line.strip("| \n").split(" | ") for line in done.stdout.splitlines() if line.startswith("| (m)")]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_one_row_says_what_would_be_measured() -> None:
     (row,) = rows()
     assert "needs a GPU" in row[-1]

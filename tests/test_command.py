@@ -49,7 +49,8 @@ sys.exit(alignlab.command.run_command(AnalyzeConfig, run, command="analyze", int
 """
 
 
-@pytest.mark.parametrize("what", ["loss", pytest.param("bug", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["loss", "bug"])
 def test_a_rank_that_loses_another_says_so_and_a_bug_keeps_its_traceback(what: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

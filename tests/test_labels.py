@@ -230,6 +230,7 @@ def test_a_run_of_labels_is_tracked_and_continued(run: Path, capsys: pytest.Capt
     assert stored["labels"]["table"]["sql"]["name"] is None
 
 
+@pytest.mark.slow
 def test_stored_labels_are_analysed_with_the_table_of_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["analyses=[family_overlap,label_properties,english_uniqueness]", "labels.table.sql.family=markup"]
     assert analyze([f"run={run}", *asked, f"folder={run.parent}/asked"]) == 0
@@ -244,6 +245,7 @@ def test_stored_labels_are_analysed_with_the_table_of_the_run(run: Path, capsys:
     assert {row.language for row in ratios} == {"python"}
 
 
+@pytest.mark.slow
 def test_the_page_names_labels_as_the_table_does_and_runs_none_of_it(run: Path) -> None:
     assert report([f"run={run}", "intervals=none"]) == 0
     page = (run / "report.html").read_text(encoding="utf-8")

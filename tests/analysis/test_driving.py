@@ -115,6 +115,7 @@ def test_what_documents_hold_is_text_and_secrets_stay(run: Path, capsys: pytest.
     assert "می\u200cخواهم" in page.replace("<mark>", "").replace("</mark>", "")
 
 
+@pytest.mark.slow
 def test_it_is_read_once_and_a_stopped_one_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = [*ASK, *SETS]
     real, passes = driving.record_driving_texts, []

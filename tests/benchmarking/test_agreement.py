@@ -102,7 +102,7 @@ def test_half_of_the_means_are_the_means_of_half(
         ("only=[ternay,lape]", "Did you mean 'ternary'?"),
         ("run=nowhere", "there is no config.yaml in it"),
         ("size=6000", "size: "),
-        ("models=[nowhere]", "nowhere"),
+        ("models=[./nowhere]", "nowhere"),
     ],
 )
 def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,8 @@ def test_from_plan_to_page(command: Command) -> None:
     assert written == {path.name: path.read_bytes() for path in Path("out").iterdir()}
 
 
-@pytest.mark.parametrize("damaged", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", [False, True])
 def test_killed_and_continued_it_is_the_same(command: Command, monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
     few = "identifiers=[lape,difference]"
     assert command(few, "folder=whole")[0] == 0

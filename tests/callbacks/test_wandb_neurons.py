@@ -274,9 +274,8 @@ def test_a_server_that_dies_changes_no_number_and_costs_seconds(forks: Forks, tm
         assert (tmp_path / "run" / name).read_bytes() == (reference / name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "artifact", ["last", *(pytest.param(name, marks=pytest.mark.slow) for name in ("all", "none"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("artifact", ["last", "all", "none"])
 def test_a_killed_training_goes_on_as_the_same_run(artifact: str, forks: Forks, tmp_path: Path) -> None:
     """Killed in its fourth step, it goes on from its second; every number and the counts are there once."""
     server = WandbServer()

@@ -133,7 +133,14 @@ def test_the_plan_of_every_method(train: Command, case: str, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in LIKE_CAUSAL])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] if case in ("consistency", "ipo") else [])
+        for case in CASES
+        if case not in LIKE_CAUSAL
+    ],
+)
 def test_every_method_trains_and_goes_on_as_if_it_had_not_been_stopped(
     train: Command, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

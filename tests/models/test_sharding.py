@@ -30,6 +30,7 @@ def expected(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.slow
 def test_a_value_of_every_ranks_own_arrives_in_the_saved_folder(model_folder: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, SCRIPT]

@@ -132,6 +132,7 @@ def test_in_bfloat16_equal_ones_are_many_and_batches_of_the_same_texts_agree(tin
     compare(highest(model, probe, CHOSEN, 6), expected, 6)
 
 
+@pytest.mark.slow
 def test_what_is_held_does_not_grow_with_the_documents(tiny_llama: Any) -> None:
     class Watch(Observer):
         """The most bytes of tensors that are alive at the end of a batch."""
