@@ -32,7 +32,7 @@ from alignlab.neurons.table import Row
 from alignlab.options import AnalyzeOptions
 from alignlab.question import AnalyzeConfig
 from alignlab.recording.probes import PromptProbe
-from alignlab.redaction import hide_all
+from alignlab.redaction import hide, hide_all
 from alignlab.runs import RunFolder
 
 ANALYSIS = "agreement"
@@ -75,6 +75,7 @@ class AgreementConfig(AgreementOptions):
                 at = f"identifiers.{name}" if sized is identifier or self.size is None else "size"
                 problems += [_at(problem, at) for problem in error.problems]
         refuse_any(list(dict.fromkeys(problems)))
+        _check_languages(next(iter(found.values()))[1])
         return found
 
     def _asked(self, identifier: IdentifierOptions) -> tuple[AnalyzeConfig, Recount]:
@@ -94,6 +95,13 @@ class AgreementConfig(AgreementOptions):
         return ["0", *(str(step) for step in steps[-1:])]
 
     def _check(self) -> None:
+        refuse_any(
+            [
+                Problem("identifiers", f"{hide(name)}: it holds a secret", "a name, which is written and shown")
+                for name in self.chosen
+                if hide(name) != name
+            ]
+        )
         if self.run is None and not self.models:
             fix = "Write run=runs/demo, or models=[FOLDER,FOLDER] probe.source.path=..."
             raise InputError(Problem("command line", "nothing is set to compare on", "a run or models", fix))
@@ -302,8 +310,27 @@ def _in_words(identifier: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
+def _check_languages(recount: Recount) -> None:
+    """Refuse texts in other languages than those that they are compared with, before a model is loaded."""
+    first, *others = ({name: recount.probe(recount.models[0], name).languages for name in recount.probes}).items()
+    refuse_any(
+        [
+            Problem(name, f"its languages are {' '.join(found)}", f"those of {first[0]}: {' '.join(first[1])}",
+                    f"Set {name}.source.languages, or those of {first[0]}.")
+            for name, found in others
+            if set(found) != set(first[1])
+        ]
+    )  # fmt: skip
+
+
 def _at(problem: Problem, key: str) -> Problem:
     """A problem of an identifier's, at the key where what is wrong was set here."""
     if not problem.where.startswith("identifier."):
         return problem
-    return replace(problem, where=key if key == "size" else f"{key}.{problem.where.removeprefix('identifier.')}")
+    if key == "size":
+        return replace(problem, where=key)
+    return replace(
+        problem,
+        where=f"{key}.{problem.where.removeprefix('identifier.')}",
+        fix=problem.fix.replace("Set identifier.", f"Set {key}."),
+    )

@@ -75,7 +75,9 @@ class TextOptions(Options):
     """Texts that say the same in every language: chains of concepts."""
 
     documents: int = option(40, "that identifiers see", unit="documents a language", ge=2, le=100_000)
-    truth_documents: int = option(12, "others, on which the truth is measured", unit="documents a language", ge=2)
+    truth_documents: int = option(
+        12, "others, on which the truth is measured", unit="documents a language", ge=2, le=100_000
+    )
     tokens: int = option(24, "of each document", unit="tokens", ge=2, le=2048)
 
 
