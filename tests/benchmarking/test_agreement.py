@@ -102,14 +102,10 @@ def test_half_of_the_means_are_the_means_of_half(
         ("only=[ternay,lape]", "Did you mean 'ternary'?"),
         ("run=nowhere", "there is no config.yaml in it"),
         ("size=6000", "size: "),
-<<<<<<< HEAD
         ("models=[./nowhere]", "nowhere"),
-=======
-        ("models=[nowhere]", "nowhere"),
         ("against.source.languages=[en,fr]", "against: its languages are en fr; expected those of probe: en de th"),
         (f"identifiers.hf_{'a1B2' * 8}.name=lape only=[ternary,hf_{'a1B2' * 8}]", "it holds a secret"),
         ("only=[ternary,plnd]", "Set identifiers.plnd.ffn."),
->>>>>>> k_host
     ],
 )
 def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
