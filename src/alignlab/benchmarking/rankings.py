@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alignlab.neurons.attribution_identifier import z_scores
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.identifiers import IDENTIFIERS, Identifier
@@ -104,8 +105,7 @@ def _attribution(identifier: Any, record: Importance, result: Classification) ->
     scores = _named("attribution")(identifier, record, result)
     if identifier.least_z is None:
         return scores
-    stands_out = scores - scores.mean(axis=0) >= identifier.least_z * scores.std(axis=0)
-    return np.where(stands_out, scores, -np.inf)
+    return np.where(z_scores(scores) >= identifier.least_z, scores, -np.inf)
 
 
 def _relevance(identifier: Any, record: Importance, result: Classification) -> Floats:
