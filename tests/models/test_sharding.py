@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import peft
+import pytest
 import torch
 import transformers
 from torch import Tensor, nn
