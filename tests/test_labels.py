@@ -16,6 +16,7 @@ import yaml
 
 from alignlab import languages
 from alignlab.analyze import main as analyze
+from alignlab.benchmark import main as benchmark
 from alignlab.config import load
 from alignlab.errors import InputError
 from alignlab.intervene import main as intervene
@@ -243,6 +244,15 @@ def test_stored_labels_are_analysed_with_the_table_of_the_run(run: Path, capsys:
     assert pairs
     ratios = [row for row in rows if row.analysis == "english_uniqueness" and row.unit == "ratio"]
     assert {row.language for row in ratios} == {"python"}
+
+
+@pytest.mark.slow
+def test_identifiers_are_compared_on_labels(run: Path) -> None:
+    asked = ["agreement", f"run={run}", "only=[ternary,lape]", f"folder={run.parent}/compared"]
+    assert benchmark(asked) == 0
+    rows = read_csv(run.parent / "compared" / "table.csv")
+    assert {row.language for row in rows if row.measure == "size"} == {"python", "c_lang", "html", "sql"}
+    assert {row.value for row in rows if row.measure == "tokens beside python" and row.language == "python"} == {1.0}
 
 
 @pytest.mark.slow

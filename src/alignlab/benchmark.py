@@ -16,7 +16,7 @@ from alignlab.config import BaseOf, Options, asks_for_help
 from alignlab.errors import Problem, did_you_mean
 from alignlab.runs import RunFolder
 
-INHERITED = ("identifier", "model", "probe", "reference")
+INHERITED = ("identifier", "labels", "model", "probe", "reference")
 
 
 def _identifiers(options: IdentifiersOptions) -> None:

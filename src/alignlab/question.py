@@ -56,10 +56,13 @@ from alignlab.secret_settings import hidden_problems, secret_problems
 class AnalyzeConfig(AnalyzeOptions):
     """An analysis: what is asked of which counts."""
 
-    def recounting(self) -> Recount | None:
-        """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit."""
+    def recounting(self, beside: Recount | None = None) -> Recount | None:
+        """What is to be counted; None where stored counts are read. Raises InputError for sources that do not fit.
+
+        beside: what another question counts, of the same models and texts, which are then tokenised once for both.
+        """
         self._check_sources()
-        return self._recount() if self._counts_again else None
+        return self._recount(beside) if self._counts_again else None
 
     def texts_asked(self, records: Sequence[StoredCounts], recount: Recount | None) -> TextsAsked | None:
         """What is asked of the texts that drive neurons; None where it is nothing.
@@ -86,7 +89,7 @@ class AnalyzeConfig(AnalyzeOptions):
             asked.check(records[-1])
         return asked
 
-    def _recount(self) -> Recount:
+    def _recount(self, beside: Recount | None = None) -> Recount:
         """The models of this question with their probes. Raises InputError for what does not fit."""
         probes = {"": ProbeConfig.of(self.probe)}
         if self.against is not None:
@@ -120,6 +123,8 @@ class AnalyzeConfig(AnalyzeOptions):
             control=None if self.control is None else ProbeConfig.of(self.control),
             beside_control=None if self.control is None else beside_of_control(identifier, site),
         )
+        if beside is not None:
+            found.share_texts(beside)
         found.check()
         found.check_identifier(identifier)
         found.check_control()

@@ -23,7 +23,7 @@ from alignlab.neurons import NeuronSets
 from alignlab.neurons.average_precision_identifier import average_precision
 from alignlab.neurons.table import read_csv
 from alignlab.recording.means import record_means
-from alignlab.recording.probes import Probe, build_probe
+from alignlab.recording.probes import Probe, ProbeConfig, build_probe
 from alignlab.train import main as train
 
 PROBE = ["probe.source.languages=[en,de,th]", "probe.source.count=12", "probe.source.split=probe", "probe.max_texts=12",
@@ -106,6 +106,7 @@ def test_half_of_the_means_are_the_means_of_half(
         ("against.source.languages=[en,fr]", "against: its languages are en fr; expected those of probe: en de th"),
         (f"identifiers.hf_{'a1B2' * 8}.name=lape only=[ternary,hf_{'a1B2' * 8}]", "it holds a secret"),
         ("only=[ternary,plnd]", "Set identifiers.plnd.ffn."),
+        ("reference=xx", "reference is 'xx'"),
     ],
 )
 def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +114,14 @@ def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError) as refused:
         config(*changed.split()).questions()
     assert told in str(refused.value)
+
+
+def test_texts_are_tokenised_once_for_all_identifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    build = ProbeConfig.build
+    monkeypatch.setattr(ProbeConfig, "build", lambda probe, tokenizer: built.append(1) or build(probe, tokenizer))
+    assert len(config().questions()) == 3
+    assert built == [1]
 
 
 def test_the_same_folder_for_the_same_question() -> None:

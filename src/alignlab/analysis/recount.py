@@ -79,6 +79,10 @@ class Recount:
         self._built: dict[tuple[str, str], Probe | PromptProbe] = {}
         self._shape: tuple[int, int, int, int] | None = None
 
+    def share_texts(self, other: Recount) -> None:
+        """Take the texts that another has built of the same probes, so that they are tokenised once for both."""
+        self._built = other._built
+
     def missing(self) -> list[StoredCounts]:
         """Those that have yet to be counted, or what is beside them recorded."""
         return [record for record in self.records() if self._todo(record)]

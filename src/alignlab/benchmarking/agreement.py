@@ -37,7 +37,7 @@ from alignlab.runs import RunFolder
 
 ANALYSIS = "agreement"
 KIND = "agreement of identifiers"
-_SHARED = ("run", "model", "probe", "against", "precision", "reference")
+_SHARED = ("run", "labels", "model", "probe", "against", "precision", "reference")
 
 
 class AgreementConfig(AgreementOptions):
@@ -66,11 +66,12 @@ class AgreementConfig(AgreementOptions):
         self._check()
         found, problems = {}, []
         # Where the size comes from what is found, one neuron stands for it: what cannot be taken at all is told.
-        neurons = math.prod(self._asked(self.identifier)[1].shape()[2:])
+        _, first = self._asked(self.identifier)
+        neurons = math.prod(first.shape()[2:])
         for name, identifier in self.chosen.items():
             sized = identifier if identifier is self.identifier else _sized(identifier, self.size or 1, neurons)
             try:
-                found[name] = self._asked(sized)
+                found[name] = self._asked(sized, first)
             except InputError as error:
                 at = f"identifiers.{name}" if sized is identifier or self.size is None else "size"
                 problems += [_at(problem, at) for problem in error.problems]
@@ -78,11 +79,11 @@ class AgreementConfig(AgreementOptions):
         _check_languages(next(iter(found.values()))[1])
         return found
 
-    def _asked(self, identifier: IdentifierOptions) -> tuple[AnalyzeConfig, Recount]:
+    def _asked(self, identifier: IdentifierOptions, beside: Recount | None = None) -> tuple[AnalyzeConfig, Recount]:
         given = {key: getattr(self, key) for key in _SHARED}
         options = AnalyzeOptions(**given, models=self._models, recount=self.run is not None, identifier=identifier)
         question = AnalyzeConfig.of(options)
-        recount = question.recounting()
+        recount = question.recounting(beside)
         assert recount is not None  # models are named
         return question, recount
 

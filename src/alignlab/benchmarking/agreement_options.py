@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from alignlab.config import Options, option, section
+from alignlab.config import option, section
+from alignlab.labels import LABELS_MEANING, Labelled, LabelsOptions
+from alignlab.languages import check_codes
 from alignlab.models.options import ModelOptions, PrecisionName
 from alignlab.neurons.options import IdentifierOptions, TernaryOptions
 from alignlab.options import check_folder
@@ -22,11 +24,12 @@ def _once(names: list[str]) -> str | None:
     return None if names and len(set(names)) == len(names) else "names of identifiers, each once"
 
 
-class AgreementOptions(Options):
+class AgreementOptions(Labelled):
     """Several identifiers on one run or two models, and how far they agree."""
 
     dry_run: bool = option(False, "print the plan and stop")
     run: str | None = option(None, "folder of a run, whose base and last checkpoint are asked")
+    labels: LabelsOptions = section(LabelsOptions, f"{LABELS_MEANING}; by default as in the run")
     models: list[str] = option(
         [], "one or two folders or Hub ids of models or PEFT adapters; in a run also steps", check=_few
     )
@@ -52,7 +55,9 @@ class AgreementOptions(Options):
         ge=1,
     )
     reference: str | None = option(
-        None, "language with whose number of tokens those of others are compared; null: as the run says, else en"
+        None,
+        "language with whose number of tokens those of others are compared; null: as the run says, else en",
+        check=lambda code: check_codes([code]),
     )
     folder: str | None = option(
         None, "folder of the results; null: analysis/agreement-<digest> in the run, else in runs/", check=check_folder
