@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import alignlab.benchmark
 import alignlab.evaluate
 import alignlab.intervene
 import alignlab.prepare
@@ -49,7 +50,15 @@ FEW = {
         "probe.max_texts=2",
         "probe.source.count=2",
     ],
-}
+    "models=[builtin:demo] identifier.name=relevance": ["probe.max_texts=2", "probe.source.count=2"],
+    "identifiers": [
+        "planted.families=2", "planted.neurons=48", "planted.layers=2", "planted.width=32", "planted.concepts=20",
+        "planted.shared=5", "planted.specific=2", "planted.family=1", "planted.pairs=1", "planted.idle=1",
+        "planted.hidden=1", "planted.general=3", "text.documents=10", "text.truth_documents=2",
+        "text.tokens=8", "seeds=2",
+    ],
+    "agreement run=runs/demo config=agreement_demo": ["only=[ternary,relevance]"],
+}  # fmt: skip
 LITTLE = ["max_documents=2", "seeds=2"]
 
 
@@ -101,6 +110,13 @@ def test_the_command_runs(
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
         assert importlib.import_module(module).main([*arguments, *FEW.get(" ".join(arguments), [])]) == 0
+        assert "Written" in capsys.readouterr().out
+        return
+    if module == "alignlab.benchmark":
+        if "run=runs/demo" in arguments:
+            make_run(tmp_path)
+        capsys.readouterr()
+        assert alignlab.benchmark.main([*arguments, *FEW[" ".join(arguments)]]) == 0
         assert "Written" in capsys.readouterr().out
         return
     if module == "alignlab.evaluate":
