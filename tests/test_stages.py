@@ -189,6 +189,7 @@ def test_an_adapter_that_is_carried_on_is_the_reference_of_a_preference(train: C
     assert logged("run", "train/reward_margin")[3] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_languages_are_those_of_all_stages_and_of_a_checkpoint_those_by_then(train: Command) -> None:
     other = {"data": {"train": {"languages": ["sw"]}}, "trainer": {"max_steps": 1}}
     assert train({"stages": {"translate": TRANSLATE, "other": other}}, "trainer.max_steps=1")[0] == 0
@@ -219,6 +220,7 @@ def test_a_stage_that_stops_early_is_followed_by_the_next(train: Command) -> Non
     assert "Stage solve (2 of 2): steps 3 to 5." in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["merge", pytest.param("carry", marks=pytest.mark.slow)])
 def test_checkpoints_of_a_later_stage_are_counted_on_the_model_they_stand_on(train: Command, adapter: str) -> None:
     """Also where the run has been moved."""

@@ -285,6 +285,7 @@ def test_an_interrupted_run_continues_to_the_same_end(
         assert one.data_fingerprint == other.data_fingerprint
 
 
+@pytest.mark.slow
 def test_only_the_neurons_of_a_run_are_trained_and_continued_to_the_same_end(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def stopped_at(
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_step_is_ended_and_saved_and_the_extra_checkpoint_goes_later(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "step", 2, "SIGTERM")
     assert done.returncode == 143, done.stderr
@@ -65,6 +66,7 @@ def test_the_step_is_ended_and_saved_and_the_extra_checkpoint_goes_later(tmp_pat
     assert run.checkpoint_steps() == [3, 6]
 
 
+@pytest.mark.slow
 def test_counting_is_left_and_the_snapshot_taken_when_the_run_goes_on(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "count", 3, "SIGTERM")
     assert done.returncode == 143, done.stderr
@@ -132,6 +134,7 @@ def test_after_the_training_the_handlers_are_those_of_before_it(tmp_path: Path) 
         assert f"{name} alignlab.signals" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     done = stopped_at(tmp_path, "step", 2, "SIGINT", times=2)
     assert done.returncode == 130, done.stderr

@@ -185,6 +185,7 @@ def test_there_are_draws_enough_to_correct_for_the_questions_of_the_lead() -> No
     assert 1 / (DRAWS + 1) < 0.05 / 13 / 2
 
 
+@pytest.mark.slow
 def test_where_nothing_is_changed_few_runs_of_narrow_layers_are_beyond_movement() -> None:
     """What was found has to be one of the draws: in cells of four neurons its counts may be out of reach of others."""
     from alignlab.neurons.corrections import adjusted

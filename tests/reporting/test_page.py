@@ -674,6 +674,7 @@ def variables(block: str) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
+@pytest.mark.slow
 def test_pairs_of_very_many_languages_are_left_out_before_a_page_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     run = page_run(shape=(12, 100))
     whole = render([run])

@@ -256,6 +256,7 @@ def test_names_of_sets_are_text(tmp_path: Path) -> None:
     assert all("&lt;img" in figure.layout["yaxis"]["ticktext"][2] for figure in (wide, narrow))
 
 
+@pytest.mark.slow
 def test_fifty_languages_fit_on_a_page_and_what_does_not_is_said() -> None:
     languages = [replace(OF_THE_PAGE[0], code=f"l{place:02d}", name=f"Language {place}") for place in range(50)]
     run = page_run(shape=(32, 400), steps=(0, 50, 100), languages=languages)

@@ -68,6 +68,7 @@ def test_every_key_is_one_that_runs_log() -> None:
     assert keys <= logged
 
 
+@pytest.mark.slow
 def test_who_is_not_logged_in_is_told() -> None:
     server = WandbServer()
     server.denies = True
