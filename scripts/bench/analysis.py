@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.options import USUAL
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import csv_text
@@ -52,7 +52,7 @@ def reclassified(records: Sequence[StoredCounts], page: PageOf, table: Path, sha
     peaks: list[float] = []
     start = time.perf_counter()
     with table.open("w", encoding="utf-8", newline="") as file:
-        for view, rows in Study(TernaryConfig(), USUAL).over(records):
+        for view, rows in Inquiry(TernaryConfig(), USUAL).over(records):
             file.write(csv_text(rows, header=not peaks))
             page.add(view, rows)
             peaks.append(peak_gigabytes())

@@ -234,7 +234,7 @@ TARGETS: dict[str, Target] = {
 
 def prepare() -> None:
     """Import what cases need, and make models of the families once, so that no worker has to."""
-    for module in ("training_run", "question", "results", "reporting.page_run", "reporting.png", "analysis.study"):
+    for module in ("training_run", "question", "results", "reporting.page_run", "reporting.png", "analysis.inquiry"):
         importlib.import_module(f"alignlab.{module}")
     importlib.import_module("datasets")
     transformers.logging.set_verbosity_error()

@@ -51,7 +51,7 @@ def run(options: AnalyzeOptions) -> None:
         join()
     if recount is not None:
         recount.count()
-    texts = None if asked is None else asked.ask(config.study(), records)
+    texts = None if asked is None else asked.ask(config.inquiry(), records)
     if is_first():
         show_results(config, write_results(config, records, texts))
 

@@ -14,12 +14,12 @@ from alignlab import console
 from alignlab.analysis.analyses import ANALYSES
 from alignlab.analysis.beside import beside_of, beside_of_control
 from alignlab.analysis.driving import TextsAsked
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.interval_cost import seconds_of_intervals
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.options import USUAL
 from alignlab.analysis.records import StoredCounts, parts, snapshots_of, stored_counts
 from alignlab.analysis.recount import ModelToCount, Recount
-from alignlab.analysis.study import Study
 from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.adapters import ModelLoader
@@ -280,7 +280,7 @@ class AnalyzeConfig(AnalyzeOptions):
             raise InputError(*problems)
         return found
 
-    def study(self, also: Sequence[str] = ()) -> Study:
+    def inquiry(self, also: Sequence[str] = ()) -> Inquiry:
         """What is asked of each record, and `also` these analyses."""
         resampling = None
         if self.intervals != "none":
@@ -290,7 +290,7 @@ class AnalyzeConfig(AnalyzeOptions):
             )
         resampled: Literal["ends", "all"] = "all" if self.intervals == "all" else "ends"
         asked = [name for name in dict.fromkeys([*self.analyses, *also]) if self._answers(name)]
-        return Study(
+        return Inquiry(
             identifier_of(self.identifier),
             asked,
             self.kinds,

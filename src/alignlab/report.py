@@ -72,7 +72,7 @@ def run(config: ReportConfig) -> None:
     for each, records in asked:
         page = page_of(each, f"python -m alignlab.report run={each.run} intervals=all")
         with labels_of(each), console.progress(f"Reading {each.run}", len(records)) as advance:
-            for view, found in replace(each.study(SHOWN), since_before=False).over(records):
+            for view, found in replace(each.inquiry(SHOWN), since_before=False).over(records):
                 page.add(view, found)
                 advance()
             pages.append(page.page())

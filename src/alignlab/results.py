@@ -135,7 +135,7 @@ def _ask(
         (folder / "table.csv").open("w", encoding="utf-8", newline="") as table,
         console.progress("Analysing", len(records)) as advance,
     ):
-        for number, (view, rows) in enumerate(config.study(SHOWN).over(records)):
+        for number, (view, rows) in enumerate(config.inquiry(SHOWN).over(records)):
             of_last = [row for row in rows if row.analysis in config.analyses]
             of_first = of_first if first else of_last
             table.write(csv_text(of_last, header=first is None))

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from alignlab.analysis import intervals
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, Classification, LanguageOverlaps, language_overlaps, ternary
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.table import Row
@@ -54,7 +54,7 @@ def rows_of(
     """The rows of the last record."""
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, folder)
     stored = [StoredCounts(f"step {step}", Path(), lambda _, step=step: record(step)) for step in steps]
-    return list(Study(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
+    return list(Inquiry(IDENTIFIER, [analysis], neurons=neurons, resampling=resampling).over(stored))[-1][1]
 
 
 def test_intervals_of_clusters_are_called_so(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_intervals_of_clusters_are_called_so(tmp_path: Path) -> None:
             StoredCounts(f"step {step}", Path(), lambda _, step=step: replace(record(step), clusters=clusters))  # noqa: B023
             for step in (0, 5)
         ]
-        study = Study(IDENTIFIER, ["kinds", "overlap_ratio"], resampling=resampling)
-        rows = [row for _, found in study.over(stored) for row in found if row.low is not None]
+        inquiry = Inquiry(IDENTIFIER, ["kinds", "overlap_ratio"], resampling=resampling)
+        rows = [row for _, found in inquiry.over(stored) for row in found if row.low is not None]
         assert {row.analysis for row in rows} == {"kinds", "overlap_ratio"}
         assert {row.over for row in rows} == {over}
 
@@ -278,8 +278,8 @@ def test_moves_since_the_record_before(tmp_path: Path, from_before: list[Slow]) 
 def test_a_record_before_without_resamples_gives_changes_without_intervals(tmp_path: Path) -> None:
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", RESAMPLES, SEED, tmp_path)
     stored = [StoredCounts(f"step {step}", Path(), lambda _, step=step: record(step)) for step in (0, 3, 5)]
-    study = Study(IDENTIFIER, ["language_overlap", "transitions"], resampling=resampling, resampled="ends")
-    rows = list(study.over(stored))[-1][1]
+    inquiry = Inquiry(IDENTIFIER, ["language_overlap", "transitions"], resampling=resampling, resampled="ends")
+    rows = list(inquiry.over(stored))[-1][1]
     for column, has in (("since", True), ("since_before", False)):
         found = [row for row in rows if getattr(row, column) and row.measure in ("jaccard beyond the margins", "")]
         assert found

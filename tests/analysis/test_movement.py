@@ -1,4 +1,4 @@
-"""Reassigned movement beside the changes of a study: where it stands, that it is the function's, and drawn once."""
+"""Reassigned movement beside the changes of an inquiry: where it stands, that it is the function's, and drawn once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from alignlab.analysis import noise
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.neurons import ActivationCounts, kind_counts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.reassigned import movement
@@ -35,8 +35,8 @@ def record(step: int) -> ActivationCounts:
 def analyse(folder: Path, *counts: ActivationCounts, resampled: str = "all", seed: int = 3) -> list[list[Row]]:
     resampling = Resampling(IDENTIFIER, vars(IDENTIFIER), "paper", 10, seed, folder)
     records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda _, one=one: one) for one in counts]
-    study = Study(IDENTIFIER, ANALYSES, resampling=resampling, resampled=resampled)  # type: ignore[arg-type]
-    return [rows for _, rows in study.over(records)]
+    inquiry = Inquiry(IDENTIFIER, ANALYSES, resampling=resampling, resampled=resampled)  # type: ignore[arg-type]
+    return [rows for _, rows in inquiry.over(records)]
 
 
 def place(row: Row) -> tuple[object, ...]:

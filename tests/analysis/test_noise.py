@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from alignlab.analysis import noise
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.config import to_plain
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, bootstrap, bootstrap_difference, chance_level, ternary
@@ -39,7 +39,7 @@ def analyse(
 ) -> list[Row]:
     resampling = Resampling(IDENTIFIER, {"name": "ternary", **vars(IDENTIFIER)}, "paper", 40, seed, folder / "cache")
     records = [StoredCounts(f"step {one.step}", Path(f"{one.step}"), lambda _, one=one: one) for one in counts]
-    return list(Study(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][1]
+    return list(Inquiry(IDENTIFIER, analyses, resampling=resampling).over(records))[-1][1]
 
 
 def numbers(rows: list[Row]) -> list[float | None]:

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field, create_model
 
 from alignlab import report, train
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.analyze import main
 from alignlab.callbacks import NeuronTracker
 from alignlab.config import Options, option, section
@@ -179,7 +179,7 @@ def test_the_sets_and_what_applies_to_them(ask: Callable[..., Any], tmp_path: Pa
 def test_two_records_are_compared_by_what_stayed(ask: Callable[..., Any], tmp_path: Path) -> None:
     counts = [record(SEED), record(SEED + 1)]
     stored = [StoredCounts(f"step {one.step}", Path(), lambda _, one=one: one) for one in counts]
-    found = list(Study(Strongest(), ["overlap_ratio", "kinds", "layer_delta"]).over(stored))[-1][1]
+    found = list(Inquiry(Strongest(), ["overlap_ratio", "kinds", "layer_delta"]).over(stored))[-1][1]
     first, second = (strongest(one) for one in counts)
     ratios = {row.language: row.value for row in found if row.analysis == "overlap_ratio"}
     assert ratios == {name: len(first[name] & second[name]) / TOP for name in NAMES}
@@ -232,7 +232,7 @@ def test_a_record_that_is_not_there_is_refused(ask: Callable[..., Any], tmp_path
 def test_a_study_that_is_asked_all_the_same_says_why_not(analysis: str) -> None:
     stored = [StoredCounts(f"step {one}", Path(), lambda _, one=one: record(one)) for one in (SEED, SEED + 1)]
     with pytest.raises(InputError, match=f"identifier strongest: it finds sets only, and so no degrees for {analysis}"):
-        list(Study(Strongest(), [analysis], neurons=((0, 1),)).over(stored))
+        list(Inquiry(Strongest(), [analysis], neurons=((0, 1),)).over(stored))
 
 
 def test_resamples_training_and_the_page_are_refused(

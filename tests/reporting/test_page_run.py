@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, bootstrap_difference, kind_counts, ternary
 from alignlab.neurons.identifiers import TernaryConfig
@@ -38,10 +38,10 @@ def record(seed: int, step: int | None, layers: int) -> ActivationCounts:
 def page(folder: Path, layers: int = 3, steps: tuple[int | None, ...] = (0, 10, 20), by_step: bool = True) -> PageRun:
     records = [record(seed, step, layers) for seed, step in enumerate(steps)]
     resampling = Resampling(IDENTIFIER, {}, "paper", 30, 0, folder / "cache")
-    study = Study(IDENTIFIER, SHOWN, trained=["de"], resampling=resampling, resampled="ends")
+    inquiry = Inquiry(IDENTIFIER, SHOWN, trained=["de"], resampling=resampling, resampled="ends")
     stored = [StoredCounts(f"record {seed}", Path(), lambda _, one=one: one) for seed, one in enumerate(records)]
     collected = PageOf("mine", folder, "ternary", {"bar": 0.5}, by_step=by_step)
-    for view, rows in study.over(stored):
+    for view, rows in inquiry.over(stored):
         collected.add(view, rows)
     return collected.page()
 
@@ -130,7 +130,7 @@ def test_a_language_without_a_loss_is_left_out(tmp_path: Path) -> None:
         record(0, 0, 3), loss_tokens=torch.tensor([[2], [0], [2]]) * torch.tensor([1, 0, 0, 0])
     )
     collected = PageOf("mine", tmp_path, "ternary", {})
-    for view, rows in Study(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda _: counts)]):
+    for view, rows in Inquiry(IDENTIFIER, SHOWN).over([StoredCounts("one", Path(), lambda _: counts)]):
         collected.add(view, rows)
     shown = collected.page()
     assert [code for code in shown.losses.language if code] == ["en", "xx"]

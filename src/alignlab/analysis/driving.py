@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alignlab import console
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.recount import ModelToCount, Recount
-from alignlab.analysis.study import Study
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError
 from alignlab.models.distributed import broadcast, from_first, is_first, wait_for_all
@@ -99,27 +99,27 @@ class TextsAsked:
         if isinstance(probe, Probe):
             _check_same(probe.fingerprint, read_header(record.path).data_fingerprint)
 
-    def ask(self, study: Study, records: Sequence[StoredCounts]) -> NeuronTexts:
+    def ask(self, inquiry: Inquiry, records: Sequence[StoredCounts]) -> NeuronTexts:
         """Choose the neurons and find what drives them; every rank has to call it.
 
-        study: by which the last record is classified, anchored to the first.
+        inquiry: by which the last record is classified, anchored to the first.
 
         Raises InputError where the probe is no longer the one that was counted, and as `record_driving_texts` does.
         """
-        specific, fingerprint = from_first(lambda: self._chosen(study, records))
+        specific, fingerprint = from_first(lambda: self._chosen(inquiry, records))
         specific = {language: [(layer, neuron) for layer, neuron in found] for language, found in specific.items()}
-        neurons = sorted({*study.neurons, *(one for found in specific.values() for one in found)})
+        neurons = sorted({*inquiry.neurons, *(one for found in specific.values() for one in found)})
         record = self._record(neurons, fingerprint) if neurons else None
-        return NeuronTexts(records[-1].label, record, specific, study.neurons, self.options.around)
+        return NeuronTexts(records[-1].label, record, specific, inquiry.neurons, self.options.around)
 
-    def _chosen(self, study: Study, records: Sequence[StoredCounts]) -> tuple[dict[str, list[Neuron]], str]:
+    def _chosen(self, inquiry: Inquiry, records: Sequence[StoredCounts]) -> tuple[dict[str, list[Neuron]], str]:
         """The most specific neurons of the last record, and the fingerprint of the texts that it counted."""
         ends = [records[0], records[-1]] if len(records) > 1 else [records[0]]
-        alone = replace(study, analyses=(), resampling=None, since_before=False)
+        alone = replace(inquiry, analyses=(), resampling=None, since_before=False)
         last = [view for view, _ in alone.over(ends)][-1]
         sets, counts = last.now.result.sets, last.counts
         asked = self.options.neurons > 0
-        shown = {name: sets[name] for name in sets if asked and (study.shown is None or name in study.shown)}
+        shown = {name: sets[name] for name in sets if asked and (inquiry.shown is None or name in inquiry.shown)}
         found = most_specific(shown, counts.languages, counts.probabilities(), self.options.neurons)
         return found, counts.data_fingerprint
 

@@ -1,4 +1,4 @@
-"""The analyses of a study, each against loops over neurons from its definition."""
+"""The analyses of an inquiry, each against loops over neurons from its definition."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.records import StoredCounts
-from alignlab.analysis.study import Study
 from alignlab.errors import InputError
 from alignlab.neurons import ActivationCounts, language_overlaps, ternary
 from alignlab.neurons.identifiers import TernaryConfig
@@ -44,7 +44,7 @@ def stored(*counts: ActivationCounts) -> list[StoredCounts]:
 
 def rows_of(analysis: str, *counts: ActivationCounts, neurons: tuple[tuple[int, int], ...] = ()) -> list[Row]:
     """The rows of the last record."""
-    return list(Study(IDENTIFIER, [analysis], neurons=neurons).over(stored(*counts)))[-1][1]
+    return list(Inquiry(IDENTIFIER, [analysis], neurons=neurons).over(stored(*counts)))[-1][1]
 
 
 def pick(rows: Sequence[Row], **columns: object) -> Row:
@@ -130,8 +130,8 @@ def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:
         for step, values in ((0, p), (5, later))
     )  # fmt: skip
     bar = 0.75  # tau is the 60th of 80 values, 0.60: 20 lie above it, all of them German
-    study = Study(TernaryConfig(top_rate=0.5, bar=bar, lambda_=0.0), ["kinds"], "all")
-    rows = list(study.over(stored(before, after)))[-1][1]
+    inquiry = Inquiry(TernaryConfig(top_rate=0.5, bar=bar, lambda_=0.0), ["kinds"], "all")
+    rows = list(inquiry.over(stored(before, after)))[-1][1]
 
     def change(thresholds: str, kind: str) -> float:
         columns = {"group": "all", "layer": None, "kind": kind, "since": "step 0"}
@@ -149,7 +149,7 @@ def test_where_only_the_threshold_moves_anchored_changes_stay_zero() -> None:
             and row.convention == "all"
             and not row.is_change
         )
-        for _, step in study.over(stored(before, after))
+        for _, step in inquiry.over(stored(before, after))
     ]
     assert fixed == [80 - round(bar * 80)] * 2
 
@@ -303,8 +303,8 @@ def test_records_that_do_not_compare_are_refused() -> None:
 
 def test_all_rows_name_their_analysis_and_are_one_table() -> None:
     names = [name for name in ANALYSES if name != "stability"]  # without resamples it has no rows
-    study = Study(IDENTIFIER, names, neurons=((0, 1),))
-    rows = [row for _, some in study.over(stored(record(0, 12), record(5, 12))) for row in some]
+    inquiry = Inquiry(IDENTIFIER, names, neurons=((0, 1),))
+    rows = [row for _, some in inquiry.over(stored(record(0, 12), record(5, 12))) for row in some]
     assert {row.analysis for row in rows} == set(names)
     read = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert len(read) == len(rows)
@@ -318,8 +318,8 @@ def test_all_rows_name_their_analysis_and_are_one_table() -> None:
 def test_every_analysis_gives_changes_since_the_first_record_and_the_one_before(name: str) -> None:
     """Of numbers of one record the difference; what compares two records is asked of both pairs."""
     steps = (0, 9, 5)
-    study = Study(IDENTIFIER, [name], neurons=((0, 1),))
-    by_record = [rows for _, rows in study.over(stored(*(record(step, 12) for step in steps)))]
+    inquiry = Inquiry(IDENTIFIER, [name], neurons=((0, 1),))
+    by_record = [rows for _, rows in inquiry.over(stored(*(record(step, 12) for step in steps)))]
     levels = [[row for row in rows if not row.is_change] for rows in by_record]
     for column, place in (("since", 0), ("since_before", 1)):
         changes = [row for row in by_record[2] if getattr(row, column)]
@@ -336,8 +336,8 @@ def test_every_analysis_gives_changes_since_the_first_record_and_the_one_before(
 
 
 def test_changes_since_the_record_before_can_be_left_out() -> None:
-    study = Study(IDENTIFIER, ["kinds", "transitions"], since_before=False)
-    rows = [row for _, some in study.over(stored(record(0), record(9), record(5))) for row in some]
+    inquiry = Inquiry(IDENTIFIER, ["kinds", "transitions"], since_before=False)
+    rows = [row for _, some in inquiry.over(stored(record(0), record(9), record(5))) for row in some]
     assert {row.since for row in rows} == {"", "step 0"}
     assert {row.since_before for row in rows} == {""}
 
@@ -355,7 +355,7 @@ def test_records_are_let_go() -> None:
 
     most = 0
     many = [StoredCounts(f"step {step}", Path(), lambda _, step=step: load(step)) for step in range(8)]
-    for _ in Study(IDENTIFIER, ["kinds", "transitions"]).over(many):
+    for _ in Inquiry(IDENTIFIER, ["kinds", "transitions"]).over(many):
         most = max(most, len(alive))
     assert most <= 3
 

@@ -23,7 +23,7 @@ from alignlab.recording.finite import refuse_diverged
 
 
 @dataclass(frozen=True)
-class Study:
+class Inquiry:
     """What is asked of the records.
 
     trained, reference: languages in training, and the one that they are aligned to; None takes what a record says.
