@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOPPING}
     try:
-        with _watched():
+        with _watched(), _dropped_in_silence():
             yield
     finally:
         for number, old in before.items():
@@ -97,6 +98,22 @@ def _end_by_parent(parent: int) -> None:
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass
     os._exit(0)
+
+
+@contextmanager
+def _dropped_in_silence() -> Iterator[None]:
+    """Say nothing where Python drops a `Stopped`, as in a `__del__`: `asked_to_stop` still tells of it."""
+    before = sys.unraisablehook
+
+    def say(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, Stopped):
+            before(dropped)
+
+    sys.unraisablehook = say
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
