@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -163,7 +164,7 @@ def test_a_child_that_lives_on_does_not_hold_the_end_up() -> None:
     assert done.stdout == "ended\n", done.stderr
 
 
-def test_what_python_drops_is_not_told_but_other_faults_are() -> None:
+def test_what_python_drops_comes_again_and_only_that_is_not_told() -> None:
     class Deaf:
         def __init__(self, error: BaseException | None) -> None:
             self.error = error
@@ -178,12 +179,13 @@ def test_what_python_drops_is_not_told_but_other_faults_are() -> None:
     sys.unraisablehook = lambda dropped: said.append(repr(dropped.exc_value))
     begin()
     try:
-        with handled(stop):
-            Deaf(None)
-            assert asked_to_stop() == signal.SIGTERM
-            assert said == []
+        with pytest.raises(Stopped), handled(stop):
             Deaf(ValueError("mine"))
             assert said == ["ValueError('mine')"]
+            Deaf(None)
+            assert asked_to_stop() == signal.SIGTERM
+            time.sleep(60)
+        assert len(said) == 1
         Deaf(Stopped(signal.SIGTERM))
         assert len(said) == 2  # the hook is put back
     finally:

@@ -63,7 +63,7 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOPPING}
     try:
-        with _watched(), _dropped_in_silence():
+        with _watched(), _raised_again():
             yield
     finally:
         for number, old in before.items():
@@ -101,13 +101,15 @@ def _end_by_parent(parent: int) -> None:
 
 
 @contextmanager
-def _dropped_in_silence() -> Iterator[None]:
-    """Say nothing where Python drops a `Stopped`, as in a `__del__`: `asked_to_stop` still tells of it."""
+def _raised_again() -> Iterator[None]:
+    """Send a signal once more where Python drops the `Stopped` of it, as it does in a `__del__`."""
     before = sys.unraisablehook
 
     def say(dropped: sys.UnraisableHookArgs) -> None:
         if not isinstance(dropped.exc_value, Stopped):
             before(dropped)
+        elif _asked is not None:  # who does more than `stop` has taken note of it
+            threading.Timer(_BETWEEN_KNOCKS, os.kill, (os.getpid(), dropped.exc_value.signal)).start()
 
     sys.unraisablehook = say
     try:
