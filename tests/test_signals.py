@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from alignlab.signals import STOPPING, Stopped, handled, stop
+from alignlab.signals import STOPPING, Stopped, asked_to_stop, begin, handled, stop
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -161,3 +162,33 @@ def test_a_child_that_lives_on_does_not_hold_the_end_up() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "ended\n", done.stderr
+
+
+def test_what_python_drops_comes_again_and_only_that_is_not_told() -> None:
+    class Deaf:
+        def __init__(self, error: BaseException | None) -> None:
+            self.error = error
+
+        def __del__(self) -> None:  # from which nothing can be raised
+            if self.error is not None:
+                raise self.error
+            signal.raise_signal(signal.SIGTERM)
+
+    before = sys.unraisablehook
+    said: list[str] = []
+    sys.unraisablehook = lambda dropped: said.append(repr(dropped.exc_value))
+    begin()
+    try:
+        with handled(stop):
+            Deaf(ValueError("mine"))
+            assert said == ["ValueError('mine')"]
+            Deaf(None)
+            assert asked_to_stop() == signal.SIGTERM
+            with pytest.raises(Stopped):
+                time.sleep(60)
+        assert len(said) == 1
+        Deaf(Stopped(signal.SIGTERM))
+        assert len(said) == 2  # the hook is put back
+    finally:
+        begin()
+        sys.unraisablehook = before

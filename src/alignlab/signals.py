@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOPPING}
     try:
-        with _watched():
+        with _watched(), _raised_again():
             yield
     finally:
         for number, old in before.items():
@@ -97,6 +98,24 @@ def _end_by_parent(parent: int) -> None:
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass
     os._exit(0)
+
+
+@contextmanager
+def _raised_again() -> Iterator[None]:
+    """Send a signal once more where Python drops the `Stopped` of it, as it does in a `__del__`."""
+    before = sys.unraisablehook
+
+    def say(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, Stopped):
+            before(dropped)
+        elif _asked is not None:  # who does more than `stop` has taken note of it
+            threading.Timer(_BETWEEN_KNOCKS, os.kill, (os.getpid(), dropped.exc_value.signal)).start()
+
+    sys.unraisablehook = say
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from alignlab.reporting.page.theme import LIGHT, template
 WIDTH = 1000  # pixels of a figure, about what the page gives it; the file has SCALE times as many
 SCALE = 2
 
-_LETTERS_A_LINE = 155  # of the words above a figure: what WIDTH holds at their size
+_LETTERS_A_LINE = 132  # of the words above a figure: what WIDTH holds at their size in a wide font, and some more
 _LINE = 17  # pixels
 _START_SECONDS = 60
 # The browser asks its maker for updates, time and more: through a proxy that is not there, nothing leaves the machine.
