@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "ask checkpoints or models tasks: perplexity, multiple choice, problems",
     "prepare": "let a model answer questions, and make pairs of preference from its answers",
     "benchmark": "score identifiers where the language neurons are known, or compare them with each other",
+    "study": "train a grid of runs with seeds, or ask a suite of models, and compare them",
     "report": "write one HTML page of a run, or of several side by side",
 }
 

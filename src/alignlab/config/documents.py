@@ -7,8 +7,9 @@ dates and `1_000` are text. A key given twice is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import yaml
@@ -73,10 +74,15 @@ class Node:
     foreign: bool = False
 
     @classmethod
-    def of(cls, plain: Any) -> Node:
+    def of(cls, plain: Any, where: str = "default") -> Node:
         if isinstance(plain, dict):
-            return cls({key: cls.of(child) for key, child in plain.items()})
-        return cls([cls.of(item) for item in plain] if isinstance(plain, list) else plain)
+            return cls({key: cls.of(child, where) for key, child in plain.items()}, where)
+        return cls([cls.of(item, where) for item in plain] if isinstance(plain, list) else plain, where)
+
+    @classmethod
+    def under(cls, keys: Sequence[str], plain: Any, where: str) -> Node:
+        """A value below nested keys."""
+        return reduce(lambda below, key: cls({key: below}, where), reversed(keys), cls.of(plain, where))
 
     def plain(self) -> Any:
         if isinstance(self.value, dict):

@@ -35,7 +35,18 @@ def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: 
 
     base_of: for verbs on a run, whose config gives them defaults.
     """
-    layers = _read(argv)
+    return _loaded(root, _read(argv), base_of)
+
+
+def load_over(root: type[T], argv: Sequence[str], *over: Sequence[tuple[str, Any, str]]) -> tuple[T, dict[str, str]]:
+    """As `load`, with layers over what `argv` asks for: of each setting its dotted key, value, and where it was set."""
+    layers = [[Node.under(key.split("."), value, where) for key, value, where in layer] for layer in over]
+    return _loaded(root, [*_read(argv), *layers])
+
+
+def _loaded(
+    root: type[T], layers: list[list[Node]], base_of: BaseOf = lambda settings: None
+) -> tuple[T, dict[str, str]]:
     settings = Settings(schema_of(root))
     base = base_of(reduce(merged, chain(*layers), settings.root).plain())
     if base is not None:

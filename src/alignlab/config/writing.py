@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,11 @@ def to_yaml(config: Options, change: Callable[[dict[str, Any]], dict[str, Any]] 
     change: made to the plain containers before they become text, such as hiding secrets, which YAML may quote or fold.
     """
     return write(mapped(change(to_plain(config)), escaped))
+
+
+def as_override(key: str, value: Any) -> str:
+    """The `key=value` by which a command line sets a plain value; `${` in it stands for itself."""
+    return f"{key}={json.dumps(mapped(value, escaped), ensure_ascii=False)}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""A grid of runs with seeds, or a suite of models, in one command: `python -m alignlab.study config=study_demo`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from alignlab.command import end, run_command
+from alignlab.config import load
+from alignlab.studying.options import StudyOptions
+
+INTRO = (
+    "Train every cell of a grid (training sets x methods x models x seeds, any key), or count and ask a suite of "
+    "models, and put all numbers into one table and one page, over seeds. Each cell is a process of its own; the same "
+    "command goes on where it was stopped, in as many terminals or SLURM array tasks as there are."
+)
+# What is shown where nothing is asked for.
+START = f"""python -m alignlab.study config=FILE [key=value ...]
+
+{textwrap.fill(INTRO, 80)}
+
+    config=study_demo                  a small study: two training sets, two seeds
+    config=study_demo dry_run=true     every cell checked, and the whole cost: nothing is
+                                       trained or written
+    config=study_demo jobs=2           two cells side by side; devices=[0,1]: on two GPUs
+    config=study_demo retry=failed     what has failed, again
+    --help, --help axes, ...           every key, or those of one section
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status: 1 where cells have failed."""
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        sys.stdout.write(START)
+        return 0
+    failed: list[str] = []
+
+    def run(options: StudyOptions) -> None:
+        from alignlab.studying import studies  # torch and all: once the config is known to be right
+
+        failed.extend(studies.run(options, load(StudyOptions, given)[1]))
+
+    status = run_command(StudyOptions, run, command="study", intro=INTRO, argv=given)
+    return status or int(bool(failed))
+
+
+if __name__ == "__main__":
+    end(main())

@@ -1,0 +1,121 @@
+"""The page of a study: a section for each measure, with its intervals over seeds, over documents and over both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alignlab.redaction import hide
+from alignlab.reporting.page.plain import Section
+from alignlab.reporting.wording import capital, interval, number, signed
+from alignlab.studying.configs import Study
+from alignlab.studying.summary import GROUPS, Summary
+
+# Measures of a training that come first, and of what is asked of it those that its command shows.
+_LEADS = (("neurons", "specific neurons"), ("neurons", "related neurons"), ("neurons", "general neurons"),
+          ("neurons", "loss"), ("capability", "right"), ("capability", "in language"))  # fmt: skip
+_WHATS = {"value": "mean", "change": "change", "difference": "from baseline"}
+_NOTES = (
+    "Over seeds: other trainings, these very documents. Over documents: other documents, these very models. "
+    "Over both: what a verdict on the training takes.",
+    "Empty where nothing tells: one seed, or seeds that all gave the same number, or numbers without an error.",
+    "Changes are since the beginning of each training. A difference from the baseline is of the same seed; its error "
+    "over documents is as if the two had seen other documents, so too large rather than too small.",
+)
+
+
+def leads_of(rows: Sequence[Summary]) -> list[tuple[str, str, str]]:
+    """Source, task and measure of what is shown first; of what was asked of cells the first measure of each task."""
+    there = dict.fromkeys((row.question.source, row.question.task, row.question.measure) for row in rows)
+    found = [one for source, measure in _LEADS for one in there if (one[0], one[2]) == (source, measure)]
+    known = {source for source, _ in _LEADS}
+    first: dict[tuple[str, str], tuple[str, str, str]] = {}
+    plain = {
+        (row.question.source, row.question.task, row.question.measure)
+        for row in rows
+        if row.question.group in GROUPS and not row.question.set
+    }
+    for one in there:
+        if one[0] not in known and one in plain:
+            first.setdefault(one[:2], one)
+    return [*found, *first.values()]
+
+
+def places_of(rows: Sequence[Summary]) -> list[tuple[str, str]]:
+    """Groups, then languages, of which there are numbers."""
+    there = dict.fromkeys((row.question.group, row.question.language) for row in rows)
+    groups = [(group, "") for group in GROUPS if (group, "") in there]
+    return groups + sorted(one for one in there if one[1])
+
+
+def about_of(study: Study) -> list[str]:
+    """What the page is of, in sentences."""
+    folder, cells = study.folder, study.grid.cells
+    states = [folder.state(cell, study.steps) for cell in cells]
+    said = [f"{states.count('finished'):,} of {len(cells):,} cells are done, {states.count('failed'):,} have failed."]
+    said += [f"{capital(axis)}: {', '.join(levels)}." for axis, levels in study.options.axes.items()]
+    said += [] if study.options.models else [f"Seeds: {', '.join(map(str, study.options.seeds))}."]
+    return [" ".join(said)]
+
+
+def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
+    """A section for each measure: the leading ones, then all others; then the cells."""
+    leads = leads_of(rows)
+    rest = dict.fromkeys((row.question.source, row.question.task, row.question.measure) for row in rows)
+    found = [measure_section(study, rows, *one) for one in [*leads, *(one for one in rest if one not in leads)]]
+    return [*found, _cells(study)]
+
+
+def measure_section(study: Study, rows: Sequence[Summary], source: str, task: str, measure: str) -> Section:
+    """The table of a measure: a line for each combination of levels and group or language, with all its intervals."""
+    asked = [
+        one for one in rows if (one.question.source, one.question.task, one.question.measure) == (source, task, measure)
+    ]
+    whats = [what for what in _WHATS if any(row.what == what for row in asked)]
+    sets = any(row.question.set for row in asked)
+    header = [*study.grid.axes, *(["neurons", "control"] if sets else []), "of", "seeds"]
+    for what in whats:
+        header += [_WHATS[what], "over seeds", "over documents", "over both"]
+    lines: dict[tuple[object, ...], list[str]] = {}
+    by_place = {(row.levels, row.question, row.what): row for row in asked}
+    order = {levels: place for place, levels in enumerate(study.combinations)}
+    places = {place: at for at, place in enumerate(places_of(asked))}
+
+    def place(row: Summary) -> tuple[int, int]:
+        return order[row.levels], places.get((row.question.group, row.question.language), len(places))
+
+    for row in sorted((row for row in asked if row.what == "value"), key=place):
+        about = [*row.levels]
+        if sets:
+            about += [" ".join(filter(None, (row.question.set, row.question.operation))), row.question.control]
+        about += [row.question.language or row.question.group, str(row.seeds)]
+        for what in whats:
+            about += _cells_of(by_place.get((row.levels, row.question, what)))  # type: ignore[arg-type]
+        lines[row.levels, row.question] = about
+    unit = asked[0].question.unit
+    title = f"{capital(measure)}{f' ({task})' if task else ''}"
+    steps = sorted({row.step for row in asked if row.step is not None})
+    at = f" At step {', '.join(map(str, steps))}." if steps else ""
+    said = [f"Of {source}{f', in {unit}' if unit else ''}.{at}"]
+    return Section(title, said, None, header, list(lines.values()), _NOTES)
+
+
+def _cells_of(row: Summary | None) -> list[str]:
+    if row is None:
+        return [""] * 4
+    if row.over is None:
+        return ["diverged", "", "", ""]
+    places, sign = 1 if row.question.unit == "neurons" else 3, "" if row.what == "value" else "+"
+    value = number(row.over.value, places) if row.what == "value" else signed(row.over.value, places)
+    ends = (row.over.over_seeds, row.over.over_documents, row.over.over_both)
+    return [value, *(interval(one.low, one.high, places, sign) for one in ends)]
+
+
+def _cells(study: Study) -> Section:
+    folder, lines = study.folder, []
+    for cell in study.grid.cells:
+        failure = folder.failure(cell)
+        state = folder.state(cell, study.steps)
+        lines.append(
+            [cell.name, state, "" if failure is None or state != "failed" else hide(f"{failure.step}: {failure.says}")]
+        )
+    return Section("Cells", [], None, ["cell", "state", "why"], lines)

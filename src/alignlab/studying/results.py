@@ -1,0 +1,145 @@
+"""What a study leaves and says: the long table, the same over seeds, the page, and a table on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from alignlab import console
+from alignlab.reporting.page.plain import write_plain_page
+from alignlab.reporting.wording import capital, interval, number, signed
+from alignlab.studying.configs import Study
+from alignlab.studying.grid import Cell
+from alignlab.studying.page import about_of, leads_of, places_of, sections_of
+from alignlab.studying.summary import HEADER, Summary, collected, summarise
+from alignlab.studying.table import write_rows, write_table
+
+_MOST_LINES = 60  # of a table on the terminal
+_OVER = {"over_both": "over both", "over_seeds": "over seeds", "over_documents": "over documents"}
+
+
+def write_results(study: Study) -> list[Summary]:
+    """Write `study.csv`, `summary.csv` and `study.html` of all cells that are finished by now.
+
+    One process at a time: the one that comes last has seen all that others have finished.
+    """
+    folder = study.folder
+    with folder.locked():
+        cells = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
+        said = collected(write_table(study, cells, folder.table))
+        rows = summarise(study.grid, said, study.options.baseline)
+        header = [*study.grid.axes, *HEADER]
+        write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])
+        write_plain_page(folder.page, study.options.study.name, about_of(study), sections_of(study, rows))
+    return rows
+
+
+def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:
+    """Print a table of each leading measure, the cells that are not done, the paths and the next command."""
+    for question in leads_of(rows):
+        _show(study, rows, *question)
+    folder = study.folder
+    console.say()
+    states = {cell: folder.state(cell, study.steps) for cell in study.grid.cells}
+    for cell in [cell for cell, state in states.items() if state == "failed"]:
+        failure = folder.failure(cell)
+        assert failure is not None
+        console.complain(f"{cell.name} has failed at {failure.step}: {failure.says}\n    {folder.log(cell)}")
+    if elsewhere:
+        console.say(
+            f"{len(elsewhere)} cells are worked on by other processes, which write the table when they are done."
+        )
+    for cell in stopped:
+        console.say(f"{cell.name} was stopped before its end.")
+    console.heading("Written")
+    finished = sum(state == "finished" for state in states.values())
+    console.table(
+        [
+            ("numbers", f"{folder.table} (every number of {finished:,} of {len(states):,} cells)"),
+            ("over seeds", f"{folder.summary} (intervals over seeds, documents, and both)"),
+            ("page", str(folder.page)),
+            ("cells", str(folder.cells)),
+        ]
+    )
+    again = [name for name, state in states.items() if state == "failed"]
+    left = [name for name, state in states.items() if state in ("open", "begun")]
+    if again:
+        console.say(f"\nNext: python -m alignlab.study config={folder.config} retry=failed")
+    elif left:
+        console.say("\nThe same command goes on with what is left.")
+    elif study.configs and finished:
+        some = folder.cell(study.grid.cells[-1]) / "run"
+        console.say(f"\nNext: the page of one run: python -m alignlab.report run={some}")
+
+
+def _show(study: Study, rows: Sequence[Summary], source: str, task: str, measure: str) -> None:
+    axes = study.grid.axes
+    asked = [
+        row for row in rows if (row.question.source, row.question.task, row.question.measure) == (source, task, measure)
+    ]
+    what = f" ({task})" if task else ""
+    console.say()
+    console.heading(f"{capital(measure)}{what}, {source}, at the end of each training")
+    compared = any(row.what == "difference" for row in asked)
+    shown = [row for row in asked if row.what == ("difference" if compared else "change") and not row.question.language]
+    of_mean = _told(row for row in asked if row.what == "value" and not row.question.language)
+    of_moved = _told(shown)
+    places = places_of(asked)
+    lines = []
+    for levels in study.combinations:
+        for group, language in places:
+            if language:
+                continue
+            now, change, other = (
+                next(
+                    (row for row in asked if (row.what, row.levels, row.question.group) == (kind, levels, group)), None
+                )
+                for kind in ("value", "change", "difference")
+            )
+            if now is None:
+                continue
+            last = other if compared else change
+            cells = [
+                *levels,
+                group,
+                _value(now),
+                _interval(now, "over_seeds"),
+                _value(last),
+                _interval(last, "over_both"),
+            ]
+            lines.append(cells)
+    moved = "from baseline" if compared else "change"
+    header = [*axes, "", "mean", f"95 % {_OVER[of_mean]}", moved, f"95 % {_OVER[of_moved]}"]
+    console.table(lines[:_MOST_LINES], header, "l" * (len(axes) + 1) + "rrrr")
+    if len(lines) > _MOST_LINES:
+        console.say(f"and {len(lines) - _MOST_LINES:,} more lines in summary.csv")
+    seeds = sorted({row.seeds for row in asked})
+    many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    said = (
+        f"Means over {many} seeds{'' if seeds[-1] > 1 else ': one tells nothing of others, so there are no intervals'}."
+    )
+    console.say(f"{said} Over both: over seeds and documents. The page has all three intervals.")
+
+
+def _told(rows: Iterable[Summary]) -> str:
+    """The interval that a column shows: over both where that is known of any, else over seeds, else over documents."""
+    known = [row.over for row in rows if row.over is not None]
+    return next(
+        (name for name in _OVER if any(not math.isnan(getattr(over, name).low) for over in known)), "over_seeds"
+    )
+
+
+def _value(row: Summary | None) -> str:
+    if row is None:
+        return ""
+    if row.over is None:
+        return "diverged"
+    places = 1 if row.question.unit == "neurons" else 3
+    return number(row.over.value, places) if row.what == "value" else signed(row.over.value, places)
+
+
+def _interval(row: Summary | None, over: str) -> str:
+    if row is None or row.over is None:
+        return ""
+    found, places = getattr(row.over, over), 1 if row.question.unit == "neurons" else 3
+    return interval(found.low, found.high, places, "" if row.what == "value" else "+")

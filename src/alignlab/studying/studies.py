@@ -1,0 +1,148 @@
+"""A study: planned, its cells worked on, and what those that are done have left put into a table and a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from alignlab import console
+from alignlab.callbacks.stopping import requeue
+from alignlab.config import to_plain, to_yaml
+from alignlab.console import duration, size
+from alignlab.errors import InputError, Problem
+from alignlab.redaction import hide_all
+from alignlab.reporting.estimates import existing
+from alignlab.runs import check_writable
+from alignlab.secret_settings import check_settings
+from alignlab.signals import Stopped
+from alignlab.studying.configs import Study, study_of
+from alignlab.studying.cost import Group, check_disk, costs_of
+from alignlab.studying.folder import State
+from alignlab.studying.grid import Origins
+from alignlab.studying.options import StudyOptions
+from alignlab.studying.results import show_results, write_results
+from alignlab.studying.running import Worker
+
+# How a study is worked on is no part of what it is.
+HOW: dict[str, Any] = {"dry_run": False, "jobs": None, "devices": [], "retry": "nothing"}
+_NAMES = ("study.name", "study.root", "models", "cell.config")
+
+
+def run(options: StudyOptions, origins: Origins) -> list[str]:
+    """Check all, plan, work on the cells, and say what was found; the cells that have failed.
+
+    origins: where each key was set, as `alignlab.config.load` gives it.
+    Raises InputError before the first cell is begun for all that is wrong with any, and Stopped where it was asked to.
+    """
+    check_settings(to_plain(options), _NAMES)
+    _check_alone()
+    study = study_of(options, origins)
+    folder = study.folder
+    check_writable(folder.path, "study.name")
+    folder.check_ours()
+    by_name = {cell.name: (cell, study.document(cell)) for cell in study.grid.cells}
+    folder.check_continued(by_name, study.steps)
+    states = Counter(folder.state(cell, study.steps) for cell in study.grid.cells)
+    show_plan(study, states)
+    if options.dry_run:
+        console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
+        return []
+    folder.begin(to_yaml(options.model_copy(update=HOW), hide_all))
+    worker = Worker(study)
+    try:
+        worker.work()
+    except Stopped as stopped:
+        queued = requeue() if stopped.signal == signal.SIGUSR1 else ""
+        raise Stopped(
+            stopped.signal, "; ".join(filter(None, (f"with {stopped.done}" if stopped.done else "", queued)))
+        ) from None
+    rows = write_results(study)
+    show_results(study, rows, worker.elsewhere, worker.stopped)
+    return [cell.name for cell in study.grid.cells if folder.state(cell, study.steps) == "failed"]
+
+
+def _check_alone() -> None:
+    """Refuse ranks: every process of a study begins cells of its own."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1":
+        fix = "Start it without a launcher; cells have ranks by trainer.devices in cell.set."
+        raise InputError(Problem("WORLD_SIZE", f"{ranks} ranks of one study", "processes that know of no others", fix))
+
+
+def show_plan(study: Study, states: Mapping[State, int]) -> None:
+    """Print what the study will do, what that costs, and what of it is done."""
+    options, grid, folder = study.options, study.grid, study.folder
+    console.heading(f"Plan of {options.study.name}")
+    number = len(grid.cells)
+    parts = [f"{len(levels)} {axis} ({', '.join(levels)})" for axis, levels in options.axes.items()]
+    if options.models:
+        parts = [f"models {', '.join(cell.name for cell in grid.cells)}"]
+    else:
+        parts.append(f"{len(options.seeds)} seeds ({', '.join(map(str, options.seeds))})")
+    skipped = f", less {grid.skipped} skipped" if grid.skipped else ""
+    rows = [("cells", f"{number:,}: {' x '.join(parts)}{skipped}")]
+    todo = [cell for cell in grid.cells if folder.state(cell, study.steps) != "finished"]
+    if study.configs and todo:
+        groups = costs_of(grid.cells, study.configs)
+        check_disk(groups, set(todo), shutil.disk_usage(existing(folder.path)).free)
+        rows += _cost_rows(groups)
+    for step in study.steps[1:] if study.configs else study.steps:
+        rows.append(
+            (step.name, f"of every cell: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}")
+        )
+    if options.baseline:
+        told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
+        rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
+    rows.append(("done", _done(study, states)))
+    jobs = Worker(study).jobs
+    given = f" on devices {', '.join(options.devices)}" if options.devices else ""
+    rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
+    console.table(rows)
+
+
+def _cost_rows(groups: list[Group]) -> list[tuple[str, str]]:
+    """What one cell of each model and method costs, and all together."""
+    rows = []
+    for group in groups:
+        cost, name = group.cost, group.planned.name
+        what = f"{cost.steps:,} steps, about {_many(cost.tokens)} tokens{_flops(cost.flops)}, {size(cost.disk)} of disk"
+        like = f"{len(group.cells):,} cells like {name}" if len(group.cells) > 1 else f"the cell {name}"
+        rows.append(("each", f"{what}, {size(cost.memory)} of memory ({like})"))
+    totals = [(len(group.cells), group.cost) for group in groups]
+    flops = [number * cost.flops for number, cost in totals if cost.flops is not None]
+    counted = _flops(sum(flops) if len(flops) == len(totals) else None)
+    steps, tokens = (sum(number * getattr(cost, name) for number, cost in totals) for name in ("steps", "tokens"))
+    disk = sum(number * cost.disk for number, cost in totals)
+    beside = "beside snapshots and answers, which each cell's own plan tells"
+    rows.append(("in all", f"{steps:,} steps, about {_many(tokens)} tokens{counted}, {size(disk)} of disk; {beside}"))
+    return rows
+
+
+def _many(number: float) -> str:
+    return f"{number:,.0f}" if number < 1e7 else f"{number:.2e}"
+
+
+def _flops(flops: float | None) -> str:
+    return "" if flops is None else f", {flops:.1e} FLOP"
+
+
+def _done(study: Study, states: Mapping[State, int]) -> str:
+    """How far the cells are; of what is left, how long it takes as far as those that are done tell."""
+    text = f"{states['finished']:,} of {len(study.grid.cells):,} cells"
+    text += f", {states['begun']:,} begun" if states["begun"] else ""
+    if states["failed"]:
+        text += f", {states['failed']:,} failed"
+        text += " (retry=failed begins them again)" if study.options.retry == "nothing" else ", which are begun again"
+    folder = study.folder
+    finished = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
+    left = states["open"] + states["begun"] + (states["failed"] if study.options.retry == "failed" else 0)
+    if finished and left:
+        each = sum(map(folder.seconds, finished)) / len(finished)
+        text += f"; the rest takes about {duration(each * left / Worker(study).jobs)}, at {duration(each)} a cell"
+    elif left:
+        text += "; how long it takes is told once one is done"
+    return text

@@ -1,0 +1,172 @@
+"""The numbers of a study over its seeds: at the end, how they changed, and how they differ from the baseline's."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from alignlab.analysis.over_seeds import OverSeeds, over_seeds
+from alignlab.studying.grid import Cell, Grid
+from alignlab.studying.table import Number
+
+GROUPS = ("trained", "reference", "unseen", "all languages", "all")
+What = Literal["value", "change", "difference"]
+HEADER = (
+    "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit", "step",
+    "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low", "both_high",
+    "p_both", "status",
+)  # fmt: skip
+_NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
+
+
+class Question(NamedTuple):
+    """What is asked of every cell: the columns of the table that say so."""
+
+    source: str
+    group: str
+    language: str
+    measure: str
+    task: str
+    set: str
+    operation: str
+    strength: float | None
+    control: str
+    unit: str
+
+    @classmethod
+    def of(cls, number: Number) -> Question:
+        return cls(*(getattr(number, name) for name in cls._fields))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A number and its standard error over documents; None where that is not known."""
+
+    value: float
+    se: float | None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Of a question, what a cell says at its end, how that changed since its beginning, and at which step it ended.
+
+    The error of a change is that of its pairs of documents, where these were compared; None where not.
+    """
+
+    last: Told
+    change: Told | None
+    step: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A number over seeds.
+
+    what: the value at the end; its change since the beginning of each training; its difference from the baseline's with
+        the same seed.
+    over: None where a seed's number is not finite.  step: at which the trainings ended; None where they differ.
+    """
+
+    what: What
+    levels: tuple[str, ...]
+    question: Question
+    over: OverSeeds | None
+    seeds: int
+    step: int | None
+
+    def columns(self, axes: Sequence[str]) -> dict[str, object]:
+        """The row of `summary.csv`."""
+        row: dict[str, object] = {**dict(zip(axes, self.levels, strict=True)), **self.question._asdict()}
+        row |= {"what": self.what, "seeds": self.seeds, "step": self.step}
+        if self.over is None:
+            return row | {"status": "not finite"}
+        row |= {"value": self.over.value, "sd": _known(self.over.sd), "p_both": _known(self.over.over_both.p)}
+        for name in ("seeds", "documents", "both"):
+            interval = getattr(self.over, f"over_{name}")
+            row |= {f"{name}_low": _known(interval.low), f"{name}_high": _known(interval.high)}
+        return row | {"status": "ok"}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def is_summarised(number: Number) -> bool:
+    """Whether a number is one of the summary: of all layers, all items, and the usual way of counting."""
+    here = number.layer is None and not number.label and not number.other
+    return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
+
+
+def ends_of(numbers: Iterable[Number]) -> dict[Question, Ends]:
+    """What a cell says at its first and its last step."""
+    values: dict[Question, dict[int, Told]] = defaultdict(dict)
+    changes: dict[Question, dict[int, Told]] = defaultdict(dict)
+    for number in numbers:
+        if is_summarised(number) and not number.measure.endswith("since the record before"):
+            into = changes if number.since else values
+            into[Question.of(number)][-1 if number.step is None else number.step] = Told(number.value, number.se)
+    found = {}
+    for question, steps in values.items():
+        first, last = min(steps), max(steps)
+        change = changes[question].get(last) if question in changes else None
+        if change is None and first != last:
+            change = Told(steps[last].value - steps[first].value, None)
+        found[question] = Ends(steps[last], change, None if last < 0 else last)
+    return found
+
+
+Collected = Mapping[tuple[str, ...], Mapping[Question, Mapping[int | None, Ends]]]
+
+
+def collected(cells: Iterable[tuple[Cell, Sequence[Number]]]) -> Collected:
+    """What all cells say at their ends: by levels, question and seed."""
+    found: dict[tuple[str, ...], dict[Question, dict[int | None, Ends]]] = defaultdict(lambda: defaultdict(dict))
+    for cell, numbers in cells:
+        for question, ends in ends_of(numbers).items():
+            found[cell.levels][question][cell.seed] = ends
+    return found
+
+
+def summarise(grid: Grid, said: Collected, baseline: Mapping[str, str]) -> list[Summary]:
+    """All numbers over seeds, by combination of levels, in the order of the grid."""
+    rows = []
+    for cell in {cell.levels: cell for cell in grid.cells}.values():
+        other = grid.baseline_of(cell, baseline)
+        for question, ends in said.get(cell.levels, {}).items():
+            steps = {one.step for one in ends.values()}
+            step = steps.pop() if len(steps) == 1 else None
+            rows.append(_over("value", cell.levels, question, [one.last for one in ends.values()], step))
+            changes = [one.change for one in ends.values() if one.change is not None]
+            if changes:
+                rows.append(_over("change", cell.levels, question, changes, step))
+            theirs = said.get(other, {}).get(question, {}) if other is not None else {}
+            pairs = [_less(one.last, theirs[seed].last) for seed, one in ends.items() if seed in theirs]
+            if pairs:
+                rows.append(_over("difference", cell.levels, question, pairs, step))
+    return rows
+
+
+def _less(one: Told, other: Told) -> Told:
+    """A difference, with an error as if the two were of other documents: too large rather than too small."""
+    known = one.se is not None and other.se is not None
+    return Told(one.value - other.value, math.hypot(one.se or 0.0, other.se or 0.0) if known else None)
+
+
+def _over(what: What, levels: tuple[str, ...], question: Question, told: Sequence[Told], step: int | None) -> Summary:
+    values = [one.value for one in told]
+    summary = Summary(what, levels, question, None, len(values), step)
+    if not all(map(math.isfinite, values)):
+        return summary
+    errors = [one.se for one in told if one.se is not None]
+    known = len(errors) == len(told)
+    return replace(summary, over=over_seeds(values, errors=errors if known else None, bounds=_bounds(what, question)))
+
+
+def _bounds(what: What, question: Question) -> tuple[float, float] | None:
+    """What a number is never outside of."""
+    if question.unit == "share":
+        return (0.0, 1.0) if what == "value" else (-1.0, 1.0)
+    return (0.0, math.inf) if what == "value" and question.unit in ("neurons", "tokens") else None

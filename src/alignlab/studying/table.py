@@ -1,0 +1,144 @@
+"""What finished cells have left, as one long table: every number with its cell, levels and seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignlab import console
+from alignlab.atomic import whole_file
+from alignlab.errors import InputError
+from alignlab.neurons.table import ANCHORED, Row, guarded, read_csv
+from alignlab.studying.configs import Study
+from alignlab.studying.grid import TRAIN, Cell
+
+_QUANTILE = 1.959964
+NEURONS, CAPABILITY = "neurons", "capability"
+_PLAIN = ("kinds", "losses", "capability")  # analyses whose measures need not say of which they are
+COLUMNS = (
+    "source", "record", "step", "since", "group", "language", "other", "layer", "measure", "task", "set", "operation",
+    "strength", "control", "label", "value", "unit", "denominator", "se", "status",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a cell.
+
+    source: of what it is told: `neurons`, `capability`, or the name under which it was asked.
+    measure: what was measured, and how, where that is not the usual: kinds of neurons are those of the paper, at the
+        thresholds of the first record.
+    se: its standard error over documents; None where none was computed. Of an interval that is not symmetric, half its
+        width by that of a normal deviate: no less than the standard error itself.
+    """
+
+    source: str
+    record: str
+    step: int | None
+    since: str
+    group: str
+    language: str
+    other: str
+    layer: int | None
+    measure: str
+    task: str
+    set: str
+    operation: str
+    strength: float | None
+    control: str
+    label: str
+    value: float
+    unit: str
+    denominator: int | None
+    se: float | None
+    status: str
+
+    @classmethod
+    def of(cls, row: Row, source: str) -> Number:
+        """The number of a row."""
+        same = {name: getattr(row, name) for name in COLUMNS if name not in ("source", "measure", "se", "since")}
+        since = row.since or row.since_before
+        return cls(source=source, measure=measure_of(row), se=standard_error(row), since=since, **same)
+
+
+def measure_of(row: Row) -> str:
+    """What a row measures, in words that no other row of its place has."""
+    name = row.measure
+    if row.kind:
+        kind = f"{row.kind} to {row.to_kind}" if row.to_kind else row.kind
+        name = f"{kind} neurons" + (f": {row.measure}" if row.measure else "")
+    elif row.degree is not None:
+        name = f"neurons of degree {row.degree}" + (f": {row.measure}" if row.measure else "")
+    name = name if row.analysis in _PLAIN else ": ".join(filter(None, (row.analysis, name)))
+    if row.analysis not in _PLAIN and row.kind == "" and row.task:
+        name = row.measure  # of a task, which its column says
+    further = [row.thresholds if row.thresholds not in ("", ANCHORED) else ""]
+    further += [row.convention if row.convention not in ("", "paper") else "", row.compared, row.site, row.scope]
+    further += [
+        f"on {row.classified_on}" if row.classified_on else "",
+        f"draw {row.seed}" if row.seed is not None else "",
+    ]
+    further += ["since the record before" if row.since_before else ""]
+    return ", ".join([name, *filter(None, further)])
+
+
+def standard_error(row: Row) -> float | None:
+    """Over documents, as far as the row tells."""
+    if row.sd is not None and math.isfinite(row.sd):
+        return row.sd
+    if row.low is None or row.high is None or not math.isfinite(row.high - row.low):
+        return None
+    return (row.high - row.low) / 2 / _QUANTILE
+
+
+def numbers_of(study: Study, cell: Cell) -> Iterator[Number]:
+    """Every number that a finished cell has left. Raises InputError for a table that is damaged or missing."""
+    for step in study.steps:
+        for table in study.folder.results(cell, step):
+            source = step.name if step.name != TRAIN else (NEURONS if table.stem == "neurons" else CAPABILITY)
+            if not table.is_file():
+                raise InputError.of(str(table), "there is no such file", "the table of a step that is done")
+            for row in read_csv(table):
+                yield Number.of(row, source)
+
+
+def write_table(study: Study, cells: Sequence[Cell], path: Path) -> Iterator[tuple[Cell, list[Number]]]:
+    """Write the table cell by cell, and give the numbers of each: memory is that of one.
+
+    Cells whose results are damaged are told of and left out. The file is there, whole, once all were taken.
+    """
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["cell", *study.grid.axes, "seed", *COLUMNS])
+        for cell in cells:
+            try:
+                numbers = list(numbers_of(study, cell))
+            except InputError as error:
+                console.complain(f"note: {cell.name} is left out of the table: {error.problems[0]}")
+                continue
+            of_cell = [cell.name, *cell.levels, "" if cell.seed is None else cell.seed]
+            writer.writerows([*of_cell, *map(_cell, vars(number).values())] for number in numbers)
+            yield cell, numbers
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows by the names of their columns, whole or not at all."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_cell(row.get(name)) for name in header] for row in rows)
+    with whole_file(path) as partial:
+        partial.write_text(out.getvalue(), encoding="utf-8")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return guarded(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return "" if value is None else value
