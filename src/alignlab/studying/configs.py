@@ -12,7 +12,7 @@ from typing import Any
 
 from alignlab.command import with_origin
 from alignlab.config import Options, load_over, to_plain, to_yaml
-from alignlab.errors import InputError, Problem, refuse_any, some_of
+from alignlab.errors import MOST, InputError, Problem, refuse_any, some_of
 from alignlab.evaluating.options import EvaluateOptions
 from alignlab.intervening.options import InterveneOptions
 from alignlab.neurons.identifiers import identifier_of, require_tau
@@ -84,8 +84,8 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
     try:
         grid = grid_of(options, origins)
     except InputError as error:
-        refuse_any([*problems, *error.problems])
-        raise AssertionError from error
+        told = [*problems, *error.problems, *_problems_of_levels(options, cell, origins)]
+        raise InputError(*dict.fromkeys(told)) from error
     steps = steps_of(options, cell, then)
     folder = StudyFolder.of(options)
     configs: dict[str, TrainConfig] = {}
@@ -97,6 +97,24 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
             problems += _make_configs(options, grid, cell, folder, origins, configs)
     refuse_any(list(dict.fromkeys(problems)))
     return Study(options, grid, tuple(steps), configs, folder)
+
+
+def _problems_of_levels(options: StudyOptions, base: Sequence[Setting], origins: Origins) -> list[Problem]:
+    """What is wrong with the config and with each level over it alone, where names or axes are wrong already."""
+    if options.models or options.cell.config is None:
+        return []
+    levels = [(axis, level, given) for axis, some in options.axes.items() for level, given in some.items()]
+    problems: list[Problem] = []
+    for axis, level, given in levels[:MOST] or [("", "", {})]:
+        settings = settings_of(given, f"axes.{axis}.{level}", origins, [])
+        layers = [
+            [(one.key, one.value, one.where) for one in some if all(one.key.split("."))] for some in (base, settings)
+        ]
+        try:
+            load_over(TrainConfig, [f"config={options.cell.config}"], *layers)
+        except InputError as error:
+            problems += [_named(problem, _where(origins, "cell.config")) for problem in error.problems]
+    return problems
 
 
 def _where(origins: Origins, key: str) -> str:

@@ -103,9 +103,9 @@ def _show(study: Study, rows: Sequence[Summary], source: str, task: str, measure
                 *levels,
                 group,
                 _value(now),
-                _interval(now, "over_seeds"),
+                _interval(now, of_mean),
                 _value(last),
-                _interval(last, "over_both"),
+                _interval(last, of_moved),
             ]
             lines.append(cells)
     moved = "from baseline" if compared else "change"
