@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from alignlab import console
 from alignlab.reporting.page.plain import write_plain_page
 from alignlab.reporting.wording import capital, interval, number, signed
+from alignlab.studying.answers import moved_answers
 from alignlab.studying.configs import Study
-from alignlab.studying.grid import Cell
+from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
 from alignlab.studying.summary import HEADER, Summary, collected, summarise
 from alignlab.studying.table import write_rows, write_table
@@ -26,7 +27,8 @@ def write_results(study: Study) -> list[Summary]:
     folder = study.folder
     with folder.locked():
         cells = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
-        said = collected(write_table(study, cells, folder.table))
+        numbers = write_table(study, cells, folder.table)
+        said = collected((cell, found, moved_answers(folder.cell(cell) / TRAIN)) for cell, found in numbers)
         rows = summarise(study.grid, said, study.options.baseline)
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from alignlab.analysis.over_seeds import OverSeeds, over_seeds
+from alignlab.studying.answers import Moved, Place
 from alignlab.studying.grid import Cell, Grid
-from alignlab.studying.table import Number
+from alignlab.studying.table import CAPABILITY, Number
 
 GROUPS = ("trained", "reference", "unseen", "all languages", "all")
 What = Literal["value", "change", "difference"]
@@ -43,10 +46,14 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """A number and its standard error over documents; None where that is not known."""
+    """A number, and its standard error over documents; None where that is not known.
+
+    moved: what each cluster of documents moves it by, as far as the answers tell.
+    """
 
     value: float
     se: float | None
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,8 @@ def is_summarised(number: Number) -> bool:
     return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
 
 
-def ends_of(numbers: Iterable[Number]) -> dict[Question, Ends]:
-    """What a cell says at its first and its last step."""
+def ends_of(numbers: Iterable[Number], answers: Mapping[int, Mapping[Place, Moved]]) -> dict[Question, Ends]:
+    """What a cell says at its first and its last step; answers: see `answers.moved_answers`."""
     values: dict[Question, dict[int, Told]] = defaultdict(dict)
     changes: dict[Question, dict[int, Told]] = defaultdict(dict)
     for number in numbers:
@@ -114,18 +121,29 @@ def ends_of(numbers: Iterable[Number]) -> dict[Question, Ends]:
         change = changes[question].get(last) if question in changes else None
         if change is None and first != last:
             change = Told(steps[last].value - steps[first].value, None)
-        found[question] = Ends(steps[last], change, None if last < 0 else last)
+        end = Ends(steps[last], change, None if last < 0 else last)
+        found[question] = _with_answers(end, question, answers, first) if question.source == CAPABILITY else end
     return found
+
+
+def _with_answers(ends: Ends, question: Question, answers: Mapping[int, Mapping[Place, Moved]], first: int) -> Ends:
+    """What problems move the numbers by, where they are the mean over answers."""
+    place = question.group, question.language, question.measure
+    after = answers.get(ends.step if ends.step is not None else -1, {}).get(place)
+    if after is None:
+        return ends
+    change = ends.change and replace(ends.change, moved=after.less(answers.get(first, {}).get(place)))
+    return Ends(replace(ends.last, moved=after), change, ends.step)
 
 
 Collected = Mapping[tuple[str, ...], Mapping[Question, Mapping[int | None, Ends]]]
 
 
-def collected(cells: Iterable[tuple[Cell, Sequence[Number]]]) -> Collected:
+def collected(cells: Iterable[tuple[Cell, Sequence[Number], Mapping[int, Mapping[Place, Moved]]]]) -> Collected:
     """What all cells say at their ends: by levels, question and seed."""
     found: dict[tuple[str, ...], dict[Question, dict[int | None, Ends]]] = defaultdict(lambda: defaultdict(dict))
-    for cell, numbers in cells:
-        for question, ends in ends_of(numbers).items():
+    for cell, numbers, answers in cells:
+        for question, ends in ends_of(numbers, answers).items():
             found[cell.levels][question][cell.seed] = ends
     return found
 
@@ -150,9 +168,11 @@ def summarise(grid: Grid, said: Collected, baseline: Mapping[str, str]) -> list[
 
 
 def _less(one: Told, other: Told) -> Told:
-    """A difference, with an error as if the two were of other documents: too large rather than too small."""
+    """A difference, problem by problem where both are of the same ones; else with an error as if the two were of other
+    documents: too large rather than too small."""
     known = one.se is not None and other.se is not None
-    return Told(one.value - other.value, math.hypot(one.se or 0.0, other.se or 0.0) if known else None)
+    moved = one.moved and one.moved.less(other.moved)
+    return Told(one.value - other.value, math.hypot(one.se or 0.0, other.se or 0.0) if known else None, moved)
 
 
 def _over(what: What, levels: tuple[str, ...], question: Question, told: Sequence[Told], step: int | None) -> Summary:
@@ -160,9 +180,12 @@ def _over(what: What, levels: tuple[str, ...], question: Question, told: Sequenc
     summary = Summary(what, levels, question, None, len(values), step)
     if not all(map(math.isfinite, values)):
         return summary
+    bounds = _bounds(what, question)
+    moved = [one.moved for one in told if one.moved is not None]
+    if len(moved) == len(told) and len({one.problems for one in moved}) == 1:
+        return replace(summary, over=over_seeds(values, np.stack([one.by for one in moved]), bounds=bounds))
     errors = [one.se for one in told if one.se is not None]
-    known = len(errors) == len(told)
-    return replace(summary, over=over_seeds(values, errors=errors if known else None, bounds=_bounds(what, question)))
+    return replace(summary, over=over_seeds(values, errors=errors if len(errors) == len(told) else None, bounds=bounds))
 
 
 def _bounds(what: What, question: Question) -> tuple[float, float] | None:
