@@ -41,7 +41,7 @@ def loaded_by(code: str) -> str:
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--help", "probe"], ["dry_run=none", "nothing=x"]])
-@pytest.mark.parametrize("verb", ["train", "analyze", "intervene", "report"])
+@pytest.mark.parametrize("verb", ["train", "analyze", "intervene", "study", "report"])
 def test_help_and_refusals_import_no_torch(verb: str, argv: list[str]) -> None:
     said = loaded_by(f"from alignlab.{verb} import main\nmain({argv})")
     assert said.strip().splitlines()[-1:] == [] or not set(said.split()) & set(HEAVY), said

@@ -17,6 +17,7 @@ import alignlab.benchmark
 import alignlab.evaluate
 import alignlab.intervene
 import alignlab.prepare
+import alignlab.study
 import alignlab.train
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts
@@ -131,6 +132,11 @@ def test_the_command_runs(
             few += [f"interventions.{name}.found_at=1" for name in ("zh-off", "sw-off")]
         capsys.readouterr()
         assert alignlab.evaluate.main([*arguments, *few]) == 0
+        assert "Written" in capsys.readouterr().out
+        return
+    if module == "alignlab.study":
+        few = ["trainer.max_steps=1", "probe.source.count=2", "data.train.count=4", "evaluation=null"]
+        assert alignlab.study.main([*arguments, "seeds=[0]", *(f"cell.set.{one}" for one in few)]) == 0
         assert "Written" in capsys.readouterr().out
         return
     if module == "alignlab.prepare":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from alignlab.config import COMMAND_LINE
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.redaction import hide
 from alignlab.studying.options import StudyOptions
@@ -74,16 +75,21 @@ class Grid:
 
 
 def settings_of(given: Mapping[str, Any], key: str, origins: Origins, problems: list[Problem]) -> list[Setting]:
-    """What is set at a key of the study's config, value by value; what cannot be is added to the problems."""
+    """What is set at a key of the study's config, value by value; what cannot be is added to the problems.
+
+    What the command line sets takes the place of what a file sets of the same key, dotted or nested.
+    """
     found: dict[str, Setting] = {}
     for path, value in _leaves(given):
         where = origins.get(f"{key}.{path}", origins.get(key, key))
         told = f"{where}: {key}.{path}" if where != key else f"{key}.{path}"
+        clashes = [one for one in found if _one_of_two(one, path)]
         if not all(path.split(".")):
             problems.append(Problem(told, "a key with an empty part", "dotted keys, such as trainer.max_steps"))
-        elif clash := next((one for one in found if _one_of_two(one, path)), None):
-            problems.append(Problem(told, f"{clash} is set here too", "each key once"))
+        elif clashes and where != COMMAND_LINE:
+            problems.append(Problem(told, f"{clashes[0]} is set here too", "each key once"))
         else:
+            found = {one: setting for one, setting in found.items() if one not in clashes}
             found[path] = Setting(path, value, where)
     return list(found.values())
 
