@@ -30,7 +30,7 @@ def test_a_verb_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str])
     complaint = capsys.readouterr().err
     assert complaint == (
         "command line: there is no command 'trian'; expected one of: train, analyze, intervene, evaluate, prepare, "
-        "benchmark, report. Did you mean 'train'?\n"
+        "benchmark, report, share. Did you mean 'train'?\n"
     )
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "prepare": "let a model answer questions, and make pairs of preference from its answers",
     "benchmark": "score identifiers where the language neurons are known, or compare them with each other",
     "report": "write one HTML page of a run, or of several side by side",
+    "share": "make a folder of neuron sets and counts with a card, and put it on the Hub",
 }
 
 
