@@ -105,7 +105,7 @@ def test_the_command_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     _, _, module, *arguments = shlex.split(command)
-    if module in ("alignlab.analyze", "alignlab.report"):
+    if module in ("alignlab.analyze", "alignlab.report", "alignlab.share"):
         make_run(tmp_path)
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
