@@ -58,6 +58,17 @@ def test_lines_are_printed_as_they_are(screen: io.StringIO, text: str, shown: st
     assert screen.getvalue() == f"{shown}\n"
 
 
+def test_sentences_end_lines_between_words_on_a_terminal_and_commands_do_not(screen: io.StringIO) -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    console.note(words)
+    console.say(words)
+    noted, _, said = screen.getvalue().rstrip("\n").rpartition("\n")
+    assert said == words
+    lines = noted.splitlines()
+    assert [word for line in lines for word in line.split()] == words.split()
+    assert noted == words or (len(lines) > 1 and max(map(len, lines)) <= 80)
+
+
 def test_headings_are_printed_as_they_are(screen: io.StringIO) -> None:
     console.heading(f"{MARKUP} \x1b[0m")
     assert f"{MARKUP} \\x1b[0m" in screen.getvalue()

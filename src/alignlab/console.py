@@ -54,10 +54,19 @@ def say(text: str = "") -> None:
         _console.print(Text(plain(text)))
 
 
+def note(text: str) -> None:
+    """Print sentences. A terminal breaks their lines between words; a command, which is to be copied, is said."""
+    _fold(Text(plain(text)))
+
+
 def heading(text: str) -> None:
     """Print a line that stands out."""
+    _fold(Text(plain(text), style="bold"))
+
+
+def _fold(text: Text) -> None:
     if _speaks():
-        _console.print(Text(plain(text), style="bold"))
+        _console.print(text, soft_wrap=not _console.is_terminal)
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "") -> None:

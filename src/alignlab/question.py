@@ -367,7 +367,8 @@ class AnalyzeConfig(AnalyzeOptions):
         left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         few = ""
-        if recount is not None and has_tau(identifier_of(self.identifier)):  # a run's own plan has warned of it
+        has_kinds = has_tau(identifier_of(self.identifier))
+        if recount is not None and has_kinds:  # a run's own plan has warned of it
             layers, width = recount.shape()[2:]
             few = small_selection(identifier["top_rate"], layers * width)
         console.heading("Plan of the analysis")
@@ -377,7 +378,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 *([("labels", self.labels.note)] if self.labels.note else []),
                 ("identifier", f"{name} ({options})" if options else name),
                 *([("warning", few)] if few else []),
-                ("kinds", self.kinds),
+                *([("kinds", self.kinds)] if has_kinds else []),
                 ("analyses", " ".join(self.asked)),
                 *([("left out", f"{' '.join(left_out)}: {name} finds sets only, and so no kinds")] if left_out else []),
                 ("intervals", self.intervals_plan(records, recount)),

@@ -70,7 +70,7 @@ def show_compared(compared: Compared) -> None:
             ]
         )
     console.table(lines, header, "llrr" + "r" * (len(others) + 2))
-    console.say(
+    console.note(
         "halves: Jaccard overlap of what is found on either half of the documents (even and odd shards)"
         + (f"; {', '.join(others)}: with what is found there" if others else "")
         + ". Means over languages; in brackets what two random sets of these sizes in each layer would share. "
@@ -78,7 +78,7 @@ def show_compared(compared: Compared) -> None:
     )
     reasons = [f"note: {name}: {one.reason}" for name, one in compared.found[last].items() if one.reason]
     for reason in reasons:
-        console.say(reason)
+        console.note(reason)
     if len(names) > 1:
         _show_pairs(compared, last, names)
     _show_fertility(compared, last)
@@ -113,7 +113,7 @@ def _show_fertility(compared: Compared, record: str) -> None:
         for name, one in of.items()
     ]
     console.table(lines, header, "lrrrr")
-    console.say(
+    console.note(
         f"beside {compared.reference}: tokens of the same documents, as a ratio; empty where none are the same."
     )
 
