@@ -102,6 +102,21 @@ def test_a_terminal_breaks_no_word_of_a_header(monkeypatch: pytest.MonkeyPatch, 
     assert [line[:3] for line in lines[-2:]] == [["step", "0", "60"], ["step", "200", "64"]]
 
 
+@pytest.mark.parametrize(("width", "blocks"), [(400, 1), (80, 3), (12, 20)])
+def test_columns_that_do_not_fit_follow_in_blocks(monkeypatch: pytest.MonkeyPatch, width: int, blocks: int) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, width=width, color_system=None))
+    codes = [f"l{number}" for number in range(20)]
+    rows = [[of, *(f"+0.{number:02d}{place:02d}" for number in range(20))] for place, of in enumerate(("zh", "sw"))]
+    console.table(rows, ["set", *codes], "l" + "r" * 20, keep=1)
+    shown = [[line.split() for line in block.splitlines()] for block in output.getvalue().strip().split("\n\n")]
+    assert max(len(line.rstrip()) for line in output.getvalue().splitlines()) <= width
+    assert len(shown) == blocks
+    for line, whole in enumerate([["set", *codes], *rows]):
+        assert {block[line][0] for block in shown} == {whole[0]}
+        assert [cell for block in shown for cell in block[line][1:]] == whole[1:]
+
+
 def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(console, "_console", Console(file=output, soft_wrap=True, highlight=False))

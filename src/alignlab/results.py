@@ -215,7 +215,7 @@ def _show_asked(results: Results) -> None:
         shown = asked.lines[: _MOST_TELLING if asked.said else _MOST_LINES]
         if asked.lines:
             header = asked.header
-            console.table(shown, header, "l" + "r" * (len(header) - 1))
+            console.table(shown, header, "l" + "r" * (len(header) - 1), keep=1)
         else:
             console.say("no numbers: the records have none that answer it")
         if len(asked.lines) > len(shown):
@@ -265,7 +265,7 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         console.heading(f"Neurons of each language in {last.label}, by site")
         sizes = [[site, *(f"{size:,}" for size in sets.sizes().values())] for site, sets in results.sets.items()]
         codes = last.result.languages
-        console.table(sizes, ("site", *codes), "l" + "r" * len(codes))
+        console.table(sizes, ("site", *codes), "l" + "r" * len(codes), keep=1)
     console.say()
     console.heading("Written")
     page = f"{results.folder / 'report.html'} (opens in a browser, offline)"

@@ -43,7 +43,8 @@ def test_columns_of_nothing_are_left_out_and_so_is_what_is_said_of_them() -> Non
     rows, header, align = table_of(first)
     assert header == ["kind", "all", "trained", "reference"]  # no changes, losses or third language
     assert (len(align), {len(row) for row in rows}) == (4, {4})
-    assert "change" not in table_note(first) and "loss" not in table_note(first)
+    assert "change" not in table_note(first)
+    assert "loss" not in table_note(first)
     assert "mean a language of de" in table_note(first)
     nobody = summarise(first_counts(), TernaryConfig(top_rate=0.25, bar=0.5, lambda_=0.0), [], None)
     assert table_note(nobody).startswith("reference: en; unseen (all others, as none is known to be in training): mean")

@@ -98,7 +98,7 @@ def _show_pairs(compared: Compared, record: str, names: list[str]) -> None:
         lines.append(cells)
     console.say()
     console.heading(f"What they share on {record}: Jaccard overlap, above; by chance, below the diagonal")
-    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names))
+    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names), keep=2)
 
 
 def _show_fertility(compared: Compared, record: str) -> None:

@@ -143,7 +143,7 @@ def _show_path(plan: GridPlan, path: Path) -> None:
     console.say()
     console.heading(f"Language of the answers ({path.operation}), at {path.record}, on {path.task}")
     header, lines = path_lines(path, plan.options.show_languages)
-    console.table(lines, header, "rl" + "r" * (len(header) - 2))
+    console.table(lines, header, "rl" + "r" * (len(header) - 2), keep=2)
     console.note(
         "A line a step, at which one more language is off; shares of all answers. untold: answers "
         "whose language cannot be told; matched: the share in the language just switched off with control neurons "
@@ -159,7 +159,7 @@ def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
     console.say()
     console.heading(f"{capital(matrix.title)} ({unit}), {how}")
     header, lines = matrix_lines(matrix, plan.options.show_languages)
-    console.table(lines, header, "l" + "r" * (len(header) - 1))
+    console.table(lines, header, "l" + "r" * (len(header) - 1), keep=1)
     columns = "language that is measured"
     own = "matched: the own language with control neurons changed; over matched: how much more."
     if is_shift(matrix.measure):
