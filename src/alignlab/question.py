@@ -48,6 +48,7 @@ from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
 from alignlab.reporting.wandb_config import WandbConfig
 from alignlab.reporting.wandb_run import WandbRun
+from alignlab.reporting.wording import settings_in_words
 from alignlab.run_models import precision_of_run
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
@@ -363,7 +364,7 @@ class AnalyzeConfig(AnalyzeOptions):
         """Print what will be asked of what."""
         identifier = to_plain(self)["identifier"]
         name = identifier.pop("name")
-        options = ", ".join(f"{key} {value}" for key, value in identifier.items())
+        options = settings_in_words(identifier)
         left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         few = ""

@@ -99,6 +99,10 @@ def _show_pairs(compared: Compared, record: str, names: list[str]) -> None:
     console.say()
     console.heading(f"What they share on {record}: Jaccard overlap, above; by chance, below the diagonal")
     console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names), keep=2)
+    console.note(
+        "An overlap beyond chance says that two look at the same thing, not that either is right: that is asked where "
+        "the truth is known, by alignlab.benchmark identifiers."
+    )
 
 
 def _show_fertility(compared: Compared, record: str) -> None:
