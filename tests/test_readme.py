@@ -1,5 +1,5 @@
-"""Every command of the README and of the pages that go on with it, run; those of `make` are run by CI, the Python examples by
-tests/callbacks and the scripts by test_examples.py."""
+"""Every command of the README and of the pages that go on with it, run; those of `make` are run by CI, the Python
+examples by tests/callbacks and the scripts by test_examples.py."""
 
 from __future__ import annotations
 
