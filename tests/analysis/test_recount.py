@@ -414,7 +414,8 @@ def test_importance_is_recorded_once_for_all_sites_and_numbers(
     assert main(argv) == 130
     assert main([*argv, "folder=out"]) == 0
     assert steps == [0, 1, 1, 2]
-    assert "Neurons of plnd at other sites in step 2" in capsys.readouterr().out
+    said = capsys.readouterr().out.partition("Neurons of each language in step 2, by site\n")[2].partition("\n\n")[0]
+    shown = {line.split()[0]: [int(size) for size in line.split()[1:]] for line in said.splitlines()[1:]}
     records = {one.step: one for one in map(Importance.load, (run / "analysis/importance").iterdir())}
     last = records[2]
     for site, k in {"mlp.act": 100, **{f"attention.{name}": 40 for name in "qkvo"}}.items():
@@ -424,6 +425,7 @@ def test_importance_is_recorded_once_for_all_sites_and_numbers(
         common = needed["en"] & needed["sw"] & needed["zh"]
         for name in sets.names:
             assert torch.equal(sets[name], needed[name] & ~common)
+        assert shown[site] == [int((needed[name] & ~common).sum()) for name in sets.names]
         assert any(sets.sizes().values())
     # Other numbers, fewer languages, one shard, and another site to analyse: no importance is recorded again.
     others = ["identifier.ffn=30", "classify_languages=[zh,en]", "shards=[1]", "probe.site=attention.k"]

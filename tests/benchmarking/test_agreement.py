@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +24,7 @@ from alignlab.models.load import DEMO_FOLDER
 from alignlab.models.sites import find_sites
 from alignlab.neurons import NeuronSets
 from alignlab.neurons.average_precision_identifier import average_precision
-from alignlab.neurons.table import read_csv
+from alignlab.neurons.table import Row, read_csv
 from alignlab.recording.means import record_means
 from alignlab.recording.probes import Probe, ProbeConfig, build_probe
 from alignlab.train import main as train
@@ -149,12 +152,40 @@ def test_the_command_on_a_run(
     sizes = {(row.record, row.set, row.language) for row in rows if row.measure == "size"}
     assert len(sizes) == 2 * len(NAMES) * 3
     assert is_page(tmp_path / "out/report.html")
+    _check_figure(_data(tmp_path / "out/report.html"), rows)
     ternary = NeuronSets.load(_sets(tmp_path))
     row = next(row for row in rows if (row.record, row.set, row.language, row.measure)
                == ("step 2", "ternary", "de", "size"))  # fmt: skip
     assert row.value == int(ternary["de"].sum())
     assert benchmark(asked) == 0
     assert "0 of 2 records have to be made" in capsys.readouterr().out
+
+
+def _data(page: Path) -> dict[str, Any]:
+    data = page.read_text(encoding="utf-8").partition('<script type="application/json" id="data">')[2]
+    read: dict[str, Any] = json.loads(data.partition("</script>")[0])
+    return read
+
+
+def _check_figure(data: dict[str, Any], rows: list[Row]) -> None:
+    """Overlaps above the diagonal, chance below it; every identifier is named, and in the dark the numbers are seen."""
+    drawn = data["figures"]["1"]
+    (trace,) = drawn["data"]
+    pairs = {
+        (row.set, row.compared): row
+        for row in rows
+        if (row.record, row.label, row.group) == ("step 2", "identifiers", "all languages")
+    }
+    names = [name.split()[0] for name in trace["y"]]
+    assert sorted(names) == sorted(NAMES)
+    for (row, one), (column, other) in itertools.product(enumerate(names), repeat=2):
+        value = trace["z"][row][column]
+        if row == column:
+            assert value is None
+        elif value is not None:
+            assert value == (pairs[one, other].value if row < column else pairs[other, one].reference)
+    assert [drawn["layout"][axis]["dtick"] for axis in ("xaxis", "yaxis")] == [1, 1]
+    assert trace["textfont"]["color"] in dict(data["dark"])
 
 
 def _sets(folder: Path) -> Path:

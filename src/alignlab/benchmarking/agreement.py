@@ -33,6 +33,7 @@ from alignlab.options import AnalyzeOptions
 from alignlab.question import AnalyzeConfig
 from alignlab.recording.probes import PromptProbe
 from alignlab.redaction import hide, hide_all
+from alignlab.reporting.wording import settings_in_words
 from alignlab.runs import RunFolder
 
 ANALYSIS = "agreement"
@@ -308,7 +309,7 @@ def _sized(options: IdentifierOptions, size: int, neurons: int) -> IdentifierOpt
 def _in_words(identifier: Any) -> str:
     settings = to_plain(identifier)
     settings.pop("name")
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
+    return settings_in_words(settings)
 
 
 def _check_languages(recount: Recount) -> None:

@@ -70,7 +70,7 @@ def show_compared(compared: Compared) -> None:
             ]
         )
     console.table(lines, header, "llrr" + "r" * (len(others) + 2))
-    console.say(
+    console.note(
         "halves: Jaccard overlap of what is found on either half of the documents (even and odd shards)"
         + (f"; {', '.join(others)}: with what is found there" if others else "")
         + ". Means over languages; in brackets what two random sets of these sizes in each layer would share. "
@@ -78,7 +78,7 @@ def show_compared(compared: Compared) -> None:
     )
     reasons = [f"note: {name}: {one.reason}" for name, one in compared.found[last].items() if one.reason]
     for reason in reasons:
-        console.say(reason)
+        console.note(reason)
     if len(names) > 1:
         _show_pairs(compared, last, names)
     _show_fertility(compared, last)
@@ -98,7 +98,11 @@ def _show_pairs(compared: Compared, record: str, names: list[str]) -> None:
         lines.append(cells)
     console.say()
     console.heading(f"What they share on {record}: Jaccard overlap, above; by chance, below the diagonal")
-    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names))
+    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names), keep=2)
+    console.note(
+        "An overlap beyond chance says that two look at the same thing, not that either is right: that is asked where "
+        "the truth is known, by alignlab.benchmark identifiers."
+    )
 
 
 def _show_fertility(compared: Compared, record: str) -> None:
@@ -113,7 +117,7 @@ def _show_fertility(compared: Compared, record: str) -> None:
         for name, one in of.items()
     ]
     console.table(lines, header, "lrrrr")
-    console.say(
+    console.note(
         f"beside {compared.reference}: tokens of the same documents, as a ratio; empty where none are the same."
     )
 

@@ -6,9 +6,20 @@ explains, `to_plain`, `to_yaml` and `differences` write a config down and compar
 
 from .declare import REQUIRED, Options, option, section
 from .files import shipped_configs
-from .help_text import asks_for_help, help_text
+from .help_text import asks_for_help, help_text, start_text
 from .loading import BaseOf, load
 from .writing import differences, to_plain, to_yaml
 
-__all__ = ["REQUIRED", "BaseOf", "Options", "asks_for_help", "differences", "help_text", "load", "option", "section"]
+__all__ = [
+    "REQUIRED",
+    "BaseOf",
+    "Options",
+    "asks_for_help",
+    "differences",
+    "help_text",
+    "load",
+    "option",
+    "section",
+    "start_text",
+]
 __all__ += ["shipped_configs", "to_plain", "to_yaml"]
