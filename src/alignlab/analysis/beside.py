@@ -14,6 +14,7 @@ from torch import nn
 
 from alignlab import console
 from alignlab.data.batching import token_budget_batches
+from alignlab.errors import UnsupportedModelError
 from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
 from alignlab.neurons.identifiers import ControlledIdentifier, Identifier, ImportanceIdentifier
@@ -121,13 +122,18 @@ class ImportanceBeside:
             for documents in probe.documents.values()
             for document in documents
         ]
-        memory = ""
-        if isinstance(measure, GradientMeasure):
-            most = max((batch for probe in probes for batch in _batches(probe)), key=lambda batch: batch[0] * batch[1])
-            memory = f", {console.size(measure.memory(*most))} of memory beside the weights"
+        try:
+            needs = f"about {measure.flops(sizes) / 1e12:.3g} TFLOP"
+        except UnsupportedModelError as error:  # as of experts, whose memory cannot be followed without weights either
+            needs = f"unknown operations ({error.problems[0].found})"
+        else:
+            if isinstance(measure, GradientMeasure):
+                batches = (batch for probe in probes for batch in _batches(probe))
+                most = max(batches, key=lambda batch: batch[0] * batch[1])
+                needs += f", {console.size(measure.memory(*most))} of memory beside the weights"
         return (
             f"by {self.wanted.measure} at {', '.join(self.wanted.sites)}: {len(sizes):,} documents, "
-            f"about {measure.flops(sizes) / 1e12:.3g} TFLOP{memory} and {console.size(size)} a model"
+            f"{needs} and {console.size(size)} a model"
         )
 
 
