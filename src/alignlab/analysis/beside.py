@@ -34,6 +34,10 @@ class Beside(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def what(self) -> str:
+        """What is recorded, in words."""
+
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         """The name of a record's folder. counts: the file beside it.  made_from: plain values that tell the rest."""
 
@@ -60,6 +64,7 @@ class MeansBeside:
     """Mean activations of documents."""
 
     name: ClassVar[str] = "means"
+    what: ClassVar[str] = "means of documents"
 
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         return counts.stem
@@ -92,6 +97,11 @@ class ImportanceBeside:
 
     wanted: Wanted
     name: ClassVar[str] = "importance"
+
+    @property
+    def what(self) -> str:
+        """See `Beside.what`."""
+        return f"importance by {self.wanted.measure}"
 
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         # Not named as the counts, which are of one site: for those of another it is not recorded again.

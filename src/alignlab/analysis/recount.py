@@ -21,7 +21,7 @@ from alignlab import console
 from alignlab.analysis.beside import Beside, ImportanceBeside
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
-from alignlab.errors import InputError, refuse_any
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.adapters import ModelLoader, folder_problems
 from alignlab.models.distributed import broadcast, from_first, is_first, wait_for_all
 from alignlab.models.load import embedding_rows
@@ -32,6 +32,7 @@ from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier, size_problems
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.importance import MEASURES
+from alignlab.recording.passing import Progress
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -105,10 +106,14 @@ class Recount:
         if self._shape is None:
             first = self.models[0]
             name = next(iter(self.probes))
-            sites = find_sites(self._outline, self.probes[name].site)
             probe = self.probe(first, name)
-            self._shape = len(probe.languages), probe.shards, len(sites), sites[0].width
+            self._shape = len(probe.languages), probe.shards, *self._grid(self._outline)
         return self._shape
+
+    def _grid(self, outline: nn.Module) -> tuple[int, int]:
+        """Layers and neurons a layer of a model on the meta device, at the site of the first probe."""
+        sites = find_sites(outline, next(iter(self.probes.values())).site)
+        return len(sites), sites[0].width
 
     @cached_property
     def _outline(self) -> nn.Module:
@@ -136,6 +141,22 @@ class Recount:
         if missing := [name for name in asked if name not in there]:
             found = f"no text in {' '.join(missing)}, but in {' '.join(there)}"
             raise InputError.of("control", found, f"text in every language of the probe: {' '.join(asked)}")
+
+    def check_shapes(self) -> None:
+        """Refuse models of which neurons cannot be compared with those of the first, before anything is recorded."""
+        layers, width = self.shape()[2:]
+        # Of a run's checkpoints, of which there may be hundreds, one tells for all.
+        others = [model for model in self.models[1:] if model.step is None or self.models[0].step is None]
+        below = {self.loader.below(model.source).source: model for model in others[::-1]}
+        grids = {one.label: self._grid(self.loader.below(one.source).build_meta()) for one in below.values()}
+        refuse_any(
+            [
+                Problem(f"models ({label})", "{} layers of {}".format(*grid), f"{layers} layers of {width}, as in the "
+                        f"first ({self.models[0].label})", "Neurons are compared by layer and number: ask it alone.")
+                for label, grid in grids.items()
+                if grid != (layers, width)
+            ]
+        )  # fmt: skip
 
     def check_identifier(self, identifier: Identifier) -> None:
         """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
@@ -168,7 +189,7 @@ class Recount:
         from_first(lambda: _check_deep([model for (model, _), paths in zip(asked, todo, strict=True) if paths]))
         for (model, name), record, paths in zip(asked, records, todo, strict=True):
             if paths:
-                self._count(model, self.answered(model, name), record, paths)
+                self._count(model, name, self.answered(model, name), record, paths)
 
     def _todo(self, record: StoredCounts) -> list[Path]:
         """The files of a record that are not there, or not whole."""
@@ -179,27 +200,32 @@ class Recount:
             made.append((record.control, self.beside_control.load))
         return [path for path, load in made if not _is_whole(path, load)]
 
-    def _count(self, model: ModelToCount, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
-        """Make those files of a record."""
+    def _count(self, model: ModelToCount, name: str, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
+        """Make those files of a record of the probe of that name."""
         loaded = self.loader.load(model.source)
         check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
         sites = find_sites(loaded, probe.site)
         origin = Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference)
 
-        def progress(tokens: int) -> AbstractContextManager[Callable[[int], None]]:
-            return console.progress(f"Tokens read, {model.label}", tokens)
+        def progress_of(what: str) -> Progress:
+            at = f"{model.label}, {name}" if name else model.label
+            return lambda tokens: console.progress(f"Tokens read for {what}, {at}", tokens)
 
         if str(record.path) in paths:
-            counts = count_firings(loaded, sites, probe, origin=origin, context=self.context, progress=progress)
+            counts = count_firings(
+                loaded, sites, probe, origin=origin, context=self.context, progress=progress_of("counts")
+            )
             if is_first():
                 counts.save(record.path)
             wait_for_all()
         if self.beside is not None and record.beside is not None and str(record.beside) in paths:
-            self.beside.record(loaded, probe, record.beside, origin, self.context, progress)
+            of = progress_of(self.beside.what)
+            self.beside.record(loaded, probe, record.beside, origin, self.context, of)
         if self.beside_control is not None and record.control is not None and str(record.control) in paths:
             control = self.answered(model, _CONTROL)
             check_vocabulary((d for ds in control.documents.values() for d in ds), embedding_rows(loaded))
-            self.beside_control.record(loaded, control, record.control, origin, self.context, progress)
+            of = progress_of(f"{self.beside_control.what} of the control set")
+            self.beside_control.record(loaded, control, record.control, origin, self.context, of)
 
     def answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
