@@ -14,6 +14,7 @@ from torch import nn
 
 from alignlab import console
 from alignlab.data.batching import token_budget_batches
+from alignlab.errors import InputError
 from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
 from alignlab.neurons.identifiers import ControlledIdentifier, Identifier, ImportanceIdentifier
@@ -24,6 +25,17 @@ from alignlab.recording.importance import MEASURES, record_importance
 from alignlab.recording.means import ActivationMeans, record_means
 from alignlab.recording.passing import Progress
 from alignlab.recording.probes import Probe, ProbeTexts
+
+
+class Recorded(Protocol):
+    """Any record of a model and a probe: it says of which."""
+
+    @property
+    def revision(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def data_fingerprint(self) -> str: ...
 
 
 class Beside(Protocol):
@@ -41,8 +53,8 @@ class Beside(Protocol):
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         """The name of a record's folder. counts: the file beside it.  made_from: plain values that tell the rest."""
 
-    def load(self, folder: Path) -> object:
-        """The record. Raises InputError where it is not there, or not whole."""
+    def load(self, folder: Path) -> Recorded:
+        """The record. Raises InputError where it is not there, not whole, or not of what is wanted."""
 
     def record(
         self,
@@ -69,7 +81,7 @@ class MeansBeside:
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         return counts.stem
 
-    def load(self, folder: Path) -> object:
+    def load(self, folder: Path) -> Recorded:
         return ActivationMeans.load(folder)
 
     def record(
@@ -108,8 +120,12 @@ class ImportanceBeside:
         parts = [*made_from, self.wanted.measure, self.wanted.sites, dict(self.wanted.options)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
-    def load(self, folder: Path) -> object:
-        return Importance.load(folder)
+    def load(self, folder: Path) -> Recorded:
+        found = Importance.load(folder)
+        if (found.measure, found.sites) != (self.wanted.measure, self.wanted.sites):
+            there, wanted = (f"{one.measure} at {', '.join(one.sites)}" for one in (found, self.wanted))
+            raise InputError.of(f"{folder}", f"importance by {there}", f"importance by {wanted}")
+        return found
 
     def record(
         self,

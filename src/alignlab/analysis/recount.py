@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
-from alignlab.analysis.beside import Beside, ImportanceBeside
+from alignlab.analysis.beside import Beside, ImportanceBeside, Recorded
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
 from alignlab.errors import InputError, Problem, refuse_any
@@ -86,7 +86,7 @@ class Recount:
 
     def missing(self) -> list[StoredCounts]:
         """Those that have yet to be counted, or what is beside them recorded."""
-        return [record for record in self.records() if self._todo(record)]
+        return [record for (model, name), record in self._asked() if self._todo(model, name, record)]
 
     def records(self) -> list[StoredCounts]:
         """Where the counts of each model and probe are, or will be, in order."""
@@ -183,22 +183,37 @@ class Recount:
 
         Raises InputError, before it begins, for all checkpoints to be counted that are not as they were written.
         """
-        records = self.records()
-        todo = broadcast([[str(path) for path in self._todo(record)] for record in records])
-        asked = list(itertools.product(self.models, self.probes))
-        from_first(lambda: _check_deep([model for (model, _), paths in zip(asked, todo, strict=True) if paths]))
-        for (model, name), record, paths in zip(asked, records, todo, strict=True):
+        asked = self._asked()
+        todo = broadcast([[str(path) for path in self._todo(model, name, record)] for (model, name), record in asked])
+        from_first(lambda: _check_deep([model for ((model, _), _), paths in zip(asked, todo, strict=True) if paths]))
+        for ((model, name), record), paths in zip(asked, todo, strict=True):
             if paths:
                 self._count(model, name, self.answered(model, name), record, paths)
 
-    def _todo(self, record: StoredCounts) -> list[Path]:
-        """The files of a record that are not there, or not whole."""
-        made: list[tuple[Path, Callable[[Path], object]]] = [(record.path, ActivationCounts.load)]
+    def _asked(self) -> list[tuple[tuple[ModelToCount, str], StoredCounts]]:
+        """Models and names of probes, each with its record."""
+        return list(zip(itertools.product(self.models, self.probes), self.records(), strict=True))
+
+    def _todo(self, model: ModelToCount, name: str, record: StoredCounts) -> list[Path]:
+        """The files of a record that are not there, not whole, or not of this model and probe."""
+        made: list[tuple[Path, Callable[[Path], Recorded], str]] = [(record.path, ActivationCounts.load, name)]
         if self.beside is not None and record.beside is not None:
-            made.append((record.beside, self.beside.load))
+            made.append((record.beside, self.beside.load, name))
         if self.beside_control is not None and record.control is not None:
-            made.append((record.control, self.beside_control.load))
-        return [path for path, load in made if not _is_whole(path, load)]
+            made.append((record.control, self.beside_control.load, _CONTROL))
+        return [path for path, load, text in made if not self._is_there(path, load, model, text)]
+
+    def _is_there(self, path: Path, load: Callable[[Path], Recorded], model: ModelToCount, name: str) -> bool:
+        if not path.exists():
+            return False
+        try:
+            found = load(path)
+        except InputError:  # torn, or of another version: it is made again
+            return False
+        probe = self.probe(model, name)
+        read = probe.fingerprint if isinstance(probe, Probe) else found.data_fingerprint  # of answers it is not known
+        expected = self.loader.digest(model.source), model.step, read
+        return (found.revision, found.step, found.data_fingerprint) == expected
 
     def _count(self, model: ModelToCount, name: str, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
         """Make those files of a record of the probe of that name."""
@@ -285,13 +300,3 @@ class Recount:
 def _check_deep(models: Sequence[ModelToCount]) -> None:
     sources = dict.fromkeys(model.source for model in models)
     refuse_any([problem for source in sources for problem in folder_problems(source, deep=True)])
-
-
-def _is_whole(path: Path, load: Callable[[Path], object]) -> bool:
-    if not path.exists():
-        return False
-    try:
-        load(path)
-    except InputError:  # torn, or of another version: it is made again
-        return False
-    return True
