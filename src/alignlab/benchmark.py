@@ -70,14 +70,15 @@ KINDS = {
 def usage() -> str:
     """What can be benchmarked."""
     kinds = "\n".join(
-        textwrap.fill(f"    {name:<14}{kind.intro}", 100, subsequent_indent=" " * 18) for name, kind in KINDS.items()
+        textwrap.fill(f"    {name:<14}{kind.intro}", 80, subsequent_indent=" " * 18) for name, kind in KINDS.items()
     )
     return (
-        f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]\n\n{kinds}\n\n"
-        "    identifiers dry_run=true                 the plan: nothing is measured or written\n"
-        "    identifiers seeds=10                     the whole, in minutes on two cores, without a network\n"
+        f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]\n"
+        f"\n{kinds}\n\n"
+        "    identifiers dry_run=true    the plan: nothing is measured or written\n"
+        "    identifiers seeds=10        the whole, in minutes, without a network\n"
         "    agreement run=runs/demo config=agreement_demo\n"
-        "    identifiers --help                       every key\n"
+        "    identifiers --help          every key\n"
     )
 
 

@@ -14,6 +14,7 @@ from alignlab.analyze import main as analyze
 from alignlab.benchmark import main as benchmark
 from alignlab.benchmarking.agreement import AgreementConfig, compare, rows_of
 from alignlab.benchmarking.agreement_options import NAMES
+from alignlab.benchmarking.agreement_page import write_agreement_page
 from alignlab.benchmarking.agreement_table import show_plan
 from alignlab.benchmarking.halves import part_of
 from alignlab.config import load
@@ -66,6 +67,17 @@ def test_the_sets_are_those_of_analyze(tmp_path: Path, monkeypatch: pytest.Monke
         assert row.value == pytest.approx(len(one & other) / len(one | other))
         assert row.denominator == len(one | other)
     assert len(rows) == 3 * 3
+
+
+def test_the_page_says_what_stands_in_the_place_of_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = config("labels.axis=a & b", "only=[ternary,lape]")
+    questions = asked.questions()
+    for _, recount in questions.values():
+        recount.count()
+    write_agreement_page(compare(asked, questions), tmp_path / "report.html")
+    said = (tmp_path / "report.html").read_text()
+    assert "What stands in the place of languages here is of another kind: a &amp; b." in said
 
 
 def test_half_of_the_means_are_the_means_of_half(

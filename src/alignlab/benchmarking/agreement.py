@@ -176,6 +176,7 @@ class Compared:
 
     found: by record and identifier.  reads: by identifier, which record it reads.  options: and with what.
     fertility: by record, of every language.
+    note: what stands in the place of languages, in a sentence; empty where languages do.
     """
 
     languages: tuple[str, ...]
@@ -187,6 +188,7 @@ class Compared:
     options: Mapping[str, str]
     fertility: Mapping[str, Mapping[str, Fertility]]
     reference: str
+    note: str = ""
 
     @property
     def records(self) -> list[str]:
@@ -235,7 +237,10 @@ def compare(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConfig
     reference = config.reference or counts.reference
     of_texts = _fertilities(recount, labels, reference)
     shape = (counts.shape[2], counts.shape[3])
-    return Compared(counts.languages, shape, counts.site, counts.scope, found, reads, options, of_texts, reference)
+    return Compared(
+        counts.languages, shape, counts.site, counts.scope, found, reads, options, of_texts, reference,
+        config.labels.note,
+    )  # fmt: skip
 
 
 def _size_of(options: IdentifierOptions, first: StoredCounts) -> int:

@@ -25,6 +25,7 @@ def write_agreement_page(compared: Compared, path: Path) -> None:
         f"{layers} layers of {width:,} neurons at {compared.site}, {compared.scope} tokens, in "
         f"{len(compared.languages)} languages: {' '.join(compared.languages)}.",
         "Chance is what two random sets of the same sizes in each layer would share. Means are over languages.",
+        *([compared.note] if compared.note else []),
     ]
     last = compared.records[-1]
     sections = [

@@ -77,6 +77,8 @@ def show_compared(compared: Compared) -> None:
             ]
         )
     console.table(lines, header, "llrr" + "r" * (len(others) + 2))
+    if compared.note:
+        console.say(compared.note)
     console.say(
         "halves: Jaccard overlap of what is found on either half of the documents (even and odd shards)"
         + (f"; {', '.join(others)}: with what is found there" if others else "")
