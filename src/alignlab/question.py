@@ -127,6 +127,8 @@ class AnalyzeConfig(AnalyzeOptions):
         if beside is not None:
             found.share_texts(beside)
         found.check()
+        if beside is None:
+            found.check_shapes()
         found.check_identifier(identifier)
         found.check_control()
         return found

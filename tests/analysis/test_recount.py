@@ -109,7 +109,7 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     before = {path.name: path.read_bytes() for path in (run / "analysis/counts").iterdir()}
     assert main([*argv, "identifier.name=lape"]) == 0
     assert len(models) == 4
-    # Of a torn file, one with a flipped bit and of a changed model the counts are made again.
+    # Of a torn file, one with a flipped bit, one of another step and of a changed model the counts are made again.
     torn = min(before)
     (run / "analysis/counts" / torn).write_bytes(before[torn][:100])
     assert main(argv) == 0
@@ -117,11 +117,15 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     (run / "analysis/counts" / torn).write_bytes(before[torn][:-1] + bytes([before[torn][-1] ^ 1]))
     assert main(argv) == 0
     assert len(models) == 6
+    (run / "analysis/counts" / torn).write_bytes(before[max(before)])
+    assert main(argv) == 0
+    assert len(models) == 7
+    assert (run / "analysis/counts" / torn).read_bytes() == before[torn]
     assert {path.name for path in (run / "analysis/counts").iterdir()} == set(before)
     assert set(counted(run / "analysis/counts")) == {0, 1, 2}
     shutil.copytree(run / "checkpoints/step-000001", run / "checkpoints/step-000002", dirs_exist_ok=True)
     assert main(argv) == 0
-    assert models[6:] == [2]
+    assert models[7:] == [2]
 
 
 def test_another_site_is_counted_beside_the_first(run: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def write_agreement_page(compared: Compared, path: Path) -> None:
         f"{len(compared.languages)} languages: {' '.join(compared.languages)}.",
         "Which neurons each identifier calls a language's, and how far they name the same ones. Chance is what two "
         "random sets of the same sizes in each layer would share. Means are over languages.",
+        *([compared.note] if compared.note else []),
     ]
     last = compared.records[-1]
     sections = [

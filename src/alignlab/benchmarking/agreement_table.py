@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import mean
 
 from alignlab import console
-from alignlab.analysis.recount import Recount
+from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.benchmarking.agreement import AgreementConfig, Compared
 from alignlab.neurons.agreement import Agreement, shared_share
-from alignlab.neurons.identifiers import identifier_of
 from alignlab.question import AnalyzeConfig
 from alignlab.reporting.wording import number
 
@@ -19,30 +18,38 @@ def show_plan(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConf
     """Print what will be compared, and what has to be recorded for it."""
     _, recount = next(iter(questions.values()))
     probe = recount.probe(recount.models[0], next(iter(recount.probes)))
-    tokens = sum(
-        len(document)
-        for name in recount.probes
-        for documents in recount.probe(recount.models[0], name).documents.values()
-        for document in documents
-    )
+    tokens = {model.label: f"{_tokens(recount, model):,}" for model in recount.models}
+    alike = len(set(tokens.values())) == 1
+    read = "a model" if alike else " and ".join(f"of {label}" for label in tokens)
     by_record: dict[str, list[str]] = {}
-    for name, options in config.chosen.items():
-        by_record.setdefault(identifier_of(options).reads, []).append(name)
-    missing = {reads: len(questions[names[0]][1].missing()) for reads, names in by_record.items()}
+    for name, (_, one) in questions.items():
+        by_record.setdefault("counts" if one.beside is None else one.beside.what, []).append(name)
+    missing = {what: len(questions[names[0]][1].missing()) for what, names in by_record.items()}
     size = f"{config.size:,}" if config.size else f"as many as {config.identifier.name} finds, on average"
     console.heading("Plan of the comparison")
     console.table(
         [
             ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
-            ("texts", f"{len(recount.probes)}, {tokens:,} tokens a model; {' '.join(probe.languages)}"),
-            *((f"reading {reads}", f"{', '.join(names)}: {missing[reads]} of {len(recount.records())} records "
-               "have to be made") for reads, names in by_record.items()),
+            ("texts", f"{len(recount.probes)}, {' and '.join(dict.fromkeys(tokens.values()))} tokens {read}; "
+             f"{' '.join(probe.languages)}"),
+            *((f"reading {what}", f"{', '.join(names)}: {missing[what]} of {len(recount.records())} records "
+               "have to be made") for what, names in by_record.items()),
             ("neurons a language", f"{size}, where an identifier takes a number"),
             ("device", f"{recount.loader.device}, {recount.loader.precision}"),
             ("kept in", str(recount.folder)),
             ("results", str(config.results)),
         ]
     )  # fmt: skip
+
+
+def _tokens(recount: Recount, model: ModelToCount) -> int:
+    """The tokens of all texts, as a model's tokenizer cuts them."""
+    return sum(
+        len(document)
+        for name in recount.probes
+        for documents in recount.probe(model, name).documents.values()
+        for document in documents
+    )
 
 
 def show_compared(compared: Compared) -> None:
@@ -70,6 +77,8 @@ def show_compared(compared: Compared) -> None:
             ]
         )
     console.table(lines, header, "llrr" + "r" * (len(others) + 2))
+    if compared.note:
+        console.note(compared.note)
     console.note(
         "halves: Jaccard overlap of what is found on either half of the documents (even and odd shards)"
         + (f"; {', '.join(others)}: with what is found there" if others else "")
@@ -134,7 +143,8 @@ def show_written(config: AgreementConfig, folder: Path) -> None:
         ]
     )
     source = f"run={config.run}" if config.run else f"models=[{','.join(config.models)}]"
-    other = next((name for name in config.chosen if name != config.identifier.name), config.identifier.name)
+    own = config.identifier.name
+    other = next((one.name for one in config.chosen.values() if one.name != own), own)
     console.say(f"\nNext: one of them in full, e.g. python -m alignlab.analyze {source} identifier.name={other}")
 
 
