@@ -13,11 +13,15 @@ from alignlab.cli import COMMANDS, main
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
-def test_alone_it_says_what_it_can_do(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_alone_it_says_what_it_can_do(
+    argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(argv) == 0
     said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
     for command in COMMANDS:
-        assert f"\n  {command} " in said
+        assert f"\n    {command} " in said
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +34,7 @@ def test_a_verb_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str])
     complaint = capsys.readouterr().err
     assert complaint == (
         "command line: there is no command 'trian'; expected one of: train, analyze, intervene, evaluate, prepare, "
-        "benchmark, study, report. Did you mean 'train'?\n"
+        "benchmark, study, report, share. Did you mean 'train'?\n"
     )
 
 
@@ -49,11 +53,12 @@ def test_a_verb_alone_says_what_it_can_do(
     command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main([command]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"python -m alignlab.{command} ")
     assert " --help" in said
-    assert max(map(len, said.splitlines())) <= 120
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_the_installed_script_ends_with_the_status_and_answers_without_torch() -> None:

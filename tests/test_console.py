@@ -58,6 +58,17 @@ def test_lines_are_printed_as_they_are(screen: io.StringIO, text: str, shown: st
     assert screen.getvalue() == f"{shown}\n"
 
 
+def test_sentences_end_lines_between_words_on_a_terminal_and_commands_do_not(screen: io.StringIO) -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    console.note(words)
+    console.say(words)
+    noted, _, said = screen.getvalue().rstrip("\n").rpartition("\n")
+    assert said == words
+    lines = noted.splitlines()
+    assert [word for line in lines for word in line.split()] == words.split()
+    assert noted == words or (len(lines) > 1 and max(map(len, lines)) <= 80)
+
+
 def test_headings_are_printed_as_they_are(screen: io.StringIO) -> None:
     console.heading(f"{MARKUP} \x1b[0m")
     assert f"{MARKUP} \\x1b[0m" in screen.getvalue()
@@ -89,6 +100,21 @@ def test_a_terminal_breaks_no_word_of_a_header(monkeypatch: pytest.MonkeyPatch, 
     words = {word for line in lines[:-2] for word in line}
     assert words == {word for name in header for word in name.split()}
     assert [line[:3] for line in lines[-2:]] == [["step", "0", "60"], ["step", "200", "64"]]
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(400, 1), (80, 3), (12, 20)])
+def test_columns_that_do_not_fit_follow_in_blocks(monkeypatch: pytest.MonkeyPatch, width: int, blocks: int) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=output, force_terminal=True, width=width, color_system=None))
+    codes = [f"l{number}" for number in range(20)]
+    rows = [[of, *(f"+0.{number:02d}{place:02d}" for number in range(20))] for place, of in enumerate(("zh", "sw"))]
+    console.table(rows, ["set", *codes], "l" + "r" * 20, keep=1)
+    shown = [[line.split() for line in block.splitlines()] for block in output.getvalue().strip().split("\n\n")]
+    assert max(len(line.rstrip()) for line in output.getvalue().splitlines()) <= width
+    assert len(shown) == blocks
+    for line, whole in enumerate([["set", *codes], *rows]):
+        assert {block[line][0] for block in shown} == {whole[0]}
+        assert [cell for block in shown for cell in block[line][1:]] == whole[1:]
 
 
 def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

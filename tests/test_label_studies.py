@@ -46,7 +46,7 @@ def test_real_files_are_gathered_counted_and_shuffled(
         printed = capsys.readouterr().out
         assert "sql: 1 documents of 1 packages: too few, left out" in printed
         assert "What stands in the place of languages here is of another kind: programming language." in printed
-        assert "unseen (all others, as none is known to be in training): of python c_lang" in printed
+        assert "unseen (all others, as none is known to be in training): mean a language of python c_lang" in printed
         texts[name] = {
             label: [json.loads(line) for line in (tmp_path / name / "text" / f"{label}.jsonl").open()]
             for label in ("python", "c_lang")

@@ -1,5 +1,5 @@
-"""Every command of the README, run; those of `make` are run by CI, the Python examples by
-tests/callbacks and the scripts by test_examples.py."""
+"""Every command of the README and of the pages that go on with it, run; those of `make` are run by CI, the Python
+examples by tests/callbacks and the scripts by test_examples.py."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ import small_run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-OF_TERMINAL = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^    (\S.*)$", OF_TERMINAL, re.MULTILINE)]
+TRAINING, ANALYSIS = ((ROOT / f"docs/{page}.md").read_text(encoding="utf-8") for page in ("training", "analysis"))
+OF_TERMINAL = re.sub(r"^```.*?^```", "", f"{README}\n{TRAINING}\n{ANALYSIS}", flags=re.MULTILINE | re.DOTALL)
+LINES = re.findall(r"^    (\S.*)$", OF_TERMINAL, re.MULTILINE)
+COMMANDS = list(dict.fromkeys(line.partition("#")[0].strip() for line in LINES))
 SMALL = [
     "trainer.max_steps=1", "probe.max_texts=2", "probe.source.count=2", "data.train.count=4",
     "data.examples_per_step=2", "wandb.mode=disabled", "evaluation=null",
@@ -106,7 +108,7 @@ def test_the_command_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     _, _, module, *arguments = shlex.split(command)
-    if module in ("alignlab.analyze", "alignlab.report"):
+    if module in ("alignlab.analyze", "alignlab.report", "alignlab.share"):
         make_run(tmp_path)
         arguments = [argument.replace("FOLDER", "published") for argument in arguments]
         capsys.readouterr()
@@ -162,7 +164,7 @@ def test_the_command_runs(
         arguments += ["trainer.max_steps=1", "wandb.mode=disabled", "probe.max_texts=2"]
     elif arguments and "--help" not in arguments:
         arguments = [argument.replace("=MODEL", f"={DEMO_FOLDER}") for argument in arguments] + SMALL
-    if "trainer.strategy=ddp" in arguments:  # with two real processes: tests/distributed
+    if "trainer.devices=2" in arguments:  # with two real processes: tests/distributed
         arguments.append("dry_run=true")
     assert alignlab.train.main(arguments) == 0
     assert capsys.readouterr().out.strip()
@@ -210,7 +212,7 @@ def make_texts(root: Path) -> None:
 
 def test_the_layout_that_is_shown_is_the_one_that_is_read(tmp_path: Path) -> None:
     make_texts(tmp_path)
-    shown = re.findall(r"data\.root/(\S+)", README)
+    shown = re.findall(r"data\.root/(\S+)", TRAINING)
     root = tmp_path / "QAlign/data/gsmtrans/gsm8kinstruct_question"
     assert sorted(shown) == sorted(path.relative_to(root).as_posix() for path in root.rglob("train.*"))
 

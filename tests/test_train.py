@@ -217,6 +217,13 @@ def test_a_dry_run_needs_no_gpu_that_the_config_asks_for(command: Command, tmp_p
     assert files(tmp_path) == []
 
 
+def test_a_selection_of_no_neuron_is_refused_before_a_model_is_loaded(command: Command, tmp_path: Path) -> None:
+    status, _, complaints = command(*SMALL, "identifier.top_rate=1e-9")
+    assert status == 2
+    assert "identifier.top_rate: 1e-09 of 2560 neurons rounds to a selection of none" in complaints
+    assert files(tmp_path) == []
+
+
 def test_a_dry_run_says_what_would_be_refused_where_another_run_lies(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "demo"
     first = command(*SMALL, "trainer.max_steps=1", "tracker.every_n_steps=1")

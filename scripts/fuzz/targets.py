@@ -22,6 +22,7 @@ import yaml
 from mutations import damaged, deep, mutated, odd_value, spoil
 
 import alignlab.analyze
+import alignlab.benchmark
 import alignlab.report
 import alignlab.train
 from alignlab import load_run, ternary
@@ -59,6 +60,17 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+_AGREEMENT: dict[str, Any] = {
+    "models": ["builtin:demo"],
+    "probe": {"scope": "response", "shards": 2, "source": {"count": 3, "split": "probe", "languages": ["en", "de"]}},
+    "labels": {"axis": "script", "table": {"latin": {"family": "letters", "resource": 2}}},
+    "identifier": {"name": "ternary", "top_rate": 0.1},
+    "identifiers": {"mine": {"name": "average_precision", "k": 9}, "plnd": {"name": "plnd", "ffn": 9, "attention": 9}},
+    "only": ["ternary", "lape", "mine"],
+    "size": 9,
+}
+
+
 def config(rng: Random) -> int:
     """A config file, whole."""
     text = yaml.safe_dump(mutated(rng, _CONFIG), sort_keys=False, allow_unicode=rng.random() < 0.5).encode(
@@ -79,6 +91,14 @@ def arguments(rng: Random) -> int:
     ]
     argv = [f"{rng.choice(keys)}={_written(odd_value(rng))}" for _ in range(rng.choice((1, 2)))]
     return alignlab.train.main(["config=user.yaml", "dry_run=true", *argv])
+
+
+def agreement(rng: Random) -> int:
+    """A comparison of identifiers, in a file, and overrides."""
+    Path("user.yaml").write_text(yaml.safe_dump(mutated(rng, _AGREEMENT), allow_unicode=True), errors="replace")
+    keys = [*_AGREEMENT, "identifiers.mine.name", "against.source.count", "labels.axis", "reference", "run"]
+    argv = [f"{rng.choice(keys)}={_written(odd_value(rng))}"] if rng.random() < 0.5 else []
+    return alignlab.benchmark.main(["agreement", "config=user.yaml", "dry_run=true", *argv])
 
 
 def trainer(rng: Random) -> int:
@@ -224,6 +244,7 @@ TARGETS: dict[str, Target] = {
     "config": config,
     "arguments": arguments,
     "trainer": trainer,
+    "agreement": agreement,
     "text": text,
     "importers": importers,
     "snapshots": snapshots,
@@ -234,7 +255,15 @@ TARGETS: dict[str, Target] = {
 
 def prepare() -> None:
     """Import what cases need, and make models of the families once, so that no worker has to."""
-    for module in ("training_run", "question", "results", "reporting.page_run", "reporting.png", "analysis.inquiry"):
+    for module in (
+        "training_run",
+        "question",
+        "results",
+        "reporting.page_run",
+        "reporting.png",
+        "analysis.inquiry",
+        "benchmarking.agreement_command",
+    ):
         importlib.import_module(f"alignlab.{module}")
     importlib.import_module("datasets")
     transformers.logging.set_verbosity_error()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alignlab.neurons.lape_identifier import lape
     from alignlab.neurons.sets import NeuronSets
     from alignlab.neurons.ternary_identifier import ternary
+    from alignlab.sharing.hub_folder import from_hub, push_to_hub
     from alignlab.stored_run import StoredRun, load_run
 
 __version__ = "0.2.0"
@@ -34,8 +35,10 @@ _HOMES = {
     "NeuronTrackerCallback": "alignlab.callbacks",
     "StoredRun": "alignlab.stored_run",
     "UnsupportedModelError": "alignlab.errors",
+    "from_hub": "alignlab.sharing.hub_folder",
     "lape": "alignlab.neurons",
     "load_run": "alignlab.stored_run",
+    "push_to_hub": "alignlab.sharing.hub_folder",
     "ternary": "alignlab.neurons",
 }
 
@@ -49,8 +52,10 @@ __all__ = [
     "NeuronTrackerCallback",
     "StoredRun",
     "UnsupportedModelError",
+    "from_hub",
     "lape",
     "load_run",
+    "push_to_hub",
     "ternary",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from alignlab import console
 from alignlab.analysis.options import MEANINGS
 from alignlab.command import end, run_command
+from alignlab.config import start_text
 from alignlab.options import AnalyzeOptions
 from alignlab.runs import RunFolder
 
@@ -19,15 +19,14 @@ INTRO = (
     "or count models and checkpoints again, and compare them."
 )
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.analyze run=FOLDER|models=[A,B]|counts=FOLDER [key=value ...]
-
-{textwrap.fill(INTRO, 100)}
-
-    run=runs/demo                            the snapshots of a run, as it counted and classified them
-    run=runs/demo identifier.name=lape       with another identifier
-    models=[builtin:demo,FOLDER]             two models or checkpoints, counted and compared
-    --help, --help probe, ...                every key, or those of one section; what each analysis is
-"""
+USAGE = "python -m alignlab.analyze run=FOLDER|models=[A,B]|counts=FOLDER [key=value ...]"
+CALLS = {
+    "run=runs/demo": "the snapshots of a run, as it counted and classified them",
+    "run=runs/demo identifier.name=lape": "with another identifier",
+    "run=runs/demo texts.neurons=5": "and the text on which neurons are most active",
+    "models=[builtin:demo,FOLDER]": "two models or checkpoints, counted and compared",
+    "--help, --help probe, ...": "every key, or those of one section; what each analysis is",
+}
 INHERITED = ("identifier", "labels", "model", "probe", "wandb")
 
 
@@ -71,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
-        sys.stdout.write(START)
+        sys.stdout.write(start_text(USAGE, INTRO, CALLS))
         return 0
     words = {
         "Analyses, and what they are in Zhang et al. 2025": {str(name): one.words for name, one in MEANINGS.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from alignlab.benchmarking.agreement_options import AgreementOptions
 from alignlab.benchmarking.options import IdentifiersOptions
 from alignlab.command import end, run_command
-from alignlab.config import BaseOf, Options, asks_for_help
+from alignlab.config import BaseOf, Options, asks_for_help, start_text
 from alignlab.errors import Problem, did_you_mean
 from alignlab.runs import RunFolder
 
@@ -67,18 +66,20 @@ KINDS = {
 }
 
 
+INTRO = "Methods that find language neurons, scored where the truth is known, or compared with each other."
+
+
 def usage() -> str:
     """What can be benchmarked."""
-    kinds = "\n".join(
-        textwrap.fill(f"    {name:<14}{kind.intro}", 100, subsequent_indent=" " * 18) for name, kind in KINDS.items()
-    )
-    return (
-        f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]\n\n{kinds}\n\n"
-        "    identifiers dry_run=true                 the plan: nothing is measured or written\n"
-        "    identifiers seeds=10                     the whole, in minutes on two cores, without a network\n"
-        "    agreement run=runs/demo config=agreement_demo\n"
-        "    identifiers --help                       every key\n"
-    )
+    calls = {
+        "identifiers seeds=10": "the whole, in minutes on two cores, without a network",
+        "identifiers dry_run=true": "its plan: nothing is measured or written",
+        "agreement run=runs/demo config=agreement_demo": "all of them on the demo run, in minutes too",
+        "identifiers --help": "every key",
+    }
+    kinds = {name: kind.intro for name, kind in KINDS.items()}
+    usage = f"python -m alignlab.benchmark {'|'.join(KINDS)} [config=FILE] [key=value ...]"
+    return start_text(usage, INTRO, kinds | calls)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from alignlab import __version__
+from alignlab.config import start_text
 from alignlab.errors import Problem, did_you_mean
 
 COMMANDS = {
@@ -18,17 +19,18 @@ COMMANDS = {
     "benchmark": "score identifiers where the language neurons are known, or compare them with each other",
     "study": "train a grid of runs with seeds, or ask a suite of models, and compare them",
     "report": "write one HTML page of a run, or of several side by side",
+    "share": "make a folder of neuron sets and counts with a card, and put it on the Hub",
 }
 
 
 def usage() -> str:
     """What `alignlab` can do."""
-    commands = "\n".join(f"  {command:<10}{does}" for command, does in COMMANDS.items())
-    return (
-        "usage: alignlab COMMAND [config=FILE] [key=value ...]\n\n"
-        f"{commands}\n\n"
-        "alignlab COMMAND --help tells every key. A first run, of three minutes: alignlab train config=demo\n"
-    )
+    about = "A first run, of three minutes: alignlab train config=demo"
+    calls = COMMANDS | {
+        "COMMAND": "alone: what it can do, with calls to begin with",
+        "COMMAND --help": "every key of it",
+    }
+    return start_text("usage: alignlab COMMAND [config=FILE] [key=value ...]", about, calls)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -54,16 +54,26 @@ def say(text: str = "") -> None:
         _console.print(Text(plain(text)))
 
 
+def note(text: str) -> None:
+    """Print sentences. A terminal breaks their lines between words; a command, which is to be copied, is said."""
+    _fold(Text(plain(text)))
+
+
 def heading(text: str) -> None:
     """Print a line that stands out."""
+    _fold(Text(plain(text), style="bold"))
+
+
+def _fold(text: Text) -> None:
     if _speaks():
-        _console.print(Text(plain(text), style="bold"))
+        _console.print(text, soft_wrap=not _console.is_terminal)
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "") -> None:
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "", keep: int = 0) -> None:
     """Print a table. align: one letter a column, `l` or `r`; the rest is left.
 
     In a file no line is folded. A terminal folds cells, where it is too narrow, but no words of a header if it can.
+    keep: of a table of numbers; where not all columns fit they follow in blocks, each beside the first `keep` columns.
     """
     if not _speaks():
         return
@@ -72,6 +82,13 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str 
     if header and _console.is_terminal and _width(rows, header, gap) > _console.width:
         header = [name.replace(" ", "\n") for name in header]
         gap = 2 if _width(rows, header, 2) <= _console.width else 1
+        if keep and _width(rows, header, 1) > _console.width:
+            for number, block in enumerate(_blocks(_widths(rows, header), keep, _console.width)):
+                if number:
+                    _console.print()
+                cells, names = [[row[place] for place in block] for row in rows], [header[place] for place in block]
+                table(cells, names, "".join(align[place] for place in block))
+            return
     grid = Table(show_header=bool(header), box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for index in range(columns):
         name = header[index] if index < len(header) else ""
@@ -90,9 +107,27 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str 
 
 def _width(rows: Sequence[Sequence[str]], header: Sequence[str], gap: int) -> int:
     """Letters of a line of a table that is not folded."""
+    widths = _widths(rows, header)
+    return sum(widths) + gap * (len(widths) - 1)
+
+
+def _widths(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[int]:
+    """Letters of each column."""
     columns = zip_longest(*rows, header, fillvalue="")
-    widest = [max(cell_len(line) for cell in column for line in plain(cell).split("\n")) for column in columns]
-    return sum(widest) + gap * (len(widest) - 1)
+    return [max(cell_len(line) for cell in column for line in plain(cell).split("\n")) for column in columns]
+
+
+def _blocks(widths: Sequence[int], keep: int, room: int, gap: int = 2) -> list[list[int]]:
+    """The places of columns that fit into a line, each block with the first ones and at least one other."""
+    first = list(range(keep))
+    blocks: list[list[int]] = []
+    for place in range(keep, len(widths)):
+        longer = [*blocks[-1], place] if blocks else []
+        if longer and sum(widths[each] + gap for each in longer) - gap <= room:
+            blocks[-1] = longer
+        else:
+            blocks.append([*first, place])
+    return blocks
 
 
 def complain(text: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alignlab.command import end, run_command
+from alignlab.config import start_text
 from alignlab.evaluating.options import EvaluateOptions
 from alignlab.runs import RunFolder
 
@@ -17,17 +17,15 @@ INTRO = (
     "command goes on where it was stopped, and what was measured is never measured again."
 )
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=KIND [config=FILE] [key=value ...]
-
-{textwrap.fill(INTRO, 100)}
-
-    run=runs/demo config=evaluate_demo            perplexity and problems, at the base and every checkpoint
-    run=runs/demo config=evaluate_demo steps=[0,last]
-    run=runs/demo config=evaluate_interventions    the same with neurons of a language off, beside controls
-    models=[builtin:demo,FOLDER] config=evaluate_real data=FOLDER    XCOPA, XWinograd, MGSM and MSVAMP
-    models=[builtin:demo] config=evaluate_translation data=FOLDER    NTREX translated, and MEXA
-    --help, --help tasks, ...                     every key, or those of one section
-"""
+USAGE = "python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=KIND [config=FILE] [key=value ...]"
+CALLS = {
+    "run=runs/demo config=evaluate_demo": "perplexity and problems, at the base and every checkpoint",
+    "run=runs/demo config=evaluate_demo steps=[0,last]": "at the base and the last checkpoint alone",
+    "run=runs/demo config=evaluate_interventions": "the same with neurons of a language off, beside controls",
+    "models=[builtin:demo,FOLDER] config=evaluate_real data=FOLDER": "XCOPA, XWinograd, MGSM and MSVAMP",
+    "models=[builtin:demo] config=evaluate_translation data=FOLDER": "NTREX translated, and MEXA",
+    "--help, --help tasks, ...": "every key, or those of one section",
+}
 INHERITED = ("identifier", "labels", "model", "probe")
 
 
@@ -51,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
-        sys.stdout.write(START)
+        sys.stdout.write(start_text(USAGE, INTRO, CALLS))
         return 0
     return run_command(EvaluateOptions, run, command="evaluate", intro=INTRO, argv=given, base_of=base_of)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alignlab.command import end, run_command
+from alignlab.config import start_text
 from alignlab.intervening.options import InterveneOptions
 from alignlab.runs import RunFolder
 
@@ -17,15 +17,13 @@ INTRO = (
     "the same command goes on where it was stopped, and shows what is measured already."
 )
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.intervene run=FOLDER|model.source=MODEL [config=FILE] [key=value ...]
-
-{textwrap.fill(INTRO, 100)}
-
-    run=runs/demo                                every language's specific and related neurons switched off
-    run=runs/demo dry_run=true                   the plan of that: nothing is measured or written
-    run=runs/demo config=interventions/amplification_sweep    a named analysis; --help lists the configs
-    --help, --help text, ...                     every key, or those of one section
-"""
+USAGE = "python -m alignlab.intervene run=FOLDER|model.source=MODEL [config=FILE] [key=value ...]"
+CALLS = {
+    "run=runs/demo": "every language's specific and related neurons switched off",
+    "run=runs/demo dry_run=true": "the plan of that: nothing is measured or written",
+    "run=runs/demo config=interventions/amplification_sweep": "a named analysis; --help lists the configs",
+    "--help, --help text, ...": "every key, or those of one section",
+}
 INHERITED = ("identifier", "labels", "model", "probe")
 
 
@@ -49,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
-        sys.stdout.write(START)
+        sys.stdout.write(start_text(USAGE, INTRO, CALLS))
         return 0
     return run_command(InterveneOptions, run, command="intervene", intro=INTRO, argv=given, base_of=base_of)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignlab.command import end, run_command
-from alignlab.config import Options, asks_for_help
+from alignlab.config import Options, asks_for_help, start_text
 from alignlab.errors import Problem, did_you_mean
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 
@@ -48,14 +48,19 @@ KINDS = {
 }
 
 
+INTRO = "Text for training, made by a model."
+
+
 def usage() -> str:
     """What can be prepared."""
-    kinds = "\n".join(f"    {name:<14}{kind.intro}" for name, kind in KINDS.items())
-    return (
-        f"python -m alignlab.prepare {'|'.join(KINDS)} [config=FILE] [key=value ...]\n\n{kinds}\n\n"
-        "    responses config=prepare_demo               a first try, without a network\n"
-        "    responses config=prepare_demo dry_run=true  its plan: nothing is answered or written\n"
-        "    responses --help                            every key\n"
+    calls = {
+        "responses config=prepare_demo": "a first try, without a network",
+        "responses config=prepare_demo dry_run=true": "its plan: nothing is answered or written",
+        "responses --help": "every key",
+    }
+    kinds = {name: kind.intro for name, kind in KINDS.items()}
+    return start_text(
+        f"python -m alignlab.prepare {'|'.join(KINDS)} [config=FILE] [key=value ...]", INTRO, kinds | calls
     )
 
 

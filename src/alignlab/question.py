@@ -48,6 +48,7 @@ from alignlab.redaction import hide, hide_all
 from alignlab.reporting.options import WandbOptions
 from alignlab.reporting.wandb_config import WandbConfig
 from alignlab.reporting.wandb_run import WandbRun
+from alignlab.reporting.wording import settings_in_words
 from alignlab.run_models import precision_of_run
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import hidden_problems, secret_problems
@@ -126,6 +127,8 @@ class AnalyzeConfig(AnalyzeOptions):
         if beside is not None:
             found.share_texts(beside)
         found.check()
+        if beside is None:
+            found.check_shapes()
         found.check_identifier(identifier)
         found.check_control()
         return found
@@ -363,11 +366,12 @@ class AnalyzeConfig(AnalyzeOptions):
         """Print what will be asked of what."""
         identifier = to_plain(self)["identifier"]
         name = identifier.pop("name")
-        options = ", ".join(f"{key} {value}" for key, value in identifier.items())
+        options = settings_in_words(identifier)
         left_out = [analysis for analysis in self.analyses if analysis not in self.asked]
         rows = _counting_rows(recount, records) if recount else _reading_rows(records)
         few = ""
-        if recount is not None and has_tau(identifier_of(self.identifier)):  # a run's own plan has warned of it
+        has_kinds = has_tau(identifier_of(self.identifier))
+        if recount is not None and has_kinds:  # a run's own plan has warned of it
             layers, width = recount.shape()[2:]
             few = small_selection(identifier["top_rate"], layers * width)
         console.heading("Plan of the analysis")
@@ -377,7 +381,7 @@ class AnalyzeConfig(AnalyzeOptions):
                 *([("labels", self.labels.note)] if self.labels.note else []),
                 ("identifier", f"{name} ({options})" if options else name),
                 *([("warning", few)] if few else []),
-                ("kinds", self.kinds),
+                *([("kinds", self.kinds)] if has_kinds else []),
                 ("analyses", " ".join(self.asked)),
                 *([("left out", f"{' '.join(left_out)}: {name} finds sets only, and so no kinds")] if left_out else []),
                 ("intervals", self.intervals_plan(records, recount)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from alignlab import analyze, console
 from alignlab.command import end, run_command
-from alignlab.config import load
+from alignlab.config import load, start_text
 from alignlab.errors import InputError, Problem
 from alignlab.labels import labels_of
 from alignlab.options import AnalyzeOptions, ReportConfig
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
 
 INTRO = "Write one HTML page that answers what changed in a run, or in several side by side; it opens offline."
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.report run=FOLDER|runs=[FOLDER,FOLDER] [key=value ...]
-
-{textwrap.fill(INTRO, 100)}
-
-    run=runs/demo                                 the page is runs/demo/report.html
-    runs=[runs/demo,runs/other] file=both.html    up to four runs side by side
-    --help                                        every key
-"""
+USAGE = "python -m alignlab.report run=FOLDER|runs=[FOLDER,FOLDER] [key=value ...]"
+CALLS = {
+    "run=runs/demo": "the page is runs/demo/report.html",
+    "runs=[runs/demo,runs/other] file=both.html": "up to four runs side by side",
+    "--help": "every key",
+}
 
 
 def run(config: ReportConfig) -> None:
@@ -125,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
-        sys.stdout.write(START)
+        sys.stdout.write(start_text(USAGE, INTRO, CALLS))
         return 0
     return run_command(ReportConfig, run, command="report", intro=INTRO, argv=given)
 

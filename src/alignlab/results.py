@@ -23,15 +23,13 @@ from alignlab.neurons.table import Row, csv_text
 from alignlab.question import AnalyzeConfig
 from alignlab.reporting.counts_table import (
     LINE_LOSSES,
-    TABLE_ALIGN,
-    TABLE_HEADER,
     kinds_counted,
     line_of,
     table_note,
-    table_rows,
+    table_of,
     table_title,
 )
-from alignlab.reporting.driving_texts import TERMINAL_HEADER, TextTables, terminal_lines, text_tables
+from alignlab.reporting.driving_texts import TERMINAL_HEADER, TextTables, terminal_lines, terminal_note, text_tables
 from alignlab.reporting.page import write_page
 from alignlab.reporting.page.answer import lead
 from alignlab.reporting.page.asked import asked_tables
@@ -59,7 +57,8 @@ class Results:
     asked: the numbers of the analyses that were asked by name.
     lead: what changed, by both verdicts; empty without intervals.
     wandb: where the W&B run is; None without one.
-    elsewhere: by further site, the sets of the last record there, of identifiers that find some at several.
+    sets: of the last record, by site; the first are those in `sets.safetensors`, others of identifiers that find some
+        at several sites.
     texts: what drives neurons; None where it was not asked, or no neuron was found.
     """
 
@@ -70,7 +69,7 @@ class Results:
     asked: list[Asked]
     lead: str = ""
     wandb: str | None = None
-    elsewhere: dict[str, NeuronSets] = field(default_factory=dict)
+    sets: dict[str, NeuronSets] = field(default_factory=dict)
     texts: TextTables | None = None
 
 
@@ -93,13 +92,13 @@ def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts], texts:
         warnings.simplefilter("always", UserWarning)
         with whole_folder(folder, RESULTS) as partial:
             shown = _texts(config, records, texts, partial)
-            first, last, lines, asked, said, elsewhere = _ask(config, records, partial, logged, shown)
+            first, last, lines, asked, said, sets = _ask(config, records, partial, logged, shown)
         if logged is not None:
             logged.log_results([folder / file for file in _FILES if (folder / file).is_file()])
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        console.say(f"note: {message}")
+        console.note(f"note: {message}")
     place = logged.place if logged is not None else None
-    return Results(folder, first, last, lines, asked, said, place, elsewhere, shown)
+    return Results(folder, first, last, lines, asked, said, place, sets, shown)
 
 
 def _texts(
@@ -109,7 +108,7 @@ def _texts(
     if texts is None:
         return None
     for note in texts.notes:
-        console.say(f"note: {note}")
+        console.note(f"note: {note}")
     if texts.record is not None:
         texts.record.save(folder / TEXTS_FILE)
     return text_tables(texts, config.show_languages or records[-1].load().languages)
@@ -123,7 +122,7 @@ def _ask(
     texts: TextTables | None,
 ) -> tuple[Snapshot, Snapshot, list[list[str]], list[Asked], str, dict[str, NeuronSets]]:
     """Ask one record after the other and write what `write_results` says; the first, the last, a line of each, the
-    numbers of what was asked by name, the lead, and the sets at further sites.
+    numbers of what was asked by name, the lead, and the sets by site.
     """
     first: Snapshot | None = None
     lines = []
@@ -149,7 +148,8 @@ def _ask(
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None
     statistic = STATISTICS[identifier_of(config.identifier).reads]
-    NeuronSets.of(last.result, counts=last_counts, statistic=statistic).save(folder / "sets.safetensors")
+    own = NeuronSets.of(last.result, counts=last_counts, statistic=statistic)
+    own.save(folder / "sets.safetensors")
     elsewhere = _elsewhere(config, records[-1], last_counts)
     for site, sets in elsewhere.items():
         sets.save(folder / _file_of(site))
@@ -160,7 +160,7 @@ def _ask(
         shown_page = replace(page.page(), asked=asked_by_name, texts=texts)
         write_page([shown_page], folder / "report.html")
         said = lead(shown_page) if config.intervals != "none" and first is not last else ""
-    return first, last, lines, asked_by_name, said, elsewhere
+    return first, last, lines, asked_by_name, said, {own.site: own, **elsewhere}
 
 
 def _elsewhere(config: AnalyzeConfig, record: StoredCounts, counts: ActivationCounts) -> dict[str, NeuronSets]:
@@ -211,11 +211,11 @@ def _show_asked(results: Results) -> None:
         console.say()
         console.heading(f"{capital(asked.analysis.replace('_', ' '))}: {asked.shows}")
         for sentence in asked.said:
-            console.say(sentence)
+            console.note(sentence)
         shown = asked.lines[: _MOST_TELLING if asked.said else _MOST_LINES]
         if asked.lines:
             header = asked.header
-            console.table(shown, header, "l" + "r" * (len(header) - 1))
+            console.table(shown, header, "l" + "r" * (len(header) - 1), keep=1)
         else:
             console.say("no numbers: the records have none that answer it")
         if len(asked.lines) > len(shown):
@@ -230,6 +230,7 @@ def _show_texts(results: Results) -> None:
     console.heading("Texts that drive neurons")
     lines = terminal_lines(results.texts)
     console.table(lines[:_MOST_LINES], TERMINAL_HEADER, "llrll")
+    console.note(terminal_note(results.texts))
     if len(lines) > _MOST_LINES:
         console.say(f"and {len(lines) - _MOST_LINES} more: {results.folder / TEXTS_FILE}")
 
@@ -247,24 +248,24 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         console.table(results.lines, header, "l" + "r" * (len(header) - 1))
     console.say()
     console.heading(table_title(last))
-    console.table(table_rows(last), TABLE_HEADER, TABLE_ALIGN)
-    console.say(table_note(last, first.label))
+    console.table(*table_of(last))
+    console.note(table_note(last, first.label))
     if results.lead:
-        console.say(f"{results.lead} Intervals, both verdicts and what they mean are on the page and in table.csv.")
+        console.note(f"{results.lead} Intervals, both verdicts and what they mean are on the page and in table.csv.")
     if config.show_languages is not None:
         names = " ".join(config.show_languages)
-        console.say(f"note: table.csv and the page show {names} of {len(last.result.languages)} languages")
+        console.note(f"note: table.csv and the page show {names} of {len(last.result.languages)} languages")
     if config.classify_languages is not None:
         names = " ".join(last.result.languages)
-        console.say(f"note: classified on {names} alone, as if no other language had been counted")
+        console.note(f"note: classified on {names} alone, as if no other language had been counted")
     if last.result.reason:
-        console.say(f"note: {last.result.reason}")
-    if results.elsewhere:
+        console.note(f"note: {last.result.reason}")
+    if not last.result.has_degree:
         console.say()
-        console.heading(f"Neurons of {last.result.identifier} at other sites in {last.label}")
+        console.heading(f"Neurons of each language in {last.label}, by site")
+        sizes = [[site, *(f"{size:,}" for size in sets.sizes().values())] for site, sets in results.sets.items()]
         codes = last.result.languages
-        sizes = [[site, *(f"{size:,}" for size in sets.sizes().values())] for site, sets in results.elsewhere.items()]
-        console.table(sizes, ("site", *codes), "l" + "r" * len(codes))
+        console.table(sizes, ("site", *codes), "l" + "r" * len(codes), keep=1)
     console.say()
     console.heading("Written")
     page = f"{results.folder / 'report.html'} (opens in a browser, offline)"
@@ -277,7 +278,7 @@ def show_results(config: AnalyzeConfig, results: Results) -> None:
         [
             ("numbers", f"{results.folder / 'table.csv'} (all analyses, one tidy table)"),
             ("sets", f"{results.folder / 'sets.safetensors'} (neurons of each language in {last.label})"),
-            *(("", f"{results.folder / _file_of(site)}") for site in results.elsewhere),
+            *(("", f"{results.folder / _file_of(site)}") for site in [*results.sets][1:]),
             *texts,
             ("page", page),
             ("question", str(results.folder / "config.yaml")),

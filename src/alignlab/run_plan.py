@@ -22,6 +22,7 @@ from alignlab.methods.trainable import neurons_fingerprint
 from alignlab.models.distributed import world_size
 from alignlab.models.load import ModelConfig, embedding_rows, identity
 from alignlab.models.sites import Site, find_sites
+from alignlab.neurons.identifiers import identifier_of, size_problems
 from alignlab.options import TrainConfig
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.reporting.estimates import Planned, PlannedStage
@@ -117,9 +118,11 @@ class RunPlan:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """The neurons' sites, found in the outline."""
+        """The neurons' sites, found in the outline. Raises InputError where the identifier would select no neuron."""
         with torch.device("meta"):
-            return find_sites(self.outline, self.config.probe.site)
+            found = find_sites(self.outline, self.config.probe.site)
+        refuse_any(size_problems(identifier_of(self.config.identifier), len(found) * found[0].width))
+        return found
 
     def planned_ends(self, ends: Sequence[int] = ()) -> list[int]:
         """The last steps of all stages; of those that have not ended, the planned ones."""

@@ -109,7 +109,7 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     before = {path.name: path.read_bytes() for path in (run / "analysis/counts").iterdir()}
     assert main([*argv, "identifier.name=lape"]) == 0
     assert len(models) == 4
-    # Of a torn file, one with a flipped bit and of a changed model the counts are made again.
+    # Of a torn file, one with a flipped bit, one of another step and of a changed model the counts are made again.
     torn = min(before)
     (run / "analysis/counts" / torn).write_bytes(before[torn][:100])
     assert main(argv) == 0
@@ -117,11 +117,15 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     (run / "analysis/counts" / torn).write_bytes(before[torn][:-1] + bytes([before[torn][-1] ^ 1]))
     assert main(argv) == 0
     assert len(models) == 6
+    (run / "analysis/counts" / torn).write_bytes(before[max(before)])
+    assert main(argv) == 0
+    assert len(models) == 7
+    assert (run / "analysis/counts" / torn).read_bytes() == before[torn]
     assert {path.name for path in (run / "analysis/counts").iterdir()} == set(before)
     assert set(counted(run / "analysis/counts")) == {0, 1, 2}
     shutil.copytree(run / "checkpoints/step-000001", run / "checkpoints/step-000002", dirs_exist_ok=True)
     assert main(argv) == 0
-    assert models[6:] == [2]
+    assert models[7:] == [2]
 
 
 def test_another_site_is_counted_beside_the_first(run: Path, tmp_path: Path) -> None:
@@ -414,7 +418,8 @@ def test_importance_is_recorded_once_for_all_sites_and_numbers(
     assert main(argv) == 130
     assert main([*argv, "folder=out"]) == 0
     assert steps == [0, 1, 1, 2]
-    assert "Neurons of plnd at other sites in step 2" in capsys.readouterr().out
+    said = capsys.readouterr().out.partition("Neurons of each language in step 2, by site\n")[2].partition("\n\n")[0]
+    shown = {line.split()[0]: [int(size) for size in line.split()[1:]] for line in said.splitlines()[1:]}
     records = {one.step: one for one in map(Importance.load, (run / "analysis/importance").iterdir())}
     last = records[2]
     for site, k in {"mlp.act": 100, **{f"attention.{name}": 40 for name in "qkvo"}}.items():
@@ -424,6 +429,7 @@ def test_importance_is_recorded_once_for_all_sites_and_numbers(
         common = needed["en"] & needed["sw"] & needed["zh"]
         for name in sets.names:
             assert torch.equal(sets[name], needed[name] & ~common)
+        assert shown[site] == [int((needed[name] & ~common).sum()) for name in sets.names]
         assert any(sets.sizes().values())
     # Other numbers, fewer languages, one shard, and another site to analyse: no importance is recorded again.
     others = ["identifier.ffn=30", "classify_languages=[zh,en]", "shards=[1]", "probe.site=attention.k"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +16,8 @@ from alignlab.analyze import main as analyze
 from alignlab.benchmark import main as benchmark
 from alignlab.benchmarking.agreement import AgreementConfig, compare, rows_of
 from alignlab.benchmarking.agreement_options import NAMES
+from alignlab.benchmarking.agreement_page import write_agreement_page
+from alignlab.benchmarking.agreement_table import show_plan
 from alignlab.benchmarking.halves import part_of
 from alignlab.config import load
 from alignlab.data.records import Record
@@ -21,7 +27,7 @@ from alignlab.models.load import DEMO_FOLDER
 from alignlab.models.sites import find_sites
 from alignlab.neurons import NeuronSets
 from alignlab.neurons.average_precision_identifier import average_precision
-from alignlab.neurons.table import read_csv
+from alignlab.neurons.table import Row, read_csv
 from alignlab.recording.means import record_means
 from alignlab.recording.probes import Probe, ProbeConfig, build_probe
 from alignlab.train import main as train
@@ -65,6 +71,17 @@ def test_the_sets_are_those_of_analyze(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(rows) == 3 * 3
 
 
+def test_the_page_says_what_stands_in_the_place_of_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = config("labels.axis=a & b", "only=[ternary,lape]")
+    questions = asked.questions()
+    for _, recount in questions.values():
+        recount.count()
+    write_agreement_page(compare(asked, questions), tmp_path / "report.html")
+    said = (tmp_path / "report.html").read_text()
+    assert "What stands in the place of languages here is of another kind: a &amp; b." in said
+
+
 def test_half_of_the_means_are_the_means_of_half(
     tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -101,7 +118,9 @@ def test_half_of_the_means_are_the_means_of_half(
         ("only=[ternary]", "one identifier (ternary), one model and one text"),
         ("only=[ternay,lape]", "Did you mean 'ternary'?"),
         ("run=nowhere", "there is no config.yaml in it"),
-        ("size=6000", "size: "),
+        ("size=6000", "size: 6,000; expected from 1 to 2,560"),
+        ("identifiers.lape.top_rate=1e-9", "identifiers.lape.top_rate: 1e-09 of 2560 neurons"),
+        ("identifiers.ternary.top_rate=0.2", "identifiers.ternary: other options than those of `identifier`"),
         ("models=[./nowhere]", "nowhere"),
         ("against.source.languages=[en,fr]", "against: its languages are en fr; expected those of probe: en de th"),
         (f"identifiers.hf_{'a1B2' * 8}.name=lape only=[ternary,hf_{'a1B2' * 8}]", "it holds a secret"),
@@ -114,6 +133,70 @@ def test_refused(changed: str, told: str, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError) as refused:
         config(*changed.split()).questions()
     assert told in str(refused.value)
+    assert str(refused.value).count(told) == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[31mred", "\u202ertl", "x" * 41])
+def test_a_name_that_cannot_be_shown_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "names.yaml").write_text(json.dumps({"identifiers": {name: {"name": "lape"}}}))
+    with pytest.raises(InputError) as refused:
+        config(f"config={tmp_path}/names.yaml").questions()
+    assert [f"{problem.where}: {problem.found}" for problem in refused.value.problems] == [
+        f"identifiers: the name {name!r}"
+    ]
+
+
+def test_sizes_follow_an_identifier_that_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many neurons as ternary finds, whether it is among those compared or not."""
+    monkeypatch.chdir(tmp_path)
+    with_it = [f"models=[{DEMO_FOLDER}]", "identifier.top_rate=0.2", "size=null"]
+    found = []
+    for only in ("[equal_size_lape,ternary]", "[equal_size_lape,lape]"):
+        asked = config(*with_it, f"only={only}")
+        questions = asked.questions()
+        for _, recount in questions.values():
+            recount.count()
+        found.append(compare(asked, questions))
+    (record,) = found[0].records
+    sizes = [int(mask.sum()) for mask in found[0].found[record]["ternary"].sets.values()]
+    wanted = round(sum(sizes) / len(sizes))
+    assert wanted > 1
+    assert [*found[1].found[record]] == ["equal_size_lape", "lape"]
+    for one in found:
+        assert {int(mask.sum()) for mask in one.found[record]["equal_size_lape"].sets.values()} == {wanted}
+
+
+def test_models_of_other_shapes_are_refused_before_they_read(
+    tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_llama.save_pretrained("other")
+    tokenizer.save_pretrained("other")
+    with pytest.raises(InputError) as refused:
+        config(f"models=[{DEMO_FOLDER},other]").questions()
+    layers, width = tiny_llama.config.num_hidden_layers, tiny_llama.config.intermediate_size
+    assert f"models (other): {layers} layers of {width}; expected 4 layers of 640" in str(refused.value)
+
+
+def test_the_plan_has_every_record_and_the_tokens_of_either_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one shape, with another tokenizer; importance by three measures is three records."""
+    shutil.copytree(DEMO_FOLDER, tmp_path / "other", ignore=lambda _, names: [n for n in names if "token" in n])
+    tokenizer.save_pretrained(tmp_path / "other")
+    only = "only=[attribution,plnd]"
+    asked = config(f"models=[{DEMO_FOLDER},{tmp_path}/other]", only, "identifiers.plnd.ffn=9",
+                   "identifiers.plnd.attention=9")  # fmt: skip
+    questions = asked.questions()
+    show_plan(asked, questions)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "reading importance by attribution attribution: 2 of 2" in told
+    assert "reading importance by removal plnd: 2 of 2" in told
+    _, recount = questions["plnd"]
+    of = [sum(len(one) for ones in recount.probe(model, "").documents.values() for one in ones)
+          for model in recount.models]  # fmt: skip
+    assert of[0] != of[1]
+    assert f"{of[0]:,} and {of[1]:,} tokens" in told
 
 
 def test_texts_are_tokenised_once_for_all_identifiers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +232,40 @@ def test_the_command_on_a_run(
     sizes = {(row.record, row.set, row.language) for row in rows if row.measure == "size"}
     assert len(sizes) == 2 * len(NAMES) * 3
     assert is_page(tmp_path / "out/report.html")
+    _check_figure(_data(tmp_path / "out/report.html"), rows)
     ternary = NeuronSets.load(_sets(tmp_path))
     row = next(row for row in rows if (row.record, row.set, row.language, row.measure)
                == ("step 2", "ternary", "de", "size"))  # fmt: skip
     assert row.value == int(ternary["de"].sum())
     assert benchmark(asked) == 0
     assert "0 of 2 records have to be made" in capsys.readouterr().out
+
+
+def _data(page: Path) -> dict[str, Any]:
+    data = page.read_text(encoding="utf-8").partition('<script type="application/json" id="data">')[2]
+    read: dict[str, Any] = json.loads(data.partition("</script>")[0])
+    return read
+
+
+def _check_figure(data: dict[str, Any], rows: list[Row]) -> None:
+    """Overlaps above the diagonal, chance below it; every identifier is named, and in the dark the numbers are seen."""
+    drawn = data["figures"]["1"]
+    (trace,) = drawn["data"]
+    pairs = {
+        (row.set, row.compared): row
+        for row in rows
+        if (row.record, row.label, row.group) == ("step 2", "identifiers", "all languages")
+    }
+    names = [name.split()[0] for name in trace["y"]]
+    assert sorted(names) == sorted(NAMES)
+    for (row, one), (column, other) in itertools.product(enumerate(names), repeat=2):
+        value = trace["z"][row][column]
+        if row == column:
+            assert value is None
+        elif value is not None:
+            assert value == (pairs[one, other].value if row < column else pairs[other, one].reference)
+    assert [drawn["layout"][axis]["dtick"] for axis in ("xaxis", "yaxis")] == [1, 1]
+    assert trace["textfont"]["color"] in dict(data["dark"])
 
 
 def _sets(folder: Path) -> Path:

@@ -61,6 +61,22 @@ def test_it_fits_a_terminal(text):
     assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
 
 
+def test_a_list_and_a_text_longer_than_a_line_are_folded(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+
+    class Long(Options):
+        names: list[str] = option([f"name{number}" for number in range(20)], "many")
+        words: str = option(", ".join(f"word{number}" for number in range(20)), "more")
+
+    lines = help_text(Long, "prog", "Say.").splitlines()
+    assert max(map(len, lines)) <= 60
+    text = "\n".join(lines)
+    for key, joined in {"names": ",", "words": ", "}.items():
+        shown = text.partition(f"{key}=")[2].partition("\n" + " " * 40)[0]
+        folded = shown.replace("\n    ", "" if key == "names" else " ").strip("[]")
+        assert folded.split(joined) == [f"{key[:-1]}{number}" for number in range(20)]
+
+
 @pytest.mark.parametrize(("columns", "width"), [(72, 72), (94, 94), (300, 100), (20, 60)])
 def test_it_is_as_wide_as_the_terminal_within_bounds(root, monkeypatch, columns, width):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -90,6 +90,32 @@ def test_odds_are_of_the_routed_tokens() -> None:
     assert np.allclose(odds, (firings + 0.5) / (of - firings + 0.5), rtol=1e-15)
 
 
+def test_movement_stays_within_experts() -> None:
+    """Elsewhere it is of other numbers of tokens: an expert that a language no longer reaches moves no neuron of
+    another one, and neurons of experts that stay as they are stay."""
+    identifier, first = TernaryConfig(top_rate=0.3), wide(0)
+    assert first.routed is not None
+    firings, routed = first.firings.clone(), first.routed.clone()
+    firings[:, :, :, :40], routed[:, :, :, 0] = 0, 0
+    second = replace(first, firings=firings, routed=routed)
+    anchor = identifier.identify(first)
+    observed = movement(first, second, identifier, anchor, draws=1)
+    # All neurons of the expert fall to 0 whoever gives them their change.
+    for seed in range(3):
+        assert np.array_equal(movement(first, second, identifier, anchor, draws=1, seed=seed + 1), observed)
+    assert observed.any()
+
+
+def wide(seed: int) -> ActivationCounts:
+    """Experts of as many columns as deciles and more, some of them used rarely."""
+    random = np.random.default_rng(seed)
+    routed = random.integers(5, random.integers(10, 200, (G, 1, L, E)), (G, S, L, E))
+    firings = random.binomial(routed[..., None], random.beta(0.5, 2, (G, 1, L, E, 40))).reshape(G, S, L, E * 40)
+    tensors = {"firings": firings, "tokens": np.full((G, S), 300), "documents": np.full((G, S), 9), "routed": routed}
+    given: Any = {name: torch.from_numpy(array.astype(np.int64)) for name, array in tensors.items()}
+    return ActivationCounts(("a", "b", "c"), **given, site="experts.act", scope="all", denominator="routed")
+
+
 def test_files_parts_and_merged_records_keep_tokens_by_expert(tmp_path: Path) -> None:
     counts = record()
     counts.save(tmp_path / "a.safetensors")

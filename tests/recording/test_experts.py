@@ -11,14 +11,18 @@ import peft
 import pytest
 import torch
 
+from alignlab.analysis.beside import ImportanceBeside
 from alignlab.data.encoding import Document
 from alignlab.errors import UnsupportedModelError
 from alignlab.models.sites import find_sites
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.fields import FIELDS
+from alignlab.neurons.importance import Wanted
 from alignlab.recording import pieces
 from alignlab.recording.by_document import DocumentMeans
 from alignlab.recording.counting import Origin, count_firings
+from alignlab.recording.highest import HighestActivations
+from alignlab.recording.importance import MEASURES
 from alignlab.recording.means import record_means
 from alignlab.recording.observers import Observer
 from alignlab.recording.passing import pass_through
@@ -233,6 +237,63 @@ def test_gradients_at_experts_are_refused_by_name() -> None:
     model = build("mixtral")
     with pytest.raises(UnsupportedModelError, match=r"probe\.site: gradients at experts\.act"):
         pass_through(model, make_probe(), [Slopes()], sites=find_sites(model, "experts.act"))
+    for measure in ("relevance", "attribution"):
+        with pytest.raises(UnsupportedModelError, match=r"probe\.site: gradients at experts\.act"):
+            MEASURES[measure](model, Wanted(measure, ("experts.act",)))
+
+
+def test_the_plan_of_importance_says_that_operations_of_experts_are_unknown() -> None:
+    model = build("mixtral", dtype=torch.float32)
+    model.set_experts_implementation("grouped_mm")  # which torch refuses on meta in this precision
+    said = ImportanceBeside(Wanted("relevance", ("attention.o",))).cost(model.to("meta"), [make_probe()])
+    assert "14 documents, unknown operations (weights of more than two dimensions" in said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_highest_activations_are_those_of_tokens_that_reach_the_expert(way: str) -> None:
+    model = build("qwen2_moe", dtype=torch.float64 if way == "eager" else torch.float32)
+    model.set_experts_implementation(way)
+    probe, k = make_probe(), 12  # more than reach some experts
+    chosen = {0: [7, COLUMNS * EXPERTS - 1, 0], 1: list(range(COLUMNS * EXPERTS))}
+    observer = HighestActivations({layer: torch.tensor(some) for layer, some in chosen.items()}, k)
+    pass_through(model, probe, [observer], sites=find_sites(model, "experts.act"))
+    fewer = 0
+    for language, documents in probe.documents.items():
+        every: dict[tuple[int, int], list[tuple[float, int, int]]] = {(a, n): [] for a in chosen for n in chosen[a]}
+        for number, document in enumerate(documents):
+            shown = routed_activations(model, document)
+            for layer, neuron in every:
+                hidden, routing = shown[layer]
+                for token in range(len(document)):
+                    counted = document.answer[token] and not document.special[token]
+                    if counted and neuron // COLUMNS in routing[token]:
+                        every[layer, neuron].append((float(hidden[token, neuron]), number, token))
+        found = observer.found[language]
+        for row, of in enumerate(every.values()):
+            wanted = sorted(of, key=lambda at: (-at[0], at[1], at[2]))[:k]
+            fewer += len(wanted) < k
+            values = torch.tensor([value for value, _, _ in wanted], dtype=torch.float64)
+            assert torch.allclose(found.activations[row, : len(wanted)].double(), values, rtol=1e-4, atol=1e-5)
+            assert found.activations[row, len(wanted) :].isnan().all()
+            places = list(zip(found.documents[row].tolist(), found.positions[row].tolist(), strict=True))
+            assert places == [(document, token) for _, document, token in wanted] + [(-1, -1)] * (k - len(wanted))
+    assert fewer
+
+
+def routed_activations(model: Any, document: Document) -> list[tuple[torch.Tensor, list[list[int]]]]:
+    """Of each layer the activations of a text, (T, E * C), from the weights, and the experts of its tokens."""
+    given: list[tuple[torch.Tensor, torch.Tensor]] = []
+    layers = experts_of(model)
+    handles = [
+        one.register_forward_pre_hook(lambda _m, args: given.append((args[0].clone(), args[1]))) for one in layers
+    ]
+    with torch.no_grad():
+        model(input_ids=torch.tensor(document.tokens[None].astype(np.int64)), use_cache=False)
+        shown = zip(layers, given, strict=True)
+        found = [(slow_activations(one, hidden, chosen), chosen.tolist()) for one, (hidden, chosen) in shown]
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def test_layers_are_as_many_as_the_model_has() -> None:

@@ -56,6 +56,19 @@ def test_changes_since_the_record_before_where_nothing_else_is_asked() -> None:
     assert table.lines == [("layer 0", "−1"), ("layer 1", "+0"), ("layer 2", "+1")]
 
 
+def test_of_a_single_neuron_both_probabilities_stand_though_its_kind_has_changed() -> None:
+    before = replace(FIRST, analysis="profile", unit="probability", layer=2, label="2.17", kind="related", degree=3)
+    after = replace(before, record="step 9", value=0.25, kind="specific", degree=1)
+    change = replace(after, value=-0.5, since="step 0")
+    (table,) = asked_tables(
+        [replace(row, analysis="single_neuron_profile") for row in (replace(before, value=0.75),)],
+        [replace(row, analysis="single_neuron_profile") for row in (after, change)],
+        {"single_neuron_profile": "probability"},
+    )
+    assert table.header == ("neuron", "step 0", "step 9", "change", "kind and degree")
+    assert table.lines == [("2.17 de", "0.750", "0.250", "−0.500", "related 3 to specific 1")]
+
+
 def test_movement_is_a_verdict_of_its_own() -> None:
     row = replace(
         FIRST, analysis="kinds", unit="neurons", value=3.0, since="step 0", reference=0.0, beyond_movement=False

@@ -10,7 +10,7 @@ import torch
 from alignlab.analysis.snapshots import Snapshot, summarise
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
-from alignlab.reporting.counts_table import table_note, table_rows
+from alignlab.reporting.counts_table import table_note, table_of, table_rows
 
 TOKENS = 100
 # Firings of four neurons in two languages; the last one is the most uneven, but seldom active in either.
@@ -18,10 +18,13 @@ FIRINGS = [[90, 80, 70, 9], [90, 85, 10, 0]]
 
 
 def snapshot(top_rate: float, bar: float) -> Snapshot:
+    return summarise(first_counts(), TernaryConfig(top_rate=top_rate, bar=bar, lambda_=0.0), ["de"], None)
+
+
+def first_counts() -> ActivationCounts:
     firings = torch.tensor(FIRINGS)[:, None, None]
     tokens = torch.full((2, 1), TOKENS)
-    counts = ActivationCounts(("en", "de"), firings, tokens, tokens, "mlp.act", "all", step=0)
-    return summarise(counts, TernaryConfig(top_rate=top_rate, bar=bar, lambda_=0.0), ["de"], None)
+    return ActivationCounts(("en", "de"), firings, tokens, tokens, "mlp.act", "all", step=0)
 
 
 @pytest.mark.parametrize(("bar", "unassigned"), [(0.5, 1), (0.1, 0)])
@@ -33,6 +36,18 @@ def test_unassigned_neurons_are_explained_where_there_are_some(bar: float, unass
     assert note.startswith("trained: mean a language of de")
     explained = "\nunassigned: selected, but above tau in no language" in note
     assert explained == bool(unassigned)
+
+
+def test_columns_of_nothing_are_left_out_and_so_is_what_is_said_of_them() -> None:
+    first = snapshot(0.25, 0.5)
+    rows, header, align = table_of(first)
+    assert header == ["kind", "all", "trained", "reference"]  # no changes, losses or third language
+    assert (len(align), {len(row) for row in rows}) == (4, {4})
+    assert "change" not in table_note(first)
+    assert "loss" not in table_note(first)
+    assert "mean a language of de" in table_note(first)
+    nobody = summarise(first_counts(), TernaryConfig(top_rate=0.25, bar=0.5, lambda_=0.0), [], None)
+    assert table_note(nobody).startswith("reference: en; unseen (all others, as none is known to be in training): mean")
 
 
 def test_changes_have_a_minus_as_long_as_the_plus_and_none_before_zero() -> None:

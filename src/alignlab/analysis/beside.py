@@ -14,6 +14,7 @@ from torch import nn
 
 from alignlab import console
 from alignlab.data.batching import token_budget_batches
+from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.models.options import SiteName
 from alignlab.models.sites import find_sites
 from alignlab.neurons.identifiers import ControlledIdentifier, Identifier, ImportanceIdentifier
@@ -26,6 +27,17 @@ from alignlab.recording.passing import Progress
 from alignlab.recording.probes import Probe, ProbeTexts
 
 
+class Recorded(Protocol):
+    """Any record of a model and a probe: it says of which."""
+
+    @property
+    def revision(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def data_fingerprint(self) -> str: ...
+
+
 class Beside(Protocol):
     """A record that is made of each model and probe beside its counts.
 
@@ -34,11 +46,15 @@ class Beside(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def what(self) -> str:
+        """What is recorded, in words."""
+
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         """The name of a record's folder. counts: the file beside it.  made_from: plain values that tell the rest."""
 
-    def load(self, folder: Path) -> object:
-        """The record. Raises InputError where it is not there, or not whole."""
+    def load(self, folder: Path) -> Recorded:
+        """The record. Raises InputError where it is not there, not whole, or not of what is wanted."""
 
     def record(
         self,
@@ -60,11 +76,12 @@ class MeansBeside:
     """Mean activations of documents."""
 
     name: ClassVar[str] = "means"
+    what: ClassVar[str] = "means of documents"
 
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         return counts.stem
 
-    def load(self, folder: Path) -> object:
+    def load(self, folder: Path) -> Recorded:
         return ActivationMeans.load(folder)
 
     def record(
@@ -93,13 +110,22 @@ class ImportanceBeside:
     wanted: Wanted
     name: ClassVar[str] = "importance"
 
+    @property
+    def what(self) -> str:
+        """See `Beside.what`."""
+        return f"importance by {self.wanted.measure}"
+
     def folder(self, counts: Path, made_from: Sequence[Any]) -> str:
         # Not named as the counts, which are of one site: for those of another it is not recorded again.
         parts = [*made_from, self.wanted.measure, self.wanted.sites, dict(self.wanted.options)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
-    def load(self, folder: Path) -> object:
-        return Importance.load(folder)
+    def load(self, folder: Path) -> Recorded:
+        found = Importance.load(folder)
+        if (found.measure, found.sites) != (self.wanted.measure, self.wanted.sites):
+            there, wanted = (f"{one.measure} at {', '.join(one.sites)}" for one in (found, self.wanted))
+            raise InputError.of(f"{folder}", f"importance by {there}", f"importance by {wanted}")
+        return found
 
     def record(
         self,
@@ -121,13 +147,18 @@ class ImportanceBeside:
             for documents in probe.documents.values()
             for document in documents
         ]
-        memory = ""
-        if isinstance(measure, GradientMeasure):
-            most = max((batch for probe in probes for batch in _batches(probe)), key=lambda batch: batch[0] * batch[1])
-            memory = f", {console.size(measure.memory(*most))} of memory beside the weights"
+        try:
+            needs = f"about {measure.flops(sizes) / 1e12:.3g} TFLOP"
+        except UnsupportedModelError as error:  # as of experts, whose memory cannot be followed without weights either
+            needs = f"unknown operations ({error.problems[0].found})"
+        else:
+            if isinstance(measure, GradientMeasure):
+                batches = (batch for probe in probes for batch in _batches(probe))
+                most = max(batches, key=lambda batch: batch[0] * batch[1])
+                needs += f", {console.size(measure.memory(*most))} of memory beside the weights"
         return (
             f"by {self.wanted.measure} at {', '.join(self.wanted.sites)}: {len(sizes):,} documents, "
-            f"about {measure.flops(sizes) / 1e12:.3g} TFLOP{memory} and {console.size(size)} a model"
+            f"{needs} and {console.size(size)} a model"
         )
 
 

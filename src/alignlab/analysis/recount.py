@@ -18,10 +18,10 @@ from typing import Any
 from torch import nn
 
 from alignlab import console
-from alignlab.analysis.beside import Beside, ImportanceBeside
+from alignlab.analysis.beside import Beside, ImportanceBeside, Recorded
 from alignlab.analysis.records import StoredCounts
 from alignlab.data.encoding import check_vocabulary
-from alignlab.errors import InputError, refuse_any
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.adapters import ModelLoader, folder_problems
 from alignlab.models.distributed import broadcast, from_first, is_first, wait_for_all
 from alignlab.models.load import embedding_rows
@@ -32,6 +32,7 @@ from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import Identifier, ImportanceIdentifier, size_problems
 from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.importance import MEASURES
+from alignlab.recording.passing import Progress
 from alignlab.recording.probes import Probe, ProbeConfig, PromptProbe
 from alignlab.recording.responses import check_can_answer, recall, respond, responses_path
 
@@ -85,7 +86,7 @@ class Recount:
 
     def missing(self) -> list[StoredCounts]:
         """Those that have yet to be counted, or what is beside them recorded."""
-        return [record for record in self.records() if self._todo(record)]
+        return [record for (model, name), record in self._asked() if self._todo(model, name, record)]
 
     def records(self) -> list[StoredCounts]:
         """Where the counts of each model and probe are, or will be, in order."""
@@ -105,10 +106,14 @@ class Recount:
         if self._shape is None:
             first = self.models[0]
             name = next(iter(self.probes))
-            sites = find_sites(self._outline, self.probes[name].site)
             probe = self.probe(first, name)
-            self._shape = len(probe.languages), probe.shards, len(sites), sites[0].width
+            self._shape = len(probe.languages), probe.shards, *self._grid(self._outline)
         return self._shape
+
+    def _grid(self, outline: nn.Module) -> tuple[int, int]:
+        """Layers and neurons a layer of a model on the meta device, at the site of the first probe."""
+        sites = find_sites(outline, next(iter(self.probes.values())).site)
+        return len(sites), sites[0].width
 
     @cached_property
     def _outline(self) -> nn.Module:
@@ -137,6 +142,22 @@ class Recount:
             found = f"no text in {' '.join(missing)}, but in {' '.join(there)}"
             raise InputError.of("control", found, f"text in every language of the probe: {' '.join(asked)}")
 
+    def check_shapes(self) -> None:
+        """Refuse models of which neurons cannot be compared with those of the first, before anything is recorded."""
+        layers, width = self.shape()[2:]
+        # Of a run's checkpoints, of which there may be hundreds, one tells for all.
+        others = [model for model in self.models[1:] if model.step is None or self.models[0].step is None]
+        below = {self.loader.below(model.source).source: model for model in others[::-1]}
+        grids = {one.label: self._grid(self.loader.below(one.source).build_meta()) for one in below.values()}
+        refuse_any(
+            [
+                Problem(f"models ({label})", "{} layers of {}".format(*grid), f"{layers} layers of {width}, as in the "
+                        f"first ({self.models[0].label})", "Neurons are compared by layer and number: ask it alone.")
+                for label, grid in grids.items()
+                if grid != (layers, width)
+            ]
+        )  # fmt: skip
+
     def check_identifier(self, identifier: Identifier) -> None:
         """Refuse one that cannot take its numbers of neurons of these models, before anything is recorded of them.
 
@@ -162,44 +183,64 @@ class Recount:
 
         Raises InputError, before it begins, for all checkpoints to be counted that are not as they were written.
         """
-        records = self.records()
-        todo = broadcast([[str(path) for path in self._todo(record)] for record in records])
-        asked = list(itertools.product(self.models, self.probes))
-        from_first(lambda: _check_deep([model for (model, _), paths in zip(asked, todo, strict=True) if paths]))
-        for (model, name), record, paths in zip(asked, records, todo, strict=True):
+        asked = self._asked()
+        todo = broadcast([[str(path) for path in self._todo(model, name, record)] for (model, name), record in asked])
+        from_first(lambda: _check_deep([model for ((model, _), _), paths in zip(asked, todo, strict=True) if paths]))
+        for ((model, name), record), paths in zip(asked, todo, strict=True):
             if paths:
-                self._count(model, self.answered(model, name), record, paths)
+                self._count(model, name, self.answered(model, name), record, paths)
 
-    def _todo(self, record: StoredCounts) -> list[Path]:
-        """The files of a record that are not there, or not whole."""
-        made: list[tuple[Path, Callable[[Path], object]]] = [(record.path, ActivationCounts.load)]
+    def _asked(self) -> list[tuple[tuple[ModelToCount, str], StoredCounts]]:
+        """Models and names of probes, each with its record."""
+        return list(zip(itertools.product(self.models, self.probes), self.records(), strict=True))
+
+    def _todo(self, model: ModelToCount, name: str, record: StoredCounts) -> list[Path]:
+        """The files of a record that are not there, not whole, or not of this model and probe."""
+        made: list[tuple[Path, Callable[[Path], Recorded], str]] = [(record.path, ActivationCounts.load, name)]
         if self.beside is not None and record.beside is not None:
-            made.append((record.beside, self.beside.load))
+            made.append((record.beside, self.beside.load, name))
         if self.beside_control is not None and record.control is not None:
-            made.append((record.control, self.beside_control.load))
-        return [path for path, load in made if not _is_whole(path, load)]
+            made.append((record.control, self.beside_control.load, _CONTROL))
+        return [path for path, load, text in made if not self._is_there(path, load, model, text)]
 
-    def _count(self, model: ModelToCount, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
-        """Make those files of a record."""
+    def _is_there(self, path: Path, load: Callable[[Path], Recorded], model: ModelToCount, name: str) -> bool:
+        if not path.exists():
+            return False
+        try:
+            found = load(path)
+        except InputError:  # torn, or of another version: it is made again
+            return False
+        probe = self.probe(model, name)
+        read = probe.fingerprint if isinstance(probe, Probe) else found.data_fingerprint  # of answers it is not known
+        expected = self.loader.digest(model.source), model.step, read
+        return (found.revision, found.step, found.data_fingerprint) == expected
+
+    def _count(self, model: ModelToCount, name: str, probe: Probe, record: StoredCounts, paths: Sequence[str]) -> None:
+        """Make those files of a record of the probe of that name."""
         loaded = self.loader.load(model.source)
         check_vocabulary((d for ds in probe.documents.values() for d in ds), embedding_rows(loaded))
         sites = find_sites(loaded, probe.site)
         origin = Origin(model.source, self.loader.digest(model.source), model.step, self.trained, self.reference)
 
-        def progress(tokens: int) -> AbstractContextManager[Callable[[int], None]]:
-            return console.progress(f"Tokens read, {model.label}", tokens)
+        def progress_of(what: str) -> Progress:
+            at = f"{model.label}, {name}" if name else model.label
+            return lambda tokens: console.progress(f"Tokens read for {what}, {at}", tokens)
 
         if str(record.path) in paths:
-            counts = count_firings(loaded, sites, probe, origin=origin, context=self.context, progress=progress)
+            counts = count_firings(
+                loaded, sites, probe, origin=origin, context=self.context, progress=progress_of("counts")
+            )
             if is_first():
                 counts.save(record.path)
             wait_for_all()
         if self.beside is not None and record.beside is not None and str(record.beside) in paths:
-            self.beside.record(loaded, probe, record.beside, origin, self.context, progress)
+            of = progress_of(self.beside.what)
+            self.beside.record(loaded, probe, record.beside, origin, self.context, of)
         if self.beside_control is not None and record.control is not None and str(record.control) in paths:
             control = self.answered(model, _CONTROL)
             check_vocabulary((d for ds in control.documents.values() for d in ds), embedding_rows(loaded))
-            self.beside_control.record(loaded, control, record.control, origin, self.context, progress)
+            of = progress_of(f"{self.beside_control.what} of the control set")
+            self.beside_control.record(loaded, control, record.control, origin, self.context, of)
 
     def answered(self, model: ModelToCount, name: str) -> Probe:
         """The probe with all its responses: those of the data, of the first model, or of this one."""
@@ -259,13 +300,3 @@ class Recount:
 def _check_deep(models: Sequence[ModelToCount]) -> None:
     sources = dict.fromkeys(model.source for model in models)
     refuse_any([problem for source in sources for problem in folder_problems(source, deep=True)])
-
-
-def _is_whole(path: Path, load: Callable[[Path], object]) -> bool:
-    if not path.exists():
-        return False
-    try:
-        load(path)
-    except InputError:  # torn, or of another version: it is made again
-        return False
-    return True

@@ -28,15 +28,18 @@ from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.neurons.agreement import Agreement, Sets, agreement, halves, layer_shares, shared_share
 from alignlab.neurons.identifiers import Identifier, SizedIdentifier, identifier_of
 from alignlab.neurons.options import IdentifierOptions
+from alignlab.neurons.selection import number_problems
 from alignlab.neurons.table import Row
 from alignlab.options import AnalyzeOptions
 from alignlab.question import AnalyzeConfig
 from alignlab.recording.probes import PromptProbe
 from alignlab.redaction import hide, hide_all
+from alignlab.reporting.wording import settings_in_words
 from alignlab.runs import RunFolder
 
 ANALYSIS = "agreement"
 KIND = "agreement of identifiers"
+_LONGEST = 40  # characters of a name, which stands in columns
 _SHARED = ("run", "labels", "model", "probe", "against", "precision", "reference")
 
 
@@ -58,23 +61,31 @@ class AgreementConfig(AgreementOptions):
         )  # fmt: skip
         return {name: found[name] for name in names}
 
+    @cached_property
+    def asked(self) -> dict[str, IdentifierOptions]:
+        """Those chosen, and the one whose sets say how many neurons others take, where it is not among them."""
+        takes = [one for one in self.chosen.values() if isinstance(identifier_of(one), SizedIdentifier)]
+        sizing = self.size is None and any(one is not self.identifier for one in takes)
+        return {**self.chosen, **({self.identifier.name: self.identifier} if sizing else {})}
+
     def questions(self) -> dict[str, tuple[AnalyzeConfig, Recount]]:
-        """Each identifier as `analyze` asks it, and what has to be recorded for it.
+        """Each identifier that is asked, as `analyze` asks it, and what has to be recorded for it.
 
         Raises InputError for all that does not fit, before any model is loaded.
         """
         self._check()
         found, problems = {}, []
-        # Where the size comes from what is found, one neuron stands for it: what cannot be taken at all is told.
         _, first = self._asked(self.identifier)
         neurons = math.prod(first.shape()[2:])
-        for name, identifier in self.chosen.items():
+        if self.size is not None:
+            refuse_any(number_problems("size", self.size, neurons))
+        for name, identifier in self.asked.items():
+            # Where the size comes from what is found, one neuron stands for it: what cannot be taken at all is told.
             sized = identifier if identifier is self.identifier else _sized(identifier, self.size or 1, neurons)
             try:
                 found[name] = self._asked(sized, first)
             except InputError as error:
-                at = f"identifiers.{name}" if sized is identifier or self.size is None else "size"
-                problems += [_at(problem, at) for problem in error.problems]
+                problems += [_at(problem, f"identifiers.{name}") for problem in error.problems]
         refuse_any(list(dict.fromkeys(problems)))
         _check_languages(next(iter(found.values()))[1])
         return found
@@ -102,7 +113,14 @@ class AgreementConfig(AgreementOptions):
                 for name in self.chosen
                 if hide(name) != name
             ]
-        )
+            + [
+                Problem("identifiers", f"the name {name!r}", f"1 to {_LONGEST} characters, none of control, which are "
+                        "written and shown")
+                for name in self.identifiers
+                if not name.strip() or len(name) > _LONGEST or console.has_controls(name)
+            ]
+        )  # fmt: skip
+        refuse_any(self._overruled())
         if self.run is None and not self.models:
             fix = "Write run=runs/demo, or models=[FOLDER,FOLDER] probe.source.path=..."
             raise InputError(Problem("command line", "nothing is set to compare on", "a run or models", fix))
@@ -112,6 +130,16 @@ class AgreementConfig(AgreementOptions):
         if len(self.chosen) < 2 and self.against is None and len(self._models) < 2:
             found = f"one identifier ({next(iter(self.chosen))}), one model and one text"
             raise InputError(Problem("command line", found, "two of any of them, to compare"))
+
+    def _overruled(self) -> list[Problem]:
+        """Options that would not be used, since `identifier` stands in their place."""
+        name = self.identifier.name
+        given = self.identifiers.get(name)
+        if given is None or given in (self.identifier, type(self.identifier)()):
+            return []
+        found = f"other options than those of `identifier`, which stand in {name}'s place"
+        fix = "Set those of `identifier`, or call the other one by a name of its own."
+        return [Problem(f"identifiers.{name}", found, "the same, or none", fix)]
 
     @property
     def results(self) -> Path:
@@ -149,6 +177,7 @@ class Compared:
 
     found: by record and identifier.  reads: by identifier, which record it reads.  options: and with what.
     fertility: by record, of every language.
+    note: what stands in the place of languages, in a sentence; empty where languages do.
     """
 
     languages: tuple[str, ...]
@@ -160,6 +189,7 @@ class Compared:
     options: Mapping[str, str]
     fertility: Mapping[str, Mapping[str, Fertility]]
     reference: str
+    note: str = ""
 
     @property
     def records(self) -> list[str]:
@@ -186,33 +216,39 @@ def compare(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConfig
     """Ask every identifier of every record; these are there."""
     records = {name: question.records(recount) for name, (question, recount) in questions.items()}
     labels = [record.label for record in next(iter(records.values()))]
-    sizing = next((name for name, one in config.chosen.items() if one is config.identifier), next(iter(records)))
     size = config.size
+    if size is None and config.identifier.name in records:
+        size = _size_of(config.identifier, records[config.identifier.name][0])
     found: dict[str, dict[str, Found]] = {label: {} for label in labels}
     options: dict[str, str] = {}
     counts = None
     neurons = math.prod(next(iter(questions.values()))[1].shape()[2:])
-    order = [sizing, *(name for name in records if name != sizing)]
-    with console.progress("Identifying", len(order) * len(labels)) as advance:
-        for name in order:
-            chosen = config.chosen[name]
+    with console.progress("Identifying", len(config.chosen) * len(labels)) as advance:
+        for name, chosen in config.chosen.items():
             own = chosen is config.identifier and config.size is None
-            identifier = identifier_of(chosen if own else _sized(chosen, size or 1, neurons))
+            identifier = identifier_of(chosen if own or size is None else _sized(chosen, size, neurons))
             options[name] = _in_words(identifier)
             for place, label in enumerate(labels):
                 one, counts = _find(name, identifier, records[name][place])
                 found[label][name] = one
                 advance(note=f"{name}, {label}")
-            if size is None:
-                size = max(1, round(mean(int(mask.sum()) for mask in found[labels[0]][name].sets.values())))
     assert counts is not None
-    reads = {name: identifier_of(config.chosen[name]).reads for name in records}
-    ordered = {label: {name: found[label][name] for name in records} for label in labels}
+    reads = {name: identifier_of(chosen).reads for name, chosen in config.chosen.items()}
     _, recount = next(iter(questions.values()))
     reference = config.reference or counts.reference
     of_texts = _fertilities(recount, labels, reference)
     shape = (counts.shape[2], counts.shape[3])
-    return Compared(counts.languages, shape, counts.site, counts.scope, ordered, reads, options, of_texts, reference)
+    return Compared(
+        counts.languages, shape, counts.site, counts.scope, found, reads, options, of_texts, reference,
+        config.labels.note,
+    )  # fmt: skip
+
+
+def _size_of(options: IdentifierOptions, first: StoredCounts) -> int:
+    """The neurons of a language that an identifier finds in the first record, on average."""
+    identifier = identifier_of(options)
+    sets = identifier.identify(first.read_by(identifier, first.load())).sets
+    return max(1, round(mean(int(mask.sum()) for mask in sets.values())))
 
 
 def _find(name: str, identifier: Identifier, stored: StoredCounts) -> tuple[Found, Any]:
@@ -308,7 +344,7 @@ def _sized(options: IdentifierOptions, size: int, neurons: int) -> IdentifierOpt
 def _in_words(identifier: Any) -> str:
     settings = to_plain(identifier)
     settings.pop("name")
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
+    return settings_in_words(settings)
 
 
 def _check_languages(recount: Recount) -> None:
@@ -328,8 +364,6 @@ def _at(problem: Problem, key: str) -> Problem:
     """A problem of an identifier's, at the key where what is wrong was set here."""
     if not problem.where.startswith("identifier."):
         return problem
-    if key == "size":
-        return replace(problem, where=key)
     return replace(
         problem,
         where=f"{key}.{problem.where.removeprefix('identifier.')}",

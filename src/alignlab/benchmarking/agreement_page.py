@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -13,6 +13,11 @@ from alignlab.reporting.page.plain import Section, write_plain_page
 from alignlab.reporting.page.theme import BEHIND_NUMBERS, LIGHT, scale
 from alignlab.reporting.wording import number
 
+_SAYS = (
+    "An overlap beyond chance says that two identifiers look at the same thing, not that either is right: those that "
+    "read the same record are not independent. There is no verdict here; where the truth is known is asked by "
+    "alignlab.benchmark identifiers."
+)
 _LINE = 34  # pixels of a line of a figure
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _COLOURS = ("specific", "related", "general", "more", "less", "muted")
@@ -24,7 +29,9 @@ def write_agreement_page(compared: Compared, path: Path) -> None:
     about = [
         f"{layers} layers of {width:,} neurons at {compared.site}, {compared.scope} tokens, in "
         f"{len(compared.languages)} languages: {' '.join(compared.languages)}.",
-        "Chance is what two random sets of the same sizes in each layer would share. Means are over languages.",
+        "Which neurons each identifier calls a language's, and how far they name the same ones. Chance is what two "
+        "random sets of the same sizes in each layer would share. Means are over languages.",
+        *([compared.note] if compared.note else []),
     ]
     last = compared.records[-1]
     sections = [
@@ -60,30 +67,38 @@ def _sizes(compared: Compared, record: str) -> Section:
 
 
 def _shared(compared: Compared, record: str) -> Section:
+    """The figure is the terminal's table: what a pair shares above the diagonal, and by chance below it."""
     names = [*compared.found[record]]
     pairs = {(first, second): found for first, second, found in compared.between(record)}
-    height = _LINE * len(names)
-    figure = Panels(["<b>Jaccard overlap, mean over languages (by chance)</b>"], 1, height, below=90)
-    values: list[list[float | None]] = []
-    texts = []
-    for first in names:
-        of = [pairs.get((first, second)) or pairs.get((second, first)) for second in names]
-        values.append([None if one is None or one.jaccard != one.jaccard else one.jaccard for one in of])
-        texts.append(["" if one is None else _beside(one) for one in of])
+    figure = Panels([""], 1, _LINE * len(names))
+    places = [str(place) for place in range(1, len(names) + 1)]
+    named = [f"{plain(name)} {place}" for name, place in zip(names, places, strict=True)]
+    values = [[_cell(pairs, row, column) for column in names] for row in names]
     figure.colour_scale(0, "", scale("more", BEHIND_NUMBERS), 0, 1)
     figure.add(
-        "heatmap", 0, z=values, x=[plain(name) for name in names], y=[plain(name) for name in names], text=texts,
-        texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text}<extra></extra>", coloraxis="coloraxis", xgap=1,
+        "heatmap", 0, z=values, x=places, y=named,
+        text=[["" if value is None else _number(value) for value in line] for line in values],
+        texttemplate="%{text}", textfont={"size": 11, "color": LIGHT["text"]},
+        hovertemplate="%{y}, %{x}: %{text}<extra></extra>", coloraxis="coloraxis", xgap=1,
         ygap=1,
     )  # fmt: skip
-    figure.x(0, showgrid=False)
-    figure.y(0, autorange="reversed", showgrid=False)
+    # Every identifier is named: plotly would leave out every other one.
+    figure.x(0, showgrid=False, type="category", dtick=1, side="top")
+    figure.y(0, autorange="reversed", showgrid=False, dtick=1)
     lines = [
         [first, second, _number(found.jaccard), _number(found.chance), str(found.languages)]
         for (first, second), found in pairs.items()
     ]
     header = ("identifier", "other", "overlap", "chance", "languages")
-    return Section("What they share", figure=figure, header=header, lines=lines)
+    said = ["Jaccard overlap of each pair above the diagonal, what chance gives below it; mean over languages.", _SAYS]
+    return Section("What they share", said, figure, header, lines)
+
+
+def _cell(pairs: Mapping[tuple[str, str], Agreement], row: str, column: str) -> float | None:
+    if row == column:
+        return None
+    value = pairs[row, column].jaccard if (row, column) in pairs else pairs[column, row].chance
+    return None if value != value else value
 
 
 def _stability(compared: Compared, record: str) -> Section:

@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import mean
 
 from alignlab import console
-from alignlab.analysis.recount import Recount
+from alignlab.analysis.recount import ModelToCount, Recount
 from alignlab.benchmarking.agreement import AgreementConfig, Compared
 from alignlab.neurons.agreement import Agreement, shared_share
-from alignlab.neurons.identifiers import identifier_of
 from alignlab.question import AnalyzeConfig
 from alignlab.reporting.wording import number
 
@@ -19,30 +18,38 @@ def show_plan(config: AgreementConfig, questions: Mapping[str, tuple[AnalyzeConf
     """Print what will be compared, and what has to be recorded for it."""
     _, recount = next(iter(questions.values()))
     probe = recount.probe(recount.models[0], next(iter(recount.probes)))
-    tokens = sum(
-        len(document)
-        for name in recount.probes
-        for documents in recount.probe(recount.models[0], name).documents.values()
-        for document in documents
-    )
+    tokens = {model.label: f"{_tokens(recount, model):,}" for model in recount.models}
+    alike = len(set(tokens.values())) == 1
+    read = "a model" if alike else " and ".join(f"of {label}" for label in tokens)
     by_record: dict[str, list[str]] = {}
-    for name, options in config.chosen.items():
-        by_record.setdefault(identifier_of(options).reads, []).append(name)
-    missing = {reads: len(questions[names[0]][1].missing()) for reads, names in by_record.items()}
+    for name, (_, one) in questions.items():
+        by_record.setdefault("counts" if one.beside is None else one.beside.what, []).append(name)
+    missing = {what: len(questions[names[0]][1].missing()) for what, names in by_record.items()}
     size = f"{config.size:,}" if config.size else f"as many as {config.identifier.name} finds, on average"
     console.heading("Plan of the comparison")
     console.table(
         [
             ("models", f"{len(recount.models)}: {', '.join(model.label for model in recount.models)}"),
-            ("texts", f"{len(recount.probes)}, {tokens:,} tokens a model; {' '.join(probe.languages)}"),
-            *((f"reading {reads}", f"{', '.join(names)}: {missing[reads]} of {len(recount.records())} records "
-               "have to be made") for reads, names in by_record.items()),
+            ("texts", f"{len(recount.probes)}, {' and '.join(dict.fromkeys(tokens.values()))} tokens {read}; "
+             f"{' '.join(probe.languages)}"),
+            *((f"reading {what}", f"{', '.join(names)}: {missing[what]} of {len(recount.records())} records "
+               "have to be made") for what, names in by_record.items()),
             ("neurons a language", f"{size}, where an identifier takes a number"),
             ("device", f"{recount.loader.device}, {recount.loader.precision}"),
             ("kept in", str(recount.folder)),
             ("results", str(config.results)),
         ]
     )  # fmt: skip
+
+
+def _tokens(recount: Recount, model: ModelToCount) -> int:
+    """The tokens of all texts, as a model's tokenizer cuts them."""
+    return sum(
+        len(document)
+        for name in recount.probes
+        for documents in recount.probe(model, name).documents.values()
+        for document in documents
+    )
 
 
 def show_compared(compared: Compared) -> None:
@@ -70,7 +77,9 @@ def show_compared(compared: Compared) -> None:
             ]
         )
     console.table(lines, header, "llrr" + "r" * (len(others) + 2))
-    console.say(
+    if compared.note:
+        console.note(compared.note)
+    console.note(
         "halves: Jaccard overlap of what is found on either half of the documents (even and odd shards)"
         + (f"; {', '.join(others)}: with what is found there" if others else "")
         + ". Means over languages; in brackets what two random sets of these sizes in each layer would share. "
@@ -78,7 +87,7 @@ def show_compared(compared: Compared) -> None:
     )
     reasons = [f"note: {name}: {one.reason}" for name, one in compared.found[last].items() if one.reason]
     for reason in reasons:
-        console.say(reason)
+        console.note(reason)
     if len(names) > 1:
         _show_pairs(compared, last, names)
     _show_fertility(compared, last)
@@ -98,7 +107,11 @@ def _show_pairs(compared: Compared, record: str, names: list[str]) -> None:
         lines.append(cells)
     console.say()
     console.heading(f"What they share on {record}: Jaccard overlap, above; by chance, below the diagonal")
-    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names))
+    console.table(lines, ("", "", *(str(place + 1) for place in range(len(names)))), "ll" + "r" * len(names), keep=2)
+    console.note(
+        "An overlap beyond chance says that two look at the same thing, not that either is right: that is asked where "
+        "the truth is known, by alignlab.benchmark identifiers."
+    )
 
 
 def _show_fertility(compared: Compared, record: str) -> None:
@@ -113,7 +126,7 @@ def _show_fertility(compared: Compared, record: str) -> None:
         for name, one in of.items()
     ]
     console.table(lines, header, "lrrrr")
-    console.say(
+    console.note(
         f"beside {compared.reference}: tokens of the same documents, as a ratio; empty where none are the same."
     )
 
@@ -130,7 +143,8 @@ def show_written(config: AgreementConfig, folder: Path) -> None:
         ]
     )
     source = f"run={config.run}" if config.run else f"models=[{','.join(config.models)}]"
-    other = next((name for name in config.chosen if name != config.identifier.name), config.identifier.name)
+    own = config.identifier.name
+    other = next((one.name for one in config.chosen.values() if one.name != own), own)
     console.say(f"\nNext: one of them in full, e.g. python -m alignlab.analyze {source} identifier.name={other}")
 
 

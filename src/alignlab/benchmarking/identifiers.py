@@ -143,7 +143,7 @@ class Benchmark:
             console.say()
             console.heading(shown.title)
             console.table(shown.lines, shown.header, "l" + "r" * (len(shown.header) - 1))
-            console.say(shown.note)
+            console.note(shown.note)
         console.say()
         console.heading("Written")
         console.table(

@@ -97,4 +97,10 @@ class IdentifiersOptions(Options):
 
 def plain(values: Any) -> str:
     """Settings in a line, such as `top_rate=0.1 bar=0.95`."""
-    return " ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in values)
+    return " ".join(f"{name}={_plain(value)}" for name, value in values)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_plain, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

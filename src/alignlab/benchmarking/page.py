@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from itertools import zip_longest
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -12,11 +13,11 @@ from markupsafe import Markup
 import alignlab
 from alignlab.benchmarking.measuring import PLANTED, PRECISION
 from alignlab.benchmarking.planting import TRUTHS, Truth
-from alignlab.benchmarking.results import WHAT, tables
+from alignlab.benchmarking.results import tables
 from alignlab.neurons.table import Row
 from alignlab.reporting.wording import number
 
-_LEFT, _WIDTH, _STEP = 200, 500, 26
+_LEFT, _WIDTH, _RIGHT, _STEP = 150, 290, 20, 26  # of the drawing; its letters are 13: on a phone, 10
 
 
 def page_of(rows: Sequence[Row], about: str, plan: Sequence[tuple[str, str]], config: str) -> str:
@@ -31,8 +32,7 @@ def page_of(rows: Sequence[Row], about: str, plan: Sequence[tuple[str, str]], co
         css=Markup(css),  # noqa: S704 - our own file
         version=alignlab.__version__,
         about=about,
-        figures=[_figure(truth, rows) for truth in TRUTHS],
-        tables=tables(rows),
+        sections=list(zip_longest(tables(rows), [_figure(truth, rows) for truth in TRUTHS])),
         plan=plan,
         config=config,
     )
@@ -52,7 +52,8 @@ def _figure(truth: Truth, rows: Sequence[Row]) -> dict[str, Any]:
         for place, row in enumerate(shown)
     ]
     return {
-        "title": WHAT[truth],
+        "left": _LEFT,
+        "width": _LEFT + _WIDTH + _RIGHT,
         "height": 20 + len(shown) * _STEP + 28,
         "ticks": [{"x": _at(share), "text": number(share, 2)} for share in (0, 0.25, 0.5, 0.75, 1)],
         "chance": _at(shown[0].reference or 0),

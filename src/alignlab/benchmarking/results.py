@@ -26,6 +26,10 @@ WHAT = {
     "selective": "Selective: does the neuron fire for the language?",
     "necessary": "Necessary: does its removal cost the language likelihood?",
 }
+_BESIDE = (
+    " measured truth: by what was measured on other text, about what can be reached. random: any. difference: mean "
+    "activation in the language less the mean of the others."
+)
 _PICKS = {"general": "general", "background": "rest", "another language's": "other"}
 
 
@@ -97,7 +101,7 @@ def _of_truth(truth: Truth, names: Sequence[str], at: _Rows) -> Shown:
         lines,
         "precision: of as many neurons of a language as are planted, by the identifier's ranking; ± 95 % over seeds. "
         "set: neurons that it gives a language, with their precision and recall. rank corr.: Spearman's, of its "
-        "ranking with the measured strength of the planted neurons.",
+        "ranking with the measured strength of the planted neurons." + _BESIDE * (truth == TRUTHS[0]),
     )
 
 

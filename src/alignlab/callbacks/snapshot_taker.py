@@ -29,7 +29,7 @@ from alignlab.recording.counting import Origin, count_firings
 from alignlab.recording.probes import Probe, PromptProbe, build_probe
 from alignlab.recording.responses import Answers, check_can_answer
 from alignlab.recording.tallies import check_statistics
-from alignlab.reporting.counts_table import TABLE_ALIGN, TABLE_HEADER, table_note, table_rows, table_title
+from alignlab.reporting.counts_table import table_note, table_of, table_title
 
 
 class SnapshotTaker(Schedule):
@@ -215,13 +215,13 @@ class SnapshotTaker(Schedule):
 def _print(snapshot: Snapshot, counts: ActivationCounts) -> None:
     console.say()
     console.heading(table_title(snapshot))
-    console.table(table_rows(snapshot), TABLE_HEADER, TABLE_ALIGN)
-    console.say(table_note(snapshot))
+    console.table(*table_of(snapshot))
+    console.note(table_note(snapshot))
     if snapshot.result.reason:
-        console.say(f"note: {snapshot.result.reason}")
+        console.note(f"note: {snapshot.result.reason}")
     tokens = zip(counts.languages, counts.language_tokens().tolist(), strict=True)
     if silent := [language for language, count in tokens if count == 0]:
-        console.say(f"note: the model answers nothing in {' '.join(silent)}: all probabilities there are 0")
+        console.note(f"note: the model answers nothing in {' '.join(silent)}: all probabilities there are 0")
 
 
 def _uncompiled() -> AbstractContextManager[object]:

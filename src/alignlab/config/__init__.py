@@ -7,9 +7,9 @@ explains, `to_plain`, `to_yaml` and `differences` write a config down and compar
 from .declare import REQUIRED, Options, option, section
 from .documents import COMMAND_LINE
 from .files import shipped_configs
-from .help_text import asks_for_help, help_text
+from .help_text import asks_for_help, help_text, start_text
 from .loading import BaseOf, load, load_over
 from .writing import as_override, differences, to_plain, to_yaml
 
 __all__ = ["COMMAND_LINE", "REQUIRED", "BaseOf", "Options", "as_override", "asks_for_help", "differences", "help_text"]
-__all__ += ["load", "load_over", "option", "section", "shipped_configs", "to_plain", "to_yaml"]
+__all__ += ["load", "load_over", "option", "section", "shipped_configs", "start_text", "to_plain", "to_yaml"]

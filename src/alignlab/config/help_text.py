@@ -37,6 +37,13 @@ def asks_for_help(argv: Sequence[str]) -> str | None:
     return None
 
 
+def start_text(usage: str, intro: str, calls: Mapping[str, str]) -> str:
+    """What a command says where nothing is asked for: how it is called, what it does, and calls with what they do."""
+    lines = [_wrap(usage, "", " " * 4), "", _wrap(intro, "", ""), ""]
+    column = min(_COLUMN, max(map(len, calls)) + 6)
+    return "\n".join([*lines, *(_row(call, does, " " * 4, column) for call, does in calls.items())]) + "\n"
+
+
 def help_text(
     root: type[Options], prog: str, intro: str, words: Mapping[str, Mapping[str, str]] | None = None, key: str = ""
 ) -> str:
@@ -109,11 +116,20 @@ def _default(value: object) -> str:
     return value if isinstance(value, str) and value else show(value)
 
 
-def _row(setting: str, kind: str, indent: str) -> str:
+def _row(setting: str, kind: str, indent: str, column: int = _COLUMN) -> str:
     head = indent + setting
-    if len(head) + 2 > _COLUMN and len(head) + 2 + len(kind) > _width():
-        return head + "\n" + _wrap(kind, " " * _COLUMN, " " * _COLUMN)
-    return _wrap(kind, head.ljust(_COLUMN - 2) + "  ", " " * _COLUMN)
+    if len(head) > _width():
+        head = _folded(setting, indent)
+    if len(head) + 2 > column and len(head) + 2 + len(kind) > _width():
+        return head + "\n" + _wrap(kind, " " * column, " " * column)
+    return _wrap(kind, head.ljust(column - 2) + "  ", " " * column)
+
+
+def _folded(setting: str, indent: str) -> str:
+    """What is longer than a line: of a list lines end behind commas, of a text between words."""
+    spaced = setting.replace(",", ", ") if setting.endswith("]") else setting
+    lines = _wrap(spaced, indent, indent + " " * 4)
+    return lines if spaced == setting else lines.replace(", ", ",")
 
 
 def _width() -> int:

@@ -34,7 +34,7 @@ def rows_of(plan: EvaluationPlan) -> list[Row]:
             rows += work.task.rows(effects, compared, work.model.label, since)
             rows += work.task.rows_of_answers(effects, plan.folder.answers(work.digest), work.model.label)
             if first is not None and compared is None:
-                console.say(f"note: {name}: {work.model.label} cuts texts into other tokens than {since}: no changes")
+                console.note(f"note: {name}: {work.model.label} cuts texts into other tokens than {since}: no changes")
             first = effects if first is None else first
             rows += _under_rows(plan, work, stored)
     return rows
@@ -83,7 +83,7 @@ def show_results(plan: EvaluationPlan, rows: Sequence[Row]) -> None:
         elif any(row.label for row in of_task):
             # Such as tasks of the harness behind one name that have only numbers of a whole corpus.
             said = "no number of the whole task; those of its parts are in table.csv"
-            console.say(f"\n{capital(task.name)}: {said}")
+            console.note(f"\n{capital(task.name)}: {said}")
         changed = [row for row in of_task if row.set]
         if changed:
             _show_interventions(task, changed, labels, plan.options.seeds)
@@ -129,10 +129,10 @@ def _show_task(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str]) -> N
     if len(there) > len(shown):
         console.say(f"and {len(there) - len(shown)} more models in table.csv")
     if said := task.sentence([row for row in rows if row.record == last]):
-        console.say(f"{said}{f' ({last})' if changed else ''}")
+        console.note(f"{said}{f' ({last})' if changed else ''}")
     over = sorted({row.over for row in lead if row.over})
     paired = "; changes are paired item by item, and verdicts corrected for what is asked together" if changed else ""
-    console.say(f"{capital(task.reads_as)} Intervals are over {' and '.join(over) or 'nothing'}{paired}.")
+    console.note(f"{capital(task.reads_as)} Intervals are over {' and '.join(over) or 'nothing'}{paired}.")
 
 
 def _show_interventions(task: BuiltTask, rows: Sequence[Row], labels: Sequence[str], seeds: int) -> None:
@@ -164,7 +164,7 @@ def _show_interventions(task: BuiltTask, rows: Sequence[Row], labels: Sequence[s
         said += " Whether other neurons would do as much is not tested: that takes two or more matched controls."
     if any(row.status == "floor" for row in lead):
         said += " (floor): under .2 with nothing changed, so it can hardly fall."
-    console.say(said)
+    console.note(said)
 
 
 def _line_under(rows: Sequence[Row], name: str, group: str, language: str, control: str) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import compress
 from operator import or_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -43,6 +42,7 @@ from alignlab.recording.generation import check_positions
 from alignlab.recording.probes import Probe
 from alignlab.recording.responses import recall
 from alignlab.recording.scoring import items_fingerprint
+from alignlab.sharing.hub_folder import load_sets
 
 if TYPE_CHECKING:
     from alignlab.intervening.plan import GridPlan
@@ -136,7 +136,7 @@ class Grid:
     def source(self) -> NeuronSets | Classification:
         """What the names of sets mean: those of a file, or what the identifier finds."""
         if self.plan.options.neurons is not None:
-            return NeuronSets.load(Path(self.plan.options.neurons).expanduser(), format="alignlab")
+            return load_sets(self.plan.options.neurons)
         assert self.classification is not None
         return self.classification
 
@@ -145,7 +145,7 @@ class Grid:
         """By label the neurons of its language, (L, N) bool; None where no file has any."""
         if self.plan.options.beside is None:
             return None
-        languages = NeuronSets.load(Path(self.plan.options.beside).expanduser(), format="alignlab")
+        languages = load_sets(self.plan.options.beside)
         labels = self.source.sets
         found = self.source if isinstance(self.source, NeuronSets) else self.found_by
         assert found is not None

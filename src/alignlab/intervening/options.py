@@ -86,8 +86,8 @@ class InterveneOptions(Labelled):
 
     neurons: str | None = option(
         None,
-        "file of neuron sets (NeuronSets.save), in place of those that the run finds, or for a model without a run; "
-        "in expressions its sets are their names",
+        "file of neuron sets (NeuronSets.save), or hub:OWNER/NAME[@REVISION] of shared ones, in place of those that "
+        "the run finds, or for a model without a run; in expressions its sets are their names",
     )
     beside: str | None = option(
         None,

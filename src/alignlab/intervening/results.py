@@ -143,14 +143,14 @@ def _show_path(plan: GridPlan, path: Path) -> None:
     console.say()
     console.heading(f"Language of the answers ({path.operation}), at {path.record}, on {path.task}")
     header, lines = path_lines(path, plan.options.show_languages)
-    console.table(lines, header, "rl" + "r" * (len(header) - 2))
-    console.say(
+    console.table(lines, header, "rl" + "r" * (len(header) - 2), keep=2)
+    console.note(
         "A line a step, at which one more language is off; shares of all answers. untold: answers "
         "whose language cannot be told; matched: the share in the language just switched off with control neurons "
         "changed; * beyond it."
     )
     for sentence in path_sentences(path):
-        console.say(sentence)
+        console.note(sentence)
 
 
 def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
@@ -159,21 +159,21 @@ def _show_matrix(plan: GridPlan, matrix: Matrix, reference: str) -> None:
     console.say()
     console.heading(f"{capital(matrix.title)} ({unit}), {how}")
     header, lines = matrix_lines(matrix, plan.options.show_languages)
-    console.table(lines, header, "l" + "r" * (len(header) - 1))
+    console.table(lines, header, "l" + "r" * (len(header) - 1), keep=1)
     columns = "language that is measured"
     own = "matched: the own language with control neurons changed; over matched: how much more."
     if is_shift(matrix.measure):
         other = "objects" if AWAY in matrix.measure or "another" in matrix.measure else "prompts"
         columns = f"language of the {other}"
         own = "N/A: not defined for the language itself."
-    console.say(
+    console.note(
         f"A line for each set that is changed, a column for each {columns}. [own language]; * beyond the matched "
         f"control; {own}"
     )
     if any(row.status == "floor" for row in matrix.changes.values()):
-        console.say("f: of so few that are right with nothing changed (under .2), little can be lost.")
+        console.note("f: of so few that are right with nothing changed (under .2), little can be lost.")
     for sentence in sentences(matrix, reference, harm=_HARM.get(matrix.measure, -1.0)):
-        console.say(sentence)
+        console.note(sentence)
 
 
 def _another(plan: GridPlan) -> str:

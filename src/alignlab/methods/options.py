@@ -55,7 +55,8 @@ class TrainedNeurons(Options):
         "kinds of neurons of a run, general ones from all neurons, the others from the selection",
     )
     file: str | None = option(
-        None, "file of neuron sets (NeuronSets.save), taken as they are instead of those of a run"
+        None,
+        "file of neuron sets (NeuronSets.save), or hub:OWNER/NAME of shared ones, taken as they are",
     )
     languages: list[str] | None = option(None, "sets that are taken together, by name; null takes all")
     control: Literal["none", "random", "matched"] = option(

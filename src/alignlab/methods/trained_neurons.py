@@ -23,6 +23,7 @@ from alignlab.neurons.options import IdentifierOptions, TernaryOptions
 from alignlab.neurons.probabilities import Bools
 from alignlab.neurons.sets import NeuronSets
 from alignlab.runs import RunFolder, step_of
+from alignlab.sharing.hub_folder import load_sets
 
 _WHERE = "method.neurons"
 # A matched neuron is drawn from this many nearest ones: with the nearest itself seeds would hardly differ.
@@ -43,7 +44,7 @@ class ChosenNeurons:
         with torch.device("cpu"):  # also while a plan is made on the meta device
             counts = _snapshot(options, options.step) if options.run is not None else None
             if options.file is not None:
-                every = NeuronSets.load(Path(options.file).expanduser(), format="alignlab")
+                every = load_sets(options.file)
                 sets, taken = every, every.union()
             else:
                 assert counts is not None

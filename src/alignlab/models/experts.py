@@ -183,6 +183,13 @@ def fault(module: nn.Module) -> tuple[str, str, str] | None:
     return None
 
 
+def refuse_gradients(at: str, experts: Experts | None) -> None:
+    """Raise `UnsupportedModelError` where gradients are asked for at routed experts."""
+    if experts is not None:
+        found = f"gradients at {at}, where most tokens do not reach a neuron"
+        raise UnsupportedModelError.of("probe.site", found, "a site that all tokens reach, such as residual")
+
+
 def refuse_double_precision(model: nn.Module) -> None:
     """Raise `UnsupportedModelError` where experts in float64 are run by a way that takes none."""
     for module in model.modules():

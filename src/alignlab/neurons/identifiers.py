@@ -320,7 +320,7 @@ def size_problems(identifier: Identifier, neurons: int) -> list[Problem]:
         return number_problems("identifier.size", identifier.size, neurons)
     if isinstance(identifier, AveragePrecisionConfig):
         return number_problems("identifier.k", identifier.k, neurons)
-    if isinstance(identifier, AttributionConfig | RelevanceConfig):
+    if isinstance(identifier, TernaryConfig | LapeConfig | AttributionConfig | RelevanceConfig):
         return rate_problems("identifier.top_rate", identifier.top_rate, neurons)
     return []
 

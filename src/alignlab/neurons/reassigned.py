@@ -3,8 +3,10 @@
 Thresholds and selection are chosen on the first record, so any movement regresses to the mean: neurons leave their
 kinds though nothing language-like happened. So every neuron's change of logit p, of all languages together, is given to
 another neuron of the same layer and the same decile of mean logit p at the first record, and all are classified at the
-anchored thresholds. Over many such draws this gives the change of each count that movement of this size brings by
-itself. It is a control, not a null of "nothing language-like": what all neurons of a cell do alike is in it too.
+anchored thresholds. (Where p are shares of the tokens routed to an expert, of the same expert: elsewhere changes are of
+other numbers of tokens, and those of few or none would move neurons that are well known.) Over many such draws this
+gives the change of each count that movement of this size brings by itself. It is a control, not a null of "nothing
+language-like": what all neurons of a cell do alike is in it too.
 
 p is (k + .5) / (n + 1), for k firings in n tokens, so that it has a logit. What a neuron is given is turned back into a
 whole number of firings: thresholds lie on values that whole numbers give, and none may be passed by rounding.
@@ -54,9 +56,9 @@ def movement(
     anchor: the classification at whose thresholds both records are counted; usually that of the first.
     identifier: with a tau.  trained, kinds, reference: as for `kind_counts`.
 
-    Each number depends on the records and the seed alone, whatever the number of threads. A layer of fewer neurons than
-    deciles moves as observed. Raises InputError for records of other languages or neurons, an identifier without a tau,
-    and an anchor whose selection has no end that can be held.
+    Each number depends on the records and the seed alone, whatever the number of threads. A layer (an expert, of shares
+    of routed tokens) of fewer neurons than deciles moves as observed. Raises InputError for records of other languages
+    or neurons, an identifier without a tau, and an anchor whose selection has no end that can be held.
     """
     require_alike("record", (first.languages, second.languages), (first.shape[2:], second.shape[2:]), in_order=True)
     tau_identifier = require_tau(identifier, "reassigned movement")
@@ -67,7 +69,9 @@ def movement(
     g, _, layers, width = first.shape
     tokens = _by_neuron(second)
     odds, ratio = odds_of(first), odds_of(second)
-    cells = cells_of(np.log(odds).mean(axis=0).reshape(layers, width))
+    # One row a layer; of shares of routed tokens one an expert, whose neurons alone are of as many tokens.
+    rows = max(layers, first.denominators().shape[1])
+    cells = cells_of(np.log(odds).mean(axis=0).reshape(rows, -1))
     ratio /= odds
     members = members_of(group_languages(first.languages, trained, reference).values(), first.languages)
     memory: SimpleQueue[Floats] = SimpleQueue()
@@ -120,7 +124,7 @@ def _by_neuron(counts: ActivationCounts) -> Integers:
 
 
 def cells_of(level: Floats) -> list[Integers]:
-    """The neurons that may stand in for each other: flat indices of each layer's deciles of `level`, (L, N).
+    """The neurons that may stand in for each other: flat indices of the deciles of each row of `level`, such as (L, N).
 
     Arrays of (cells, neurons of a cell), one for every size that cells have; equal levels go by index.
     """

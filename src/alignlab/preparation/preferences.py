@@ -200,9 +200,9 @@ def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) ->
     rows = [[*row, *(f"{one.reasons[reason]:,}" for reason in why)] for row, one in zip(rows, outcomes, strict=True)]
     header = ("language", *COLUMNS[:5], *(reason.replace("_", " ") for reason in why))
     console.table(rows, header, "l" + "r" * len(header))
-    console.say("found: pairs that there are; train and dev: taken; paired: questions with a pair. Of the others:")
+    console.note("found: pairs that there are; train and dev: taken; paired: questions with a pair. Of the others:")
     for reason in why:
-        console.say(f"  {reason.replace('_', ' ')}: {REASONS[reason]}")
+        console.note(f"  {reason.replace('_', ' ')}: {REASONS[reason]}")
     console.say()
     console.heading("Written")
     files = {"pairs": TRAIN, "set apart": DEV, "report": REPORT}

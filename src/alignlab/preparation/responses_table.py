@@ -30,7 +30,7 @@ def show_answers(folder: ResponsesFolder) -> None:
     console.say()
     console.heading("Answers")
     console.table([_cells(row) for row in rows], _HEADER, "lrrrrrr")
-    console.say(
+    console.note(
         "right: share of answers whose last number is that of the source; - where it has none. tokens: mean of "
         "an answer. cut: share that no EOS ended. distinct: share but those that repeat another to the same question."
     )

@@ -20,6 +20,7 @@ from transformers.quantizers import AutoHfQuantizer
 from alignlab.errors import InputError, Problem, UnsupportedModelError, refuse_any
 from alignlab.models.access import observe
 from alignlab.models.differentiable import differentiable
+from alignlab.models.experts import refuse_gradients
 from alignlab.models.flops import TextFlops, text_flops
 from alignlab.models.options import SiteName
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
@@ -52,6 +53,8 @@ class GradientMeasure:
         _check_weights(model)
         self._model = model
         self._sites = {at: find_sites(model, cast("SiteName", at)) for at in wanted.sites}
+        for at, sites in self._sites.items():
+            refuse_gradients(at, sites[0].experts)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:

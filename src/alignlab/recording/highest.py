@@ -28,7 +28,8 @@ class Highest:
     """Of a language, the k highest activations of n neurons on counted tokens, the highest first.
 
     Of equal ones the token of the earlier document, then the earlier token, comes first; numbers of documents are those
-    of the probe. Where there are fewer tokens than k, the rest is nothing.
+    of the probe. Where there are fewer tokens than k, the rest is nothing. At routed experts only
+    tokens that are sent to a neuron's expert are its own.
     activations: (n, k) float32, or float64 of a model in double precision; NaN for nothing.
     documents, positions: (n, k) int64, from 0; -1 for nothing.
     """
@@ -73,16 +74,14 @@ class HighestActivations(Observer):
         if rows is None:
             return
         span, columns = piece.span, self._on_device[piece.layer]
-        # In the order in which equal ones are taken. Both selections copy, so that it can be written to.
-        chosen = piece.activations.flatten(0, 1).index_select(1, columns)
-        values = chosen.index_select(0, span.places[span.in_order])
+        values = piece.of_neurons(columns, span.in_order)  # in the order in which equal ones are taken
         places = (span.numbers[span.documents] * self._longest + span.positions)[span.in_order]
         found, at = [self._values[:, rows]], [self._places[:, rows]]
         for _ in range(min(self.k, len(values))):
             highest, row = values.max(dim=0, keepdim=True)  # the first of equal ones
             values.scatter_(0, row, -torch.inf)
             found.append(highest.to(self._values.dtype))
-            at.append(places[row])
+            at.append(places[row].masked_fill(highest.isneginf(), _NOWHERE))  # no token that reached the neuron is left
         self._values[:, rows], self._places[:, rows] = _highest(torch.cat(found), torch.cat(at), self.k)
 
     def parts(self) -> Mapping[str, Part]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from alignlab.errors import InputError, UnsupportedModelError
+from alignlab.errors import InputError
 from alignlab.models.access import observe
 from alignlab.models.differentiable import differentiable
 from alignlab.models.distributed import rank, world_size
-from alignlab.models.experts import Experts, Routed
+from alignlab.models.experts import Experts, Routed, refuse_gradients
 from alignlab.models.modes import evaluating
 from alignlab.models.output_rows import only_rows, predicting_rows, token_losses
 from alignlab.models.sites import Site
@@ -67,9 +67,8 @@ def pass_through(
         parameter.device,
         sites[0].experts.count if sites and sites[0].experts else 0,
     )
-    if extent.experts and any(observer.gradients for observer in observers):
-        found = f"gradients at {sites[0].at}, where most tokens do not reach a neuron"
-        raise UnsupportedModelError.of("probe.site", found, "a site that all tokens reach, such as residual")
+    if sites and any(observer.gradients for observer in observers):
+        refuse_gradients(sites[0].at, sites[0].experts)
     for observer in observers:
         observer.start(extent)
     experts = {site.layer: site.experts for site in sites if site.experts is not None}

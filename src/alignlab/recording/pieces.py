@@ -131,6 +131,10 @@ class Piece:
         """(M, N), the activations on the counted tokens, document after document."""
         return self.activations.flatten(0, 1).index_select(0, self.span.places)
 
+    def of_neurons(self, chosen: Tensor, tokens: Tensor) -> Tensor:
+        """The activations of chosen neurons, (n,), on some of the counted tokens, (m,): a copy, (m, n)."""
+        return self.activations.flatten(0, 1).index_select(1, chosen).index_select(0, self.span.places[tokens])
+
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Sum and sum of squares over the counted tokens, (N,) float64 each."""

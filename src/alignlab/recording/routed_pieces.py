@@ -60,6 +60,14 @@ class RoutedPiece(Piece):
         """(R, C), the activations on the counted tokens, by token and expert."""
         return self.activations
 
+    def of_neurons(self, chosen: Tensor, tokens: Tensor) -> Tensor:
+        """As of other pieces; -inf on tokens that are not routed to a neuron's expert, where nothing was computed."""
+        expert, column = chosen // self._layout.columns, chosen % self._layout.columns
+        values = self.activations.index_select(1, column)
+        values.masked_fill_(self._experts.unsqueeze(1) != expert, -torch.inf)
+        # At most one of a token's experts is that of a neuron.
+        return values.view(-1, self._layout.chosen, len(chosen)).amax(dim=1).index_select(0, tokens)
+
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Sum and sum of squares over the counted tokens, (N,) float64 each."""

@@ -53,7 +53,7 @@ def show(rows: Sequence[Row]) -> None:
     kept = [place for place in range(len(TABLE_HEADER)) if changed or place not in _OF_CHANGES]
     lines = [[line[place] for place in kept] for line in table_rows(rows)]
     console.table(lines, [TABLE_HEADER[place] for place in kept], "".join(TABLE_ALIGN[place] for place in kept))
-    console.say(table_note(rows))
+    console.note(table_note(rows))
 
 
 def table_note(rows: Sequence[Row]) -> str:

@@ -56,6 +56,14 @@ def table_rows(snapshot: Snapshot) -> list[list[str]]:
     return table if any(row.analysis == "losses" for row in snapshot.rows) else table[:-1]
 
 
+def table_of(snapshot: Snapshot) -> tuple[list[list[str]], list[str], str]:
+    """The rows, header and alignment of the table, without columns in which nothing stands, such as first changes."""
+    rows = table_rows(snapshot)
+    kept = [place for place, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    lines = [[cells[place] for place in kept] for cells in rows]
+    return lines, [TABLE_HEADER[place] for place in kept], "".join(TABLE_ALIGN[place] for place in kept)
+
+
 LINE_LOSSES = tuple(f"loss {group}" for group in _GROUPS[1:])
 
 
@@ -77,15 +85,20 @@ def table_title(snapshot: Snapshot) -> str:
 
 def table_note(snapshot: Snapshot, since: str = "step 0") -> str:
     """How to read the table, in a line or two; its changes are `since` that snapshot."""
-    trained = " ".join(snapshot.trained) or "none"
     reference, unseen = (" ".join(names) or "none" for names in (snapshot.reference, snapshot.unseen))
-    *others, last = snapshot.result.thresholds or [""]
-    thresholds = " and ".join(filter(None, [", ".join(others), last]))
-    known = "no prompts in training" if snapshot.trained else "all others, as none is known to be in training"
-    note = (
-        f"trained: mean a language of {trained}; reference: {reference}; unseen ({known}): of {unseen}; "
-        f"change: since {since}{thresholds and f', at its {thresholds}'}; loss: nats a token"
-    )
+    if snapshot.trained:
+        parts = [f"trained: mean a language of {' '.join(snapshot.trained)}", f"reference: {reference}"]
+        parts.append(f"unseen (no prompts in training): of {unseen}")
+    else:
+        parts = [f"reference: {reference}"]
+        parts.append(f"unseen (all others, as none is known to be in training): mean a language of {unseen}")
+    if any(row.is_change for row in snapshot.table):
+        *others, last = snapshot.result.thresholds or [""]
+        thresholds = " and ".join(filter(None, [", ".join(others), last]))
+        parts.append(f"change: since {since}{thresholds and f', at its {thresholds}'}")
+    if any(row.analysis == "losses" for row in snapshot.rows):
+        parts.append("loss: nats a token")
+    note = "; ".join(parts)
     if snapshot.site:
         note += f"\nsite: {snapshot.site}"
     if any(row.kind == UNASSIGNED and row.value for row in snapshot.anchored):

@@ -112,6 +112,12 @@ def terminal_lines(tables: TextTables) -> list[tuple[str, ...]]:
     return lines
 
 
+def terminal_note(tables: TextTables) -> str:
+    """What that table shows."""
+    token = "; the token stands between » and «" if tables.has_text else ""
+    return f"{tables.said} Here each neuron (layer.neuron, from 0) has the highest of a language alone{token}."
+
+
 TERMINAL_HEADER = ("neuron", "language", "activation", "document:token", "text")
 
 

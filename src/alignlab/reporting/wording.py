@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignlab.analysis.languages import EXPECTED_COMMON
@@ -65,3 +65,16 @@ def shortened(text: str, most: int, lines: int | None = None) -> str:
     """At most so many characters and lines of a text; where it had more it says how many characters there are."""
     kept = "\n".join(text[:most].split("\n", lines or -1)[:lines])
     return text if kept == text else f"{kept} … ({len(text):,} characters)"
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Options on a line, such as `top_rate 0.1, sites mlp.act attention.q, exclusive false`."""
+    return ", ".join(f"{key} {_in_words(value)}" for key, value in settings.items())
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list):
+        return " ".join(map(_in_words, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

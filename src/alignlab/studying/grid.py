@@ -13,6 +13,7 @@ from typing import Any
 from alignlab.config import COMMAND_LINE
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.redaction import hide
+from alignlab.studying.claim_checks import claim_problems
 from alignlab.studying.options import StudyOptions
 
 MOST_CELLS = 10_000
@@ -135,6 +136,7 @@ def grid_of(options: StudyOptions, origins: Origins) -> Grid:
     else:
         axes = tuple(options.axes)
         cells, skipped = _combined(options, origins, problems)
+    problems += claim_problems(options, axes, {name: _at(origins, f"claims.{name}") for name in options.claims})
     if not cells and not problems:
         problems.append(Problem(_at(origins, "skip"), "every cell is skipped", "one cell or more"))
     refuse_any(problems)

@@ -36,6 +36,27 @@ class ThenOptions(Options):
     set: dict[str, Any] = option({}, "what is set over that config; keys may be nested or dotted")
 
 
+class ClaimOptions(Options):
+    """A sentence about the cells, such as a paper has, and the numbers that tell for or against it."""
+
+    title: str = option(REQUIRED, "heading of its section")
+    says: str = option(REQUIRED, "what is claimed, and where")
+    source: str = option(REQUIRED, "of what the numbers are told: neurons, capability, or a name in `then`")
+    measure: str = option(REQUIRED, "column `measure` of study.csv, such as right or specific neurons")
+    task: str = option("", "column `task`")
+    set: str = option("", "column `set`: of which neurons; empty for numbers of none")
+    control: str = option("", "column `control`: matched, random, or empty for the set itself")
+    what: Literal["value", "change", "difference"] = option(
+        "change", "value at the end; change since the beginning; difference from the baseline"
+    )
+    groups: list[str] = option(["trained", "unseen"], "groups, or codes of languages")
+    levels: dict[str, list[str]] = option({}, "only cells of these levels, by axis; {} takes all")
+    by_layer: bool = option(False, "of every layer apart, where the numbers have layers")
+    expect: Literal["rises", "falls", "nothing"] = option(
+        "rises", "the claim: above 0, below 0, or no more than noise, which can be refuted and never shown"
+    )
+
+
 class StudyOptions(Options):
     """A grid of runs, or a suite of models."""
 
@@ -57,6 +78,9 @@ class StudyOptions(Options):
         "asked `then`, not trained",
     )
     then: dict[str, ThenOptions] = section({}, "what is asked of every finished cell, in this order, by your own names")
+    claims: dict[str, ClaimOptions] = section(
+        {}, "sentences that the page sets beside what was found, a section each, by your own names"
+    )
     baseline: dict[str, str] = option(
         {}, "levels by axis that others are compared with, paired by the other axes and the seed; {} compares none"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from alignlab.redaction import hide
 from alignlab.reporting.page.plain import Section
 from alignlab.reporting.wording import capital, interval, number, signed
+from alignlab.studying.claims import claim_sections
 from alignlab.studying.configs import Study
 from alignlab.studying.summary import GROUPS, Summary
 
@@ -58,11 +59,13 @@ def about_of(study: Study) -> list[str]:
 
 
 def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
-    """A section for each measure: the leading ones, then all others; then the cells."""
+    """The claims; then a section for each measure, the leading ones, then all others; then the cells."""
+    claims = claim_sections(study.options, study.grid.axes, rows)
+    rows = [row for row in rows if row.question.layer is None]
     leads = leads_of(rows)
     rest = dict.fromkeys((row.question.source, row.question.task, row.question.measure) for row in rows)
     found = [measure_section(study, rows, *one) for one in [*leads, *(one for one in rest if one not in leads)]]
-    return [*found, _cells(study)]
+    return [*claims, *found, _cells(study)]
 
 
 def measure_section(study: Study, rows: Sequence[Summary], source: str, task: str, measure: str) -> Section:

@@ -9,6 +9,7 @@ from alignlab import console
 from alignlab.reporting.page.plain import write_plain_page
 from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.answers import moved_answers
+from alignlab.studying.claims import findings_of, said_of
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
@@ -38,6 +39,13 @@ def write_results(study: Study) -> list[Summary]:
 
 def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:
     """Print a table of each leading measure, the cells that are not done, the paths and the next command."""
+    for claim in study.options.claims.values():
+        found, both = findings_of(claim, study.grid.axes, rows)
+        console.say()
+        console.heading(claim.title)
+        console.note(claim.says)
+        console.note(said_of(claim, found, both))
+    rows = [row for row in rows if row.question.layer is None]
     for question in leads_of(rows):
         _show(study, rows, *question)
     folder = study.folder

@@ -18,8 +18,8 @@ from alignlab.studying.table import CAPABILITY, Number
 GROUPS = ("trained", "reference", "unseen", "all languages", "all")
 What = Literal["value", "change", "difference"]
 HEADER = (
-    "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit", "step",
-    "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low", "both_high",
+    "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit", "layer",
+    "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low", "both_high",
     "p_both", "status",
 )  # fmt: skip
 _NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
@@ -38,6 +38,7 @@ class Question(NamedTuple):
     strength: float | None
     control: str
     unit: str
+    layer: int | None
 
     @classmethod
     def of(cls, number: Number) -> Question:
@@ -102,8 +103,8 @@ def _known(value: float) -> float | None:
 
 
 def is_summarised(number: Number) -> bool:
-    """Whether a number is one of the summary: of all layers, all items, and the usual way of counting."""
-    here = number.layer is None and not number.label and not number.other
+    """Whether a number is one of the summary: of all items, and of the usual way of counting."""
+    here = not number.label and not number.other
     return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
 
 

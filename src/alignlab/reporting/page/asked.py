@@ -66,6 +66,23 @@ def _used(asked: Asked) -> Asked:
     return replace(asked, header=header, lines=[tuple(line[place] for place in used) for line in asked.lines])
 
 
+def _profiles_table(name: str, words: str, first: Sequence[Row], last: Sequence[Row]) -> Asked:
+    """Of single neurons the probability in each language. Their kind and degree are no part of whose number it is: at
+    the last record they may be others than at the first, and are said for both.
+    """
+    before, after = ({(row.label, row.language): row for row in rows if not row.is_change} for rows in (first, last))
+    changes = {(row.label, row.language): row for row in _changes(last)}
+    records = list(dict.fromkeys(rows[0].record for rows in (first, last) if rows))
+    lines = []
+    for key, row in after.items():
+        change, of = changes.get(key), [before.get(key), row] if len(records) > 1 else [row]
+        kinds = dict.fromkeys(f"{one.kind} {one.degree}" for one in of if one is not None)
+        moved = "" if change is None else _value(change)
+        lines.append((" ".join(key), *map(_value, of), moved, " to ".join(kinds), *_sure(change or row)))
+    header = ("neuron", *records, "change", "kind and degree", "95 % interval", _NOISE, _MOVEMENT)
+    return _used(Asked(name, words, header, lines))
+
+
 _PAIR_HEADER = (
     "pair", "common", "expected", "Jaccard", "expected Jaccard", "z", "p, corrected", "beyond the margins",
     "its change", "95 % interval", _NOISE,
@@ -145,7 +162,11 @@ def pairs_sentence(record: str, rows: Iterable[Any]) -> str:
 
 
 _CORRECTIONS = {"holm": "corrected by Holm", "fdr": "false-discovery rate 5 %"}
-_TABLES = {"language_overlap": _pairs_table, "label_properties": _properties_table}
+_TABLES = {
+    "language_overlap": _pairs_table,
+    "label_properties": _properties_table,
+    "single_neuron_profile": _profiles_table,
+}
 
 
 def _said(key: tuple[object, ...], varying: Sequence[int]) -> str:

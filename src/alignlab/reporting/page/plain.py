@@ -56,8 +56,6 @@ def plain_page(title: str, about: Sequence[str], sections: Sequence[Section]) ->
     )  # fmt: skip
 
 
-def write_plain_page(
-    path: Path, title: str, about: Sequence[str], sections: Sequence[Section], footer: str = ""
-) -> None:
+def write_plain_page(path: Path, title: str, about: Sequence[str], sections: Sequence[Section]) -> None:
     """Write the page, whole or not at all."""
     write_text(path, plain_page(title, about, sections))

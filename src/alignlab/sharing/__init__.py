@@ -1,0 +1,1 @@
+"""Sets of neurons and counts that others can load, in a folder with a card."""

@@ -1,0 +1,117 @@
+"""The card of shared neurons: what they are of, how they were found, how many there are, and how to load them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alignlab import __version__
+from alignlab.languages import LANGUAGES
+from alignlab.neurons.classification import Classification
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.kinds import Kind
+from alignlab.neurons.sets import NeuronSets
+from alignlab.redaction import hide
+
+TAGS = ("alignlab", "interpretability", "language-neurons")
+
+
+def card(
+    repo: str,
+    sets: NeuronSets,
+    counts: ActivationCounts | None = None,
+    result: Classification | None = None,
+    licence: str = "unknown",
+) -> str:
+    """The text of README.md.
+
+    repo: by which name it is loaded.  result: of `counts`, for the numbers by kind; of sets alone there are sizes.
+    """
+    from huggingface_hub import DatasetCardData
+
+    codes = [name for name in sets.names if name in LANGUAGES]
+    head = DatasetCardData(license=licence, tags=list(TAGS), language=codes or None).to_yaml()
+    name = repo.split("/")[-1]
+    layers, neurons = sets.shape
+    of_training = counts is not None and counts.step is not None
+    facts = [
+        ("model", as_code(sets.model) or "unknown"),
+        ("revision", as_code(sets.revision) or "unknown"),
+        ("training", _training(counts) if of_training and counts is not None else "none that the files tell of"),
+        ("neurons", f"{layers} layers x {neurons:,} at {as_code(sets.site)}, numbered from 0"),
+        ("tokens counted", f"scope {as_code(sets.scope)}" if sets.scope else "unknown"),
+        ("read from them", as_code(sets.statistic) or "unknown"),
+        ("thresholds", ", ".join(f"{as_code(key)} {value:.6g}" for key, value in sets.thresholds.items()) or "none"),
+        ("text", f"fingerprint {as_code(sets.data_fingerprint)}" if sets.data_fingerprint else "unknown"),
+        ("alignlab", __version__),
+    ]
+    lines = [
+        "---",
+        head,
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"Neurons of {as_code(sets.model) or 'a model'}, by what they are active for, as alignlab found them.",
+        "",
+        *_table([[key, value] for key, value in facts], ["", ""]),
+        "",
+        "## Sets",
+        "",
+        *_numbers(sets, result),
+        "",
+        "## How to load",
+        "",
+        "```python",
+        "from alignlab import from_hub",
+        "",
+        f'shared = from_hub("{repo}", model="{_quoted(sets.model)}")' if sets.model else f'shared = from_hub("{repo}")',
+        "shared.sets  # by name, (layers, neurons) bool",
+        *(["shared.counts  # classify anew: alignlab.neurons.ternary(shared.counts)"] if counts is not None else []),
+        "```",
+        "",
+        "Only safetensors and this text are here: nothing that is loaded can execute code. A set says which neurons",
+        "were found with this text and these thresholds; other text, another site or another method finds others.",
+    ]
+    return hide("\n".join(lines) + "\n")
+
+
+def as_code(text: str) -> str:
+    """Text as a span of code in Markdown, on one line, also in a table: none of it is markup there."""
+    one_line = "".join(character if character.isprintable() else " " for character in text)
+    safe = one_line.replace("`", "'").replace("|", "/").strip()
+    return f"`{safe}`" if safe else ""
+
+
+def _quoted(text: str) -> str:
+    """Within a Python string in a block of code: what could end either is left out."""
+    return "".join(character for character in text if character.isprintable() and character not in '"\\`')
+
+
+def _training(counts: ActivationCounts) -> str:
+    trained = ", ".join(as_code(code) for code in counts.trained_languages) or "no language told"
+    return f"step {counts.step:,}, in training: {trained}" if counts.step else "step 0: before training"
+
+
+def _numbers(sets: NeuronSets, result: Classification | None) -> list[str]:
+    """A line for each set."""
+    sizes, tokens = sets.sizes(), sets.tokens
+    header = ["set", "neurons", "tokens"]
+    columns = [[as_code(name) for name in sets.names], [f"{sizes[name]:,}" for name in sets.names]]
+    columns.append([f"{tokens[name]:,}" if name in tokens else "unknown" for name in sets.names])
+    said = []
+    if result is not None and result.has_degree:
+        for kind in (Kind.SPECIFIC, Kind.RELATED):
+            of_kind = NeuronSets.of(result, {kind}).sizes()
+            header.append(kind.name.lower())
+            columns.append([f"{of_kind.get(name, 0):,}" for name in sets.names])
+        general = int((result.kinds("paper") == Kind.GENERAL).sum())
+        said = [
+            "",
+            f"General neurons, which belong to all: {general:,}. Kinds by the paper's convention: specific and related "
+            "among the selected neurons, general among all. A set holds the selected neurons above tau.",
+        ]
+    return [*_table([list(row) for row in zip(*columns, strict=True)], header), *said]
+
+
+def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]

@@ -1,0 +1,198 @@
+"""A folder of shared neurons: made, put on the Hub, and read from the Hub or its cache.
+
+It holds ``sets.safetensors`` (:class:`NeuronSets`), ``counts.safetensors`` where counts are shared
+(:class:`ActivationCounts`), the card ``README.md``, and a manifest. Both files carry checksums of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignlab.atomic import whole_folder
+from alignlab.errors import InputError, Problem, refuse_any
+from alignlab.hub import hub_answers
+from alignlab.neurons.classification import Classification
+from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.sets import NeuronSets
+from alignlab.sharing.card import card
+from alignlab.sharing.options import check_repo
+
+KIND = "shared neurons"
+SETS, COUNTS, CARD = "sets.safetensors", "counts.safetensors", "README.md"
+_TYPE = "dataset"
+_ON_HUB = "hub:"
+# Files that published masks come in, which may execute code when they are loaded.
+_PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".npy", ".npz", ".joblib"}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What somebody has shared.
+
+    sets: of neurons, by name.  counts: those that they were found by, where these are shared too.
+    folder: where the files lie.  card: the text of README.md, which is data: it is not run or shown as markup.
+    """
+
+    sets: NeuronSets
+    counts: ActivationCounts | None
+    folder: Path
+    card: str
+
+
+def push_to_hub(
+    repo: str,
+    sets: NeuronSets,
+    counts: ActivationCounts | None = None,
+    *,
+    result: Classification | None = None,
+    folder: Path | str | None = None,
+    licence: str = "unknown",
+    private: bool = True,
+    dry_run: bool = False,
+) -> str:
+    """Make the folder of neurons to share, and put it on the Hub; the address there, or with dry_run the folder.
+
+    repo: owner/name, a repository of the kind dataset, made where there is none.
+    result: the classification of `counts` that found the sets: the card then has numbers by kind.
+    folder: where it is made; ``shared/`` and the name in `repo` by default. One that was made before is replaced.
+    private: a repository that is made is seen by its owner alone.
+    dry_run: make the folder, upload nothing.
+
+    Raises InputError for a name that the Hub does not take, for counts that are of another model, text or shape than
+    the sets, for a folder that holds something else, and where the Hub refuses.
+    """
+    if (expected := check_repo(repo)) is not None:
+        raise InputError(Problem("repo", repr(repo), expected))
+    check_fits(sets, counts)
+    path = Path(folder).expanduser() if folder is not None else Path("shared") / repo.split("/")[-1]
+    text = card(repo, sets, counts, result, licence)
+    with whole_folder(path, KIND) as partial:
+        sets.save(partial / SETS)
+        if counts is not None:
+            counts.save(partial / COUNTS)
+        (partial / CARD).write_text(text, encoding="utf-8")
+    return str(path) if dry_run else _upload(repo, path, private)
+
+
+def check_fits(sets: NeuronSets, counts: ActivationCounts | None) -> None:
+    """Refuse counts that are not those of the sets, as far as both say."""
+    if counts is None:
+        return
+    of_sets = {
+        "site": sets.site,
+        "shape": str(sets.shape),
+        "scope": sets.scope,
+        "model": sets.model,
+        "revision": sets.revision,
+        "text": sets.data_fingerprint,
+    }
+    of_counts = {
+        "site": counts.site,
+        "shape": str(tuple(counts.shape[-2:])),
+        "scope": counts.scope,
+        "model": counts.model,
+        "revision": counts.revision,
+        "text": counts.data_fingerprint,
+    }
+    refuse_any(
+        [
+            Problem("counts", f"{name} {of_counts[name] or 'unknown'}", f"{name} {value}, as of the sets")
+            for name, value in of_sets.items()
+            if value and of_counts[name] != value
+        ]
+    )
+
+
+def _upload(repo: str, folder: Path, private: bool) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    if not hub_answers():
+        found = "the Hub does not answer, or HF_HUB_OFFLINE=1"
+        fix = f"The folder {folder} is complete: upload it later by the same command."
+        raise InputError(Problem("upload", found, "a network", fix))
+    hub = HfApi()
+    try:
+        hub.create_repo(repo, repo_type=_TYPE, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=repo, repo_type=_TYPE, folder_path=folder, commit_message="Neurons and their card")
+    except (HTTPError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        fix = f"Log in with: hf auth login. The folder {folder} is complete."
+        found = f"the Hub refuses ({first})"
+        raise InputError(Problem(f"repo {repo}", found, "a repository to write to", fix)) from error
+    return f"https://huggingface.co/datasets/{repo}"
+
+
+def from_hub(repo: str, revision: str | None = None, *, model: str | None = None) -> Shared:
+    """Read what somebody has shared, from the Hub, its cache where there is no network, or a folder.
+
+    repo: owner/name of a repository of the kind dataset, or a folder.
+    revision: branch, tag or commit; a folder has none.
+    model: id of the model that the sets are to be of, with @revision where that counts too; another one is refused.
+
+    Raises InputError for what is not there, is no folder of shared neurons, is damaged, or of another model. Nothing
+    that could execute code is read.
+    """
+    folder = _folder_of(repo, revision)
+    if not (folder / SETS).is_file():
+        others = sorted(path.name for path in folder.iterdir())
+        fix = "Neurons of others that are pickled are read by alignlab.neurons.formats, which executes nothing."
+        fix = fix if any(Path(name).suffix in _PICKLES for name in others) else ""
+        found = f"no {SETS}, but {', '.join(others[:5]) or 'nothing'}"
+        raise InputError(Problem(repo, found, "a folder that alignlab.share has made", fix))
+    sets = NeuronSets.load(folder / SETS, format="alignlab")
+    counts = ActivationCounts.load(folder / COUNTS) if (folder / COUNTS).is_file() else None
+    check_fits(sets, counts)
+    if model is not None:
+        name, _, of = model.partition("@")
+        asked = [("model", name, sets.model), ("revision", of or sets.revision, sets.revision)]
+        refuse_any(
+            [
+                Problem(repo, f"neurons of {what} {has or 'unknown'}", f"of {what} {wanted}")
+                for what, wanted, has in asked
+                if wanted != has
+            ]
+        )
+    text = (folder / CARD).read_text(encoding="utf-8", errors="replace") if (folder / CARD).is_file() else ""
+    return Shared(sets, counts, folder, text)
+
+
+def load_sets(place: str) -> NeuronSets:
+    """The sets in a file, or shared ones.
+
+    place: path of a file that `NeuronSets.save` wrote, or ``hub:owner/name``, or ``hub:owner/name@revision``.
+
+    Raises InputError as `NeuronSets.load` and `from_hub` do.
+    """
+    if not place.startswith(_ON_HUB):
+        return NeuronSets.load(Path(place).expanduser(), format="alignlab")
+    name, _, revision = place.removeprefix(_ON_HUB).partition("@")
+    return from_hub(name, revision or None).sets
+
+
+def _folder_of(repo: str, revision: str | None) -> Path:
+    folder = Path(repo).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise InputError(Problem("revision", repr(revision), f"none: {repo} is a folder"))
+        return folder
+    if (expected := check_repo(repo)) is not None:
+        raise InputError(Problem(repr(repo), "no folder, and no name on the Hub", f"a folder, or {expected}"))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    offline = not hub_answers()
+    try:
+        found = snapshot_download(
+            repo, repo_type=_TYPE, revision=revision, allow_patterns=[SETS, COUNTS, CARD], local_files_only=offline
+        )
+    except (HTTPError, OSError, ValueError) as error:
+        at = f" at revision {revision}" if revision else ""
+        if offline:
+            said = f"it is not in the cache{at}, and the Hub does not answer"
+        else:
+            said = f"the Hub refuses{at} ({str(error).strip().splitlines()[0]})"
+        fix = "A private one needs: hf auth login. Or pass the folder that holds its files."
+        raise InputError(Problem(repo, said, "a repository of the kind dataset that you may read", fix)) from error
+    return Path(found)

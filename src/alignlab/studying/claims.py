@@ -1,0 +1,164 @@
+"""Sentences of a paper beside what the cells say: a section each, with a verdict on every number that tells of it.
+
+A verdict is over seeds and documents, corrected by Holm over all numbers of its claim. Where nothing is known of
+documents it is over seeds alone, which the section says: on these very documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from alignlab.analysis.over_seeds import Interval
+from alignlab.neurons.corrections import ALPHA, adjusted
+from alignlab.reporting.page.panels import Panels, plain
+from alignlab.reporting.page.plain import Section
+from alignlab.reporting.page.theme import LIGHT
+from alignlab.reporting.wording import interval, number, signed
+from alignlab.studying.options import ClaimOptions, StudyOptions
+from alignlab.studying.summary import Summary
+
+Verdict = Literal["as claimed", "the opposite", "not told", "too few to tell"]
+_WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
+_MOST = 60  # lines of a figure
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A number that tells of a claim.
+
+    interval: over seeds and documents, or over seeds alone where nothing is known of documents.
+    p: two-sided, of 0, corrected over the claim; NaN where nothing tells.
+    """
+
+    row: Summary
+    interval: Interval
+    p: float
+    verdict: Verdict
+
+
+def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary]) -> tuple[list[Finding], bool]:
+    """The numbers of a claim in the order of the rows; and whether their intervals are over documents too."""
+    asked = [row for row in rows if _is_of(claim, axes, row)]
+    over = [row.over for row in asked if row.over is not None]
+    both = any(not math.isnan(one.over_both.low) for one in over)
+    intervals = [
+        Interval(math.nan, math.nan, math.nan)
+        if row.over is None
+        else (row.over.over_both if both else row.over.over_seeds)
+        for row in asked
+    ]
+    corrected = adjusted([one.p for one in intervals], "holm") if intervals else []
+    return [
+        Finding(row, found, float(p), verdict_of(claim.expect, row.over.value if row.over else math.nan, float(p)))
+        for row, found, p in zip(asked, intervals, corrected, strict=True)
+    ], both
+
+
+def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: float) -> Verdict:
+    """What a number says of a claim; p: corrected, of 0."""
+    if math.isnan(p) or math.isnan(value):
+        return "too few to tell"
+    if p >= ALPHA:
+        return "not told"
+    if expect == "nothing":
+        return "the opposite"
+    return "as claimed" if (value > 0) == (expect == "rises") else "the opposite"
+
+
+def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
+    asked = row.question
+    same = (asked.source, asked.measure, asked.task, asked.set, asked.control, row.what) == (
+        claim.source,
+        claim.measure,
+        claim.task,
+        claim.set,
+        claim.control,
+        claim.what,
+    )
+    here = (asked.language or asked.group) in claim.of and (asked.layer is not None) == claim.by_layer
+    levels = zip(axes, row.levels, strict=True)
+    return same and here and all(level in claim.levels.get(axis, [level]) for axis, level in levels)
+
+
+def claim_sections(options: StudyOptions, axes: Sequence[str], rows: Sequence[Summary]) -> list[Section]:
+    """A section for each claim, in their order."""
+    return [_section(claim, axes, rows) for claim in options.claims.values()]
+
+
+def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool) -> str:
+    """What was found, in a sentence."""
+    if not found:
+        return "Found: no number of that name yet."
+    counts = Counter(one.verdict for one in found)
+    if claim.expect == "nothing":
+        told = f"{counts['the opposite']} tell of a change, {counts['not told']} do not, which shows no absence of one"
+    else:
+        told = (
+            f"{counts['as claimed']} as claimed, {counts['the opposite']} the opposite, {counts['not told']} not told"
+        )
+    too_few = f", {counts['too few to tell']} too few to tell" if counts["too few to tell"] else ""
+    over = "seeds and documents" if both else "seeds, on these very documents"
+    return f"Found: of {len(found)} numbers {told}{too_few} (95 %, over {over}, by Holm over these)."
+
+
+def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) -> Section:
+    found, both = findings_of(claim, axes, rows)
+    header = [*axes, "of", *(["layer"] if claim.by_layer else []), "seeds", _WHATS[claim.what]]
+    header += ["over seeds", "over both" if both else "", "p", "found"]
+    lines = [_line(claim, one, both) for one in found]
+    said = [claim.says, said_of(claim, found, both)]
+    notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
+    return Section(claim.title, said, _figure(claim, found), header, lines, notes)
+
+
+def _line(claim: ClaimOptions, one: Finding, both: bool) -> list[str]:
+    row, over = one.row, one.row.over
+    about = [*row.levels, row.question.language or row.question.group]
+    about += [str(row.question.layer)] if claim.by_layer else []
+    if over is None:
+        return [*about, str(row.seeds), "diverged", "", "", "", one.verdict]
+    places, sign = 1 if row.question.unit == "neurons" else 3, "" if claim.what == "value" else "+"
+    value = number(over.value, places) if claim.what == "value" else signed(over.value, places)
+    ends = interval(over.over_both.low, over.over_both.high, places, sign) if both else ""
+    p = "" if math.isnan(one.p) else "< .001" if one.p < 0.001 else f"{one.p:.3f}"
+    seeds = interval(over.over_seeds.low, over.over_seeds.high, places, sign)
+    return [*about, str(row.seeds), value, seeds, ends, p, one.verdict]
+
+
+def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
+    """Every number with its interval, over 0; filled where it is told from 0."""
+    drawn = [one for one in found if one.row.over is not None][:_MOST]
+    if not drawn:
+        return None
+    figure = Panels([f"<b>{plain(claim.measure)}</b>"], 1, 22 * len(drawn) + 24)
+    values = [one.row.over.value for one in drawn if one.row.over is not None]
+    known = [one.interval if not math.isnan(one.interval.low) else None for one in drawn]
+    above = [round(one.high - value, 6) if one is not None else 0 for one, value in zip(known, values, strict=True)]
+    below = [round(value - one.low, 6) if one is not None else 0 for one, value in zip(known, values, strict=True)]
+    firm = [one.verdict in ("as claimed", "the opposite") for one in drawn]
+    colours = [LIGHT["specific"] if one.verdict != "the opposite" else LIGHT["related"] for one in drawn]
+    names = [
+        plain(" ".join([*one.row.levels, one.row.question.language or one.row.question.group])
+              + (f", layer {one.row.question.layer}" if claim.by_layer else ""))
+        for one in drawn
+    ]  # fmt: skip
+    figure.add(
+        "scatter",
+        0,
+        x=[round(value, 6) for value in values],
+        y=list(range(len(drawn))),
+        error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below,
+                 "color": LIGHT["text"], "thickness": 1.5, "width": 0},
+        mode="markers",
+        marker={"size": 9, "color": colours, "symbol": ["circle" if one else "circle-open" for one in firm]},
+        customdata=[f"{name}: {one.verdict}" for name, one in zip(names, drawn, strict=True)],
+        hovertemplate="%{customdata}, %{x:.3f}<extra></extra>",
+    )  # fmt: skip
+    figure.y(0, tickvals=list(range(len(drawn))), ticktext=names, range=[len(drawn) - 0.4, -0.8], showgrid=False)
+    zero = {"zeroline": claim.what != "value", "zerolinecolor": LIGHT["muted"], "zerolinewidth": 1}
+    figure.x(0, f"{_WHATS[claim.what]}, {found[0].row.question.unit}", **zero)
+    return figure
