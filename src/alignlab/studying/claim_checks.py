@@ -17,8 +17,8 @@ def claim_problems(options: StudyOptions, axes: Sequence[str], where: Mapping[st
             expected = f"one of: {', '.join(sources)}"
             found = f"source is {claim.source!r}"
             problems.append(Problem(where[name], found, expected, did_you_mean(claim.source, sources)))
-        if not claim.of:
-            problems.append(Problem(where[name], "of is empty", "groups or languages, such as [trained, unseen]"))
+        if not claim.groups:
+            problems.append(Problem(where[name], "groups is empty", "groups or languages, such as [trained, unseen]"))
         if claim.what == "difference" and not options.baseline:
             problems.append(Problem(where[name], "what is difference", "a baseline of the study", "Set baseline."))
         for axis, levels in claim.levels.items():

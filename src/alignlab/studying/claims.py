@@ -51,7 +51,7 @@ def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary
         else (row.over.over_both if both else row.over.over_seeds)
         for row in asked
     ]
-    corrected = adjusted([one.p for one in intervals], "holm") if intervals else []
+    corrected: Sequence[float] = adjusted([one.p for one in intervals], "holm").tolist() if intervals else []
     return [
         Finding(row, found, float(p), verdict_of(claim.expect, row.over.value if row.over else math.nan, float(p)))
         for row, found, p in zip(asked, intervals, corrected, strict=True)
@@ -79,7 +79,7 @@ def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
         claim.control,
         claim.what,
     )
-    here = (asked.language or asked.group) in claim.of and (asked.layer is not None) == claim.by_layer
+    here = (asked.language or asked.group) in claim.groups and (asked.layer is not None) == claim.by_layer
     levels = zip(axes, row.levels, strict=True)
     return same and here and all(level in claim.levels.get(axis, [level]) for axis, level in levels)
 

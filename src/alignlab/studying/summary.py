@@ -18,9 +18,9 @@ from alignlab.studying.table import CAPABILITY, Number
 GROUPS = ("trained", "reference", "unseen", "all languages", "all")
 What = Literal["value", "change", "difference"]
 HEADER = (
-    "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit", "layer",
-    "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low", "both_high",
-    "p_both", "status",
+    "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit",
+    "layer", "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low",
+    "both_high", "p_both", "status",
 )  # fmt: skip
 _NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
 
