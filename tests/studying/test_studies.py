@@ -141,7 +141,7 @@ def alive(folder: Path) -> list[psutil.Process]:
 def test_killed_at_random_moments_it_ends_with_the_same_table(whole: Path, tmp_path: Path, model_folder: Path) -> None:
     small.write(tmp_path, small.small(model_folder, baseline={"aligned": "zh"}))
     draw = random.Random(0)
-    for _ in range(4):
+    for _ in range(3):
         process = small.start(tmp_path, "jobs=2")
         time.sleep(draw.uniform(5, 30))
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -173,7 +173,7 @@ def test_asked_to_stop_it_ends_its_children_and_goes_on(
     process.send_signal(number)
     status, said = small.finish(process)
     assert status == 128 + number, said
-    assert f"Stopped by {number.name}, with" in said
+    assert f"Stopped by {number.name} with" in said
     assert "The same command goes on" in said
     assert "Traceback" not in said
     assert alive(tmp_path) == []
@@ -194,8 +194,6 @@ def test_two_at_once_share_the_cells_and_do_none_twice(whole: Path, tmp_path: Pa
 
 
 def test_a_cell_that_fails_is_kept_apart_told_and_retried(tmp_path: Path, model_folder: Path) -> None:
-    lines = [{"id": str(n), "language": "de", "prompt": f"{n} + 1?", "response": f"#### {n + 1}"} for n in range(8)]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     later = tmp_path / "later"  # a model that is there when the study is planned, and damaged when its cell begins
     later.symlink_to(model_folder)
     config = small.small(model_folder)
@@ -226,7 +224,7 @@ def test_a_cell_that_fails_is_kept_apart_told_and_retried(tmp_path: Path, model_
     later.symlink_to(model_folder)
     status, said = small.finish(small.start(tmp_path))
     assert status == 1, said  # it is told of again, and not tried
-    assert "begins" not in said
+    assert "run begins" not in said
     status, said = small.finish(small.start(tmp_path, "retry=failed"))
     assert status == 0, said
     assert {row["cell"] for row in rows_of(tmp_path / "studies/small/study.csv")} == {"good+seed0", "bad+seed0"}

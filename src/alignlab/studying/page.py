@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from alignlab.analysis.over_seeds import OverSeeds
 from alignlab.redaction import hide
+from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.plain import Section
+from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.claims import claim_sections
 from alignlab.studying.configs import Study
-from alignlab.studying.summary import GROUPS, Summary
+from alignlab.studying.grid import JOIN
+from alignlab.studying.summary import GROUPS, Summary, What
 
 # Measures of a training that come first, and of what is asked of it those that its command shows.
 _LEADS = (("neurons", "specific neurons"), ("neurons", "related neurons"), ("neurons", "general neurons"),
           ("neurons", "loss"), ("capability", "right"), ("capability", "in language"))  # fmt: skip
-_WHATS = {"value": "mean", "change": "change", "difference": "from baseline"}
+_SOURCES = {"neurons": "Neurons as the training counted them", "capability": "Answers while training"}
+_WHATS: dict[What, str] = {"value": "mean", "change": "change", "difference": "from baseline"}
 _NOTES = (
     "Over seeds: other trainings, these very documents. Over documents: other documents, these very models. "
     "Over both: what a verdict on the training takes.",
@@ -92,14 +98,58 @@ def measure_section(study: Study, rows: Sequence[Summary], source: str, task: st
             about += [" ".join(filter(None, (row.question.set, row.question.operation))), row.question.control]
         about += [row.question.language or row.question.group, str(row.seeds)]
         for what in whats:
-            about += _cells_of(by_place.get((row.levels, row.question, what)))  # type: ignore[arg-type]
+            about += _cells_of(by_place.get((row.levels, row.question, what)))
         lines[row.levels, row.question] = about
     unit = asked[0].question.unit
-    title = f"{capital(measure)}{f' ({task})' if task else ''}"
     steps = sorted({row.step for row in asked if row.step is not None})
     at = f" At step {', '.join(map(str, steps))}." if steps else ""
-    said = [f"Of {source}{f', in {unit}' if unit else ''}.{at}"]
-    return Section(title, said, None, header, list(lines.values()), _NOTES)
+    said = [
+        f"{_SOURCES.get(source, f'What {source} measured')}{f', in {unit}' if unit not in ('', 'neurons') else ''}.{at}"
+    ]
+    title = f"{capital(measure)}{f' ({task})' if task else ''}"
+    header, shown = _without_empty(header, list(lines.values()))
+    return Section(title, said, _figure(study, asked, whats[-1], unit), header, shown, _NOTES)
+
+
+def _without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """The table without columns in which nothing stands."""
+    kept = [place for place in range(len(header)) if any(line[place] for line in lines)]
+    return [header[place] for place in kept], [[line[place] for place in kept] for line in lines]
+
+
+def _figure(study: Study, rows: Sequence[Summary], what: What, unit: str) -> Panels | None:
+    """A panel for each group of languages: of each combination of levels the change, or the difference, with the widest
+    of its intervals that is known; None where there is one combination.
+    """
+    drawn = [row for row in rows if row.what == what and row.over is not None and not row.question.set]
+    groups = [group for group in GROUPS if any(row.question.group == group for row in drawn)]
+    names = [JOIN.join(levels) for levels in study.combinations]
+    if len(names) < 2 or not groups:
+        return None
+    figure = Panels([f"<b>{plain(group)}</b>" for group in groups], 3, 26 * len(names) + 24)
+    for panel, group in enumerate(groups):
+        of_group = {JOIN.join(row.levels): row.over for row in drawn if row.question.group == group and row.over}
+        there = [name for name in names if name in of_group]
+        ends = [_widest(of_group[name]) for name in there]
+        values = [of_group[name].value for name in there]
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
+            "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
+        }
+        marker = {"color": LIGHT["muted"], "size": 8}
+        figure.add("scatter", panel, x=values, y=there, mode="markers", marker=marker, error_x=bars, name=group)
+        figure.x(panel, " ".join(filter(None, (_WHATS[what], f"({unit})" if unit else ""))), zeroline=what != "value")
+        figure.y(panel, categoryorder="array", categoryarray=names[::-1], automargin=True)
+    return figure
+
+
+def _widest(over: OverSeeds) -> tuple[float, float]:
+    """The ends of the interval over both, else over seeds, else over documents; the value where none is known."""
+    known = (one for one in (over.over_both, over.over_seeds, over.over_documents) if not math.isnan(one.low))
+    found = next(known, None)
+    return (over.value, over.value) if found is None else (found.low, found.high)
 
 
 def _cells_of(row: Summary | None) -> list[str]:

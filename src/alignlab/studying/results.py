@@ -56,9 +56,8 @@ def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell
         assert failure is not None
         console.complain(f"{cell.name} has failed at {failure.step}: {failure.says}\n    {folder.log(cell)}")
     if elsewhere:
-        console.say(
-            f"{len(elsewhere)} cells are worked on by other processes, which write the table when they are done."
-        )
+        many = f"{len(elsewhere)} cell{'s are' if len(elsewhere) > 1 else ' is'}"
+        console.say(f"{many} worked on by other processes; whoever ends last has them in the table.")
     for cell in stopped:
         console.say(f"{cell.name} was stopped before its end.")
     console.heading("Written")
