@@ -17,6 +17,7 @@ from alignlab.evaluating.options import EvaluateOptions
 from alignlab.intervening.options import InterveneOptions
 from alignlab.neurons.identifiers import identifier_of, require_tau
 from alignlab.options import AnalyzeOptions, TrainConfig
+from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 from alignlab.redaction import hide, hide_all
 from alignlab.run_checks import check_monitored, check_sharding
 from alignlab.runs import IGNORED
@@ -32,6 +33,8 @@ _OPTIONS: dict[str, type[Options]] = {
     "analyze": AnalyzeOptions,
     "evaluate": EvaluateOptions,
     "intervene": InterveneOptions,
+    "preferences": PreferencesOptions,
+    "responses": ResponsesOptions,
 }
 _CHECKS: Sequence[Callable[[TrainConfig], object]] = (
     lambda config: require_tau(identifier_of(config.identifier)),
@@ -46,6 +49,7 @@ class Study:
     """A study whose cells are known and right.
 
     configs: of the training, by cell; of a suite there are none.
+    before: what is prepared before the first cell.
     """
 
     options: StudyOptions
@@ -53,6 +57,7 @@ class Study:
     steps: tuple[Step, ...]
     configs: dict[str, TrainConfig]
     folder: StudyFolder
+    before: tuple[Step, ...] = ()
 
     @cached_property
     def combinations(self) -> list[tuple[str, ...]]:
@@ -74,6 +79,13 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
     suite = bool(options.models)
     problems += own_key_problems(cell, but=("seed",) if suite else ())
     then = {name: settings_of(one.set, f"then.{name}.set", origins, problems) for name, one in options.then.items()}
+    before = [
+        Step(name, "prepare", one.config, tuple(settings_of(one.set, f"before.{name}.set", origins, problems)),
+             f"before.{name}", one.prepare)
+        for name, one in options.before.items()
+    ]  # fmt: skip
+    for step in before:
+        problems += _named_problems(step.key, step.settings)
     for name, settings in then.items():
         problems += own_key_problems(settings, but=("seed",)) + _named_problems(f"then.{name}", settings)
     if suite:
@@ -90,13 +102,13 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
     folder = StudyFolder.of(options)
     configs: dict[str, TrainConfig] = {}
     if suite or options.cell.config is not None:
-        for step in steps:
+        for step in [*before, *steps]:
             if step.verb != "train":
                 problems += _step_problems(step, grid.cells[0], folder, origins)
         if not suite:
             problems += _make_configs(options, grid, cell, folder, origins, configs)
     refuse_any(list(dict.fromkeys(problems)))
-    return Study(options, grid, tuple(steps), configs, folder)
+    return Study(options, grid, tuple(steps), configs, folder, tuple(before))
 
 
 def _problems_of_levels(options: StudyOptions, base: Sequence[Setting], origins: Origins) -> list[Problem]:
@@ -134,10 +146,12 @@ def _named_problems(key: str, settings: Sequence[Setting]) -> list[Problem]:
 
 def _step_problems(step: Step, cell: Cell, folder: StudyFolder, origins: Origins) -> list[Problem]:
     """What is wrong with a command that is asked of every cell, as far as can be told before a cell is there."""
-    bare = replace(step, settings=(), config=None).asked(cell, folder.cell(cell))
-    argv = [*([f"config={step.config}"] if step.config is not None else []), *bare]
+    bare = replace(step, settings=(), config=None, kind="").asked(cell, folder.cell(cell))
+    argv = [*([f"config={step.config}"] if step.config is not None else []), *filter(None, bare)]
     try:
-        config, _ = load_over(_OPTIONS[step.verb], argv, [(one.key, one.value, one.where) for one in step.settings])
+        config, _ = load_over(
+            _OPTIONS[step.kind or step.verb], argv, [(one.key, one.value, one.where) for one in step.settings]
+        )
     except InputError as error:
         where = _where(origins, f"{step.key}.config")
         return [_named(problem, where) for problem in error.problems]

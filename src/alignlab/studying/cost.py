@@ -43,9 +43,10 @@ class Group:
     cost: Cost
 
 
-def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig]) -> list[Group]:
+def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig], *, later: bool = False) -> list[Group]:
     """What the cells cost, planned with one of each model and method.
 
+    later: leave out what cannot be planned yet, since its data are prepared first.
     Raises InputError for what is wrong with a plan, by its cell.
     """
     groups: dict[str, list[Cell]] = defaultdict(list)
@@ -57,7 +58,7 @@ def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig]) -> list[Gro
         try:
             found.append(Group(first, tuple(members), _cost(configs[first.name])))
         except InputError as error:
-            problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in error.problems]
+            problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in error.problems if not later]
         gc.collect()  # the plan of one at a time
     refuse_any(list(dict.fromkeys(problems)))
     return found

@@ -142,7 +142,6 @@ class StudyFolder:
             if told:
                 found = f"it began with another config; different are {'; '.join(told)}"
                 problems.append(Problem(str(entry), found, "the config that it began with", fix))
-            asked = {name: one.get("asked") for name, one in self._state(cell).items()}
             problems += [
                 Problem(
                     str(entry),
@@ -150,13 +149,17 @@ class StudyFolder:
                     "those of then",
                     f"{fix} A new name asks anew.",
                 )
-                for step in steps
-                if step.verb != "train" and asked.get(step.name, step.digest) != step.digest
+                for step in self.asked_otherwise(cell, steps)
             ]
         if problems:
             more = len(problems) - 8
             told_of = [*problems[:8], *([Problem("...", f"and {more:,} more")] if more > 0 else [])]
             raise InputError(*told_of)
+
+    def asked_otherwise(self, cell: Cell, steps: Sequence[Step]) -> list[Step]:
+        """Steps of a cell that were asked with other settings, but for its training."""
+        asked = {name: one.get("asked") for name, one in self._state(cell).items()}
+        return [step for step in steps if step.verb != "train" and asked.get(step.name, step.digest) != step.digest]
 
     def begin_cell(self, cell: Cell, document: str) -> None:
         """Write down its config, and that what has failed is begun again."""

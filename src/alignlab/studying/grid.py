@@ -186,14 +186,17 @@ def _name_problems(options: StudyOptions, origins: Origins) -> list[Problem]:
             for key in options.baseline
             if key not in axes
         ]
-    for name in options.then:
-        where = _at(origins, f"then.{name}")
+    for name, where in [
+        *((name, _at(origins, f"before.{name}")) for name in options.before),
+        *((name, _at(origins, f"then.{name}")) for name in options.then),
+    ]:
         if not _STEP.fullmatch(name) or name in (TRAIN, COUNTS) or hide(name) != name or len(name.encode()) > 100:
             expected = f"letters, digits, _ and -, no secret, and neither {TRAIN} nor {COUNTS}"
             problems.append(Problem(where, f"it is called {name[:100]!r}", expected))
     problems += [
-        Problem(_at(origins, "then"), f"the names {names} would share a folder", "others")
-        for names in _alike(options.then)
+        Problem(_at(origins, key), f"the names {names} would share a folder", "others")
+        for key, steps in (("before", list(options.before)), ("then", list(options.then)))
+        for names in _alike(steps)
     ]
     return problems
 

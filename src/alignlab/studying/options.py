@@ -8,6 +8,7 @@ from alignlab.config import REQUIRED, Options, option, section
 from alignlab.options import check_folder, check_name
 
 Verb = Literal["analyze", "evaluate", "intervene"]
+Prepared = Literal["responses", "preferences"]
 
 
 class PlaceOptions(Options):
@@ -25,6 +26,14 @@ class CellOptions(Options):
         "shipped config or file of alignlab.train; where there are `models` of alignlab.analyze, by which they are "
         "counted, and null takes its defaults",
     )
+    set: dict[str, Any] = option({}, "what is set over that config; keys may be nested or dotted")
+
+
+class BeforeOptions(Options):
+    """What is prepared once, before the first cell."""
+
+    prepare: Prepared = option(REQUIRED, "what alignlab.prepare makes")
+    config: str | None = option(None, "its shipped config or file; null takes its defaults")
     set: dict[str, Any] = option({}, "what is set over that config; keys may be nested or dotted")
 
 
@@ -76,6 +85,11 @@ class StudyOptions(Options):
         [],
         "instead of axes and seeds: folders or Hub ids, each with @revision where one is meant, which are counted and "
         "asked `then`, not trained",
+    )
+    before: dict[str, BeforeOptions] = section(
+        {},
+        "what is prepared once for all cells, in this order, by your own names; what NAME makes lies in "
+        "${study.root}/${study.name}/before/NAME, which other keys may name so",
     )
     then: dict[str, ThenOptions] = section({}, "what is asked of every finished cell, in this order, by your own names")
     claims: dict[str, ClaimOptions] = section(

@@ -19,6 +19,7 @@ class Step:
     """A command, whose results lie in a folder of that name in the cell's.
 
     settings: beside what names the cell.  key: of the study's config, at which it stands.
+    kind: of what is prepared.
     """
 
     name: str
@@ -26,10 +27,15 @@ class Step:
     config: str | None
     settings: tuple[Setting, ...]
     key: str
+    kind: str = ""
 
     def asked(self, cell: Cell, folder: Path) -> list[str]:
         """The command's arguments for a cell in its folder."""
         results = folder / self.name
+        if self.verb == "prepare":
+            given = [] if self.config is None else [f"config={self.config}"]
+            given += [as_override(one.key, one.value) for one in self.settings]
+            return [self.kind, *given, as_override("folder", str(results))]
         if self.verb == "train":
             return [f"config={folder / 'config.yaml'}", as_override("run.folder", str(results))]
         given = [] if self.config is None else [f"config={self.config}"]
@@ -47,7 +53,12 @@ class Step:
     @property
     def digest(self) -> str:
         """Changes with what is asked."""
-        asked: list[Any] = [self.verb, self.config, [[one.key, one.value] for one in self.settings]]
+        asked: list[Any] = [
+            self.verb,
+            *filter(None, [self.kind]),
+            self.config,
+            [[one.key, one.value] for one in self.settings],
+        ]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 

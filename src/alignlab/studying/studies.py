@@ -19,6 +19,7 @@ from alignlab.reporting.estimates import existing
 from alignlab.runs import check_writable
 from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
+from alignlab.studying.before import check_before, is_prepared, prepare
 from alignlab.studying.configs import Study, study_of
 from alignlab.studying.cost import Group, check_disk, costs_of
 from alignlab.studying.folder import State
@@ -46,6 +47,7 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
     folder.check_ours()
     by_name = {cell.name: (cell, study.document(cell)) for cell in study.grid.cells}
     folder.check_continued(by_name, study.steps)
+    check_before(study)
     states = Counter(folder.state(cell, study.steps) for cell in study.grid.cells)
     show_plan(study, states)
     if options.dry_run:
@@ -54,6 +56,9 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
     folder.begin(to_yaml(options.model_copy(update=HOW), hide_all))
     worker = Worker(study)
     try:
+        if not is_prepared(study):
+            prepare(study)
+            costs_of(study.grid.cells, study.configs)  # which could not be planned before
         worker.work()
     except Stopped as stopped:
         queued = requeue() if stopped.signal == signal.SIGUSR1 else ""
@@ -86,10 +91,14 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     skipped = f", less {grid.skipped} skipped" if grid.skipped else ""
     rows = [("cells", f"{number:,}: {' x '.join(parts)}{skipped}")]
     todo = [cell for cell in grid.cells if folder.state(cell, study.steps) != "finished"]
+    rows += [(step.name, f"first, once for all cells: alignlab.prepare {step.kind}") for step in study.before]
     if study.configs and todo:
-        groups = costs_of(grid.cells, study.configs)
+        groups = costs_of(grid.cells, study.configs, later=not is_prepared(study))
         check_disk(groups, set(todo), shutil.disk_usage(existing(folder.path)).free)
         rows += _cost_rows(groups)
+        unknown = number - sum(len(group.cells) for group in groups)
+        if unknown:
+            rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
     for step in study.steps[1:] if study.configs else study.steps:
         rows.append(
             (step.name, f"of every cell: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}")
