@@ -29,7 +29,7 @@ def write_results(study: Study) -> list[Summary]:
     with folder.locked():
         cells = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
         numbers = write_table(study, cells, folder.table)
-        said = collected((cell, found, moved_answers(folder.cell(cell) / TRAIN)) for cell, found in numbers)
+        said = collected(numbers, lambda cell: moved_answers(folder.cell(cell) / TRAIN))
         rows = summarise(study.grid, said, study.options.baseline)
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -23,6 +23,9 @@ HEADER = (
     "both_high", "p_both", "status",
 )  # fmt: skip
 _NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
+
+
+Answers = Mapping[int, Mapping[Place, Moved]]
 
 
 class Question(NamedTuple):
@@ -108,7 +111,7 @@ def is_summarised(number: Number) -> bool:
     return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
 
 
-def ends_of(numbers: Iterable[Number], answers: Mapping[int, Mapping[Place, Moved]]) -> dict[Question, Ends]:
+def ends_of(numbers: Iterable[Number], answers: Answers | None = None) -> dict[Question, Ends]:
     """What a cell says at its first and its last step; answers: see `answers.moved_answers`."""
     values: dict[Question, dict[int, Told]] = defaultdict(dict)
     changes: dict[Question, dict[int, Told]] = defaultdict(dict)
@@ -123,11 +126,11 @@ def ends_of(numbers: Iterable[Number], answers: Mapping[int, Mapping[Place, Move
         if change is None and first != last:
             change = Told(steps[last].value - steps[first].value, None)
         end = Ends(steps[last], change, None if last < 0 else last)
-        found[question] = _with_answers(end, question, answers, first) if question.source == CAPABILITY else end
+        found[question] = _with_answers(end, question, answers or {}, first) if question.source == CAPABILITY else end
     return found
 
 
-def _with_answers(ends: Ends, question: Question, answers: Mapping[int, Mapping[Place, Moved]], first: int) -> Ends:
+def _with_answers(ends: Ends, question: Question, answers: Answers, first: int) -> Ends:
     """What problems move the numbers by, where they are the mean over answers."""
     place = question.group, question.language, question.measure
     after = answers.get(ends.step if ends.step is not None else -1, {}).get(place)
@@ -140,11 +143,16 @@ def _with_answers(ends: Ends, question: Question, answers: Mapping[int, Mapping[
 Collected = Mapping[tuple[str, ...], Mapping[Question, Mapping[int | None, Ends]]]
 
 
-def collected(cells: Iterable[tuple[Cell, Sequence[Number], Mapping[int, Mapping[Place, Moved]]]]) -> Collected:
-    """What all cells say at their ends: by levels, question and seed."""
+def collected(
+    cells: Iterable[tuple[Cell, Sequence[Number]]], answers_of: Callable[[Cell], Answers] | None = None
+) -> Collected:
+    """What all cells say at their ends: by levels, question and seed.
+
+    answers_of: what problems move a cell's answers by; without it differences are not taken problem by problem.
+    """
     found: dict[tuple[str, ...], dict[Question, dict[int | None, Ends]]] = defaultdict(lambda: defaultdict(dict))
-    for cell, numbers, answers in cells:
-        for question, ends in ends_of(numbers, answers).items():
+    for cell, numbers in cells:
+        for question, ends in ends_of(numbers, answers_of(cell) if answers_of else None).items():
             found[cell.levels][question][cell.seed] = ends
     return found
 
