@@ -24,7 +24,14 @@ KINDS: dict[str, Callable[[], Any]] = {
     "marian": lambda: transformers.MarianConfig(**SIZES, decoder_start_token_id=PAD),
     "bart": lambda: transformers.BartConfig(**SIZES, decoder_start_token_id=2),
     "t5": lambda: transformers.T5Config(
-        vocab_size=V, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, pad_token_id=PAD, decoder_start_token_id=PAD
+        vocab_size=V,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        pad_token_id=PAD,
+        decoder_start_token_id=PAD,
     ),
 }
 
@@ -74,7 +81,9 @@ def test_batches_hold_every_pair_once_within_their_size() -> None:
         dealt = list(batches(ENCODED, DECODED, PAIRS, most))
         assert sorted(number for batch in dealt for number in batch) == list(range(len(PAIRS)))
         for batch in dealt:
-            widths = [max(len(side[PAIRS[number][at]]) for number in batch) for at, side in ((0, ENCODED), (1, DECODED))]
+            widths = [
+                max(len(side[PAIRS[number][at]]) for number in batch) for at, side in ((0, ENCODED), (1, DECODED))
+            ]
             assert len(batch) == 1 or len(batch) * sum(widths) <= most
     assert len(list(batches(ENCODED, DECODED, PAIRS, 10_000))) == 1
     assert list(batches(ENCODED, DECODED, [], 100)) == []

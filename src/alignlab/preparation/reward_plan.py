@@ -109,7 +109,7 @@ class RewardPlan:
         work = work_of(texts, language, self.names, self.rule)
         if not work.pairs:
             name, pivot = languages.get(language).name, languages.get(self.rule.pivot).name
-            found = f"no question has both a {name} and a {pivot} answer of which text is left"
+            found = f"no question has both {name} and {pivot} answers of which text is left"
             fix = "Questions that say the same have the same id in all languages."
             raise InputError.of("rule.pivot", found, "answers to the same questions in both", fix)
         if any(not len(text) for text in (*work.answers, *work.pivots)):
@@ -162,10 +162,6 @@ class RewardPlan:
         except RuntimeError:
             return None
         return encoding * texts + decoding * len(work.pairs)
-
-    def fingerprint(self, texts: Sequence[Scored]) -> str:
-        """Of the answers that are scored, without a tokenizer."""
-        return fingerprint(texts)
 
     def check_finished(self) -> None:
         """Refuse rewards that are there, but of other answers. Raises InputError."""
