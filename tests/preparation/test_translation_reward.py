@@ -283,7 +283,9 @@ def test_each_pair_is_scored_once_and_a_second_run_computes_nothing(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("written", [0, 1, 5])
+@pytest.mark.parametrize(
+    "written", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_stopped_and_continued_it_ends_with_the_same_bytes(
     command: Command, scored: list[int], monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:

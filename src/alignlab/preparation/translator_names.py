@@ -64,14 +64,12 @@ def names_of(tokenizer: Any, codes: Iterable[str], given: Mapping[str, str], key
     codes = list(dict.fromkeys(codes))
     if not hasattr(tokenizer, "src_lang"):
         return _without_names(tokenizer, given, key)
-    special = special_token_ids(tokenizer)
-    unknown = tokenizer.unk_token_id
-    tokens = {str(tokenizer.convert_ids_to_tokens(index)) for index in special if index != unknown}
+    tokens = _tokens(tokenizer)
     spelled: dict[str, str] = {}
     problems = []
     for code in codes:
         candidates = [given[code]] if code in given else _candidates(code, tokens)
-        known = [name for name in candidates if name in tokens or f"__{name}__" in tokens]
+        known = [name for name in candidates if name in tokens]
         if known:
             spelled[code] = known[0]
             continue
@@ -80,8 +78,18 @@ def names_of(tokenizer: Any, codes: Iterable[str], given: Mapping[str, str], key
         problems.append(Problem(f"{key}.{code}", f"{languages.get(code).name}: {found}", "one that it knows", fix))
     refuse_any(problems)
     names = Names(tokenizer, spelled)
-    _try_out(names, key)
+    _try_out(names, tokens, key)
     return names
+
+
+def _tokens(tokenizer: Any) -> dict[str, int]:
+    """Token ids by all that may be a language's name: special tokens, without the underscores of __ja__, and those
+    names of which a tokenizer has a table.
+    """
+    special = special_token_ids(tokenizer) - {tokenizer.unk_token_id}
+    found = {str(tokenizer.convert_ids_to_tokens(index)): index for index in special}
+    found |= {match[1]: index for token, index in found.items() if (match := re.fullmatch(r"__(\w+)__", token))}
+    return found | dict(getattr(tokenizer, "lang_code_to_id", {}))
 
 
 def _candidates(code: str, tokens: Iterable[str]) -> list[str]:
@@ -95,14 +103,13 @@ def _like(code: str) -> str:
     return languages.get(code).nllb or f"{code}_XX"
 
 
-def _try_out(names: Names, key: str) -> None:
+def _try_out(names: Names, tokens: Mapping[str, int], key: str) -> None:
     """Refuse a tokenizer that does not put the language's token into texts, whichever way it is told."""
     problems = []
     for code, name in names.spelled.items():
-        wanted = {names.tokenizer.convert_tokens_to_ids(token) for token in (name, f"__{name}__")}
         for target in (False, True):
-            (tokens,), _ = names.encode(["1"], code, target=target, most=16)
-            if not wanted & set(tokens.tolist()):
+            (text,), _ = names.encode(["1"], code, target=target, most=16)
+            if tokens[name] not in text:
                 side = "target" if target else "source"
                 found = f"{type(names.tokenizer).__name__} puts no token of {name} into a {side} text"
                 problems.append(Problem(f"{key}.{code}", found, "one that tells the model the language"))
