@@ -12,7 +12,7 @@ from torch import nn
 
 from alignlab import console, languages
 from alignlab.environment import environment
-from alignlab.errors import InputError
+from alignlab.errors import InputError, refuse_any
 from alignlab.models.distributed import from_first, is_first, over_ranks, rank, wait_for_all, world_size
 from alignlab.models.precision import precision_of
 from alignlab.preparation import reward_statistics
@@ -27,8 +27,6 @@ from alignlab.preparation.rules import Rule
 from alignlab.recording.translation_losses import translation_losses
 from alignlab.redaction import hide_all
 from alignlab.runs import check_writable
-
-_STATES = {"new": "to score", "continue": "begun", "finished": "there"}
 
 
 class TranslationRule(Rule):
@@ -65,11 +63,15 @@ class TranslationRule(Rule):
     def _starts(self) -> dict[str, Any]:
         plan = self._plan
         check_writable(plan.root, "rule.folder")
-        found = {}
+        found, problems = {}, []
         for code in plan.languages:
             folder = plan.folder(code)
-            check_writable(folder.path, "rule.folder")
-            found[code] = folder.start(plan.document(code))
+            try:
+                check_writable(folder.path, "rule.folder")
+                found[code] = folder.start(plan.document(code))
+            except InputError as error:
+                problems += error.problems
+        refuse_any(problems)
         return found
 
     def plan(self) -> list[tuple[str, str]]:
