@@ -136,8 +136,6 @@ class RewardPlan:
             fix = f"Set rule.max_tokens={positions}."
             found = f"{self.rule.max_tokens}, for a model of {positions} positions"
             raise InputError.of("rule.max_tokens", found, f"at most {positions}", fix)
-        with of_the_rule():
-            self.config.check()
 
     @cached_property
     def costs(self) -> dict[str, Cost]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from alignlab import console, languages
 from alignlab.environment import environment
-from alignlab.errors import InputError, refuse_any
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.distributed import from_first, is_first, over_ranks, rank, wait_for_all, world_size
 from alignlab.models.precision import precision_of
 from alignlab.preparation import reward_statistics
@@ -63,7 +63,8 @@ class TranslationRule(Rule):
     def _starts(self) -> dict[str, Any]:
         plan = self._plan
         check_writable(plan.root, "rule.folder")
-        found, problems = {}, []
+        found: dict[str, Any] = {}
+        problems: list[Problem] = []
         for code in plan.languages:
             folder = plan.folder(code)
             try:
@@ -107,6 +108,8 @@ class TranslationRule(Rule):
         plan = self._plan
         if not plan.missing:
             return
+        with of_the_rule():
+            plan.config.check()
         total = sum(cost.pairs for cost in plan.costs.values())
         scorer = _Scorer(plan)
         with ExitStack() as held:
