@@ -22,8 +22,7 @@ from alignlab.models.modes import evaluating
 Tokens = npt.NDArray[np.int32]
 Pair = tuple[int, int]
 # Logits that are held in float32 at once: on a processor so few that they stay in its cache.
-_NUMBERS = {"cpu": 1_500_000}
-_ON_A_GPU = 500_000_000
+_ON_A_PROCESSOR, _ON_A_GPU = 1_500_000, 500_000_000
 _NONE = -100  # what transformers leaves out of a loss
 
 
@@ -96,7 +95,8 @@ def _losses(model: Any, encoded: Sequence[Tokens], decoded: Sequence[Tokens], pa
 
 def _of_tokens(logits: Tensor, labels: Tensor) -> Tensor:
     """(B * T,) float64, 0 where the label is none. logits: (B, T, vocabulary).  labels: (B, T)."""
-    size = max(1, _NUMBERS.get(logits.device.type, _ON_A_GPU) // logits.shape[-1])
+    most = _ON_A_PROCESSOR if logits.device.type == "cpu" else _ON_A_GPU
+    size = max(1, most // logits.shape[-1])
     exact = torch.promote_types(logits.dtype, torch.float32)
     parts = zip(logits.flatten(0, 1).split(size), labels.flatten().split(size), strict=True)
     losses = [F.cross_entropy(part.to(exact), label, ignore_index=_NONE, reduction="none") for part, label in parts]
