@@ -5,6 +5,7 @@ and holds the hyper-parameters that were published.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ import alignlab.train
 from alignlab.config import load, shipped_configs
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.options import TrainConfig
+from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
+
+sys.path.insert(0, str(Path(__file__).parent))
+from made_responses import make_responses
+from tiny_translators import make_nllb
 
 # The aligned sets of the papers; all nine are without English.
 SETS = (["zh"], ["zh", "de"], ["sw", "th"], ["zh", "es", "ru"], ["bn", "de", "es", "fr", "ja", "ru", "sw", "th", "zh"])
@@ -30,7 +36,8 @@ TRAINED = {
     "experiments/mapo_dpo": 32 * 64 * (Q + V + O),
     "experiments/qalign": LLAMA,
 }
-TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/") and not name.endswith("responses")]
+PREPARED = ("responses", "preferences")
+TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/") and not name.endswith(PREPARED)]
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +97,33 @@ def test_mapos_answers_and_pairs_dry_run_without_weights(
     arguments.append("folder=prepared/new")  # there are pairs in the document's own
     status, captured = alignlab.prepare.main(["responses", *arguments]), capsys.readouterr()
     assert (status, captured.err) == (0, "")
-    assert "27 in bn de es fr ja ru sw th zh" in captured.out
-    assert "540: 20 to each, drawn at temperature 0.8; at most 276,480 tokens" in captured.out
+    assert "30 in bn de en es fr ja ru sw th zh" in captured.out
+    assert "600: 20 to each, drawn at temperature 0.8; at most 307,200 tokens" in captured.out
+
+
+def test_mapos_preferences_dry_run_without_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_nllb(tmp_path / "nllb")
+    (tmp_path / "nllb/model.safetensors").unlink()
+    answers = [Answer("12 and 7", 3, ended=True), Answer("so 8", 3, ended=True)]
+    questions = [Question(f"q{n}", code, "t", "?", "7", answers) for code in [*NINE, "en"] for n in range(3)]
+    make_responses(tmp_path / "prepared/mapo", questions)
+    arguments = ["config=experiments/mapo_preferences", "rule.model.source=nllb", "rule.max_tokens=128", "dry_run=true"]
+    status, captured = alignlab.prepare.main(["preferences", *arguments]), capsys.readouterr()
+    assert (status, captured.err) == (0, "")
+    assert "108 pairs (12 in bn, 12 in de, 12 in es" in captured.out  # 9 languages x 3 questions x 2 answers x 2
+    assert "ja jpn_Jpan" in captured.out
+    assert sorted(path.name for path in (tmp_path / "prepared/mapo").iterdir()) == [
+        "config.yaml", "environment.json", "manifest.json", "responses.jsonl", "table.csv"
+    ]  # fmt: skip
 
 
 def options(name: str, *overrides: str) -> dict[str, Any]:
     """All options of a document, by dotted key."""
-    kind = ResponsesOptions if name.endswith("responses") else TrainConfig
+    kinds = {"responses": ResponsesOptions, "preferences": PreferencesOptions}
+    kind = kinds.get(name.rpartition("_")[2], TrainConfig)
     found, _ = load(kind, [f"config=experiments/{name}", *overrides])
     return dict(_flat(found.model_dump(), ""))
 
@@ -128,7 +155,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
     "mapo_responses": {
         "samples": 20, "temperature": 0.8, "max_prompt_tokens": 512, "max_new_tokens": 512, "top_p": 1.0,
-        "languages": NINE,
+        "languages": sorted([*NINE, "en"]),
+    },
+    "mapo_preferences": {
+        "rule.name": "translation_reward", "rule.model.source": "facebook/nllb-200-distilled-600M", "rule.pivot": "en",
+        "rule.scored": "pivot", "rule.max_tokens": 512, "pairs_per_language": 10_000, "dev_every": 10,
+        "cleaned": ["en"], "languages": NINE,
     },
     # 2405.13816 and the authors' command: 4 examples x 4 micro-batches.
     "label_free_lora": {
@@ -142,7 +174,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_documents_have_the_published_hyperparameters(name: str) -> None:
-    found = options(name, "source.path=numglue") if name.endswith("responses") else options(name, "data.root=text")
+    given = {"responses": ["source.path=numglue"], "preferences": []}.get(name.rpartition("_")[2], ["data.root=text"])
+    found = options(name, *given)
     assert {key: found[key] for key in PUBLISHED[name]} == PUBLISHED[name]
 
 

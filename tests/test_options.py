@@ -25,7 +25,7 @@ from alignlab.neurons.identifiers import IDENTIFIERS, identifier_of
 from alignlab.neurons.options import IdentifierOptions, LapeOptions, TernaryOptions
 from alignlab.options import AnalyzeOptions, ReportConfig, TrainConfig
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
-from alignlab.preparation.pairs import RULES
+from alignlab.preparation.preferences import RULES
 from alignlab.recording.options import Statistic
 from alignlab.recording.tallies import STATISTICS
 from alignlab.trainer_options import RESERVED, TrainerOptions

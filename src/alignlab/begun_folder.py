@@ -33,6 +33,7 @@ class BegunFolder:
     """Names of what is in every such folder, and what may be done with it. A subclass says of what kind it is.
 
     kind: in the manifest.  holds: what it holds, in words.
+    key: the config key that names it.
     ignored: keys in which a command may differ from the one that it goes on from: they change no result.
     made_from: by the name of a fingerprint in `environment.json`, the config key that it is about, and what it is of.
     """
@@ -41,12 +42,13 @@ class BegunFolder:
 
     kind: ClassVar[str]
     holds: ClassVar[str]
+    key: ClassVar[str] = "folder"
     ignored: ClassVar[Sequence[str]]
     made_from: ClassVar[Mapping[str, tuple[str, str]]]
 
     @property
     def _where(self) -> str:
-        return f"folder ({self.path})"
+        return f"{self.key} ({self.path})"
 
     @property
     def config(self) -> Path:
@@ -81,7 +83,7 @@ class BegunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder against a second process. What killed ones were writing is removed."""
-        with locked(self.path, "folder"):
+        with locked(self.path, self.key):
             for entry in self._being_written():
                 entry.unlink()
             yield
@@ -111,7 +113,7 @@ class BegunFolder:
         if different:
             found = f"it holds the {self.holds} of another config; different are {'; '.join(map(str, different))}"
             raise InputError(
-                Problem(self._where, found, "the same config to continue", "Set folder to another folder.")
+                Problem(self._where, found, "the same config to continue", f"Set {self.key} to another folder.")
             )
         return "finished" if state == "finished" else "continue"
 
@@ -120,7 +122,7 @@ class BegunFolder:
         text = json.dumps(made_from, indent=2) + "\n"
         parts = self.parts.path
         if parts.is_dir() and (others := sorted(set(parts.iterdir()) - set(self._parts()))):
-            raise InputError(stranger_problem("folder", self.path, others))
+            raise InputError(stranger_problem(self.key, self.path, others))
         written = {self.config: document, self.environment: text}
         # First of all what tells whose folder it is; nothing is lost where the others are not there yet.
         self._write_manifest("begun", [])
@@ -134,7 +136,7 @@ class BegunFolder:
         Returns a line for each package of another version than it began with.
         """
         stored = json.loads(read_regular(self.environment))  # its checksum has been looked at
-        fix = "Restore what it began with, or set folder to another folder."
+        fix = f"Restore what it began with, or set {self.key} to another folder."
         refuse_any(
             [
                 Problem(
@@ -160,7 +162,7 @@ class BegunFolder:
     def check_written(self) -> None:
         """Refuse files that are not as they were written. Raises `InputError`."""
         if faults := verify(self.path):
-            fix = "Restore it from a copy, or set folder to another folder."
+            fix = f"Restore it from a copy, or set {self.key} to another folder."
             raise InputError(*(Problem(str(self.path), fault, "the file that was written", fix) for fault in faults))
 
     def _parts(self) -> list[Path]:

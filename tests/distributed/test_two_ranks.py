@@ -16,7 +16,12 @@ from safetensors.torch import load_file
 
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.neurons import ActivationCounts, NeuronSets
+from alignlab.preparation.answers import Answer, Question
 from alignlab.recording.effects import Effects
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_responses import make_responses
+from tiny_translators import make_nllb
 
 # Four documents a language and a batch each: in double precision neither the batches nor the ranks change a count.
 ARGUMENTS = [
@@ -169,6 +174,29 @@ def test_two_ranks_answer_as_one(tmp_path: Path) -> None:
     again = run(tmp_path, *asked, "folder=two", "seed=1", torchrun=True, verb="prepare")
     assert again.returncode != 0
     assert again.stderr.count("different are seed") == 1
+
+
+@pytest.mark.slow
+def test_two_ranks_score_rewards_as_one(tmp_path: Path) -> None:
+    make_nllb(tmp_path / "nllb")
+    texts = {"en": "Anna has {} apples. So {}", "de": "Anna hat {} Äpfel. Also {}", "ja": "りんごが{}個。全部で{}"}
+    questions = [
+        Question(f"q{number}", code, f"q{number}", "?", "7", [
+            Answer(text.format(number * 6 + way, 6 + way % 3), 5, ended=True) for way in range(6)
+        ])
+        for code, text in texts.items() for number in range(30)
+    ]  # fmt: skip
+    make_responses(tmp_path / "made", questions)
+    asked = ["preferences", "responses=made", "rule.name=translation_reward", "rule.model.source=nllb"]
+    asked += ["rule.max_tokens=64"]
+    for name, torchrun in (("one", False), ("two", True)):
+        folders = [f"rule.folder={name}", f"folder={name}-pairs"]
+        done = run(tmp_path, *asked, *folders, torchrun=torchrun, verb="prepare")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Plan of the preferences") == done.stdout.count("Written") == 1
+        assert ("; 2 ranks" in done.stdout) == torchrun
+    for name in ("{}/de/rewards.jsonl", "{}/ja/rewards.jsonl", "{}-pairs/train.jsonl", "{}-pairs/report.csv"):
+        assert (tmp_path / name.format("two")).read_bytes() == (tmp_path / name.format("one")).read_bytes()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from alignlab.preparation.answers import Answer, Question, Tally
-from alignlab.preparation.pairs import REASONS, Sides, cleaned, in_dev, right_over_wrong, take
+from alignlab.preparation.pairs import REASONS, Sides, cleaned, in_dev, right_over_wrong, take, translation_reward
 
 CUT = "(cut)"
 
@@ -83,10 +83,47 @@ def test_cleaning_is_asked_for_and_comes_after_judging() -> None:
     assert sides(right, wrong, "So 7.\n#### 7", "No.\n#### 1", clean=True) == (["So 7."], ["No."])
 
 
+def ranked(rewards: dict[str, float | None], clean: bool = False) -> set[tuple[str, str]] | str:
+    """The pairs of answers of these rewards."""
+    found = translation_reward(question(*rewards), clean=clean, rewards=list(rewards.values()))
+    return found if isinstance(found, str) else {(found.chosen[i], found.rejected[j]) for i, j in found.pairs}
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ({"7": 2, "8": 1}, {("7", "8")}),
+        ({"7": 1, "8": 2}, "lowest"),
+        ({"7": 1, "8": 1}, "lowest"),  # an equal reward is no lower one
+        ({"7": 3, "also 7": 2, "8": 1, "9": 4}, {("7", "also 7"), ("7", "8"), ("also 7", "8")}),
+        ({"7": 2, f"also 7{CUT}": 1}, {("7", "also 7")}),  # a right one is rejected too
+        ({f"7{CUT}": 2, "8": 1}, "right_cut"),
+        ({f"7{CUT}": 2, "7.": 2, "8": 1}, {("7.", "8")}),
+        ({"8": 2, "9": 1}, "all_wrong"),
+        ({"7": 1}, "lowest"),
+        ({"7": 2, "8": None}, "lowest"),
+        ({"7": None, "8": 1}, "all_wrong"),
+        ({"7": None, "8": None}, "no_reward"),
+        ({"": 1, "7\0": 1}, "unusable"),
+    ],
+)
+def test_a_right_answer_is_chosen_over_a_lower_one(
+    rewards: dict[str, float | None], expected: set[tuple[str, str]] | str
+) -> None:
+    assert ranked(rewards) == expected
+    assert translation_reward(question(*rewards), clean=False, rewards=None) in ("no_reward", "unusable")
+
+
+def test_rewards_rank_cleaned_texts_alike() -> None:
+    right, same, wrong = "3 + 4<<3+4=7>>.\n#### 7", "3 + 4.\n#### 8", "3 + 5.\n#### 8"
+    assert ranked({right: 2, wrong: 1}, clean=True) == {("3 + 4.", "3 + 5.")}
+    assert ranked({right: 2, same: 2, wrong: 1}, clean=True) == "only_duplicates"
+
+
 def test_every_reason_is_given() -> None:
     given = {
         sides("7", reference="x"), sides(""), sides("8"), sides("7"), sides(f"7{CUT}", "8"),
-        sides("a\n#### 7", "a\n#### 8", clean=True),
+        sides("a\n#### 7", "a\n#### 8", clean=True), ranked({"7": None}), ranked({"7": 1, "8": 2}),
     }  # fmt: skip
     assert given | {"over_limit"} == set(REASONS)
 

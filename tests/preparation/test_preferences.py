@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from importlib import resources
@@ -25,6 +26,9 @@ from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.pairs import REASONS
 from alignlab.preparation.responses_folder import ResponsesFolder
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_responses import make_responses
+
 Command = Callable[..., tuple[int, str, str]]
 LANGUAGES = ("de", "en", "zh")
 
@@ -41,13 +45,6 @@ def make_questions(count: int = 40) -> list[Question]:
             prompt = f'Question {number} in {language}: "=1+1" \u2028 </script>'
             found.append(Question(f"q{number}", language, f"t{number % 3}", prompt, "#### 7", answers))
     return found
-
-
-def make_responses(folder: Path, questions: list[Question], model: str = "builtin:demo") -> ResponsesFolder:
-    made = ResponsesFolder(folder)
-    made.begin(f"model: {{source: {model}}}\nprompts: {{template: '{{prompt}} ?', chat: false, system: null}}\n", {})
-    made.finish(iter(questions), lambda _: "language\nxx\n")
-    return made
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from . import small
 BEFORE = "${study.root}/${study.name}/before"
 DEMO = {
     "trainer.max_steps": 1, "tracker.every_n_steps": 1, "probe.source.count": 3, "probe.max_texts": 3,
-    "probe.shards": 3, "probe.source.languages": ["en", "zh"], "data.examples_per_step": 2, "wandb.mode": "disabled", "evaluation": None,
+    "probe.shards": 3, "probe.source.languages": ["en", "zh"], "data.examples_per_step": 2,
+    "wandb.mode": "disabled", "evaluation": None,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -31,15 +31,20 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 class ModelConfig(ModelOptions):
-    """Which model is fine-tuned, and how it is loaded."""
+    """Which model is fine-tuned, and how it is loaded.
+
+    kind: which of its classes transformers takes.
+    """
+
+    kind: ClassVar[Any] = transformers.AutoModelForCausalLM
 
     def build(self) -> nn.Module:
-        """The causal language model in evaluation mode, with its weights (safetensors only)."""
+        """The model in evaluation mode, with its weights (safetensors only)."""
         self.check()
         attention = {"attn_implementation": self.attention} if self.attention else {}
         quantised = {"quantization_config": _nf4(), "device_map": {"": local_rank()}} if self.four_bit else {}
         with _refusing(self.source):
-            model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
+            model, loaded = self.kind.from_pretrained(
                 str(self._path),
                 **self._from,
                 **attention,
@@ -54,17 +59,22 @@ class ModelConfig(ModelOptions):
 
     def build_meta(self) -> nn.Module:
         """The same model on the meta device: its shapes without weights; needs the configuration only."""
+        config = self.build_config()
+        dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
+        with _refusing(self.source), torch.device("meta"):
+            # Eager attention: the others look at the values of the mask, which the meta device has not.
+            return self.kind.from_config(  # type: ignore[no-any-return]
+                config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
+            )
+
+    def build_config(self) -> Any:
+        """The configuration, of a size that a model can have."""
         self._check_folder()
         with _refusing(self.source):
             config = transformers.AutoConfig.from_pretrained(str(self._path), **self._from)
             _check_quantiser(config)
         _check_layers(config, self.source)
-        dtype = getattr(torch, self.dtype) if self.dtype != "auto" else config.dtype or torch.float32
-        with _refusing(self.source), torch.device("meta"):
-            # Eager attention: the others look at the values of the mask, which the meta device has not.
-            return transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
-                config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
-            )
+        return config
 
     def build_tokenizer(self) -> Any:
         """The model's tokenizer."""

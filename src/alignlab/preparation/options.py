@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from alignlab.config import REQUIRED, Options, option, section
 from alignlab.data.prompts import Prompts
@@ -46,6 +48,43 @@ class RightOverWrong(Options):
     name: Literal["right_over_wrong"] = "right_over_wrong"
 
 
+class TranslatorOptions(ModelOptions):
+    """Which translation model scores answers."""
+
+    source: str = option(
+        "facebook/nllb-200-distilled-600M", "folder or Hub id of an encoder-decoder that translates (NLLB, M2M100, ...)"
+    )
+
+
+class TranslationReward(Options):
+    """A right answer over one of a lower reward, which is 1 / mean NLL under a translation model (MAPO)."""
+
+    name: Literal["translation_reward"] = "translation_reward"
+    model: TranslatorOptions = section(TranslatorOptions, "which translation model gives the rewards")
+    precision: PrecisionName = option("32-true", "of the scoring")
+    pivot: str = option(
+        "en", "language whose answers to a question its other answers are compared with", check=check_codes
+    )
+    scored: Literal["pivot", "answer"] = option(
+        "pivot",
+        "whose likelihood it is: the pivot's answer given the answer (MAPO's code), or the answer given the pivot's "
+        "(its paper)",
+    )
+    codes: dict[str, str] = option(
+        {}, "how the model's tokenizer names languages, by ISO 639 code, where that cannot be found", check=check_codes
+    )
+    max_tokens: int = option(512, "of a text, at which it is cut, special tokens included", unit="tokens", ge=4)
+    max_tokens_per_batch: int = option(
+        8192, "size of a batch, with padding: of both texts of each of its pairs", unit="tokens", ge=1
+    )
+    folder: str | None = option(
+        None, "where rewards are kept; null: rewards in the folder of the answers", check=check_folder
+    )
+
+
+PreferenceRule = Annotated[RightOverWrong | TranslationReward, Field(discriminator="name")]
+
+
 class PreferencesOptions(Options):
     """Pairs of a chosen and a rejected answer, from a model's answers."""
 
@@ -54,7 +93,7 @@ class PreferencesOptions(Options):
     folder: str | None = option(
         None, "where the pairs are written; null: preferences in the folder of the answers", check=check_folder
     )
-    rule: RightOverWrong = section(RightOverWrong, "by which an answer is chosen over another")
+    rule: PreferenceRule = section(RightOverWrong, "by which an answer is chosen over another")
     languages: list[str] | None = option(
         None, "languages to make pairs in, by ISO 639 code; null takes all of the answers", check=check_some
     )

@@ -20,10 +20,13 @@ from alignlab.config import to_plain, to_yaml
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.manifest import check_replaceable
 from alignlab.models.adapters import adapter_config
+from alignlab.models.distributed import from_first, is_first, join
 from alignlab.preparation.answers import Question
 from alignlab.preparation.options import PreferencesOptions
-from alignlab.preparation.pairs import REASONS, RULES, Sides, in_dev, take
+from alignlab.preparation.pairs import REASONS, Sides, in_dev, take
 from alignlab.preparation.responses_folder import ResponsesFolder
+from alignlab.preparation.rules import Rule
+from alignlab.preparation.translation_rule import TranslationRule
 from alignlab.redaction import hide_all
 from alignlab.regular_files import read_regular
 from alignlab.runs import check_writable
@@ -39,6 +42,7 @@ class Outcome:
 
     found: pairs that there are.  train, dev: pairs taken.  paired: questions that gave them.
     reasons: questions that gave none, by why, of `pairs.REASONS`. With `paired` they sum to `questions`.
+    measured: what the rule has measured of the language, by column.
     """
 
     language: str
@@ -48,6 +52,7 @@ class Outcome:
     dev: int = 0
     paired: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    measured: dict[str, float | int | None] = field(default_factory=dict)
 
     def cells(self) -> list[int]:
         numbers = [self.questions, self.found, self.train, self.dev, self.paired]
@@ -57,24 +62,30 @@ class Outcome:
 COLUMNS = ("questions", "found", "train", "dev", "paired", *REASONS)
 
 
+RULES: dict[str, type[Rule]] = {"right_over_wrong": Rule, "translation_reward": TranslationRule}  # by their `name`
+_NAMES = ("folder", "responses", "rule.folder", "rule.model.source")
+
+
 def run(options: PreferencesOptions) -> None:
     """Plan, make the pairs, write them, and say what was written."""
-    check_settings(to_plain(options), ("folder", "responses"))
+    check_settings(to_plain(options), _NAMES)
+    join()
     source = ResponsesFolder(Path(options.responses).expanduser())
     target = source.path / "preferences" if options.folder is None else Path(options.folder).expanduser()
     counted, ids = _survey(source)
     _check_languages(options, list(counted))
-    check_replaceable(target, KIND, "folder")
-    check_writable(target, "folder")
-    languages = [code for code in counted if options.languages is None or code in options.languages]
+    from_first(lambda: _check_target(target))
+    rule = RULES[options.rule.name](options, source, list(counted))
+    rule.check()
     console.heading("Plan of the preferences")
     console.table(
         [
             (
                 "responses",
-                f"{source.path}: {', '.join(f'{counted[code]:,} questions in {code}' for code in languages)}",
+                f"{source.path}: {', '.join(f'{counted[code]:,} questions in {code}' for code in rule.languages)}",
             ),
             ("rule", f"{options.rule.name}: {type(options.rule).__doc__}"),
+            *rule.plan(),
             ("pairs", _limits(options)),
             ("set apart", "none" if options.dev_every is None else f"every {options.dev_every}th question ({DEV})"),
             ("folder", str(target)),
@@ -83,13 +94,25 @@ def run(options: PreferencesOptions) -> None:
     if options.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
         return
-    with whole_folder(target, KIND) as partial:
+    rule.prepare()
+    if is_first():
         # The same whatever languages are asked for: parallel questions share an id, and none is in both files.
-        outcomes = _write(options, source, languages, in_dev(ids, options.dev_every), partial)
+        _make(options, source, rule, in_dev(ids, options.dev_every), target)
+
+
+def _check_target(target: Path) -> None:
+    check_replaceable(target, KIND, "folder")
+    check_writable(target, "folder")
+
+
+def _make(options: PreferencesOptions, source: ResponsesFolder, rule: Rule, dev: set[str], target: Path) -> None:
+    """Make the pairs, write them, and tell what was written. dev: ids of the questions that are set apart."""
+    with whole_folder(target, KIND) as partial:
+        outcomes = _write(options, source, rule, dev, partial)
         (partial / REPORT).write_text(_report(outcomes), encoding="utf-8")
         document = to_yaml(options.model_copy(update={"dry_run": False}), hide_all)
         (partial / "config.yaml").write_text(document, encoding="utf-8")
-    _show(outcomes, target, source)
+    _show(outcomes, rule, target, source)
 
 
 def _survey(source: ResponsesFolder) -> tuple[Counter[str], list[str]]:
@@ -118,7 +141,7 @@ def _limits(options: PreferencesOptions) -> str:
 
 
 def _write(
-    options: PreferencesOptions, source: ResponsesFolder, languages: Sequence[str], dev: set[str], folder: Path
+    options: PreferencesOptions, source: ResponsesFolder, rule: Rule, dev: set[str], folder: Path
 ) -> list[Outcome]:
     """Make the pairs and write them; one language's questions are held at a time. Raises InputError where none is.
 
@@ -128,11 +151,11 @@ def _write(
     with (
         (folder / TRAIN).open("w", encoding="utf-8", newline="") as train,
         (folder / DEV).open("w", encoding="utf-8", newline="") as apart,
-        console.progress("Comparing answers", len(languages)) as advance,
+        console.progress("Comparing answers", len(rule.languages)) as advance,
     ):
         for code, group in groupby(source.read(), key=lambda question: question.language):
-            if code in languages:
-                outcomes.append(_of_language(options, list(group), dev, train, apart))
+            if code in rule.languages:
+                outcomes.append(_of_language(options, rule, list(group), dev, train, apart))
                 advance(note=code)
     if not any(outcome.train for outcome in outcomes):
         why = sum((outcome.reasons for outcome in outcomes), Counter())
@@ -143,18 +166,25 @@ def _write(
 
 
 def _of_language(
-    options: PreferencesOptions, questions: Sequence[Question], dev: set[str], train: IO[str], apart: IO[str]
+    options: PreferencesOptions,
+    rule: Rule,
+    questions: Sequence[Question],
+    dev: set[str],
+    train: IO[str],
+    apart: IO[str],
 ) -> Outcome:
     outcome = Outcome(questions[0].language, len(questions))
+    rule.begin(outcome.language)
+    outcome.measured = rule.measured(questions)
     clean = outcome.language in options.cleaned
     of_both: list[tuple[Question, Sides]] = []
     for question in questions:
-        sides = RULES[options.rule.name](question, clean=clean)
+        sides = rule.sides(question, clean=clean)
         if isinstance(sides, str):
             outcome.reasons[sides] += 1
         else:
             of_both.append((question, sides))
-            outcome.found += len(sides.chosen) * len(sides.rejected)
+            outcome.found += len(sides.pairs)
     taken = take(
         [question.id for question, _ in of_both],
         [sides for _, sides in of_both],
@@ -166,7 +196,7 @@ def _of_language(
     for pair in taken:
         question, sides = of_both[pair.question]
         numbers[question.id] += 1
-        row = {
+        row: dict[str, str | float] = {
             # Its own in all languages: a model's answers to parallel questions are no translations of each other.
             "id": f"{question.language}/{question.id}/{numbers[question.id]}",
             "question": question.id,
@@ -176,6 +206,9 @@ def _of_language(
             "chosen": sides.chosen[pair.chosen],
             "rejected": sides.rejected[pair.rejected],
         }
+        if sides.rewards:
+            row["chosen_reward"] = sides.rewards[sides.chosen[pair.chosen]]
+            row["rejected_reward"] = sides.rewards[sides.rejected[pair.rejected]]
         in_dev_file = question.id in dev
         (apart if in_dev_file else train).write(f"{json.dumps(row, ensure_ascii=False)}\n")
         outcome.dev += in_dev_file
@@ -186,12 +219,14 @@ def _of_language(
 
 
 def _report(outcomes: Sequence[Outcome]) -> str:
-    lines = [",".join(("language", *COLUMNS))]
-    lines += [",".join([outcome.language, *map(str, outcome.cells())]) for outcome in outcomes]
+    lines = [",".join(("language", *COLUMNS, *outcomes[0].measured))]
+    for outcome in outcomes:
+        measured = ["" if value is None else repr(value) for value in outcome.measured.values()]
+        lines.append(",".join([outcome.language, *map(str, outcome.cells()), *measured]))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) -> None:
+def _show(outcomes: Sequence[Outcome], rule: Rule, target: Path, source: ResponsesFolder) -> None:
     """Print how many pairs each language got, why the other questions fell out, and what was written."""
     why = [reason for reason in REASONS if any(outcome.reasons[reason] for outcome in outcomes)]
     console.say()
@@ -203,6 +238,7 @@ def _show(outcomes: Sequence[Outcome], target: Path, source: ResponsesFolder) ->
     console.note("found: pairs that there are; train and dev: taken; paired: questions with a pair. Of the others:")
     for reason in why:
         console.note(f"  {reason.replace('_', ' ')}: {REASONS[reason]}")
+    rule.show([(one.language, one.measured) for one in outcomes])
     console.say()
     console.heading("Written")
     files = {"pairs": TRAIN, "set apart": DEV, "report": REPORT}
