@@ -120,3 +120,42 @@ def test_answers_to_other_problems_are_not_paired(tmp_path: Path) -> None:
     assert one.less(one) is not None
     assert one.less(other) is None
     assert one.less(None) is None
+
+
+def test_a_group_is_compared_with_the_same_languages_of_the_baseline(tmp_path: Path) -> None:
+    """Unseen are zh and sw under the placebo, and sw alone where zh is trained: the difference is that of sw."""
+    cells = [Cell(f"{arm}+seed{seed}", (arm,), seed, ()) for arm in ("placebo", "zh") for seed in range(3)]
+    last = {cell.name: effects(20, 0.5, 20 + place) for place, cell in enumerate(cells)}
+    runs = {name: save(tmp_path / name, record) for name, record in last.items()}
+    groups = {("placebo",): {"unseen": ("zh", "sw"), "reference": ("en",)},
+              ("zh",): {"trained": ("zh",), "unseen": ("sw",), "reference": ("en",)}}  # fmt: skip
+
+    def told(cell: Cell) -> list[Number]:
+        def share(languages: tuple[str, ...]) -> float:
+            record = last[cell.name]
+            right = [
+                float(record.right[place, 0]) for place, item in enumerate(record.items) if item.language in languages
+            ]
+            return sum(right) / len(right)
+
+        asked = [("language", code, (code,)) for code in LANGUAGES]
+        asked += [(group, "", members) for group, members in groups[cell.levels].items()]
+        return [
+            Number.of(Row(analysis="capability", step=20, group=group, language=language, measure="right", unit="share",
+                          value=share(members)), CAPABILITY)
+            for group, language, members in asked
+        ]  # fmt: skip
+
+    said = collected(((cell, told(cell)) for cell in cells), lambda cell: moved_answers(runs[cell.name]))
+    found = summarise(Grid(("arm",), tuple(cells), 0), said, {"arm": "placebo"}, groups)
+    rows = {one.question.group: one for one in found if one.what == "difference" and not one.question.language}
+    for group, code in (("unseen", "sw"), ("trained", "zh")):
+        by_hand = [
+            np.mean([float(last[f"{arm}+seed{seed}"].right[place, 0]) for place, item in
+                     enumerate(last[f"{arm}+seed{seed}"].items) if item.language == code])
+            for arm in ("zh", "placebo") for seed in range(3)
+        ]  # fmt: skip
+        over = rows[group].over
+        assert over is not None
+        assert over.value == pytest.approx(np.mean(by_hand[:3]) - np.mean(by_hand[3:]))
+        assert over.clusters == CLUSTERS  # paired problem by problem

@@ -25,8 +25,9 @@ _NOTES = (
     "Over seeds: other trainings, these very documents. Over documents: other documents, these very models. "
     "Over both: what a verdict on the training takes.",
     "Empty where nothing tells: one seed, or seeds that all gave the same number, or numbers without an error.",
-    "Changes are since the beginning of each training. A difference from the baseline is of the same seed; its error "
-    "over documents is as if the two had seen other documents, so too large rather than too small.",
+    "Changes are since the beginning of each training. A difference from the baseline is of the same seed and the same "
+    "languages, whatever group they are in there. Answers are compared problem by problem; the error over documents of "
+    "other differences is as if the two had seen other documents, so too large rather than too small.",
 )
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from alignlab.analysis.over_seeds import OverSeeds, over_seeds
-from alignlab.studying.answers import Moved, Place
+from alignlab.studying.answers import Moved, Place, mean_of
 from alignlab.studying.grid import Cell, Grid
 from alignlab.studying.table import CAPABILITY, Number
 
@@ -26,6 +26,7 @@ _NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # p
 
 
 Answers = Mapping[int, Mapping[Place, Moved]]
+Members = Mapping[str, tuple[str, ...]]  # by group its languages
 
 
 class Question(NamedTuple):
@@ -157,9 +158,16 @@ def collected(
     return found
 
 
-def summarise(grid: Grid, said: Collected, baseline: Mapping[str, str]) -> list[Summary]:
-    """All numbers over seeds, by combination of levels, in the order of the grid."""
+def summarise(
+    grid: Grid, said: Collected, baseline: Mapping[str, str], members: Mapping[tuple[str, ...], Members] | None = None
+) -> list[Summary]:
+    """All numbers over seeds, by combination of levels, in the order of the grid.
+
+    members: by levels, the languages of each group. What is trained and unseen differs from cell to cell: a group is
+        compared with the same languages of the baseline, whatever group these are in there.
+    """
     rows = []
+    members = members or {}
     for cell in {cell.levels: cell for cell in grid.cells}.values():
         other = grid.baseline_of(cell, baseline)
         for question, ends in said.get(cell.levels, {}).items():
@@ -169,11 +177,37 @@ def summarise(grid: Grid, said: Collected, baseline: Mapping[str, str]) -> list[
             changes = [one.change for one in ends.values() if one.change is not None]
             if changes:
                 rows.append(_over("change", cell.levels, question, changes, step))
-            theirs = said.get(other, {}).get(question, {}) if other is not None else {}
+            theirs = _theirs(
+                said.get(other, {}) if other is not None else {},
+                question,
+                members.get(cell.levels, {}),
+                members.get(other, {}) if other is not None else {},
+            )
             pairs = [_less(one.last, theirs[seed].last) for seed, one in ends.items() if seed in theirs]
             if pairs:
                 rows.append(_over("difference", cell.levels, question, pairs, step))
     return rows
+
+
+def _theirs(
+    said: Mapping[Question, Mapping[int | None, Ends]], question: Question, ours: Members, theirs: Members
+) -> Mapping[int | None, Ends]:
+    """What the baseline says of a question, of the same languages; nothing where it does not say it of them all."""
+    languages = ours.get(question.group, ())
+    if question.language or not languages or theirs.get(question.group) == languages:
+        return said.get(question, {})
+    each = [said.get(question._replace(group="language", language=code), {}) for code in languages]
+    seeds = [seed for seed in each[0] if all(seed in one for one in each)]
+    return {seed: Ends(_mean([one[seed].last for one in each]), None, each[0][seed].step) for seed in seeds}
+
+
+def _mean(told: Sequence[Told]) -> Told:
+    """The mean of languages. Its error is as if they erred alike, since their documents say the same."""
+    errors = [one.se for one in told if one.se is not None]
+    error = sum(errors) / len(told) if len(errors) == len(told) else None
+    moved = [one.moved for one in told if one.moved is not None]
+    together = mean_of(moved) if len(moved) == len(told) else None
+    return Told(sum(one.value for one in told) / len(told), error, together)
 
 
 def _less(one: Told, other: Told) -> Told:
