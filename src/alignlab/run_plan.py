@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import nn
 
 from alignlab.checksums import of_values
 from alignlab.data.encoding import check_vocabulary, fingerprint
+from alignlab.data.overlap import Overlap, overlap, texts_of
+from alignlab.data.records import Record
 from alignlab.data.training import parts_of
 from alignlab.errors import InputError, Problem, refuse_any, some_of
 from alignlab.evaluation.options import TaskOptions
@@ -84,7 +86,7 @@ class RunPlan:
         options = self.config.evaluation
         if options is None:
             return None
-        records, source = options.source.load(), options.source
+        records, source = self.problems, options.source
         known: dict[str, None] = {}
         for stage in self.stages:
             for name, part in parts_of(stage.config.data).items():
@@ -97,6 +99,20 @@ class RunPlan:
         task = TaskConfig(**{name: getattr(options, name) for name in TaskOptions.model_fields})
         built = task.build_from(records, self.tokenizer, options.source.clusters)
         return built.after({document.cluster for stage in self.stages for document in stage.training.documents})
+
+    @cached_property
+    def problems(self) -> list[Record]:
+        """The records of which the problems are taken; none where the model answers none."""
+        return [] if self.config.evaluation is None else self.config.evaluation.source.load()
+
+    @cached_property
+    def overlap(self) -> dict[str, Overlap]:
+        """By language how much of the problems' text is in the training text, held-out examples included."""
+        evaluated: dict[str, list[str]] = {}
+        for record in self.problems:
+            evaluated.setdefault(record.language, []).append(record.prompt)
+        sources = [part.source for stage in self.stages for part in parts_of(stage.config.data).values()]
+        return overlap(evaluated, texts_of(chain.from_iterable(source.load() for source in sources if evaluated)))
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
@@ -240,6 +256,7 @@ class RunPlan:
             statistics=tuple(self.config.tracker.statistics),
             top_rate=getattr(self.config.identifier, "top_rate", None),
             task=self.task,
+            overlap=self.overlap,
             evaluation_steps=self.evaluation_steps(),
         )
 
