@@ -211,12 +211,14 @@ def test_an_analysis_is_planned(
 
 SHAPE = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
 SMALL = {
-    "mapo_dpo_zh": transformers.MistralConfig(**SHAPE, vocab_size=900, intermediate_size=512),
-    "qalign": transformers.LlamaConfig(**SHAPE, vocab_size=900, intermediate_size=512),
-    "label_free_lora_qwen1.5-1.8b": transformers.Qwen2Config(**SHAPE, vocab_size=900, intermediate_size=512),
-    "qwen3-8b_question_translation": transformers.Qwen3Config(**SHAPE, vocab_size=900, intermediate_size=512),
+    "mapo_dpo_zh": transformers.MistralConfig(**SHAPE, vocab_size=2000, intermediate_size=512),
+    "qalign": transformers.LlamaConfig(**SHAPE, vocab_size=2000, intermediate_size=512),
+    "label_free_lora_qwen1.5-1.8b": transformers.Qwen2Config(
+        **{**SHAPE, "hidden_size": 1024}, vocab_size=2000, intermediate_size=512
+    ),
+    "qwen3-8b_question_translation": transformers.Qwen3Config(**SHAPE, vocab_size=2000, intermediate_size=512),
     "olmoe_question_translation": transformers.OlmoeConfig(
-        **SHAPE, vocab_size=900, intermediate_size=64, num_experts=8, num_experts_per_tok=2
+        **SHAPE, vocab_size=2000, intermediate_size=64, num_experts=8, num_experts_per_tok=2
     ),
 }
 
