@@ -84,7 +84,7 @@ OTHERS: dict[str, tuple[Any, int, str]] = {
         "16 x 65,536 sites",
     ),
 }
-# Those of other verbs, and what of a training document may be another model's.
+# Those of other verbs.
 ASKED = ["amplification", "label_free_tasks", "language_arithmetic", "lape", "mapo_responses", "plnd"]
 
 
@@ -160,7 +160,12 @@ def without_weights(config: Any, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", OTHERS)
+QUICK = ("mapo_dpo_zh-de", "qwen3-8b_question_translation", "olmoe_question_translation")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
+)
 def test_every_other_training_dry_runs_without_weights(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +185,7 @@ def test_every_other_training_dry_runs_without_weights(
         assert options(name, "data.root=text")["data.validation.source.languages"] == languages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "accumulate"), [("two", 4), ("eight", 1), ("eight_sharded", 1)])
 def test_a_base_of_gpus_lies_under_the_trainer(
     devices: str, accumulate: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -260,7 +266,7 @@ def test_the_bytes_of_tensors_are_those_of_a_small_model_of_the_same_structure(
 
 
 def test_every_document_is_tried_and_says_what_it_is() -> None:
-    """ASKED without the analyses and MAPO's answers take a run, which a folder without weights is not."""
+    """Two of intervene and one of evaluate take a run, so that they are only loaded here."""
     names = {name.removeprefix("experiments/") for name in shipped_configs() if name.startswith("experiments/")}
     assert names == {*ASKED, *OTHERS, *(name.removeprefix("experiments/") for name in TRAINED)}
     assert load(EvaluateOptions, ["config=experiments/label_free_tasks", "run=x"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from alignlab.checksums import of_values
 from alignlab.data.encoding import check_vocabulary, fingerprint
-from alignlab.data.overlap import Overlap, overlap, texts_of
+from alignlab.data.overlap import Evaluated, Overlap
 from alignlab.data.records import Record
 from alignlab.data.training import parts_of
 from alignlab.errors import InputError, Problem, refuse_any, some_of
@@ -63,7 +64,7 @@ class RunPlan:
         """The stages in their order; the run itself where it has none. Raises InputError for all mistakes in them."""
         carries = [stage.adapter == "carry" for stage in self.config.stages.values()] or [False]
         stages = tuple(
-            StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed)
+            StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed, self.evaluated)
             for (name, config), carried in zip(stage_configs(self.config).items(), carries, strict=True)
         )
         problems: dict[Problem, None] = {}
@@ -106,13 +107,19 @@ class RunPlan:
         return [] if self.config.evaluation is None else self.config.evaluation.source.load()
 
     @cached_property
+    def evaluated(self) -> Evaluated:
+        """The problems by language, which are looked for in the training text while it is loaded."""
+        documents: dict[str, list[str]] = {}
+        with suppress(InputError):  # which is told where the task is made of them, once the stages are right
+            for record in self.problems:
+                documents.setdefault(record.language, []).append(record.prompt)
+        return Evaluated(documents)
+
+    @property
     def overlap(self) -> dict[str, Overlap]:
-        """By language how much of the problems' text is in the training text, held-out examples included."""
-        evaluated: dict[str, list[str]] = {}
-        for record in self.problems:
-            evaluated.setdefault(record.language, []).append(record.prompt)
-        sources = [part.source for stage in self.stages for part in parts_of(stage.config.data).values()]
-        return overlap(evaluated, texts_of(chain.from_iterable(source.load() for source in sources if evaluated)))
+        """By language how much of the problems' text is in the training text of all stages."""
+        loaded = [stage.training for stage in self.stages]  # in which they are looked for
+        return self.evaluated.found() if loaded else {}
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:

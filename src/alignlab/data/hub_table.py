@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignlab.checksums import of_values
 from alignlab.config import REQUIRED, Options, option
 from alignlab.data.text_files import TextRow, no_column
 from alignlab.errors import InputError, refuse_any
@@ -121,7 +121,7 @@ def _cache_of(folder: Path) -> str | None:
 
     files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
     about = [(str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files]
-    return str(Path(config.HF_DATASETS_CACHE) / "local_folders" / of_values(about))
+    return str(Path(config.HF_DATASETS_CACHE) / "local_folders" / hashlib.sha256(repr(about).encode()).hexdigest()[:32])
 
 
 @contextmanager

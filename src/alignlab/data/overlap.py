@@ -54,24 +54,42 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_KEPT).split())
 
 
-def overlap(evaluated: Mapping[str, Sequence[str]], trained: Iterable[str]) -> dict[str, Overlap]:
-    """By language what of its documents is in the training texts, in whatever language these are.
+class Evaluated:
+    """The evaluated documents by language, and what has been found of them in training texts.
 
     Runs are of characters (spaces left out) in a language most of whose documents have some of a script without spaces;
     they are looked for in those training texts that have some, too.
     """
-    texts = {code: [normalised(text) for text in documents] for code, documents in evaluated.items()}
-    words, characters = _Runs(WORDS), _Runs(CHARACTERS)
-    kinds = {code: characters if 2 * sum(map(_is_unspaced, of)) > len(of) else words for code, of in texts.items()}
-    for kind in (words, characters):
-        kind.note(_units(text, kind) for code, of in texts.items() if kinds[code] is kind for text in of)
-    wanted = {text for of in texts.values() for text in of}
-    seen: set[str] = set()
-    for batch in _batches(map(normalised, trained)):
-        seen.update(wanted.intersection(batch))
-        words.look_for(text.split() for text in batch)
-        characters.look_for(text.replace(" ", "") for text in batch if _is_unspaced(text))
-    return {code: _counted(of, seen, kinds[code]) for code, of in texts.items()}
+
+    def __init__(self, documents: Mapping[str, Sequence[str]]) -> None:
+        self._texts = {code: [normalised(text) for text in of] for code, of in documents.items()}
+        self._words, self._characters = words, characters = _Runs(WORDS), _Runs(CHARACTERS)
+        self._kinds = {
+            code: characters if 2 * sum(map(_is_unspaced, of)) > len(of) else words for code, of in self._texts.items()
+        }
+        for kind in (words, characters):
+            of_kind = (of for code, of in self._texts.items() if self._kinds[code] is kind)
+            kind.note(_units(text, kind) for of in of_kind for text in of)
+        self._all = {text for of in self._texts.values() for text in of}
+        self._whole: set[str] = set()
+
+    def look_in(self, trained: Iterable[str]) -> None:
+        """Note what is in these training texts, in whatever language they are."""
+        for batch in _batches(map(normalised, trained if self._all else ())):
+            self._whole.update(self._all.intersection(batch))
+            self._words.look_for(text.split() for text in batch)
+            self._characters.look_for(text.replace(" ", "") for text in batch if _is_unspaced(text))
+
+    def found(self) -> dict[str, Overlap]:
+        """By language what of its documents was in the texts so far."""
+        return {code: _counted(of, self._whole, self._kinds[code]) for code, of in self._texts.items()}
+
+
+def overlap(evaluated: Mapping[str, Sequence[str]], trained: Iterable[str]) -> dict[str, Overlap]:
+    """By language what of its documents is in the training texts, in whatever language these are."""
+    documents = Evaluated(evaluated)
+    documents.look_in(trained)
+    return documents.found()
 
 
 def texts_of(records: Iterable[Record]) -> Iterator[str]:
