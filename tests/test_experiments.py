@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 import transformers
+from safetensors import safe_open
+from tests.data.test_by_name import publish
 
+import alignlab.analyze
 import alignlab.prepare
 import alignlab.train
 from alignlab.config import load, shipped_configs
+from alignlab.evaluating.options import EvaluateOptions
+from alignlab.intervening.options import InterveneOptions
 from alignlab.models.load import DEMO_FOLDER
 from alignlab.options import TrainConfig
 from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
+from alignlab.reporting.estimates import checkpoint_bytes, memory
+from alignlab.run_plan import RunPlan
 
 sys.path.insert(0, str(Path(__file__).parent))
 from made_responses import make_responses
@@ -36,8 +43,63 @@ TRAINED = {
     "experiments/mapo_dpo": 32 * 64 * (Q + V + O),
     "experiments/qalign": LLAMA,
 }
-PREPARED = ("responses", "preferences")
-TRAININGS = [name for name in shipped_configs() if name.startswith("experiments/") and not name.endswith(PREPARED)]
+TRAININGS = [*TRAINED]
+
+
+def qwen(hidden: int, layers: int, width: int) -> tuple[Any, int, str]:
+    """Of a model of Qwen1.5: its configuration, the weights of LoRA of rank 8 on q and v, and its sites."""
+    shape = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": width}
+    heads = {"num_attention_heads": hidden // 128, "num_key_value_heads": hidden // 128}
+    config = transformers.Qwen2Config(**shape, **heads, vocab_size=151_936)
+    return config, layers * 8 * 4 * hidden, f"{layers} x {width:,} sites"
+
+
+SMALL_VALUES = {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
+# The others, on one set of languages: configuration, weights that are trained, sites.
+OTHERS: dict[str, tuple[Any, int, str]] = {
+    **{
+        f"mapo_dpo_{name}": (transformers.MistralConfig(), 32 * 64 * (Q + V + O), "32 x 14,336 sites")
+        for name in ("zh", "zh-de", "sw-th", "zh-es-ru")
+    },
+    "qalign_13b": (
+        transformers.LlamaConfig(
+            hidden_size=5120, num_hidden_layers=40, intermediate_size=13_824, num_attention_heads=40
+        ),
+        2 * 32_000 * 5120 + 40 * (4 * 5120**2 + 3 * 5120 * 13_824 + 2 * 5120) + 5120,
+        "40 x 13,824 sites",
+    ),
+    "label_free_lora_qwen1.5-1.8b": qwen(2048, 24, 5504),
+    "label_free_lora_qwen1.5-4b": qwen(2560, 40, 6912),
+    "label_free_lora_qwen1.5-7b": qwen(4096, 32, 11_008),
+    "label_free_lora_qwen1.5-14b": qwen(5120, 40, 13_696),
+    "llama3.1-8b_question_translation": (
+        transformers.LlamaConfig(hidden_size=4096, intermediate_size=14_336, vocab_size=128_256, **SMALL_VALUES),
+        32 * 16 * (Q + 2 * V + O),
+        "32 x 14,336 sites",
+    ),
+    "qwen3-8b_question_translation": (
+        transformers.Qwen3Config(
+            hidden_size=4096, num_hidden_layers=36, intermediate_size=12_288, vocab_size=151_936, **SMALL_VALUES
+        ),
+        36 * 16 * (Q + 2 * V + O),
+        "36 x 12,288 sites",
+    ),
+    "olmoe_question_translation": (
+        transformers.OlmoeConfig(hidden_size=2048, num_hidden_layers=16, intermediate_size=1024),
+        16 * 16 * 4 * 4096,
+        "16 x 65,536 sites",
+    ),
+}
+# Those of other verbs.
+ASKED = [
+    "amplification",
+    "label_free_tasks",
+    "language_arithmetic",
+    "lape",
+    "mapo_preferences",
+    "mapo_responses",
+    "plnd",
+]
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +117,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(root / f"gsm8k_questions/{code}-en.en", *map(str, range(40)))
         write(root / f"mgsm/{code}.tsv", f"Frage in {code}?\t3", "Und noch eine?\t4")
         write(root / f"numglue/{code}.jsonl", *(json.dumps({"question": f"{n}?", "answer": "3"}) for n in range(3)))
-    write(root / "metamath.jsonl", *(json.dumps({"query": f"{n}?", "response": "3"}) for n in range(150)))
+    rows = [{"query": f"{n}?", "response": "3"} for n in range(150)]
+    publish(root / "meta-math/MetaMathQA", {"": rows}, "train")
+    mgsm = [{"question": f"{n} and 2?", "answer_number": n + 2} for n in range(4)]
+    publish(root / "juletxara/mgsm", dict.fromkeys([*NINE, "en", "te"], mgsm), "test")
+    articles = [{"id": str(n), "text": f"Article {n}."} for n in range(8)]
+    subsets = {f"20231101.{code}": articles for code in ("en", "zh", "fr", "es", "vi", "id", "ja", "ru")}
+    publish(root / "wikimedia/wikipedia", subsets, "train")
     pair = {"prompt": "3?", "chosen": "3", "rejected": "4", "cluster": "1"}
     for part in ("train", "dev"):
         rows = [pair | {"id": f"{part}{n}", "language": code} for n in range(3) for code in NINE]
@@ -71,6 +139,15 @@ def model_of(name: str, root: Path) -> str:
     return f"model.source={root / ('llama' if 'qalign' in name else 'mistral')}"
 
 
+def copies(name: str, root: Path) -> list[str]:
+    """Where a document's data sets of the Hub are, in the folder."""
+    if "qalign" in name:
+        return [f"stages.solve.data.train.root={root}"]
+    if name.endswith("_question_translation"):
+        return [f"probe.source.root={root}", f"evaluation.source.root={root}"]
+    return []
+
+
 @pytest.mark.parametrize("languages", SETS, ids=" ".join)
 @pytest.mark.parametrize("name", TRAININGS)
 def test_every_experiment_dry_runs_without_weights(
@@ -79,7 +156,7 @@ def test_every_experiment_dry_runs_without_weights(
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     arguments = [f"config={name}", "dry_run=true", f"data.root={folder}", model_of(name, folder)]
-    arguments.append(f"data.train.languages=[{','.join(languages)}]")
+    arguments += [f"data.train.languages=[{','.join(languages)}]", *copies(name, folder)]
     status, captured = alignlab.train.main(arguments), capsys.readouterr()
     assert (status, captured.err) == (0, "")
     neurons = "32 x 11,008 sites" if "qalign" in name else "32 x 14,336 sites"
@@ -87,6 +164,138 @@ def test_every_experiment_dry_runs_without_weights(
         assert text in captured.out
     assert all(f"{code} " in captured.out for code in languages)
     assert sorted(folder.rglob("*")) == before
+
+
+def without_weights(config: Any, folder: Path) -> Path:
+    """A folder of a model's configuration and a tokenizer."""
+    config.architectures, config.dtype = ["A"], "bfloat16"
+    config.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(DEMO_FOLDER).save_pretrained(folder)
+    return folder
+
+
+QUICK = ("mapo_dpo_zh-de", "qwen3-8b_question_translation", "olmoe_question_translation")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
+)
+def test_every_other_training_dry_runs_without_weights(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, trained, sites = OTHERS[name]
+    monkeypatch.chdir(folder)
+    model = without_weights(config, tmp_path / "model")
+    arguments = [f"config=experiments/{name}", "dry_run=true", f"data.root={folder}", f"model.source={model}"]
+    assert alignlab.train.main([*arguments, *copies(name, folder)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for text in (f"{trained:,} (", sites, "unknown (there is no model.safetensors in the folder)"):
+        assert text in said
+    if "evaluation" in said:
+        assert "in training whole problems 0 of " in said
+    if name.startswith("mapo_dpo_"):
+        languages = name.removeprefix("mapo_dpo_").split("-")
+        assert options(name, "data.root=text")["data.train.languages"] == languages
+        assert options(name, "data.root=text")["data.validation.source.languages"] == languages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "accumulate"), [("two", 4), ("eight", 1), ("eight_sharded", 1)])
+def test_a_base_of_gpus_lies_under_the_trainer(
+    devices: str, accumulate: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    name = "experiments/label_free_lora"
+    arguments = [f"config={name}", "dry_run=true", f"data.root={folder}", model_of(name, folder)]
+    arguments += [f"trainer.base=base/gpus/{devices}", f"trainer.accumulate_grad_batches={accumulate}"]
+    status, captured = alignlab.train.main(arguments), capsys.readouterr()
+    assert status == 0
+    assert captured.err in {
+        "",
+        "note: there is no GPU here; the plan is for a machine that has what trainer asks for\n",
+    }
+    assert ("sharded " in captured.out) == devices.endswith("sharded")
+
+
+@pytest.mark.parametrize("name", ["lape", "plnd"])
+def test_an_analysis_is_planned(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With weights: what is counted is named by them."""
+    monkeypatch.chdir(tmp_path)
+    arguments = [f"config=experiments/{name}", "dry_run=true", f"probe.source.root={folder}", "models=[builtin:demo]"]
+    arguments += ["identifier.ffn=200", "identifier.attention=50"] if name == "plnd" else []
+    assert alignlab.analyze.main(arguments) == 0
+    assert "This was a dry run" in capsys.readouterr().out
+
+
+SHAPE = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = {
+    "mapo_dpo_zh": transformers.MistralConfig(**SHAPE, vocab_size=2000, intermediate_size=512),
+    "qalign": transformers.LlamaConfig(**SHAPE, vocab_size=2000, intermediate_size=512),
+    "label_free_lora_qwen1.5-1.8b": transformers.Qwen2Config(
+        **{**SHAPE, "hidden_size": 1024}, vocab_size=2000, intermediate_size=512
+    ),
+    "qwen3-8b_question_translation": transformers.Qwen3Config(**SHAPE, vocab_size=2000, intermediate_size=512),
+    "olmoe_question_translation": transformers.OlmoeConfig(
+        **SHAPE, vocab_size=2000, intermediate_size=64, num_experts=8, num_experts_per_tok=2
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_the_bytes_of_tensors_are_those_of_a_small_model_of_the_same_structure(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained for one step: its checkpoint on the disk and its weights, beside what the plan says of them."""
+    monkeypatch.chdir(folder)
+    config = SMALL[name]
+    config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 2
+    model = without_weights(config, tmp_path / "model")
+    built = transformers.AutoModelForCausalLM.from_config(config)
+    built.save_pretrained(model)
+    arguments = [f"config=experiments/{name}", f"data.root={folder}", f"model.source={model}", *copies(name, folder)]
+    arguments += [f"run.folder={tmp_path / 'run'}", "trainer.max_steps=1", "trainer.accumulate_grad_batches=1"]
+    arguments += ["data.examples_per_step=2", "evaluation=null", "wandb.mode=disabled", "probe.max_texts=1"]
+    arguments += [
+        "probe.max_new_tokens=2",
+        "tracker.every_n_steps=null",
+        "data.validation=null",
+        "checkpoints.best=null",
+    ]
+    arguments += ["trainer.accelerator=cpu", "trainer.precision=32-true"]
+    planned = RunPlan(load(TrainConfig, arguments)[0]).planned()
+    assert alignlab.train.main(arguments) == 0
+    (last,) = [one for one in (tmp_path / "run/checkpoints").iterdir() if one.is_dir()][-1:]
+    on_disk = sum(file.stat().st_size for file in last.rglob("*") if file.suffix in {".safetensors", ".ckpt", ".pt"})
+    assert on_disk == pytest.approx(checkpoint_bytes(planned), rel=0.05)
+    need, width = memory(planned), 4 if name == "qalign" else 2  # bytes of a weight, as the documents load them
+    frozen = sum(one.numel() for one in built.parameters()) * width
+    trained = sum(one.numel() for one in planned.model.parameters() if one.requires_grad)
+    assert need.weights == pytest.approx(frozen + (0 if name == "qalign" else need.gradients), rel=0.05)
+    assert need.optimiser == 8 * trained
+    with safe_open(next(last.glob("*.safetensors")), "pt") as file:
+        assert sum(file.get_tensor(key).numel() for key in file.keys()) == trained  # noqa: SIM118 - no mapping
+
+
+def test_every_document_is_tried_and_says_what_it_is() -> None:
+    """Two of intervene and one of evaluate take a run, so that they are only loaded here."""
+    names = {name.removeprefix("experiments/") for name in shipped_configs() if name.startswith("experiments/")}
+    assert names == {*ASKED, *OTHERS, *(name.removeprefix("experiments/") for name in TRAINED)}
+    assert load(EvaluateOptions, ["config=experiments/label_free_tasks", "run=x"])
+    assert all(
+        load(InterveneOptions, [f"config=experiments/{name}", "run=x"])
+        for name in ("amplification", "language_arithmetic")
+    )
+    for name, path in shipped_configs().items():
+        if name.startswith("experiments/") and not name.endswith(("mapo_dpo", "mapo_responses")):
+            text = path.read_text(encoding="utf-8")
+            header = text[: text.index("\n\n")]
+            wanted = ["Expected:", "dry_run=true", "docs/experiments.md", f"config=experiments/{path.stem}"]
+            if "as in `mapo_dpo`" not in header:
+                wanted += ["Hardware:", "Look for:", "Not "]
+            assert [one for one in wanted if one not in header] == [], name
 
 
 def test_mapos_answers_and_pairs_dry_run_without_weights(

@@ -109,6 +109,27 @@ def test_every_source_is_read_once(command: Command, monkeypatch: pytest.MonkeyP
     assert len(read) == len(set(read)) == 3  # of the training, the probe and the evaluation
 
 
+def test_the_plan_says_what_of_the_problems_is_in_the_training_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = " ".join(f"word{number}" for number in range(20))
+    training = [f"Translate: {long}", "Wie viel ist 3 + 4?", "Sonst nichts."]
+    asked = {"en": [long.upper() + " 7", "What else, 5?"], "de": ["Wie viel ist 3+4", "Kurz, 2?"]}
+    (tmp_path / "train.tsv").write_text("".join(f"{text}\t{text} 1\n" for text in training), encoding="utf-8")
+    (tmp_path / "asked").mkdir()
+    for code, questions in asked.items():
+        lines = "".join(f"{question}\t3\n" for question in questions)
+        (tmp_path / f"asked/{code}.tsv").write_text(lines, encoding="utf-8")
+    arguments = ["config=demo", "dry_run=true", "wandb.mode=disabled", "data.train.name=files", "data.train.answer=1"]
+    arguments += [f"data.train.path={tmp_path / 'train.tsv'}", "data.train.languages=[zh]", "probe.source.count=2"]
+    arguments += ["evaluation.source.name=files", f"evaluation.source.path={tmp_path / 'asked'}"]
+    arguments += ["evaluation.source.answer=1", f"run.folder={tmp_path / 'run'}"]
+    assert alignlab.train.main(arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    expected = "whole problems 1 of 4; of those that are as long, with a run of 13 words that is in the training text: "
+    assert f"in training {expected}en 1 of 1, none of the others" in said
+
+
 def test_other_problems_than_the_run_began_with_are_refused(command: Command) -> None:
     assert command("trainer.max_time=00:00:00:01", "trainer.max_steps=2000")[0] == 0
     environment = json.loads(Path("run/environment.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -14,6 +15,8 @@ from torch import nn
 
 from alignlab.checksums import of_values
 from alignlab.data.encoding import check_vocabulary, fingerprint
+from alignlab.data.overlap import Evaluated, Overlap
+from alignlab.data.records import Record
 from alignlab.data.training import parts_of
 from alignlab.errors import InputError, Problem, refuse_any, some_of
 from alignlab.evaluation.options import TaskOptions
@@ -62,7 +65,7 @@ class RunPlan:
         """The stages in their order; the run itself where it has none. Raises InputError for all mistakes in them."""
         carries = [stage.adapter == "carry" for stage in self.config.stages.values()] or [False]
         stages = tuple(
-            StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed)
+            StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed, self.evaluated)
             for (name, config), carried in zip(stage_configs(self.config).items(), carries, strict=True)
         )
         problems: dict[Problem, None] = {}
@@ -85,7 +88,7 @@ class RunPlan:
         options = self.config.evaluation
         if options is None:
             return None
-        records, source = options.source.load(), options.source
+        records, source = self.problems, options.source
         known: dict[str, None] = {}
         for stage in self.stages:
             for name, part in parts_of(stage.config.data).items():
@@ -98,6 +101,26 @@ class RunPlan:
         task = TaskConfig(**{name: getattr(options, name) for name in TaskOptions.model_fields})
         built = task.build_from(records, self.tokenizer, options.source.clusters)
         return built.after({document.cluster for stage in self.stages for document in stage.training.documents})
+
+    @cached_property
+    def problems(self) -> list[Record]:
+        """The records of which the problems are taken; none where the model answers none."""
+        return [] if self.config.evaluation is None else self.config.evaluation.source.load()
+
+    @cached_property
+    def evaluated(self) -> Evaluated:
+        """The problems by language, which are looked for in the training text while it is loaded."""
+        documents: dict[str, list[str]] = {}
+        with suppress(InputError):  # which is told where the task is made of them, once the stages are right
+            for record in self.problems:
+                documents.setdefault(record.language, []).append(record.prompt)
+        return Evaluated(documents)
+
+    @property
+    def overlap(self) -> dict[str, Overlap]:
+        """By language how much of the problems' text is in the training text of all stages."""
+        loaded = [stage.training for stage in self.stages]  # in which they are looked for
+        return self.evaluated.found() if loaded else {}
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:
@@ -243,6 +266,7 @@ class RunPlan:
             statistics=tuple(self.config.tracker.statistics),
             top_rate=getattr(self.config.identifier, "top_rate", None),
             task=self.task,
+            overlap=self.overlap,
             evaluation_steps=self.evaluation_steps(),
         )
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from alignlab.data.batching import StepPlan
 from alignlab.data.encoding import check_padding, check_vocabulary
+from alignlab.data.overlap import Evaluated
 from alignlab.data.training import TrainingData, load_training
 from alignlab.errors import InputError, Problem
 from alignlab.methods.base import Method
@@ -28,6 +29,7 @@ class StagePlan:
     carries: whether it goes on with the adapter of the stage before.
     held_out_seed: by which examples are held out, the same in all stages: what one holds out of some text, no other
         that holds out the same share of it trains on.
+    evaluated: documents that are looked for in the training text, where there are any.
     """
 
     config: TrainConfig
@@ -36,6 +38,7 @@ class StagePlan:
     name: str = ""
     carries: bool = False
     held_out_seed: int = 0
+    evaluated: Evaluated | None = None
 
     @cached_property
     def method(self) -> Method:
@@ -48,7 +51,9 @@ class StagePlan:
 
     @cached_property
     def training(self) -> TrainingData:
-        return load_training(self.config.data, self.tokenizer, self.method.examples, seed=self.held_out_seed)
+        examples = self.method.examples
+        seed, evaluated = self.held_out_seed, self.evaluated
+        return load_training(self.config.data, self.tokenizer, examples, seed=seed, evaluated=evaluated)
 
     @cached_property
     def trained_languages(self) -> tuple[str, ...]:

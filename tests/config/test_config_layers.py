@@ -130,6 +130,33 @@ def test_a_base_that_two_files_share_does_not_undo_the_first(loaded):
     assert (config.run.name, config.run.note) == ("a", "b")
 
 
+def test_a_base_of_a_section_lies_below_what_is_set_in_it(loaded):
+    files = {
+        "sets/common.yaml": "templates: 7\n",
+        "sets/words.yaml": "base: common\nname: words\nmax_texts: 5\n",
+        "exp/a.yaml": "data:\n  source:\n    base: ../sets/words\n    max_texts: 6\n",
+        "exp/b.yaml": "base: a\ndata: {source: {name: folder, path: p}}\n",
+    }
+    config, where = loaded("config=exp/a", files=files)
+    assert (config.data.source.name, config.data.source.templates, config.data.source.max_texts) == ("words", 7, 6)
+    assert where["data.source.templates"] == "sets/common.yaml:1"
+    assert where["data.source.max_texts"] == "exp/a.yaml:4"
+    # Of a name that a higher layer switches, keys that it does not have go; the command line lays one over the file.
+    assert loaded("config=exp/b")[0].data.source.path == "p"
+    config, where = loaded("config=exp/b", "data.source.base=sets/words", "data.source.max_texts=9")
+    assert (config.data.source.name, config.data.source.templates, config.data.source.max_texts) == ("words", 7, 9)
+
+
+def test_two_sections_may_have_one_base(loaded):
+    files = {
+        "adapter.yaml": "rank: 3\n",
+        "a.yaml": "method: {adapter: {base: adapter.yaml}}\n",
+        "b.yaml": "base: a\nmethod: {adapter: {base: [adapter.yaml], alpha: 5}}\n",
+    }
+    config, _ = loaded("config=b", files=files)
+    assert (config.method.adapter.rank, config.method.adapter.alpha) == (3, 5)
+
+
 def test_null_takes_a_section_out_and_a_key_brings_it_back_with_defaults(loaded):
     files = {"a.yaml": "method: {adapter: {rank: 4, alpha: 9}}", "b.yaml": "base: a\nmethod: {adapter: null}"}
     assert loaded("config=b", files=files)[0].method.adapter is None

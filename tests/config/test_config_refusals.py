@@ -251,6 +251,16 @@ def test_on_the_command_line(refused, argument, message):
             "a.yaml:2: 'none' is no file, and no shipped config; expected the path of a config file.",
         ),
         ("base: {a: b}\n", "a.yaml:1: base is {'a': 'b'}; expected the path of a config file, or a list of paths."),
+        (
+            "run:\n  base: none\n",
+            "a.yaml:2: 'none' is no file, and no shipped config; expected the path of a config file.",
+        ),
+        ("run:\n  base: [3]\n", "a.yaml:2: base is 3; expected the path of a config file, or a list of paths."),
+        ("run:\n  base: a.yaml\n", "a.yaml:2: the base files go in a circle: a.yaml -> a.yaml. Take one 'base:' out."),
+        (
+            "run:\n  base: {a: b}\n",
+            "a.yaml:2: there is no key 'run.base.a' (set to 'b'); expected one of run.name, run.folder, run.note.",
+        ),
         ("base: [3]\n", "a.yaml:1: base is 3; expected the path of a config file, or a list of paths."),
         ("base: a.yaml\n", "a.yaml:1: the base files go in a circle: a.yaml -> a.yaml. Take one 'base:' out."),
         (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import chain
 from os.path import isdir, isfile  # pathlib's raise where a name is too long
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import alignlab
 from alignlab.errors import Problem, did_you_mean
 
 from .documents import COMMAND_LINE, Node, read
+from .schema import Path as Key
 from .schema import show
 
 _SUFFIX = ".yaml"
@@ -29,7 +31,8 @@ def shipped_configs() -> dict[str, Path]:
 class Sources:
     """The layers that arguments and files stand for, lowest first, each in its parts, and what is wrong with them.
 
-    A file that several `base:` entries lead to is merged once, at its first place.
+    A file that several `base:` entries lead to is merged once, at its first place. A `base:` within a section names a
+    file of that section's keys.
     """
 
     layers: list[list[Node]] = field(default_factory=list)
@@ -42,6 +45,7 @@ class Sources:
     def read_arguments(self, argv: Sequence[str]) -> None:
         """The file of `config=`, and over it one layer of all that is set, in parts."""
         configs, overrides, rest = [], [], list(argv)
+        bases: list[tuple[tuple[str, ...], str]] = []
         while rest:
             argument = rest.pop(0)
             key, equals, text = argument.partition("=")
@@ -61,6 +65,8 @@ class Sources:
                 self.refuse(COMMAND_LINE, f"{show(argument)} is not an override", fix=fix)
             elif key == "config":
                 configs.append(text)
+            elif key.endswith(".base"):
+                bases.append((tuple(key.split(".")[:-1]), text))
             else:
                 overrides.append(_override(key, text))
         if len(configs) > 1:
@@ -68,9 +74,11 @@ class Sources:
             self.refuse(COMMAND_LINE, f"config= is given {len(configs)} times", "one file", fix)
         for name in configs[:1]:
             self.follow(name, Path.cwd(), f"{COMMAND_LINE}: config={name}")
+        for section, text in bases:
+            self.follow_under(section, text, Path.cwd(), f"{COMMAND_LINE}: {'.'.join(section)}.base={text}")
         self.layers.append(overrides)
 
-    def follow(self, name: str, folder: Path, where: str, chain: tuple[Path, ...] = ()) -> None:
+    def follow(self, name: str, folder: Path, where: str, steps: tuple[Path, ...] = ()) -> None:
         """Read a config below `folder`, with or without its suffix, else a shipped one."""
         shipped, short = shipped_configs(), name.removesuffix(_SUFFIX)
         places = [folder / name, folder / (name + _SUFFIX)] if name else []
@@ -81,18 +89,18 @@ class Sources:
             expected = "the path of a config file" + (f", or one of {', '.join(shipped)}" if shipped else "")
             wrong = f"{show(name)} is {kind}" if name else "no file is named"
             self.refuse(where, wrong, expected, did_you_mean(short, shipped))
-        elif path in chain:
-            circle = " -> ".join(_display(step) for step in (*chain[chain.index(path) :], path))
+        elif path in steps:
+            circle = " -> ".join(_display(step) for step in (*steps[steps.index(path) :], path))
             self.refuse(where, f"the base files go in a circle: {circle}", fix="Take one 'base:' out.")
-        elif len(chain) == _MOST_FILES:
+        elif len(steps) == _MOST_FILES:
             self.refuse(
                 where, f"more than {_MOST_FILES} files lead from one to the next", fix="Put their keys into fewer."
             )
         elif path not in self.seen:
             self.seen.add(path)
-            self.read_file(path, (*chain, path))
+            self.read_file(path, (*steps, path))
 
-    def read_file(self, path: Path, chain: tuple[Path, ...]) -> None:
+    def read_file(self, path: Path, steps: tuple[Path, ...]) -> None:
         shown = _display(path)
         try:
             size = path.stat().st_size
@@ -110,14 +118,40 @@ class Sources:
             found = "the file is empty" if layer.value is None else "the file is not a mapping"
             return None if problems else self.refuse(shown, found, "settings, one 'key: value' a line")
         base = layer.value.pop("base", Node(None))
-        names = [] if base.value is None else base.plain()
-        for name in names if isinstance(names, list) else [names]:
-            if isinstance(name, str):
-                self.follow(name, path.parent, base.where, chain)
-            else:
-                expected = "the path of a config file, or a list of paths"
-                self.refuse(base.where, f"base is {show(name)}", expected)
+        for name in self.names(base):
+            self.follow(name, path.parent, base.where, steps)
+        for section, base in [*_bases_of_sections(layer, ())]:
+            for name in self.names(base):
+                self.follow_under(section, name, path.parent, base.where, steps)
         return self.layers.append([layer])
+
+    def names(self, base: Node) -> list[str]:
+        """The files that a `base:` names, one or a list."""
+        names = [] if base.value is None else base.plain()
+        names = names if isinstance(names, list) else [names]
+        for name in names:
+            if not isinstance(name, str):
+                self.refuse(base.where, f"base is {show(name)}", "the path of a config file, or a list of paths")
+        return [name for name in names if isinstance(name, str)]
+
+    def follow_under(self, section: Key, name: str, folder: Path, where: str, steps: tuple[Path, ...] = ()) -> None:
+        """Read a config, and those below it, as settings of a section: layers of their own, below what is set in it."""
+        below = Sources(problems=self.problems)  # of one section: another may name the same file
+        below.follow(name, folder, where, steps)
+        for node in chain(*below.layers):
+            self.layers.append([reduce(lambda inner, key: Node({key: inner}, node.where), reversed(section), node)])
+
+
+def _bases_of_sections(node: Node, above: Key) -> Iterator[tuple[Key, Node]]:
+    """The `base:` of every section within a mapping, with the section's place; taken out of it.
+
+    A mapping under that key is none: it is what something of that name is set to.
+    """
+    for key, child in node.value.items():
+        if isinstance(child.value, dict):
+            if isinstance(child.value.get("base", Node({})).value, str | list):
+                yield (*above, key), child.value.pop("base")
+            yield from _bases_of_sections(child, (*above, key))
 
 
 def _override(key: str, text: str) -> Node:

@@ -19,7 +19,8 @@ _COLUMN = 40
 _ASKS = ("-h", "--help", "help")
 
 _USAGE = {
-    "config=FILE": "a YAML file, or the name of a shipped config. Files it names under base: are read first.",
+    "config=FILE": "a YAML file, or the name of a shipped config. Files it names under base: are read first; "
+    "under SECTION.base: they hold the keys of that section, such as source.base: base/data/mgsm.",
     "key=value": "one setting, over the file. The value is YAML, a list such as [zh,de]; "
     "nothing after the = is null, '\"\"' is empty text. Of two for one key the last counts.",
     "--help KEY": "this help for one section or key, by its name.",

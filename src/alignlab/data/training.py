@@ -16,6 +16,7 @@ from alignlab.data.encoding import Document
 from alignlab.data.examples import Example, Examples, Found
 from alignlab.data.mixing import MixedPlan, steps_of_mixed_epochs
 from alignlab.data.options import DataConfig
+from alignlab.data.overlap import Evaluated, texts_of
 from alignlab.data.prompts import Prompts
 from alignlab.data.records import Contents, Record
 from alignlab.data.sources import Mixture, Part
@@ -77,10 +78,13 @@ class TrainingData:
         return steps_of_mixed_epochs(sizes, weights, examples_per_step, epochs)
 
 
-def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, seed: int) -> TrainingData:
+def load_training(
+    config: DataConfig, tokenizer: Any, kind: Examples[Any], *, seed: int, evaluated: Evaluated | None = None
+) -> TrainingData:
     """Load and tokenise the training records, and hold out what validation asks for.
 
-    seed: of what is held out. Raises `InputError` where nothing to train on is left, for every part that is so.
+    seed: of what is held out.  evaluated: documents that are looked for in the texts, those held out included.
+    Raises `InputError` where nothing to train on is left, for every part that is so.
     """
     parts = parts_of(config)
     found: dict[str, Found[Any]] = {}
@@ -90,6 +94,8 @@ def load_training(config: DataConfig, tokenizer: Any, kind: Examples[Any], *, se
         where = f"data.train.parts.{name}" if name else "data.train"
         try:
             records = part.source.load()
+            if evaluated is not None:
+                evaluated.look_in(texts_of(records))
             found[name] = _examples(records, where, part.prompts or config.prompts, config, tokenizer, kind)
             contents[name] = Contents.of(records)
         except InputError as error:

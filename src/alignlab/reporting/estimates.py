@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import peft
@@ -14,6 +14,7 @@ from torch import nn
 
 from alignlab.console import size
 from alignlab.data.batching import StepPlan
+from alignlab.data.overlap import Overlap
 from alignlab.data.training import TrainingData
 from alignlab.errors import InputError, Problem
 from alignlab.evaluation.tasks import Task
@@ -66,6 +67,7 @@ class Planned:
     top_rate: float | None = None
     task: Task | None = None
     evaluation_steps: Sequence[int] = ()
+    overlap: Mapping[str, Overlap] = field(default_factory=dict)
     merged: int = 0
     sharded: bool = False
     machines: int = 1

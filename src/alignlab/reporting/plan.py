@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from alignlab.console import size
 from alignlab.data.mixing import MixedPlan
+from alignlab.data.overlap import CHARACTERS, WORDS, Overlap
 from alignlab.evaluation import answering
 from alignlab.evaluation.output_language import cannot_be_told
 from alignlab.evaluation.tasks import Task
@@ -65,6 +66,7 @@ def plan_rows(planned: Planned) -> list[tuple[str, str]]:
         *(_responses(probe, len(planned.snapshot_steps)) if isinstance(probe, PromptProbe) else ()),
         ("snapshots", _snapshots(planned)),
         *([("evaluation", _evaluation(planned.task, len(planned.evaluation_steps)))] if planned.task else []),
+        *([("in training", _overlap(planned.overlap))] if planned.overlap else []),
         (
             "checkpoints",
             f"{planned.checkpoints}, {size(checkpoint_bytes(planned))} each (weights, those trained, Adam's moments)",
@@ -179,6 +181,19 @@ def _evaluation(task: Task, times: int) -> str:
         f"{times} times: each {read:,} tokens read and up to {each:,} written ({task.max_new_tokens:,} an answer), "
         f"{times * each:,} in all"
         + (f"; {' '.join(untold)}: it cannot be told whether an answer is in it" if untold else "")
+    )
+
+
+def _overlap(by_language: Mapping[str, Overlap]) -> str:
+    """How many of the problems are in the training text, as a whole or in part."""
+    documents, whole = (sum(getattr(one, name) for one in by_language.values()) for name in ("documents", "whole"))
+    sharing = [f"{code} {one.sharing:,} of {one.long:,}" for code, one in by_language.items() if one.sharing]
+    none = "none" if not sharing else "" if len(sharing) == len(by_language) else "none of the others"
+    units = {one.unit for one in by_language.values()}
+    runs = [f"{count} {unit}" for count, unit in ((WORDS, "words"), (CHARACTERS, "characters")) if unit in units]
+    return (
+        f"whole problems {whole:,} of {documents:,}; of those that are as long, with a run of {' or '.join(runs)} that "
+        f"is in the training text: {', '.join(filter(None, [*sharing, none]))}"
     )
 
 

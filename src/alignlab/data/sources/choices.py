@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from alignlab.config import REQUIRED, Options, option
+from alignlab.config import REQUIRED, Options, option, section
 from alignlab.data.choices import Choice, continued, filled_in
+from alignlab.data.hub_table import HubTable
 from alignlab.data.text_files import Column, Ids, TextRow, nearest, no_column, read_rows
 from alignlab.errors import InputError, Problem, did_you_mean, refuse_any
 from alignlab.languages import check_codes, is_code
@@ -51,7 +52,8 @@ class XCopa(Options):
     """
 
     name: Literal["xcopa"] = "xcopa"
-    path: str = option(REQUIRED, "the files, with {language} for the code, such as xcopa/test.{language}.jsonl")
+    path: str | None = option(None, "the files, with {language} for the code, such as xcopa/test.{language}.jsonl")
+    hub: HubTable | None = section(None, "rows of a data set of the Hub, in place of files")
     languages: list[str] = option(
         [code for code in CONNECTORS if code != "en"],
         "languages, by ISO 639 code",
@@ -64,7 +66,7 @@ class XCopa(Options):
 
     def load(self) -> list[Choice]:
         ids, found, problems = Ids(), list[Choice](), list[Problem]()
-        for code, row in _rows(self.path, self.languages, problems):
+        for code, row in _rows(self.path, self.hub, self.languages, problems):
             with _collecting(problems):
                 found.append(_copa(row, code, ids))
         refuse_any(problems)
@@ -108,14 +110,20 @@ class ChoiceFiles(Options):
     """Files of questions with options, in any of the formats of the source `files`."""
 
     name: Literal["choices"] = "choices"
-    path: str = option(REQUIRED, "a file of one language, or a path with {language} in it")
+    path: str | None = option(None, "a file of one language, or a path with {language} in it")
+    hub: HubTable | None = section(None, "rows of a data set of the Hub, in place of files")
     languages: list[str] = option(REQUIRED, "languages, by ISO 639 code", check=check_codes)
     template: str = option(
         "{prompt}", "the text before an option; {prompt} and others of the file's columns, by name or number"
     )
     templates: dict[str, str] = option({}, "the template of single languages, by code, where it is another")
-    options: str | int | list[str | int] = option(
-        REQUIRED, "columns of the options, or the one column that holds them as a list"
+    options: str | int | list[str | int] | None = option(
+        None, "columns of the options, or the one column that holds them as a list; null: they are in `written`"
+    )
+    written: dict[str, list[str]] = option(
+        {},
+        "options by language where the file has none, such as {en: ['Yes, {hypothesis}', 'No, {hypothesis}']}, with "
+        "columns as in the template",
     )
     label: str | int = option("label", "column of what is right")
     label_is: Literal["index", "number", "letter", "text"] = option(
@@ -131,31 +139,54 @@ class ChoiceFiles(Options):
     cluster: str | int | None = option(
         None, "column of what questions come from that are not independent; null takes each on its own"
     )
+    schemas: bool = option(
+        False, "with a gap: questions that begin alike up to it, as those of a Winograd schema do, are one cluster"
+    )
     parallel: bool = option(True, "lines of the same number (or id) say the same thing in every language")
     spelled: dict[str, str] = option({}, "how file names spell a code otherwise, such as {ja: jp}")
 
     @property
     def clusters(self) -> str:
-        return "" if self.cluster is None else f"column {self.cluster}"
+        return "schemas" if self.schemas else "" if self.cluster is None else f"column {self.cluster}"
 
     def load(self) -> list[Choice]:
-        if "{language}" not in self.path and len(self.languages) != 1:
+        if self.path is not None and "{language}" not in self.path and len(self.languages) != 1:
             several, expected = f"one file, {len(self.languages)} languages", "a path with {language}, or one language"
             raise InputError.of(self.path, several, expected)
-        unknown = [code for code in self.templates if not is_code(code)]
-        refuse_any([Problem("templates", f"{code!r} is no language code", "an ISO 639 code") for code in unknown])
+        refuse_any(self._unfit())
         ids, found, problems = Ids(), list[Choice](), list[Problem]()
-        for code, row in _rows(self.path, self.languages, problems, self.spelled):
+        for code, row in _rows(self.path, self.hub, self.languages, problems, self.spelled):
             with _collecting(problems):
                 found.append(self._choice(row, code, ids))
         refuse_any(problems)
         return found
 
+    def _unfit(self) -> list[Problem]:
+        """What does not fit together in the options."""
+        named: dict[str, Iterable[str]] = {"templates": self.templates, "written": self.written}
+        problems = [
+            Problem(key, f"{code!r} is no language code", "an ISO 639 code")
+            for key, values in named.items()
+            for code in values
+            if not is_code(code)
+        ]
+        if (self.options is None) != bool(self.written):
+            found = "both are set" if self.written else "neither is set"
+            problems.append(Problem("options and written", found, "columns of the options, or the options written out"))
+        elif self.written and (lacking := [code for code in self.languages if code not in self.written]):
+            found = f"no options for {', '.join(lacking)}"
+            fix = "Write theirs, or leave these languages out."
+            problems.append(Problem("written", found, f"some of: {', '.join(self.written)}", fix))
+        if self.schemas and (self.gap is None or self.cluster is not None):
+            found = "true, without a gap" if self.gap is None else f"true, beside cluster {self.cluster!r}"
+            problems.append(Problem("schemas", found, "true with a gap and without a column of clusters"))
+        return problems
+
     def _choice(self, row: TextRow, language: str, ids: Ids) -> Choice:
         name = str(row.number) if self.id is None else row.text(self.id)
         ids.add(language, name, row.where)
         apart = "" if self.parallel else f"{language}:"
-        options = self._options(row)
+        options = self._options(row, language)
         about = {
             "id": apart + name,
             "language": language,
@@ -169,13 +200,17 @@ class ChoiceFiles(Options):
         if not gap or self.gap in after:
             found = f"the text has {text.count(self.gap)} times {self.gap!r}"
             raise InputError.of(row.where, found, "once, where the options belong")
+        if self.schemas:
+            about["cluster"] = f"{language}:{before.strip()}"
         return filled_in(before, after, options, gold, **about)
 
     def _text(self, row: TextRow, template: str) -> str:
         """The template with the row's columns in it. A brace in a column is only a brace."""
         return _PLACEHOLDER.sub(lambda match: row.text(int(match[1]) if match[1].isdigit() else match[1]), template)
 
-    def _options(self, row: TextRow) -> list[str]:
+    def _options(self, row: TextRow, language: str) -> list[str]:
+        if self.options is None:
+            return [self._text(row, written) for written in self.written[language]]
         if isinstance(self.options, list):
             return [row.text(column) for column in self.options]
         listed = _parsed(row, self.options)
@@ -202,13 +237,21 @@ ChoiceSource = Annotated[XCopa | XWinograd | ChoiceFiles, Field(discriminator="n
 
 
 def _rows(
-    path: str, languages: Sequence[str], problems: list[Problem], spelled: dict[str, str] | None = None
+    path: str | None,
+    hub: HubTable | None,
+    languages: Sequence[str],
+    problems: list[Problem],
+    spelled: dict[str, str] | None = None,
 ) -> Iterator[tuple[str, TextRow]]:
-    """The rows of each language's file; a file that cannot be read is a problem, and the others are read."""
+    """The rows of each language, of its file or on the Hub; what cannot be read is a problem, and the rest is read."""
+    if (path is None) == (hub is None):
+        found = "neither is set" if path is None else "both are set"
+        raise InputError.of("path and hub", found, "one of the two")
     for code in languages:
-        name = (spelled or {}).get(code, code)
         with _collecting(problems):
-            for row in read_rows(_existing(path.replace("{language}", name))):
+            name = str(path).replace("{language}", (spelled or {}).get(code, code))
+            rows: Iterator[TextRow] = read_rows(_existing(name)) if hub is None else hub.rows(code)
+            for row in rows:
                 yield code, row
 
 
