@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignlab.analysis.over_seeds import Interval
+from alignlab.errors import some_of
 from alignlab.neurons.corrections import ALPHA, adjusted
 from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.plain import Section
@@ -71,14 +72,9 @@ def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: fl
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
     asked = row.question
-    same = (asked.source, asked.measure, asked.task, asked.set, asked.control, row.what) == (
-        claim.source,
-        claim.measure,
-        claim.task,
-        claim.set,
-        claim.control,
-        claim.what,
-    )
+    told = (asked.source, asked.measure, asked.control, row.what)
+    same = told == (claim.source, claim.measure, claim.control, claim.what)
+    same = same and claim.task in (None, asked.task) and claim.set in (None, asked.set)
     here = (asked.language or asked.group) in claim.groups and (asked.layer is not None) == claim.by_layer
     levels = zip(axes, row.levels, strict=True)
     return same and here and all(level in claim.levels.get(axis, [level]) for axis, level in levels)
@@ -89,10 +85,12 @@ def claim_sections(options: StudyOptions, axes: Sequence[str], rows: Sequence[Su
     return [_section(claim, axes, rows) for claim in options.claims.values()]
 
 
-def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool) -> str:
-    """What was found, in a sentence."""
+def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Iterable[Summary] = ()) -> str:
+    """What was found, in a sentence. rows: all of the study, of which some may have been meant."""
     if not found:
-        return "Found: no number of that name yet."
+        there = dict.fromkeys(row.question.measure for row in rows if row.question.source == claim.source)
+        named = f"; measures of {claim.source} are: {some_of(list(there), 8)}" if there else ""
+        return f"Found: no number of {claim.measure} ({claim.what}) yet{named}."
     counts = Counter(one.verdict for one in found)
     if claim.expect == "nothing":
         told = f"{counts['the opposite']} tell of a change, {counts['not told']} do not, which shows no absence of one"
@@ -110,7 +108,7 @@ def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) 
     header = [*axes, "of", *(["layer"] if claim.by_layer else []), "seeds", _WHATS[claim.what]]
     header += ["over seeds", "over both" if both else "", "p", "found"]
     lines = [_line(claim, one, both) for one in found]
-    said = [claim.says, said_of(claim, found, both)]
+    said = [claim.says, said_of(claim, found, both, rows)]
     notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
     return Section(claim.title, said, _figure(claim, found), header, lines, notes)
 

@@ -52,8 +52,8 @@ class ClaimOptions(Options):
     says: str = option(REQUIRED, "what is claimed, and where")
     source: str = option(REQUIRED, "of what the numbers are told: neurons, capability, or a name in `then`")
     measure: str = option(REQUIRED, "column `measure` of study.csv, such as right or specific neurons")
-    task: str = option("", "column `task`")
-    set: str = option("", "column `set`: of which neurons; empty for numbers of none")
+    task: str | None = option(None, "column `task`; null takes any")
+    set: str | None = option("", "column `set`: of which neurons; empty for numbers of none, null takes any")
     control: str = option("", "column `control`: matched, random, or empty for the set itself")
     what: Literal["value", "change", "difference"] = option(
         "change", "value at the end; change since the beginning; difference from the baseline"

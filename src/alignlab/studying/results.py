@@ -45,7 +45,7 @@ def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell
         console.say()
         console.heading(claim.title)
         console.note(claim.says)
-        console.note(said_of(claim, found, both))
+        console.note(said_of(claim, found, both, rows))
     rows = [row for row in rows if row.question.layer is None]
     for question in leads_of(rows):
         _show(study, rows, *question)
