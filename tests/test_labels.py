@@ -21,6 +21,7 @@ from alignlab.config import load
 from alignlab.errors import InputError
 from alignlab.intervene import main as intervene
 from alignlab.labels import LabelOptions, LabelsOptions, labels_of
+from alignlab.languages import Language
 from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
 from alignlab.neurons.equal_size_lape_identifier import equal_size_lape
 from alignlab.neurons.kinds import Kind
@@ -72,6 +73,18 @@ def test_a_language_keeps_what_it_is_and_gains_what_is_said() -> None:
         known.own_name,
     )
     assert (german.resource, german.typology) == (5.0, {"word_order": "SOV"})
+
+
+def test_everything_said_of_a_label_is_known_of_it() -> None:
+    said = {
+        "name": "Python", "family": "scripting", "script": "Latn", "resource": 2.5, "spoken": "en",
+        "typology": {"typing": "dynamic"},
+    }  # fmt: skip
+    assert set(said) == set(LabelOptions.model_fields)
+    python = LabelOptions.model_validate(said).language("python")
+    assert {name: getattr(python, name) for name in said} == said
+    assert (python.code, LabelOptions().language("python")) == ("python", Language("python", "python"))
+    assert LabelOptions(resource="medium").language("python").resource == 1
 
 
 def test_labels_of_a_refused_command_are_forgotten(tmp_path: Path) -> None:

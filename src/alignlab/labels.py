@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ModelWrapValidatorHandler, model_validator
@@ -69,18 +70,10 @@ class LabelOptions(Options):
 
     def language(self, label: str) -> Language:
         """The label as the rest of alignlab takes it."""
-        known = LANGUAGES.get(label, Language(label, label))
-        resource = _LEVELS[self.resource] if isinstance(self.resource, str) else self.resource
-        return Language(
-            label,
-            known.name if self.name is None else self.name,
-            known.script if self.script is None else self.script,
-            known.family if self.family is None else self.family,
-            known.own_name,
-            resource,
-            self.typology,
-            "" if self.spoken is None else self.spoken,
-        )
+        given = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        if self.resource is not None:
+            given["resource"] = _LEVELS[self.resource] if isinstance(self.resource, str) else self.resource
+        return replace(LANGUAGES.get(label, Language(label, label)), **given)
 
 
 class LabelsOptions(Options):

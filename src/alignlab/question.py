@@ -29,11 +29,11 @@ from alignlab.models.training_languages import common_languages
 from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import REFERENCE
 from alignlab.neurons.identifiers import (
+    AtSiteOfProbe,
     AttributionConfig,
     ControlledIdentifier,
     Identifier,
     ImportanceIdentifier,
-    RelevanceConfig,
     has_tau,
     identifier_of,
     name_of,
@@ -221,7 +221,7 @@ class AnalyzeConfig(AnalyzeOptions):
             if isinstance(identifier, AttributionConfig) and text.responses != "reference":
                 found = f"{text.responses}, but attribution asks for the probability of right answers"
                 problems.append(Problem(f"{key}.responses", found, "reference"))
-            if isinstance(identifier, AttributionConfig | RelevanceConfig) and text.site != self.probe.site:
+            if isinstance(identifier, AtSiteOfProbe) and text.site != self.probe.site:
                 problems.append(Problem(f"{key}.site", text.site, f"{self.probe.site}, as in probe"))
         return problems
 

@@ -11,8 +11,7 @@ import torch
 from scipy.stats import binom, t
 
 from alignlab.analysis.arm_outcomes import by_language, outcomes
-from alignlab.analysis.effect_contrasts import as_named, own_language_rows, own_over_others
-from alignlab.analysis.effect_matrices import matrix_rows
+from alignlab.analysis.effect_contrasts import own_language_rows, own_over_others
 from alignlab.analysis.effect_rows import SetOf
 from alignlab.neurons.corrections import adjusted
 
@@ -91,27 +90,6 @@ def test_the_sets_of_a_matrix_are_a_family_by_holm() -> None:
 
 def test_sets_without_a_language_that_was_evaluated_have_none() -> None:
     assert own_language_rows(likelihoods(2, LABELS), {"de": SetOf("fr"), "zh": SetOf()}) == []
-
-
-def test_neurons_that_do_what_their_name_says_are_named() -> None:
-    def named(record: Record, beyond: float = 1.0, without: tuple[str, ...] = ()) -> list[str]:
-        return as_named(matrix_rows(record, SETS) + own_language_rows(record, SETS), "nats", beyond, without)
-
-    assert named(likelihoods(3, LABELS)) == ["de", "en", "zh"]
-    assert named(likelihoods(3, LABELS), without=("en",)) == ["de", "zh"]
-    assert named(likelihoods(3, LABELS), beyond=-1.0) == []
-    assert named(likelihoods(3, LABELS, own=0.0)) == []
-    # All languages are hurt alike: beyond controls, but no language's own.
-    record = likelihoods(3, LABELS, own=0.0)
-    assert record.nats is not None
-    assert record.counted is not None
-    nats = record.nats.clone()
-    for place, label in enumerate(LABELS):
-        if label.set and not label.control:
-            nats[:, place] += record.counted
-    rows = matrix_rows(replace(record, nats=nats), SETS)
-    assert sum(bool(row.beyond_control) for row in rows) == 9
-    assert named(replace(record, nats=nats)) == []
 
 
 def test_where_own_languages_are_as_others_intervals_hold_and_verdicts_are_few() -> None:

@@ -73,31 +73,3 @@ def own_over_others(sums: Mapping[str, LanguageSums], own: str, arm: int, base: 
         value = value + weight * changed
         moved[[names[name] for name in of.clusters]] += weight * by_cluster
     return change_of(value, moved, min(len(of.clusters) for of in sums.values()))
-
-
-def as_named(rows: Sequence[Row], measure: str, beyond: float = 1.0, without: Sequence[str] = ()) -> list[str]:
-    """The languages whose neurons do what their name says, by the rows of `matrix_rows` and `own_language_rows`.
-
-    It is beyond the matched control, and changed more than the others are on average, beyond noise.
-
-    rows: of one matrix, operation, strength and part, with `reference` 0.
-    measure: such as `nats`.  beyond: the sign of harm: 1 where more is worse, -1 where less is.
-    without: languages that are not asked about, such as the reference.
-    """
-    controlled = {
-        row.language
-        for row in rows
-        if row.measure == f"{measure} over control"
-        and row.control == "matched"
-        and row.language == row.other
-        and row.beyond_control
-        and row.value * beyond > 0
-    }
-    own = {
-        row.language
-        for row in rows
-        if row.measure == f"change of {measure}, own language over others"
-        and row.beyond_noise
-        and row.value * beyond > 0
-    }
-    return sorted((controlled & own) - set(without))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
@@ -100,6 +100,20 @@ class ControlledIdentifier(ImportanceIdentifier, Protocol):
 
     @property
     def wanted_of_control(self) -> Wanted: ...
+
+
+class AtSiteOfProbe:
+    """What `ImportanceIdentifier` asks beside `wanted`, of one that finds neurons at the site of the probe alone."""
+
+    reads: ClassVar[RecordName] = "importance"
+
+    def at_sites(self, importance: Importance) -> dict[str, Classification]:
+        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
+        return {}
+
+    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
+        return []
 
 
 class TernaryConfig(TernaryOptions):
@@ -216,10 +230,8 @@ class PlndConfig(PlndOptions):
         return self.attention if self._option(site) == "attention" else self.ffn
 
 
-class AttributionConfig(AttributionOptions):
+class AttributionConfig(AtSiteOfProbe, AttributionOptions):
     """Neurons that raise the probability of right answers (Yamamoto et al. 2025)."""
-
-    reads: ClassVar[RecordName] = "importance"
 
     @property
     def wanted(self) -> Wanted:
@@ -242,19 +254,9 @@ class AttributionConfig(AttributionOptions):
         """See `SizedIdentifier.of_size`."""
         return self.model_copy(update={"top_rate": min(1.0, size / neurons)})
 
-    def at_sites(self, importance: Importance) -> dict[str, Classification]:
-        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
-        return {}
 
-    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
-        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
-        return []
-
-
-class RelevanceConfig(RelevanceOptions):
+class RelevanceConfig(AtSiteOfProbe, RelevanceOptions):
     """Neurons that the likelihood of a language's text needs (after Le and Li 2026)."""
-
-    reads: ClassVar[RecordName] = "importance"
 
     @property
     def wanted(self) -> Wanted:
@@ -269,14 +271,6 @@ class RelevanceConfig(RelevanceOptions):
         """See `SizedIdentifier.of_size`."""
         return self.model_copy(update={"top_rate": min(1.0, size / neurons)})
 
-    def at_sites(self, importance: Importance) -> dict[str, Classification]:
-        """See `ImportanceIdentifier.at_sites`: it finds neurons at the site of the probe alone."""
-        return {}
-
-    def shape_problems(self, shapes: Mapping[str, tuple[int, int]]) -> list[Problem]:
-        """See `ImportanceIdentifier.shape_problems`: `size_problems` tells all."""
-        return []
-
 
 IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "ternary": TernaryConfig,
@@ -287,6 +281,14 @@ IDENTIFIERS: dict[str, Any] = {  # classes of options that identify
     "plnd": PlndConfig,
     "attribution": AttributionConfig,
     "relevance": RelevanceConfig,
+}
+
+
+# Options that say how many neurons of all are taken, and why a number cannot be.
+_SIZES: dict[str, Callable[[str, Any, int], list[Problem]]] = {
+    "top_rate": rate_problems,
+    "size": number_problems,
+    "k": number_problems,
 }
 
 
@@ -316,13 +318,12 @@ def require_tau(identifier: Identifier, what: str = "degrees and kinds") -> TauI
 
 def size_problems(identifier: Identifier, neurons: int) -> list[Problem]:
     """Why an identifier cannot take its number of neurons of a model's, before anything is recorded of it."""
-    if isinstance(identifier, EqualSizeLapeConfig):
-        return number_problems("identifier.size", identifier.size, neurons)
-    if isinstance(identifier, AveragePrecisionConfig):
-        return number_problems("identifier.k", identifier.k, neurons)
-    if isinstance(identifier, TernaryConfig | LapeConfig | AttributionConfig | RelevanceConfig):
-        return rate_problems("identifier.top_rate", identifier.top_rate, neurons)
-    return []
+    return [
+        problem
+        for option, problems in _SIZES.items()
+        if hasattr(identifier, option)
+        for problem in problems(f"identifier.{option}", getattr(identifier, option), neurons)
+    ]
 
 
 def reading_problems(identifier: Identifier, there: RecordName = "counts") -> list[Problem]:
