@@ -79,7 +79,9 @@ def measure_of(row: Row) -> str:
     if row.analysis not in _PLAIN and row.kind == "" and row.task:
         name = row.measure  # of a task, which its column says
     further = [row.thresholds if row.thresholds not in ("", ANCHORED) else ""]
-    further += [row.convention if row.convention not in ("", "paper") else "", row.compared, row.site, row.scope]
+    further += [row.convention if row.convention not in ("", "paper") else "", row.compared, row.site]
+    # Not as it is: `all` is a way of counting kinds too.
+    further += [f"scope {row.scope}" if row.scope else ""]
     further += [
         f"on {row.classified_on}" if row.classified_on else "",
         f"draw {row.seed}" if row.seed is not None else "",
