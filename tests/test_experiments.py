@@ -289,7 +289,7 @@ def test_every_document_is_tried_and_says_what_it_is() -> None:
         for name in ("amplification", "language_arithmetic")
     )
     for name, path in shipped_configs().items():
-        if name.startswith("experiments/") and not name.endswith(("mapo_dpo", "mapo_responses")):
+        if name.startswith("experiments/"):
             text = path.read_text(encoding="utf-8")
             header = text[: text.index("\n\n")]
             wanted = ["Expected:", "dry_run=true", "docs/experiments.md", f"config=experiments/{path.stem}"]

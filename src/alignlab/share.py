@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignlab import console
 from alignlab.command import end, run_command
+from alignlab.config import start_text
 from alignlab.errors import Problem, refuse_any
 from alignlab.sharing.options import ShareOptions
 
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 
 INTRO = "Make a folder of a run's neurons with a card that says what they are, and put it on the Hugging Face Hub."
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.share run=FOLDER repo=OWNER/NAME [key=value ...]
-
-{textwrap.fill(INTRO, 79)}
-
-    run=runs/demo repo=ada/demo-neurons              makes shared/demo-neurons
-    run=runs/demo repo=ada/demo-neurons upload=true  and puts it on the Hub
-    sets=FILE counts=FILE repo=ada/demo-neurons      sets of your own
-    --help                                           every key
-"""
+CALLS = {
+    "run=runs/demo repo=ada/demo-neurons": "makes shared/demo-neurons",
+    "run=runs/demo repo=ada/demo-neurons upload=true": "and puts it on the Hub",
+    "sets=FILE counts=FILE repo=ada/demo-neurons": "sets of your own",
+    "--help": "every key",
+}
+START = start_text("python -m alignlab.share run=FOLDER repo=OWNER/NAME [key=value ...]", INTRO, CALLS)
 
 
 def run(config: ShareOptions) -> None:

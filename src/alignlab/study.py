@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
 
 from alignlab.command import end, run_command
-from alignlab.config import load
+from alignlab.config import load, start_text
 from alignlab.studying.options import StudyOptions
 
 INTRO = (
@@ -16,17 +15,15 @@ INTRO = (
     "command goes on where it was stopped, in as many terminals or SLURM array tasks as there are."
 )
 # What is shown where nothing is asked for.
-START = f"""python -m alignlab.study config=FILE [key=value ...]
-
-{textwrap.fill(INTRO, 80)}
-
-    config=study_demo                  a small study: two training sets, two seeds
-    config=study_demo dry_run=true     every cell checked, and the whole cost: nothing is
-                                       trained or written
-    config=study_demo jobs=2           two cells side by side; devices=[0,1]: on two GPUs
-    config=study_demo retry=failed     what has failed, again
-    --help, --help axes, ...           every key, or those of one section
-"""
+CALLS = {
+    "config=study_demo": "a small study: two training sets, two seeds",
+    "config=paper": "the main paper's, in small: 90 minutes",
+    "config=paper dry_run=true": "every cell checked, and the whole cost: nothing is trained or written",
+    "config=paper jobs=4": "four cells side by side; devices=[0,1]: on two GPUs",
+    "config=paper retry=failed": "what has failed, again",
+    "--help, --help axes": "every key, or those of one section",
+}
+START = start_text("python -m alignlab.study config=FILE [key=value ...]", INTRO, CALLS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,6 +61,13 @@ def push_to_hub(
 
     Raises InputError for a name that the Hub does not take, for counts that are of another model, text or shape than
     the sets, for a folder that holds something else, and where the Hub refuses.
+
+    >>> import torch
+    >>> from alignlab import NeuronSets, from_hub, push_to_hub
+    >>> sets = NeuronSets({"en": torch.eye(3, dtype=torch.bool)}, model="ada/tiny")
+    >>> folder = push_to_hub("ada/tiny-neurons", sets, dry_run=True)
+    >>> from_hub(folder, model="ada/tiny").sets.sizes()
+    {'en': 3}
     """
     if (expected := check_repo(repo)) is not None:
         raise InputError(Problem("repo", repr(repo), expected))
@@ -133,6 +140,13 @@ def from_hub(repo: str, revision: str | None = None, *, model: str | None = None
 
     Raises InputError for what is not there, is no folder of shared neurons, is damaged, or of another model. Nothing
     that could execute code is read.
+
+    >>> import torch
+    >>> from alignlab import NeuronSets, from_hub, push_to_hub
+    >>> sets = NeuronSets({"en": torch.eye(3, dtype=torch.bool)}, model="ada/tiny")
+    >>> folder = push_to_hub("ada/tiny-neurons", sets, dry_run=True)
+    >>> from_hub(folder, model="ada/tiny").sets.sizes()
+    {'en': 3}
     """
     folder = _folder_of(repo, revision)
     if not (folder / SETS).is_file():
