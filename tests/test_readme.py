@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,10 +64,15 @@ FEW = {
     "agreement run=runs/demo config=agreement_demo": ["only=[ternary,relevance]"],
 }  # fmt: skip
 LITTLE = ["max_documents=2", "seeds=2"]
+SLOW = {"python -m alignlab.study config=study_demo"}
 
 
 def starting(with_: str) -> list[str]:
     return [command for command in COMMANDS if command.startswith(with_)]
+
+
+def marked(commands: list[str]) -> list[Any]:
+    return [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in commands]
 
 
 def test_no_command_is_forgotten() -> None:
@@ -97,7 +103,7 @@ def run_of_some_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_run.make(tmp_path_factory.mktemp("readme") / "run")
 
 
-@pytest.mark.parametrize("command", starting("python -m alignlab."))
+@pytest.mark.parametrize("command", marked(starting("python -m alignlab.")))
 def test_the_command_runs(
     command: str,
     tmp_path: Path,

@@ -383,7 +383,9 @@ def test_help_names_every_fixed_key(command: Command) -> None:
     [
         name
         for name in shipped_configs()
-        if not name.startswith(("agreement", "base/", "evaluate", "experiments/", "interventions/", "prepare"))
+        if not name.startswith(
+            ("agreement", "base/", "evaluate", "experiments/", "interventions/", "paper", "prepare", "study")
+        )
     ],
 )
 def test_every_shipped_config_dry_runs(command: Command, name: str, tmp_path: Path, data_root: Path) -> None:

@@ -307,6 +307,7 @@ def test_checkpoints_of_different_trainings_are_not_mixed(run: Path, capsys: pyt
     assert "damaged/alignlab.json: it does not say the languages of a training; expected" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_means_are_recorded_once_and_told_apart_by_language(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -397,6 +398,7 @@ def test_what_means_cannot_answer_is_refused_at_once(run: Path, capsys: pytest.C
 PLND = ["identifier.name=plnd", "identifier.ffn=100", "identifier.attention=40", "analyses=[kinds]", *PROBE]
 
 
+@pytest.mark.slow
 def test_importance_is_recorded_once_for_all_sites_and_numbers(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

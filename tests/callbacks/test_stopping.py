@@ -104,6 +104,7 @@ def test_a_signal_to_the_whole_group_with_loader_workers_saves_and_goes_on(
     assert RunFolder(tmp_path / "run").checkpoint_steps() == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["step", "count"])
 def test_after_the_last_step_the_run_is_finished_with_its_snapshot(tmp_path: Path, where: str) -> None:
     done = stopped_at(tmp_path, where, 6, "SIGTERM")
@@ -113,6 +114,7 @@ def test_after_the_last_step_the_run_is_finished_with_its_snapshot(tmp_path: Pat
     assert run.finished.is_file()
 
 
+@pytest.mark.slow
 def test_after_the_training_the_handlers_are_those_of_before_it(tmp_path: Path) -> None:
     """And none of Lightning's, of which the one for SIGTERM would wait for the other ranks."""
     code = STOP_AT.replace(

@@ -220,6 +220,7 @@ def test_an_online_training_delivers_all_its_numbers_and_counts(forks: Forks, tm
     assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: Path) -> None:
     job = forks.start(tmp_path, {}, [None], arguments=list(SMALL)).end()
     assert (job.statuses, job.complaints) == ([0], "")
@@ -257,6 +258,7 @@ def test_an_offline_training_holds_every_documented_key(forks: Forks, tmp_path: 
     assert [json.loads(artifact["metadata"])["step"] for artifact in artifacts] == [6]  # the last by default
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_changes_no_number_and_costs_seconds(forks: Forks, tmp_path: Path, reference: Path) -> None:
     server = WandbServer()
     job = forks.start(tmp_path, server.environment, [None], arguments=[*SMALL, "wandb.finish_timeout=2"])

@@ -51,6 +51,7 @@ def test_an_unknown_key_in_what_an_alias_repeats(told) -> None:
     )
 
 
+@pytest.mark.slow
 def test_hundreds_of_thousands_of_unknown_keys(told) -> None:
     lines = told("".join(f"key{n}: 1\n" for n in range(300_000)).encode()).splitlines()
     assert len(lines) == 21
@@ -58,6 +59,7 @@ def test_hundreds_of_thousands_of_unknown_keys(told) -> None:
     assert lines[-1] == "...: and 299,980 more."
 
 
+@pytest.mark.slow
 def test_below_a_section_too(told) -> None:
     lines = told(("run:\n" + "".join(f"  key{n}: 1\n" for n in range(100_000))).encode()).splitlines()
     assert lines[0].startswith("a.yaml:2: there is no key 'run.key0' (set to 1); expected one of run.name")

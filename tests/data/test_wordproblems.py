@@ -156,6 +156,7 @@ def template_and_numbers(question: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"\d+", "N", re.sub(rf"\b({'|'.join(words)})\b", "W", question)), tuple(numbers(question))
 
 
+@pytest.mark.slow
 def test_splits_share_no_template_with_the_same_numbers() -> None:
     # So many problems that the smaller templates run out of numbers: if a split could reach into another, it would.
     drawn = {

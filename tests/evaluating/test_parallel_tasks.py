@@ -190,6 +190,7 @@ def test_mexa_is_that_of_transformers_hidden_states(folder: Path, said: str) -> 
     assert f"Of the {len(of['en'][0])} states (0 is what the first layer reads)" in said
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_it_ends_with_the_same(
     command: Command, folder: Path, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_path_is_that_of_the_model_with_more_and_more_off(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ASKED) == 0
     said = capsys.readouterr().out
@@ -134,6 +135,7 @@ def test_a_control_grows_with_the_path(run: Path, monkeypatch: pytest.MonkeyPatc
         assert {float(row["control_shared"]) for row in told if row["set"] == off} == {share}
 
 
+@pytest.mark.slow
 def test_a_killed_path_goes_on_to_the_same(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([*ASKED, "name=whole"]) == 0
     done: list[int] = []

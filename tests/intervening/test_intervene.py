@@ -102,6 +102,7 @@ def test_the_plan_is_told_and_nothing_is_written(command: Command, tmp_path: Pat
     assert "This was a dry run" in said
 
 
+@pytest.mark.slow
 def test_the_time_is_of_all_that_is_measured(command: Command) -> None:
     """What is scored and what is answered add up; as many arms on the same problems take as long, on a path or not."""
 
@@ -260,6 +261,7 @@ def test_stopped_and_continued_it_ends_with_the_same(
     assert not (folder / "parts").exists()
 
 
+@pytest.mark.slow
 def test_damaged_parts_and_torn_results_are_made_again(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(*FEW, "name=whole")[0] == 0
     with monkeypatch.context() as patched:
