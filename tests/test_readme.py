@@ -64,7 +64,12 @@ FEW = {
     "agreement run=runs/demo config=agreement_demo": ["only=[ternary,relevance]"],
 }  # fmt: skip
 LITTLE = ["max_documents=2", "seeds=2"]
-SLOW = {"python -m alignlab.study config=study_demo"}
+SLOW = {
+    "python -m alignlab.study config=study_demo",
+    "python -m alignlab.report runs=[runs/demo,runs/other] file=both.html",
+    "python -m alignlab.analyze run=runs/demo intervals=all",
+    "python -m alignlab.benchmark agreement run=runs/demo config=agreement_demo",
+}
 
 
 def starting(with_: str) -> list[str]:

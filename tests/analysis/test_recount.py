@@ -90,6 +90,7 @@ def test_the_plan_tells_how_clusters_are_dealt(run: Path, capsys: pytest.Capture
         assert recount_.shape()[1] == number
 
 
+@pytest.mark.slow
 def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ["run=run", "recount=true", *PROBE]
     real, models = recount.count_firings, []

@@ -212,6 +212,7 @@ def test_the_same_folder_for_the_same_question() -> None:
     assert config().results != config("size=8").results
 
 
+@pytest.mark.slow
 def test_the_command_on_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

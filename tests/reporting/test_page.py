@@ -575,6 +575,7 @@ def test_several_runs_stand_side_by_side(run: PageRun) -> None:
     assert "D: Not computed. To have it: keep metrics.csv beside the run." in page.all("p")
 
 
+@pytest.mark.slow
 def test_very_many_snapshots_are_thinned_and_said_to_be() -> None:
     run = page_run(steps=tuple(range(0, 600, 10)), shape=(32, 20))
     text = render([run])

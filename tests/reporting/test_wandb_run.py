@@ -232,6 +232,7 @@ def test_an_offline_run_is_read_back_and_uploaded_by_the_tools_of_wandb(
     assert [artifact.committed for artifact in server.artifacts] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["refuses", "hangs", "wrong key"])
 def test_without_a_server_the_run_goes_on_offline_and_is_uploaded_later(
     kind: str, start: Start, tmp_path: Path, server: WandbServer
@@ -378,6 +379,7 @@ again.finish()
 """
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_ends_its_run_without_the_unfinished_step_and_may_go_on(
     tmp_path: Path, server: WandbServer
 ) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from alignlab.study import main
+
 from . import small
 
 BEFORE = "${study.root}/${study.name}/before"
@@ -66,11 +68,18 @@ def test_pairs_are_made_once_and_cells_train_on_them(tmp_path: Path) -> None:
         ({"before": {"answers": {"prepare": "preferences"}}}, "responses"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused(tmp_path: Path, changed: dict[str, object], said: str) -> None:
+def test_what_cannot_be_prepared_is_refused(
+    tmp_path: Path,
+    changed: dict[str, object],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     small.write(tmp_path, config() | changed)
-    status, told = small.finish(small.start(tmp_path, "dry_run=true"))
-    assert status == 2, told
-    assert said in " ".join(told.split())
+    monkeypatch.chdir(tmp_path)
+    assert main(["config=small.yaml", "dry_run=true"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert said in told
     assert "Traceback" not in told
 
 
