@@ -31,7 +31,10 @@ def config() -> dict[str, object]:
             },
             "pairs": {"prepare": "preferences", "set": {"responses": f"{BEFORE}/answers"}},
         },
-        "cell": {"config": "demo_preference", "set": {**DEMO, "data.train.path": f"{BEFORE}/pairs/train.jsonl"}},
+        "cell": {
+            "config": "demo_preference",
+            "set": {**DEMO, "data.train.path": f"{BEFORE}/pairs/train.jsonl", "data.train.languages": ["zh"]},
+        },
         "seeds": [0, 1],
     }  # fmt: skip
 

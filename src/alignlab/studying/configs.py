@@ -85,7 +85,7 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
         for name, one in options.before.items()
     ]  # fmt: skip
     for step in before:
-        problems += _named_problems(step.key, step.settings)
+        problems += _named_problems(step.key, step.settings, own=("folder",))
     for name, settings in then.items():
         problems += own_key_problems(settings, but=("seed",)) + _named_problems(f"then.{name}", settings)
     if suite:
@@ -134,9 +134,11 @@ def _where(origins: Origins, key: str) -> str:
     return key if where == "default" else f"{where}: {key}"
 
 
-def _named_problems(key: str, settings: Sequence[Setting]) -> list[Problem]:
+_OWN = ("folder", "name", "models", "run.folder", "model.source", "model.revision")
+
+
+def _named_problems(key: str, settings: Sequence[Setting], own: Sequence[str] = _OWN) -> list[Problem]:
     """What the study says of where a step's results lie, and of which model it is asked."""
-    own = ("folder", "name", "models", "run.folder", "model.source", "model.revision")
     return [
         Problem(one.where, f"{one.key} of {key} is set, which a study sets itself", "other keys", "Leave it out.")
         for one in settings

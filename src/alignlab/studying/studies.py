@@ -95,7 +95,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     if study.configs and todo:
         groups = costs_of(grid.cells, study.configs, later=not is_prepared(study))
         check_disk(groups, set(todo), shutil.disk_usage(existing(folder.path)).free)
-        rows += _cost_rows(groups)
+        rows += _cost_rows(groups) if groups else []
         unknown = number - sum(len(group.cells) for group in groups)
         if unknown:
             rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
