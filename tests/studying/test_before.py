@@ -56,7 +56,7 @@ def test_pairs_are_made_once_and_cells_train_on_them(tmp_path: Path) -> None:
     assert status == 0, said
     assert "answers begins" not in said
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == times
-    status, said = small.finish(small.start(tmp_path, "before.answers.set.samples=4"))
+    status, said = small.finish(small.start(tmp_path, "seeds=[0,1,2]", "before.answers.set.samples=4"))
     assert status == 2
     assert "before.answers: it was prepared with other settings" in " ".join(said.split())
 
