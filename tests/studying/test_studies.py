@@ -162,7 +162,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_table(whole: Path, tmp_p
     assert not list((tmp_path / "studies").rglob("*.partial"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT])
 def test_asked_to_stop_it_ends_its_children_and_goes_on(
     whole: Path, tmp_path: Path, model_folder: Path, number: signal.Signals
 ) -> None:
