@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,37 @@ def test_layers_are_asked_apart(rows: list[Summary]) -> None:
     assert findings_of(claim(measure="kinds", groups=["all"]), ["aligned"], [*rows, *of_layers])[0] == []
 
 
+def test_a_star_is_any_text_and_what_it_stands_for_is_shown(rows: list[Summary]) -> None:
+    more = [row("zh", "all", [1.0 + n, 2.0, 3.0], measure=f"neurons of degree {n}, selection") for n in range(3)]
+    more += [row("zh", "all", [9.0, 9.1, 9.2], measure=f"{name} (a+b)") for name in ("related", "general")]
+    asked = claim(measure="neurons of degree *, selection", groups=["all"], expect=None)
+    found, _ = findings_of(asked, ["aligned"], [*rows, *more])
+    assert [one.row.question.measure for one in found] == [one.question.measure for one in more[:3]]
+    (section,) = claim_sections(StudyOptions(claims={"x": asked}, axes={"aligned": {"zh": {}}}), ["aligned"], more)
+    assert section.header[:3] == ["aligned", "neurons of degree *, selection", "of"]
+    assert [list(line[:3]) for line in section.lines] == [["zh", str(n), "all"] for n in range(3)]
+    # Nothing else in it is a pattern.
+    brackets = findings_of(claim(measure="* (a+b)", groups=["all"]), ["aligned"], more)[0]
+    assert [one.row.question.measure for one in brackets] == ["related (a+b)", "general (a+b)"]
+    assert findings_of(claim(measure="neurons of degree ., selection", groups=["all"]), ["aligned"], more)[0] == []
+
+
+def test_where_nothing_is_claimed_the_numbers_are_told_from_0(rows: list[Summary]) -> None:
+    found, both = findings_of(claim(expect=None), ["aligned"], rows)
+    expected = {"zh": "above 0", "sw": "below 0", "nine": "not told"}
+    assert [one.verdict for one in found] == [expected[one.row.levels[0]] for one in found]
+    assert "2 above 0, 2 below, 2 not told" in said_of(claim(expect=None), found, both)
+
+
+def test_values_of_which_nothing_is_claimed_have_no_verdict() -> None:
+    values = [replace(row(level, "all", [3.0, 4.0, 5.0]), what="value") for level in SHIFTS]
+    asked = claim(expect=None, what="value", groups=["all"])
+    (section,) = claim_sections(StudyOptions(claims={"x": asked}, axes={"aligned": {"zh": {}}}), ["aligned"], values)
+    assert list(section.header) == ["aligned", "of", "seeds", "at the end", "over seeds"]
+    assert "3 numbers" in section.said[1]
+    assert section.figure is not None
+
+
 def test_claims_of_which_no_cell_can_tell() -> None:
     axes: dict[str, dict[str, dict[str, Any]]] = {"aligned": {"zh": {}, "sw": {}}}
     claims = {
@@ -123,7 +155,7 @@ def test_claims_of_which_no_cell_can_tell() -> None:
         "good": claim(levels={"aligned": ["zh"]}),
     }
     options = StudyOptions(claims=claims, axes=axes)
-    problems = claim_problems(options, ["aligned"], {name: f"claims.{name}" for name in claims})
+    problems = claim_problems(options, axes, {name: f"claims.{name}" for name in claims})
     assert [problem.where for problem in problems] == [
         "claims.source", "claims.baseline", "claims.axis", "claims.level", "claims.groups"
     ]  # fmt: skip

@@ -37,7 +37,7 @@ def before_of(study: Study) -> Study | None:
 def is_prepared(study: Study) -> bool:
     """Whether all is there that cells begin with."""
     before = before_of(study)
-    return before is None or before.folder.state(_CELL, before.steps) == "finished"
+    return before is None or before.state(_CELL) == "finished"
 
 
 def check_before(study: Study) -> None:
@@ -58,7 +58,7 @@ def prepare(study: Study) -> None:
     Raises InputError where it fails, and Stopped where it was asked to stop.
     """
     before = before_of(study)
-    while before is not None and before.folder.state(_CELL, before.steps) != "finished":
+    while before is not None and before.state(_CELL) != "finished":
         # What has failed is begun again: no cell can do without.
         worker = Worker(replace(before, options=before.options.model_copy(update={"jobs": 1, "retry": "failed"})))
         worker.work()

@@ -1,15 +1,17 @@
-"""Claims of which no cell of their study can tell."""
+"""Claims of which no cell of their study can tell, and what is asked of cells that are not there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from alignlab.errors import Problem, did_you_mean
 from alignlab.studying.options import StudyOptions
 
 
-def claim_problems(options: StudyOptions, axes: Sequence[str], where: Mapping[str, str]) -> list[Problem]:
-    """What no cell of the study can tell of. where: of each claim, by its name."""
+def claim_problems(
+    options: StudyOptions, axes: Mapping[str, Collection[str]], where: Mapping[str, str]
+) -> list[Problem]:
+    """What no cell of the study can tell of. axes: with their levels.  where: of each claim, by its name."""
     problems = []
     sources = ["neurons", "capability", *options.then] if not options.models else ["counts", *options.then]
     for name, claim in options.claims.items():
@@ -21,15 +23,24 @@ def claim_problems(options: StudyOptions, axes: Sequence[str], where: Mapping[st
             problems.append(Problem(where[name], "groups is empty", "groups or languages, such as [trained, unseen]"))
         if claim.what == "difference" and not options.baseline:
             problems.append(Problem(where[name], "what is difference", "a baseline of the study", "Set baseline."))
-        for axis, levels in claim.levels.items():
-            if axis not in options.axes:
-                expected = f"one of: {', '.join(axes) or 'none'}"
-                problems.append(Problem(where[name], f"there is no axis {axis!r}", expected, did_you_mean(axis, axes)))
-                continue
-            for level in levels:
-                if level not in options.axes[axis]:
-                    known = list(options.axes[axis])
-                    fix = did_you_mean(level, known)
-                    found = f"{axis} has no level {level!r}"
-                    problems.append(Problem(where[name], found, f"one of: {', '.join(known)}", fix))
+        problems += level_problems(axes, claim.levels, where[name])
+    return problems
+
+
+def level_problems(
+    axes: Mapping[str, Collection[str]], asked: Mapping[str, Sequence[str]], where: str
+) -> list[Problem]:
+    """Axes and levels that are asked for and not there. axes: those that are, with their levels."""
+    problems = []
+    for axis, levels in asked.items():
+        if axis not in axes:
+            expected = f"one of: {', '.join(axes) or 'none'}"
+            problems.append(Problem(where, f"there is no axis {axis!r}", expected, did_you_mean(axis, list(axes))))
+            continue
+        known = list(axes[axis])
+        problems += [
+            Problem(where, f"{axis} has no level {level!r}", f"one of: {', '.join(known)}", did_you_mean(level, known))
+            for level in levels
+            if level not in known
+        ]
     return problems

@@ -7,6 +7,7 @@ documents it is over seeds alone, which the section says: on these very document
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from alignlab.analysis.over_seeds import Interval
 from alignlab.errors import some_of
 from alignlab.neurons.corrections import ALPHA, adjusted
 from alignlab.reporting.page.panels import Panels, plain
-from alignlab.reporting.page.plain import Section
+from alignlab.reporting.page.plain import Section, without_empty
 from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import interval, number, signed
 from alignlab.studying.options import ClaimOptions, StudyOptions
 from alignlab.studying.summary import Summary
 
-Verdict = Literal["as claimed", "the opposite", "not told", "too few to tell"]
+Verdict = Literal["as claimed", "the opposite", "above 0", "below 0", "not told", "too few to tell", ""]
+_FIRM = ("as claimed", "the opposite", "above 0", "below 0")
 _WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
 _MOST = 60  # lines of a figure
 
@@ -33,6 +35,7 @@ class Finding:
 
     interval: over seeds and documents, or over seeds alone where nothing is known of documents.
     p: two-sided, of 0, corrected over the claim; NaN where nothing tells.
+    verdict: "" where nothing is asked: of values that are shown and of which nothing is claimed.
     """
 
     row: Summary
@@ -52,6 +55,8 @@ def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary
         else (row.over.over_both if both else row.over.over_seeds)
         for row in asked
     ]
+    if claim.expect is None and claim.what == "value":
+        return [Finding(row, one, math.nan, "") for row, one in zip(asked, intervals, strict=True)], both
     corrected: Sequence[float] = adjusted([one.p for one in intervals], "holm").tolist() if intervals else []
     return [
         Finding(row, found, float(p), verdict_of(claim.expect, row.over.value if row.over else math.nan, float(p)))
@@ -59,12 +64,14 @@ def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary
     ], both
 
 
-def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: float) -> Verdict:
+def verdict_of(expect: Literal["rises", "falls", "nothing"] | None, value: float, p: float) -> Verdict:
     """What a number says of a claim; p: corrected, of 0."""
     if math.isnan(p) or math.isnan(value):
         return "too few to tell"
     if p >= ALPHA:
         return "not told"
+    if expect is None:
+        return "above 0" if value > 0 else "below 0"
     if expect == "nothing":
         return "the opposite"
     return "as claimed" if (value > 0) == (expect == "rises") else "the opposite"
@@ -72,12 +79,29 @@ def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: fl
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
     asked = row.question
-    told = (asked.source, asked.measure, asked.control, row.what)
-    same = told == (claim.source, claim.measure, claim.control, claim.what)
+    told = (asked.source, asked.control, row.what)
+    same = told == (claim.source, claim.control, claim.what) and _named(claim).fullmatch(asked.measure) is not None
     same = same and claim.task in (None, asked.task) and claim.set in (None, asked.set)
     here = (asked.language or asked.group) in claim.groups and (asked.layer is not None) == claim.by_layer
     levels = zip(axes, row.levels, strict=True)
     return same and here and all(level in claim.levels.get(axis, [level]) for axis, level in levels)
+
+
+def _named(claim: ClaimOptions) -> re.Pattern[str]:
+    """The measures that a claim means; its groups are what stands for each *."""
+    return re.compile("(.*)".join(map(re.escape, claim.measure.split("*"))))
+
+
+def _about(claim: ClaimOptions, row: Summary) -> list[str]:
+    """What a number is of, in the columns of `_about_header`."""
+    named = _named(claim).fullmatch(row.question.measure)
+    which = [" ".join(named.groups())] if named and named.groups() else []
+    layer = [str(row.question.layer)] if claim.by_layer else []
+    return [*row.levels, *which, row.question.language or row.question.group, *layer]
+
+
+def _about_header(claim: ClaimOptions, axes: Sequence[str]) -> list[str]:
+    return [*axes, *([claim.measure] if "*" in claim.measure else []), "of", *(["layer"] if claim.by_layer else [])]
 
 
 def claim_sections(options: StudyOptions, axes: Sequence[str], rows: Sequence[Summary]) -> list[Section]:
@@ -91,32 +115,46 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
         there = dict.fromkeys(row.question.measure for row in rows if row.question.source == claim.source)
         named = f"; measures of {claim.source} are: {some_of(list(there), 8)}" if there else ""
         return f"Found: no number of {claim.measure} ({claim.what}) yet{named}."
+    over = "seeds and documents" if both else "seeds, on these very documents"
+    if claim.expect is None and claim.what == "value":
+        return f"Found: {len(found)} numbers, with their intervals over {over}."
+    return f"Found: of {len(found)} numbers {counted(claim, found)} (95 %, over {over}, by Holm over these)."
+
+
+def _brief(claim: ClaimOptions, found: Sequence[Finding]) -> str:
+    told = counted(claim, found)
+    return f"of {len(found)}, {told}" if found and told else "" if found else "no number yet"
+
+
+def counted(claim: ClaimOptions, found: Sequence[Finding]) -> str:
+    """How many numbers have which verdict, in words."""
     counts = Counter(one.verdict for one in found)
-    if claim.expect == "nothing":
+    if claim.expect is None and claim.what == "value":
+        return ""
+    if claim.expect is None:
+        told = f"{counts['above 0']} above 0, {counts['below 0']} below, {counts['not told']} not told"
+    elif claim.expect == "nothing":
         told = f"{counts['the opposite']} tell of a change, {counts['not told']} do not, which shows no absence of one"
     else:
         told = (
             f"{counts['as claimed']} as claimed, {counts['the opposite']} the opposite, {counts['not told']} not told"
         )
     too_few = f", {counts['too few to tell']} too few to tell" if counts["too few to tell"] else ""
-    over = "seeds and documents" if both else "seeds, on these very documents"
-    return f"Found: of {len(found)} numbers {told}{too_few} (95 %, over {over}, by Holm over these)."
+    return told + too_few
 
 
 def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) -> Section:
     found, both = findings_of(claim, axes, rows)
-    header = [*axes, "of", *(["layer"] if claim.by_layer else []), "seeds", _WHATS[claim.what]]
-    header += ["over seeds", "over both" if both else "", "p", "found"]
-    lines = [_line(claim, one, both) for one in found]
+    header = [*_about_header(claim, axes), "seeds", _WHATS[claim.what], "over seeds", "over both", "p", "found"]
+    header, lines = without_empty(header, [_line(claim, one, both) for one in found])
     said = [claim.says, said_of(claim, found, both, rows)]
     notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
-    return Section(claim.title, said, _figure(claim, found), header, lines, notes)
+    return Section(claim.title, said, _figure(claim, found), header, lines, notes, _brief(claim, found))
 
 
 def _line(claim: ClaimOptions, one: Finding, both: bool) -> list[str]:
     row, over = one.row, one.row.over
-    about = [*row.levels, row.question.language or row.question.group]
-    about += [str(row.question.layer)] if claim.by_layer else []
+    about = _about(claim, row)
     if over is None:
         return [*about, str(row.seeds), "diverged", "", "", "", one.verdict]
     places, sign = 1 if row.question.unit == "neurons" else 3, "" if claim.what == "value" else "+"
@@ -137,13 +175,9 @@ def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
     known = [one.interval if not math.isnan(one.interval.low) else None for one in drawn]
     above = [round(one.high - value, 6) if one is not None else 0 for one, value in zip(known, values, strict=True)]
     below = [round(value - one.low, 6) if one is not None else 0 for one, value in zip(known, values, strict=True)]
-    firm = [one.verdict in ("as claimed", "the opposite") for one in drawn]
+    firm = [one.verdict in _FIRM for one in drawn]
     colours = [LIGHT["specific"] if one.verdict != "the opposite" else LIGHT["related"] for one in drawn]
-    names = [
-        plain(" ".join([*one.row.levels, one.row.question.language or one.row.question.group])
-              + (f", layer {one.row.question.layer}" if claim.by_layer else ""))
-        for one in drawn
-    ]  # fmt: skip
+    names = [plain(" ".join(_about(claim, one.row))) for one in drawn]
     figure.add(
         "scatter",
         0,
@@ -153,7 +187,7 @@ def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
                  "color": LIGHT["text"], "thickness": 1.5, "width": 0},
         mode="markers",
         marker={"size": 9, "color": colours, "symbol": ["circle" if one else "circle-open" for one in firm]},
-        customdata=[f"{name}: {one.verdict}" for name, one in zip(names, drawn, strict=True)],
+        customdata=[": ".join(filter(None, (name, one.verdict))) for name, one in zip(names, drawn, strict=True)],
         hovertemplate="%{customdata}, %{x:.3f}<extra></extra>",
     )  # fmt: skip
     figure.y(0, tickvals=list(range(len(drawn))), ticktext=names, range=[len(drawn) - 0.4, -0.8], showgrid=False)

@@ -192,9 +192,10 @@ class StudyFolder:
         }
         write_text(self._state_file(cell), json.dumps(state, indent=2) + "\n")
 
-    def seconds(self, cell: Cell) -> float:
-        """What all steps of a cell have taken."""
-        return float(sum(one.get("seconds", 0.0) for one in self._state(cell).values()))
+    def seconds(self, cell: Cell) -> dict[str, float]:
+        """What the steps of a cell that have ended well have taken, by name."""
+        done = {name: one.get("seconds") for name, one in self._state(cell).items() if one.get("done")}
+        return {name: float(seconds) for name, seconds in done.items() if isinstance(seconds, int | float)}
 
     def fail(self, cell: Cell, failure: Failure) -> None:
         """Set a cell apart."""

@@ -11,9 +11,9 @@ from itertools import product
 from typing import Any
 
 from alignlab.config import COMMAND_LINE
-from alignlab.errors import Problem, did_you_mean, refuse_any
+from alignlab.errors import Problem, refuse_any
 from alignlab.redaction import hide
-from alignlab.studying.claim_checks import claim_problems
+from alignlab.studying.claim_checks import claim_problems, level_problems
 from alignlab.studying.options import StudyOptions
 
 MOST_CELLS = 10_000
@@ -136,7 +136,10 @@ def grid_of(options: StudyOptions, origins: Origins) -> Grid:
     else:
         axes = tuple(options.axes)
         cells, skipped = _combined(options, origins, problems)
-    problems += claim_problems(options, axes, {name: _at(origins, f"claims.{name}") for name in options.claims})
+    known = {MODEL: [cell.name for cell in cells]} if options.models else options.axes
+    for name, asked in options.then.items():
+        problems += level_problems(known, asked.levels, _at(origins, f"then.{name}.levels"))
+    problems += claim_problems(options, known, {name: _at(origins, f"claims.{name}") for name in options.claims})
     if not cells and not problems:
         problems.append(Problem(_at(origins, "skip"), "every cell is skipped", "one cell or more"))
     refuse_any(problems)
@@ -219,19 +222,9 @@ def _alike(names: Mapping[str, Any] | Sequence[str]) -> list[str]:
 
 
 def _entry_problems(where: str, entry: Mapping[str, str], options: StudyOptions, *, seed: bool = True) -> list[Problem]:
-    problems = []
-    for axis, level in entry.items():
-        known = [*options.axes, *((SEED,) if seed else ())]
-        if axis not in known:
-            problems.append(
-                Problem(where, f"there is no axis {axis!r}", f"one of: {', '.join(known)}", did_you_mean(axis, known))
-            )
-            continue
-        levels = list(map(str, options.seeds)) if axis == SEED else list(options.axes[axis])
-        if level not in levels:
-            expected = f"one of: {', '.join(levels)}"
-            problems.append(Problem(where, f"{axis} has no level {level!r}", expected, did_you_mean(level, levels)))
-    return problems
+    known = {axis: list(levels) for axis, levels in options.axes.items()}
+    known |= {SEED: list(map(str, options.seeds))} if seed else {}
+    return level_problems(known, {axis: [level] for axis, level in entry.items()}, where)
 
 
 def _combined(options: StudyOptions, origins: Origins, problems: list[Problem]) -> tuple[list[Cell], int]:

@@ -43,6 +43,7 @@ class ThenOptions(Options):
     verb: Verb = option(REQUIRED, "the command that asks it")
     config: str | None = option(None, "its shipped config or file; null takes its defaults")
     set: dict[str, Any] = option({}, "what is set over that config; keys may be nested or dotted")
+    levels: dict[str, list[str]] = option({}, "only cells of these levels, by axis; {} takes all")
 
 
 class ClaimOptions(Options):
@@ -51,7 +52,9 @@ class ClaimOptions(Options):
     title: str = option(REQUIRED, "heading of its section")
     says: str = option(REQUIRED, "what is claimed, and where")
     source: str = option(REQUIRED, "of what the numbers are told: neurons, capability, or a name in `then`")
-    measure: str = option(REQUIRED, "column `measure` of study.csv, such as right or specific neurons")
+    measure: str = option(
+        REQUIRED, "column `measure` of study.csv, such as right or specific neurons; * is any text: several measures"
+    )
     task: str | None = option(None, "column `task`; null takes any")
     set: str | None = option("", "column `set`: of which neurons; empty for numbers of none, null takes any")
     control: str = option("", "column `control`: matched, random, or empty for the set itself")
@@ -61,8 +64,10 @@ class ClaimOptions(Options):
     groups: list[str] = option(["trained", "unseen"], "groups, or codes of languages")
     levels: dict[str, list[str]] = option({}, "only cells of these levels, by axis; {} takes all")
     by_layer: bool = option(False, "of every layer apart, where the numbers have layers")
-    expect: Literal["rises", "falls", "nothing"] = option(
-        "rises", "the claim: above 0, below 0, or no more than noise, which can be refuted and never shown"
+    expect: Literal["rises", "falls", "nothing"] | None = option(
+        "rises",
+        "the claim: above 0, below 0, or no more than noise, which can be refuted and never shown; null claims nothing "
+        "and shows the numbers",
     )
 
 
@@ -91,7 +96,7 @@ class StudyOptions(Options):
         "what is prepared once for all cells, in this order, by your own names; what NAME makes lies in "
         "${study.root}/${study.name}/before/NAME, which other keys may name so",
     )
-    then: dict[str, ThenOptions] = section({}, "what is asked of every finished cell, in this order, by your own names")
+    then: dict[str, ThenOptions] = section({}, "what is asked of finished cells, in this order, by your own names")
     claims: dict[str, ClaimOptions] = section(
         {}, "sentences that the page sets beside what was found, a section each, by your own names"
     )

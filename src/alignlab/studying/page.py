@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from alignlab.analysis.over_seeds import OverSeeds
 from alignlab.redaction import hide
 from alignlab.reporting.page.panels import Panels, plain
-from alignlab.reporting.page.plain import Section
+from alignlab.reporting.page.plain import Section, without_empty
 from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.claims import claim_sections
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import JOIN
 from alignlab.studying.summary import GROUPS, Summary, What
+from alignlab.studying.table import DEGREE
 
 # Measures of a training that come first, and of what is asked of it those that its command shows.
 _LEADS = (("neurons", "specific neurons"), ("neurons", "related neurons"), ("neurons", "general neurons"),
@@ -57,8 +58,8 @@ def places_of(rows: Sequence[Summary]) -> list[tuple[str, str]]:
 
 def about_of(study: Study) -> list[str]:
     """What the page is of, in sentences."""
-    folder, cells = study.folder, study.grid.cells
-    states = [folder.state(cell, study.steps) for cell in cells]
+    cells = study.grid.cells
+    states = [study.state(cell) for cell in cells]
     said = [f"{states.count('finished'):,} of {len(cells):,} cells are done, {states.count('failed'):,} have failed."]
     said += [f"{capital(axis)}: {', '.join(levels)}." for axis, levels in study.options.axes.items()]
     said += [] if study.options.models else [f"Seeds: {', '.join(map(str, study.options.seeds))}."]
@@ -70,7 +71,11 @@ def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
     claims = claim_sections(study.options, study.grid.axes, rows)
     rows = [row for row in rows if row.question.layer is None]
     leads = leads_of(rows)
-    rest = dict.fromkeys((row.question.source, row.question.task, row.question.measure) for row in rows)
+    rest = dict.fromkeys(
+        (row.question.source, row.question.task, row.question.measure)
+        for row in rows
+        if not row.question.measure.startswith(DEGREE)  # a dozen, which a claim shows together
+    )
     found = [measure_section(study, rows, *one) for one in [*leads, *(one for one in rest if one not in leads)]]
     return [*claims, *found, _cells(study)]
 
@@ -108,14 +113,8 @@ def measure_section(study: Study, rows: Sequence[Summary], source: str, task: st
         f"{_SOURCES.get(source, f'What {source} measured')}{f', in {unit}' if unit not in ('', 'neurons') else ''}.{at}"
     ]
     title = f"{capital(measure)}{f' ({task})' if task else ''}"
-    header, shown = _without_empty(header, list(lines.values()))
+    header, shown = without_empty(header, list(lines.values()))
     return Section(title, said, _figure(study, asked, whats[-1], unit), header, shown, _NOTES)
-
-
-def _without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """The table without columns in which nothing stands."""
-    kept = [place for place in range(len(header)) if any(line[place] for line in lines)]
-    return [header[place] for place in kept], [[line[place] for place in kept] for line in lines]
 
 
 def _figure(study: Study, rows: Sequence[Summary], what: What, unit: str) -> Panels | None:
@@ -168,7 +167,7 @@ def _cells(study: Study) -> Section:
     folder, lines = study.folder, []
     for cell in study.grid.cells:
         failure = folder.failure(cell)
-        state = folder.state(cell, study.steps)
+        state = study.state(cell)
         lines.append(
             [cell.name, state, "" if failure is None or state != "failed" else hide(f"{failure.step}: {failure.says}")]
         )

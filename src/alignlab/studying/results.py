@@ -27,7 +27,7 @@ def write_results(study: Study) -> list[Summary]:
     """
     folder = study.folder
     with folder.locked():
-        cells = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
+        cells = [cell for cell in study.grid.cells if study.state(cell) == "finished"]
         numbers = write_table(study, cells, folder.table)
         said = collected(numbers, lambda cell: moved_answers(folder.cell(cell) / TRAIN))
         members = {cell.levels: members_of(folder.cell(cell) / TRAIN) for cell in cells}
@@ -51,7 +51,7 @@ def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell
         _show(study, rows, *question)
     folder = study.folder
     console.say()
-    states = {cell: folder.state(cell, study.steps) for cell in study.grid.cells}
+    states = {cell: study.state(cell) for cell in study.grid.cells}
     for cell in [cell for cell, state in states.items() if state == "failed"]:
         failure = folder.failure(cell)
         assert failure is not None

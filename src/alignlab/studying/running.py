@@ -97,16 +97,16 @@ class Worker:
 
     def _todo(self) -> Iterator[Cell]:
         for cell in self.study.grid.cells:
-            state = self.study.folder.state(cell, self.study.steps)
+            state = self.study.state(cell)
             if state in ("open", "begun") or (state == "failed" and self.study.options.retry == "failed"):
                 yield cell
 
     def _given_up(self) -> list[Cell]:
         """Cells that others held and hold no longer, and that are not done."""
-        folder, steps = self.study.folder, self.study.steps
+        folder = self.study.folder
         free = [cell for cell in self.elsewhere if not is_held(folder.cell(cell))]
         self.elsewhere = [cell for cell in self.elsewhere if cell not in free]
-        return [cell for cell in free if folder.state(cell, steps) in ("open", "begun")]
+        return [cell for cell in free if self.study.state(cell) in ("open", "begun")]
 
     def _begin(self, cell: Cell, device: str | None) -> bool:
         """Claim a cell and start its first step that is not done; whether there is one, and nobody else is at it."""
@@ -124,7 +124,7 @@ class Worker:
                 # A worker was killed, and the process that it had started has not ended yet.
                 self.elsewhere.append(cell)
                 return False
-            state = folder.state(cell, self.study.steps)  # now that nobody else can change it
+            state = self.study.state(cell)  # now that nobody else can change it
             if state == "finished" or (state == "failed" and self.study.options.retry != "failed"):
                 return False
             folder.begin_cell(cell, self.study.document(cell))
@@ -133,7 +133,7 @@ class Worker:
         return True
 
     def _next(self, cell: Cell) -> Step:
-        return next(step for step in self.study.steps if not self.study.folder.is_done(cell, step))
+        return next(step for step in self.study.steps_of(cell) if not self.study.folder.is_done(cell, step))
 
     def _start(self, cell: Cell, step: Step, device: str | None, held: ExitStack) -> None:
         folder = self.study.folder
@@ -160,7 +160,7 @@ class Worker:
         free = []
         for one in [one for one in self._running if one.process.poll() is not None]:
             self._running.remove(one)
-            if self._end(one) == "done" and self.study.folder.state(one.cell, self.study.steps) != "finished":
+            if self._end(one) == "done" and self.study.state(one.cell) != "finished":
                 self._start(one.cell, self._next(one.cell), one.device, one.held)
                 continue
             one.held.close()
@@ -187,18 +187,16 @@ class Worker:
         return "failed"
 
     def _is_last(self, one: _Running) -> bool:
-        return self.study.folder.state(one.cell, self.study.steps) == "finished"
+        return self.study.state(one.cell) == "finished"
 
     def _left(self) -> str:
         """How many cells are done, and how long the others will take as far as these tell."""
-        folder, cells = self.study.folder, self.study.grid.cells
-        states = [folder.state(cell, self.study.steps) for cell in cells]
-        taken = [folder.seconds(cell) for cell, state in zip(cells, states, strict=True) if state == "finished"]
-        todo = sum(state in ("open", "begun") for state in states)
-        if not todo:
-            return f"; {len(taken)} of {len(cells)} cells"
-        left = sum(taken) / len(taken) * todo / self.jobs
-        return f"; {len(taken)} of {len(cells)} cells, about {console.duration(left)} left"
+        cells = self.study.grid.cells
+        states = {cell: self.study.state(cell) for cell in cells}
+        done = f"; {list(states.values()).count('finished')} of {len(cells)} cells"
+        todo = [cell for cell, state in states.items() if state in ("open", "begun")]
+        left = self.study.seconds_left(todo) if todo else None
+        return done if left is None else f"{done}, about {console.duration(left / self.jobs)} left"
 
     def _stop(self) -> None:
         """Ask all processes to stop and wait until they have; asked to stop again, end them at once."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alignlab.config import as_override
-from alignlab.studying.grid import COUNTS, TRAIN, Cell, Setting
+from alignlab.studying.grid import COUNTS, MODEL, TRAIN, Cell, Setting
 from alignlab.studying.options import StudyOptions
 
 
@@ -19,7 +19,7 @@ class Step:
     """A command, whose results lie in a folder of that name in the cell's.
 
     settings: beside what names the cell.  key: of the study's config, at which it stands.
-    kind: of what is prepared.
+    kind: of what is prepared.  levels: by axis, in the study's order, those of which it is asked; empty takes all.
     """
 
     name: str
@@ -28,6 +28,11 @@ class Step:
     settings: tuple[Setting, ...]
     key: str
     kind: str = ""
+    levels: tuple[frozenset[str], ...] = ()
+
+    def is_of(self, cell: Cell) -> bool:
+        """Whether it is asked of a cell."""
+        return all(not asked or level in asked for asked, level in zip(self.levels, cell.levels, strict=False))
 
     def asked(self, cell: Cell, folder: Path) -> list[str]:
         """The command's arguments for a cell in its folder."""
@@ -63,12 +68,19 @@ class Step:
 
 
 def steps_of(options: StudyOptions, cell: Sequence[Setting], then: Mapping[str, Sequence[Setting]]) -> list[Step]:
-    """The steps of every cell, in their order. cell, then: what is set over their configs."""
+    """What is done for cells, in this order. cell, then: what is set over their configs."""
     if options.models:
         first = Step(COUNTS, "analyze", options.cell.config, tuple(cell), "cell")
     else:
         first = Step(TRAIN, "train", options.cell.config, tuple(cell), "cell")
     return [
         first,
-        *(Step(name, one.verb, one.config, tuple(then[name]), f"then.{name}") for name, one in options.then.items()),
+        *(
+            Step(name, one.verb, one.config, tuple(then[name]), f"then.{name}", levels=_levels(options, one.levels))
+            for name, one in options.then.items()
+        ),
     ]
+
+
+def _levels(options: StudyOptions, asked: Mapping[str, Sequence[str]]) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(asked.get(axis, ())) for axis in options.axes or (MODEL,))

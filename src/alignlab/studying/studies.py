@@ -48,7 +48,7 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
     by_name = {cell.name: (cell, study.document(cell)) for cell in study.grid.cells}
     folder.check_continued(by_name, study.steps)
     check_before(study)
-    states = Counter(folder.state(cell, study.steps) for cell in study.grid.cells)
+    states = Counter(study.state(cell) for cell in study.grid.cells)
     show_plan(study, states)
     if options.dry_run:
         console.say("\nThis was a dry run: nothing was written. Leave out dry_run=true to run it.")
@@ -67,7 +67,7 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
         ) from None
     rows = write_results(study)
     show_results(study, rows, worker.elsewhere, worker.stopped)
-    return [cell.name for cell in study.grid.cells if folder.state(cell, study.steps) == "failed"]
+    return [cell.name for cell in study.grid.cells if study.state(cell) == "failed"]
 
 
 def _check_alone() -> None:
@@ -90,7 +90,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         parts.append(f"{len(options.seeds)} seeds ({', '.join(map(str, options.seeds))})")
     skipped = f", less {grid.skipped} skipped" if grid.skipped else ""
     rows = [("cells", f"{number:,}: {' x '.join(parts)}{skipped}")]
-    todo = [cell for cell in grid.cells if folder.state(cell, study.steps) != "finished"]
+    todo = [cell for cell in grid.cells if study.state(cell) != "finished"]
     rows += [(step.name, f"first, once for all cells: alignlab.prepare {step.kind}") for step in study.before]
     if study.configs and todo:
         groups = costs_of(grid.cells, study.configs, later=not is_prepared(study))
@@ -100,9 +100,9 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         if unknown:
             rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
     for step in study.steps[1:] if study.configs else study.steps:
-        rows.append(
-            (step.name, f"of every cell: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}")
-        )
+        asked = sum(map(step.is_of, grid.cells))
+        of = "every cell" if asked == number else f"{asked:,} cell{'s' * (asked != 1)}"
+        rows.append((step.name, f"of {of}: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}"))
     if options.baseline:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
         rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
@@ -146,12 +146,11 @@ def _done(study: Study, states: Mapping[State, int]) -> str:
     if states["failed"]:
         text += f", {states['failed']:,} failed"
         text += " (retry=failed begins them again)" if study.options.retry == "nothing" else ", which are begun again"
-    folder = study.folder
-    finished = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
-    left = states["open"] + states["begun"] + (states["failed"] if study.options.retry == "failed" else 0)
-    if finished and left:
-        each = sum(map(folder.seconds, finished)) / len(finished)
-        text += f"; the rest takes about {duration(each * left / Worker(study).jobs)}, at {duration(each)} a cell"
-    elif left:
-        text += "; how long it takes is told once one is done"
+    asked = ("open", "begun", *(("failed",) if study.options.retry == "failed" else ()))
+    todo = [cell for cell in study.grid.cells if study.state(cell) in asked]
+    left = study.seconds_left(todo)
+    if left is None:
+        text += "; how long it takes is told once every step has been done for one"
+    elif todo:
+        text += f"; the rest takes about {duration(left / Worker(study).jobs)}"
     return text

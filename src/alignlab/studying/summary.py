@@ -22,7 +22,7 @@ HEADER = (
     "layer", "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low",
     "both_high", "p_both", "status",
 )  # fmt: skip
-_NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
+_NOT_USUAL = (", reestimated", ", all")  # parts of measures that the table has
 
 
 Answers = Mapping[int, Mapping[Place, Moved]]
@@ -107,8 +107,8 @@ def _known(value: float) -> float | None:
 
 
 def is_summarised(number: Number) -> bool:
-    """Whether a number is one of the summary: of all items, and of the usual way of counting."""
-    here = not number.label and not number.other
+    """Whether a number is one of the summary: of all items, of one language, and of the usual way of counting."""
+    here = not number.label and number.other in ("", number.language)
     return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
 
 

@@ -19,6 +19,7 @@ from alignlab.studying.grid import TRAIN, Cell
 
 _QUANTILE = 1.959964
 NEURONS, CAPABILITY = "neurons", "capability"
+DEGREE = "neurons of degree"
 _PLAIN = ("kinds", "losses", "capability")  # analyses whose measures need not say of which they are
 COLUMNS = (
     "source", "record", "step", "since", "group", "language", "other", "layer", "measure", "task", "set", "operation",
@@ -74,7 +75,7 @@ def measure_of(row: Row) -> str:
         kind = f"{row.kind} to {row.to_kind}" if row.to_kind else row.kind
         name = f"{kind} neurons" + (f": {row.measure}" if row.measure else "")
     elif row.degree is not None:
-        name = f"neurons of degree {row.degree}" + (f": {row.measure}" if row.measure else "")
+        name = f"{DEGREE} {row.degree}" + (f": {row.measure}" if row.measure else "")
     name = name if row.analysis in _PLAIN else ": ".join(filter(None, (row.analysis, name)))
     if row.analysis not in _PLAIN and row.kind == "" and row.task:
         name = row.measure  # of a task, which its column says
@@ -101,7 +102,7 @@ def standard_error(row: Row) -> float | None:
 
 def numbers_of(study: Study, cell: Cell) -> Iterator[Number]:
     """Every number that a finished cell has left. Raises InputError for a table that is damaged or missing."""
-    for step in study.steps:
+    for step in study.steps_of(cell):
         for table in study.folder.results(cell, step):
             source = step.name if step.name != TRAIN else (NEURONS if table.stem == "neurons" else CAPABILITY)
             if not table.is_file():

@@ -23,7 +23,7 @@ class Section:
     """What stands under a heading, in this order; all of it is text, never markup.
 
     said: sentences.  figure: drawn in the theme of the reader's system.  header, lines: of a table.
-    notes: what the numbers mean.
+    notes: what the numbers mean.  brief: what was found, beside the title in the contents.
     """
 
     title: str
@@ -32,6 +32,13 @@ class Section:
     header: Sequence[str] = ()
     lines: Sequence[Sequence[str]] = field(default=(), repr=False)
     notes: Sequence[str] = ()
+    brief: str = ""
+
+
+def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns in which nothing stands."""
+    kept = [place for place in range(len(header)) if any(line[place] for line in lines)]
+    return [header[place] for place in kept], [[line[place] for place in kept] for line in lines]
 
 
 def plain_page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
