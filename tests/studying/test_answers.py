@@ -14,6 +14,7 @@ from alignlab.neurons.table import Row
 from alignlab.recording.effects import BASELINE, Effects, Item
 from alignlab.studying.answers import moved_answers
 from alignlab.studying.grid import Cell, Grid
+from alignlab.studying.same_languages import Roles
 from alignlab.studying.summary import collected, summarise
 from alignlab.studying.table import CAPABILITY, Number
 
@@ -146,8 +147,9 @@ def test_a_group_is_compared_with_the_same_languages_of_the_baseline(tmp_path: P
             for group, language, members in asked
         ]  # fmt: skip
 
+    roles = {("placebo",): Roles(("en",), "en"), ("zh",): Roles(("zh",), "en")}
     said = collected(((cell, told(cell)) for cell in cells), lambda cell: moved_answers(runs[cell.name]))
-    found = summarise(Grid(("arm",), tuple(cells), 0), said, {"arm": "placebo"}, groups)
+    found = summarise(Grid(("arm",), tuple(cells), 0), said, {"arm": "placebo"}, roles)
     rows = {one.question.group: one for one in found if one.what == "difference" and not one.question.language}
     for group, code in (("unseen", "sw"), ("trained", "zh")):
         by_hand = [

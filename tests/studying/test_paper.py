@@ -29,6 +29,14 @@ def command(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def test_the_placebo_is_compared_with_what_sees_as_many_texts() -> None:
+    """English pairs are too few for one by preference."""
+    claims = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["claims"].values()
+    compared = [claim for claim in claims if claim.get("what") == "difference"]
+    assert compared
+    assert all(claim["levels"]["method"] == ["answers"] for claim in compared)
+
+
 @pytest.mark.slow
 def test_the_whole_of_it_is_planned(tmp_path: Path) -> None:
     said = command(tmp_path, "dry_run=true")

@@ -11,7 +11,6 @@ import numpy as np
 
 from alignlab.analysis.capability import measured
 from alignlab.evaluation.estimates import influences
-from alignlab.neurons.counts_file import read_header
 from alignlab.neurons.groups import group_languages
 from alignlab.neurons.probabilities import Floats
 from alignlab.recording.effects import Effects
@@ -59,16 +58,6 @@ def moved_answers(run: Path) -> dict[int, dict[Place, Moved]]:
     files = {step_of(path): path for path in snapshot_files(RunFolder(run).evaluation, "safetensors")}
     ends = dict.fromkeys([min(files), max(files)]) if files else {}
     return {step: dict(_moved(Effects.load(files[step]))) for step in ends}
-
-
-def members_of(run: Path) -> dict[str, tuple[str, ...]]:
-    """By group the languages that a run has counted, as its last snapshot says; empty where there is none."""
-    files = sorted(snapshot_files(RunFolder(run).neurons, "safetensors"), key=step_of)
-    if not files:
-        return {}
-    header = read_header(files[-1])
-    found = group_languages(header.languages, header.trained_languages, header.reference or None)
-    return {str(group): members for group, members in found.items()}
 
 
 def _moved(effects: Effects) -> Iterator[tuple[Place, Moved]]:

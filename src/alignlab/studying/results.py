@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from alignlab import console
 from alignlab.reporting.page.plain import write_plain_page
 from alignlab.reporting.wording import capital, interval, number, signed
-from alignlab.studying.answers import members_of, moved_answers
+from alignlab.studying.answers import moved_answers
 from alignlab.studying.claims import findings_of, said_of
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
+from alignlab.studying.same_languages import roles_of
 from alignlab.studying.summary import HEADER, Summary, collected, summarise
 from alignlab.studying.table import write_rows, write_table
 
@@ -30,8 +31,8 @@ def write_results(study: Study) -> list[Summary]:
         cells = [cell for cell in study.grid.cells if study.state(cell) == "finished"]
         numbers = write_table(study, cells, folder.table)
         said = collected(numbers, lambda cell: moved_answers(folder.cell(cell) / TRAIN))
-        members = {cell.levels: members_of(folder.cell(cell) / TRAIN) for cell in cells}
-        rows = summarise(study.grid, said, study.options.baseline, members)
+        roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in cells}
+        rows = summarise(study.grid, said, study.options.baseline, roles)
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])
         write_plain_page(folder.page, study.options.study.name, about_of(study), sections_of(study, rows))

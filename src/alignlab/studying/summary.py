@@ -13,6 +13,7 @@ import numpy as np
 from alignlab.analysis.over_seeds import OverSeeds, over_seeds
 from alignlab.studying.answers import Moved, Place, mean_of
 from alignlab.studying.grid import Cell, Grid
+from alignlab.studying.same_languages import Roles, Spoken, compared
 from alignlab.studying.table import CAPABILITY, Number
 
 GROUPS = ("trained", "reference", "unseen", "all languages", "all")
@@ -26,7 +27,6 @@ _NOT_USUAL = (", reestimated", ", all")  # parts of measures that the table has
 
 
 Answers = Mapping[int, Mapping[Place, Moved]]
-Members = Mapping[str, tuple[str, ...]]  # by group its languages
 
 
 class Question(NamedTuple):
@@ -159,17 +159,19 @@ def collected(
 
 
 def summarise(
-    grid: Grid, said: Collected, baseline: Mapping[str, str], members: Mapping[tuple[str, ...], Members] | None = None
+    grid: Grid, said: Collected, baseline: Mapping[str, str], roles: Mapping[tuple[str, ...], Roles] | None = None
 ) -> list[Summary]:
     """All numbers over seeds, by combination of levels, in the order of the grid.
 
-    members: by levels, the languages of each group. What is trained and unseen differs from cell to cell: a group is
-        compared with the same languages of the baseline, whatever group these are in there.
+    roles: by levels, the languages in training and the reference. What is trained and unseen differs from cell to
+        cell: a group is compared with the same languages of the baseline, whatever group these are in there.
     """
     rows = []
-    members = members or {}
+    roles = roles or {}
     for cell in {cell.levels: cell for cell in grid.cells}.values():
         other = grid.baseline_of(cell, baseline)
+        ours = Spoken(said.get(cell.levels, {}), roles.get(cell.levels))
+        theirs = Spoken(said.get(other, {}) if other is not None else {}, roles.get(other) if other else None)
         for question, ends in said.get(cell.levels, {}).items():
             steps = {one.step for one in ends.values()}
             step = steps.pop() if len(steps) == 1 else None
@@ -177,26 +179,19 @@ def summarise(
             changes = [one.change for one in ends.values() if one.change is not None]
             if changes:
                 rows.append(_over("change", cell.levels, question, changes, step))
-            theirs = _theirs(
-                said.get(other, {}) if other is not None else {},
-                question,
-                members.get(cell.levels, {}),
-                members.get(other, {}) if other is not None else {},
-            )
-            pairs = [_less(one.last, theirs[seed].last) for seed, one in ends.items() if seed in theirs]
+            base = _theirs(question, ours, theirs)
+            pairs = [_less(one.last, base[seed].last) for seed, one in ends.items() if seed in base]
             if pairs:
                 rows.append(_over("difference", cell.levels, question, pairs, step))
     return rows
 
 
-def _theirs(
-    said: Mapping[Question, Mapping[int | None, Ends]], question: Question, ours: Members, theirs: Members
-) -> Mapping[int | None, Ends]:
+def _theirs(question: Question, ours: Spoken, theirs: Spoken) -> Mapping[int | None, Ends]:
     """What the baseline says of a question, of the same languages; nothing where it does not say it of them all."""
-    languages = ours.get(question.group, ())
-    if question.language or not languages or theirs.get(question.group) == languages:
-        return said.get(question, {})
-    each = [said.get(question._replace(group="language", language=code), {}) for code in languages]
+    languages = compared(question, ours, theirs)
+    if not languages:
+        return theirs.said.get(question, {}) if languages is not None else {}
+    each = [theirs.of_language(question, code) for code in languages]
     seeds = [seed for seed in each[0] if all(seed in one for one in each)]
     return {seed: Ends(_mean([one[seed].last for one in each]), None, each[0][seed].step) for seed in seeds}
 
