@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignlab import console
+from alignlab.analysis.draws import Drawing
 from alignlab.analysis.driving import NeuronTexts
 from alignlab.analysis.options import MEANINGS, USUAL
 from alignlab.analysis.records import StoredCounts
@@ -81,7 +82,8 @@ def check_results(config: AnalyzeConfig) -> None:
 
 def write_results(config: AnalyzeConfig, records: Sequence[StoredCounts], texts: NeuronTexts | None = None) -> Results:
     """Ask all records and write `table.csv`, `sets.safetensors` (of the last record), `report.html` and `config.yaml`;
-    with texts that drive neurons also `texts.safetensors`.
+    with texts that drive neurons also `texts.safetensors`; with intervals `draws.safetensors`, what the numbers of the
+    first and the last record are in each resample.
 
     sets: by language, the selected neurons above tau; those at further sites are in files named by these.
     The page shows kinds: without a tau there is none.
@@ -128,15 +130,22 @@ def _ask(
     lines = []
     of_first: list[Row] = []
     of_last: list[Row] = []
+    drawing, written = Drawing(), 0
     page = page_of(config, f"python -m alignlab.analyze config={config.results / 'config.yaml'} intervals=ends")
     shown = None if logged is None else SnapshotsInWandb(logged)
     with (
         (folder / "table.csv").open("w", encoding="utf-8", newline="") as table,
         console.progress("Analysing", len(records)) as advance,
     ):
-        for number, (view, rows) in enumerate(config.inquiry(SHOWN).over(records)):
-            of_last = [row for row in rows if row.analysis in config.analyses]
+        inquiry = config.inquiry(SHOWN)
+        for number, (view, found) in enumerate(inquiry.drawn_over(records)):
+            rows = [one.row for one in found]
+            asked = [one for one in found if one.row.analysis in config.analyses]
+            of_last = [one.row for one in asked]
             of_first = of_first if first else of_last
+            if inquiry.resampling is not None and number in (0, len(records) - 1):
+                drawing.add(enumerate(asked, written), view.counts.shape[1], inquiry.resampling.digest_of(view.counts))
+            written += len(asked)
             table.write(csv_text(of_last, header=first is None))
             first, last, last_counts = first or view.now, view.now, view.counts
             lines.append(line_of(view.now))
@@ -145,6 +154,7 @@ def _ask(
             if shown is not None:
                 shown.record(view.now, view.now.step if config.by_step else number)
             advance()
+    drawing.save(folder / "table.csv")
     (folder / "config.yaml").write_text(config.document, encoding="utf-8")
     assert first is not None
     statistic = STATISTICS[identifier_of(config.identifier).reads]

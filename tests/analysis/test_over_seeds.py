@@ -10,9 +10,11 @@ import pytest
 from scipy import stats
 from scipy.stats import binom
 
-from alignlab.analysis.over_seeds import over_seeds
+from alignlab.analysis.over_seeds import Drawn, over_seeds
 from alignlab.errors import InputError
 from alignlab.evaluation.estimates import influences, mean
+from alignlab.neurons.row_intervals import with_intervals
+from alignlab.neurons.table import Row
 
 from ..scripts_as_modules import SIMULATIONS, script_as_module
 
@@ -100,6 +102,39 @@ def test_standard_errors_are_at_least_what_the_layout_gives() -> None:
     )
 
 
+def test_resamples_that_leave_out_a_cluster_each_are_as_influences() -> None:
+    """A linear number, in every resample that is one cluster twice in another's place: the two-way table again."""
+    m, sums = 6, RANDOM.normal(10, 1, (3, 1)) + RANDOM.normal(0, 5, 6) + RANDOM.normal(0, 1, (3, 6))
+    value, moved = influences(sums, np.ones(m))
+    # All ordered pairs of clusters with +-: their mean is the number, and their variance that of two single clusters.
+    pairs = [(i, j) for i in range(m) for j in range(m) if i != j]
+    drawn = np.array([[row.mean() + (row[i] - row[j]) / m for i, j in pairs] for row in sums])
+    fine = over_seeds(value, moved)
+    again = over_seeds(value, drawn=Drawn(drawn, m))
+    # Of such pairs the variance is 2 m / (m - 1) / m^2 of that between clusters, over pairs less one.
+    scale = (2 * len(pairs) / (m - 1) / (len(pairs) - 1)) * m / m
+    first, second = fine.over_documents, again.over_documents
+    assert (second.high - again.value) ** 2 == pytest.approx(scale * (first.high - fine.value) ** 2)
+    assert again.over_seeds == fine.over_seeds
+    t = stats.t.ppf(0.975, 2) ** 2 * np.var(value, ddof=1) / 3
+    assert (again.over_both.high - value.mean()) ** 2 - t == pytest.approx(
+        scale * ((fine.over_both.high - value.mean()) ** 2 - t)
+    )
+
+
+def test_resamples_of_one_seed_give_the_interval_of_its_row() -> None:
+    drawn = RANDOM.integers(3, 9, 50).astype(float)
+    (row,) = with_intervals([Row(value=6, denominator=40)], drawn[:, None], 12)
+    found = over_seeds([6.0], drawn=Drawn(drawn[None], 12, 1.0)).over_documents
+    assert (found.low, found.high) == pytest.approx((row.low, row.high))
+
+
+def test_resamples_in_which_nothing_varies_tell_nothing_of_documents() -> None:
+    found = over_seeds([6.0, 7.0], drawn=Drawn([[6.0, 6.0], [7.0, 7.0]], 12, 1.0))
+    assert np.isnan([found.over_documents.low, found.over_both.low]).all()
+    assert not np.isnan(found.over_seeds.low)
+
+
 def test_the_order_of_seeds_and_documents_changes_nothing_and_units_go_through() -> None:
     value, moved = influences(RANDOM.normal(3, 1, (5, 8)), np.ones(8))
     found = over_seeds(value, moved).over_both
@@ -127,6 +162,11 @@ def test_shares_stay_shares() -> None:
         ({"values": [1.0, 2.0], "errors": [1.0]}, "errors.*one a seed"),
         ({"values": [1.0, 2.0], "errors": [1.0, -1.0]}, "errors.*below 0"),
         ({"values": [1.0], "errors": [1.0], "moved": [[0.0]]}, "errors.*beside moved"),
+        ({"values": [1.0], "errors": [1.0], "drawn": Drawn([[0.0, 1.0]], 3)}, "drawn.*beside errors"),
+        ({"values": [1.0], "drawn": Drawn([0.0, 1.0], 3)}, r"drawn.*\(2,\)"),
+        ({"values": [1.0], "drawn": Drawn([[0.0]], 3)}, r"drawn.*\(1, 1\).*two or more"),
+        ({"values": [1.0], "drawn": Drawn([[0.0, 1.0]], 1)}, "drawn.*from 1 clusters"),
+        ({"values": [1.0], "drawn": Drawn([[0.0, np.nan]], 3)}, "drawn.*not finite"),
     ],
 )
 def test_what_is_no_study_is_refused(given: dict[str, Any], said: str) -> None:
@@ -151,3 +191,10 @@ def test_intervals_hold_what_they_are_about_in_simulation() -> None:
     _, found = simulation.verdicts(replace(nothing, difference=5.0), 100, 1, asked=4)
     assert false <= binom.ppf(0.9995, 200, 0.05) / 200
     assert found > 0.9
+    for what in ("value", "change", "difference"):
+        counts = simulation.Counts(what=what, seeds_sd=0.5)
+        held, _ = simulation.coverage(counts, 500, seed=1)
+        assert lowest <= min(held)
+        assert max(held) <= binom.ppf(0.9995, 500, 0.97) / 500
+        before, _ = simulation.coverage(replace(counts, errors=True), 500, seed=1)
+        assert before[2] > 0.98, "without the resamples the interval is too wide"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from alignlab.analysis.analyses import ANALYSES
-from alignlab.analysis.intervals import Seen, asked
+from alignlab.analysis.intervals import DrawnRow, Seen, asked
 from alignlab.analysis.noise import Movement, Noise, Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.analysis.snapshots import Snapshot, summarise
@@ -49,7 +49,12 @@ class Inquiry:
     shown: tuple[str, ...] | None = None
 
     def over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[Row]]]:
-        """Each record, classified and anchored to the first, with its rows.
+        """Each record, classified and anchored to the first, with its rows. Raises InputError as `drawn_over` does."""
+        for view, rows in self.drawn_over(records):
+            yield view, [one.row for one in rows]
+
+    def drawn_over(self, records: Sequence[StoredCounts]) -> Iterator[tuple[View, list[DrawnRow]]]:
+        """Each record, classified and anchored to the first, with its rows and what these are in each resample.
 
         Raises InputError for a record that cannot be compared with the first, and for analyses that need degrees of an
         identifier that has none.
@@ -89,13 +94,14 @@ class Inquiry:
             before = Seen(counts, now, noise, numbers)
             first = first or before
 
-    def _to_show(self, rows: list[Row], counts: ActivationCounts) -> list[Row]:
+    def _to_show(self, rows: list[DrawnRow], counts: ActivationCounts) -> list[DrawnRow]:
         """The rows of the languages shown, each saying on which languages neurons were classified if not on all."""
         if self.shown is not None:
             hidden = {*counts.languages} - {*self.shown}
-            rows = [row for row in rows if row.language not in hidden and row.other not in hidden]
+            rows = [one for one in rows if one.row.language not in hidden and one.row.other not in hidden]
         if self.classified:
-            rows = [replace(row, classified_on=" ".join(counts.languages)) for row in rows]
+            on = " ".join(counts.languages)
+            rows = [one._replace(row=replace(one.row, classified_on=on)) for one in rows]
         return rows
 
     def _check_shown(self, counts: ActivationCounts) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,13 @@ from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.row_intervals import with_intervals
 from alignlab.neurons.table import Row
 from alignlab.neurons.uncertainty import ClassifiedResample, over_classified
+
+
+class DrawnRow(NamedTuple):
+    """A row, and its values in each resample, (R,); None where it was not resampled."""
+
+    row: Row
+    drawn: Floats | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Numbers:
         if self.drawn is None or not rows:
             return rows
         return with_verdicts(with_intervals(rows, self.drawn, counts.shape[1], counts.over))
+
+    def drawn_table(self, analysis: str, counts: ActivationCounts) -> list[DrawnRow]:
+        """`table`, each row with its draws."""
+        columns = [None] * len(self.rows) if self.drawn is None else self.drawn.T
+        return [DrawnRow(*each) for each in zip(self.table(analysis, counts), columns, strict=True)]
 
     def less(self, earlier: Numbers, **since: str) -> Numbers:
         """The change from the same numbers of an earlier record, drawn alike; of those that both have."""
@@ -81,7 +93,7 @@ Question = tuple[str, str]
 
 def asked(
     names: Sequence[str], view: View, earlier: Mapping[str, Seen], resampling: Resampling | None
-) -> tuple[list[Row], dict[str, Numbers]]:
+) -> tuple[list[DrawnRow], dict[str, Numbers]]:
     """The rows of some analyses, with intervals where they were resampled; and what later records are compared to.
 
     earlier: by column, `since` the first record and `since_before` the one before; all are of the same draws.
@@ -104,14 +116,14 @@ def asked(
             numbers[name, column] = found.less(seen.numbers[name], **{column: seen.snapshot.label})
     if view.movement:
         numbers[_SNAPSHOT, "since"] = replace(numbers[_SNAPSHOT, "since"], movement=view.movement)
-    tables = {(name, column): found.table(name, view.counts) for (name, column), found in numbers.items()}
-    table: list[Row] = []
+    tables = {(name, column): found.drawn_table(name, view.counts) for (name, column), found in numbers.items()}
+    table: list[DrawnRow] = []
     for name, analysis in analyses.items():
         for column in analysis.shows:
             if isinstance(analysis, Counted):
                 # One verdict a number: it was corrected among all of its kind, whichever analysis shows it.
-                counted = filter(analysis.where, tables.get((_SNAPSHOT, column), ()))
-                table += [replace(row, analysis=name) for row in counted]
+                counted = (one for one in tables.get((_SNAPSHOT, column), ()) if analysis.where(one.row))
+                table += [one._replace(row=replace(one.row, analysis=name)) for one in counted]
             else:
                 table += tables.get((name, column), ())
     return table, alone

@@ -30,7 +30,7 @@ from alignlab.neurons.probabilities import Floats
 from alignlab.neurons.reassigned import DRAWS, movement, rank_p
 from alignlab.neurons.summary import members_of
 from alignlab.neurons.table import Row
-from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses
+from alignlab.neurons.uncertainty import bootstrap, chance_level, resampled_losses, resamples_digest
 
 
 @cache
@@ -115,6 +115,10 @@ class Resampling:
         own = [_code(), self.options, self.convention, self.resamples, self.seed]
         digest = hashlib.sha256(json.dumps([own, key], sort_keys=True).encode()).hexdigest()
         return Kept(self.cache / f"{digest[:24]}.safetensors")
+
+    def digest_of(self, counts: ActivationCounts) -> str:
+        """What records share whose resamples are of the same documents."""
+        return resamples_digest(counts, self.resamples, self.seed)
 
     def noise_of(self, counts: ActivationCounts, now: Snapshot, anchor: Classification) -> Noise:
         """Resample a record: anchored with tau, lambda and cut held, re-estimated with tau and cut taken anew."""

@@ -15,7 +15,10 @@ and three intervals, each about something else:
     over both       -+ sqrt(t(K - 1)^2 V_s + t(m - 1)^2 B)    B = V_d - V_e, no less than 0
 
 of which each term has the quantile of its own degrees of freedom. A verdict on what training does is one over both: the
-other two are about these documents, or these models. Where all that is known of documents is the standard error of each
+other two are about these documents, or these models.
+
+Counts of neurons are no means over documents: of them the same variances are those between resamples of the documents,
+m / (m - 1) of them, the same resample for all seeds. Where all that is known of documents is the standard error of each
 seed's number, B is the mean of its squares, as if documents erred alike under all seeds: no less than the true one, so
 that intervals over documents are too wide rather than too narrow. `docs/statistics/seeds.md` has how often each holds.
 """
@@ -67,11 +70,27 @@ class OverSeeds:
     over_both: Interval
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What the seeds' numbers are in resamples of the documents, each the same documents for all seeds.
+
+    values: (K, R), R of 2 or more.
+    clusters: m, of how many clusters (or shards) of documents each resample is, with replacement; 2 or more.
+    step: in which each seed's number comes, 1 of counts, 0 of what may have any value. What is expected of a whole
+        number lies anywhere between (Sheppard's correction, as in `neurons.interval_methods`), of each seed's apart.
+    """
+
+    values: ArrayLike
+    clusters: int
+    step: float = 0.0
+
+
 def over_seeds(
     values: ArrayLike,
     moved: ArrayLike | None = None,
     errors: ArrayLike | None = None,
     bounds: tuple[float, float] | None = None,
+    drawn: Drawn | None = None,
 ) -> OverSeeds:
     """The mean over seeds with its intervals.
 
@@ -79,23 +98,27 @@ def over_seeds(
     moved: (K, m), what each cluster of documents moves the seed's number by, as `estimates.influences` gives it; every
         row sums to 0. The same documents for all seeds.
     errors: (K,), in the place of `moved`, the standard errors of the numbers over documents.
+    drawn: in the place of both, the numbers in resamples. Where none of them differs from another, nothing is known of
+        documents.
     bounds: what the number is never outside of, such as (0, 1) of shares; intervals end there.
 
-    Raises InputError for shapes that differ, both of moved and errors, and for what is not finite.
+    Raises InputError for shapes that differ, more than one of moved, errors and drawn, and for what is not finite.
     """
-    number, influence, error = _checked(values, moved, errors)
-    k, m = len(number), 0 if influence is None else influence.shape[1]
+    number, influence, error, resampled = _checked(values, moved, errors, drawn)
+    k, m = len(number), 0
     value = float(number.mean())
     # What rounding leaves where all are the same.
     least = (ROUNDING * max(1.0, abs(value))) ** 2
     of_seeds = float(number.var(ddof=1)) / k if k > 1 else NAN
     of_documents = rest = NAN
-    if influence is not None and m > 1:
-        shared = influence.mean(axis=0)
-        of_documents = m / (m - 1) * float((shared**2).sum())
-        # V_e: what is left of the layout; of one seed there is none to tell apart.
-        left = float(((influence - shared) ** 2).sum())
-        rest = of_documents - (m / (m - 1) * left / (k * (k - 1)) if k > 1 else 0.0)
+    if influence is not None and influence.shape[1] > 1:
+        m = influence.shape[1]
+        of_documents, rest = _of_layout(influence, m / (m - 1))
+    elif drawn is not None and resampled is not None and np.ptp(resampled, axis=1).any():
+        m = drawn.clusters
+        off = resampled - resampled.mean(axis=1, keepdims=True)
+        of_documents, rest = _of_layout(off, m / (m - 1) / (resampled.shape[1] - 1))
+        of_documents += drawn.step**2 / 12 / k
     elif error is not None:
         of_documents = rest = float((error**2).mean())
     both = UNKNOWN
@@ -110,6 +133,16 @@ def over_seeds(
         _within(_of(value, of_documents, m - 1 if m else np.inf, least), bounds),
         _within(both, bounds),
     )
+
+
+def _of_layout(off: Floats, scale: float) -> tuple[float, float]:
+    """V_d, and V_d - V_e, of what documents put each seed's number off by, (K, clusters or resamples)."""
+    k = len(off)
+    shared = off.mean(axis=0)
+    of_documents = scale * float((shared**2).sum())
+    # V_e: what is left of the layout; of one seed there is none to tell apart.
+    left = scale * float(((off - shared) ** 2).sum()) / (k * (k - 1)) if k > 1 else 0.0
+    return of_documents, of_documents - left
 
 
 def _of(value: float, variance: float, degrees: float, least: float) -> Interval:
@@ -142,24 +175,29 @@ def _within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
 
 
 def _checked(
-    values: ArrayLike, moved: ArrayLike | None, errors: ArrayLike | None
-) -> tuple[Floats, Floats | None, Floats | None]:
+    values: ArrayLike, moved: ArrayLike | None, errors: ArrayLike | None, drawn: Drawn | None
+) -> tuple[Floats, Floats | None, Floats | None, Floats | None]:
     number = np.asarray(values, dtype=np.float64)
     influence = None if moved is None else np.asarray(moved, dtype=np.float64)
     error = None if errors is None else np.asarray(errors, dtype=np.float64)
+    resampled = None if drawn is None else np.asarray(drawn.values, dtype=np.float64)
     problems = []
     if number.ndim != 1 or not len(number):
         problems.append(Problem("values", f"the shape {number.shape}", "(K,), a number for each of one or more seeds"))
-    if influence is not None and error is not None:
-        problems.append(Problem("errors", "given beside moved", "one of the two"))
-    if influence is not None and (influence.ndim != 2 or len(influence) != len(np.atleast_1d(number))):
-        problems.append(Problem("moved", f"the shape {influence.shape}", f"({number.size}, clusters)"))
+    given = [name for name, one in (("moved", moved), ("errors", errors), ("drawn", drawn)) if one is not None]
+    problems += [Problem(name, f"given beside {given[0]}", "one of moved, errors and drawn") for name in given[1:]]
+    for name, array, columns in (("moved", influence, "clusters"), ("drawn", resampled, "resamples")):
+        if array is not None and (array.ndim != 2 or len(array) != len(np.atleast_1d(number))):
+            problems.append(Problem(name, f"the shape {array.shape}", f"({number.size}, {columns})"))
+    if drawn is not None and resampled is not None and (drawn.clusters < 2 or resampled.shape[-1:] < (2,)):
+        found = f"values of the shape {resampled.shape}, from {drawn.clusters} clusters"
+        problems.append(Problem("drawn", found, "two or more resamples of two or more clusters"))
     if error is not None and error.shape != number.shape:
         problems.append(Problem("errors", f"the shape {error.shape}", f"({number.size},), one a seed"))
-    for name, array in (("values", number), ("moved", influence), ("errors", error)):
+    for name, array in (("values", number), ("moved", influence), ("errors", error), ("drawn", resampled)):
         if array is not None and not np.isfinite(array).all():
             problems.append(Problem(name, "what is not finite", "finite numbers"))
     if error is not None and (error < 0).any():
         problems.append(Problem("errors", "one below 0", "0 or more"))
     refuse_any(problems)
-    return number, influence, error
+    return number, influence, error, resampled

@@ -8,6 +8,7 @@ counts are compared at equal numbers of documents only.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from alignlab.errors import InputError, Problem
 from alignlab.neurons.checks import require_alike
 from alignlab.neurons.classification import Classification, by_tau
 from alignlab.neurons.counts import ActivationCounts
+from alignlab.neurons.counts_checks import as_array
 from alignlab.neurons.fields import FIELDS
 from alignlab.neurons.groups import REFERENCE, group_languages
 from alignlab.neurons.identifiers import Identifier, TauIdentifier, require_tau
@@ -215,6 +217,21 @@ def resampled_losses(counts: ActivationCounts, resamples: int = 200, seed: int =
     pair = (counts.loss_sum.numpy(), counts.loss_tokens.numpy())
     sums, tokens = (np.einsum("rgs,gs->rg", weights, numbers) for numbers in pair)
     return np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
+
+
+def resamples_digest(counts: ActivationCounts, resamples: int = 200, seed: int = 0) -> str:
+    """Changes with the documents of a record, how they are dealt to shards, and which shards are in which resample.
+
+    What records with the same digest are in each resample, as `bootstrap` has it, is of the same documents, whatever
+    model they are of. Empty where it is not known what was counted.
+    """
+    if not counts.data_fingerprint:
+        return ""
+    digest = hashlib.sha256(counts.data_fingerprint.encode())
+    for array in (as_array(counts.documents), as_array(counts.tokens), _weights(counts, resamples, seed)[:, 0]):
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+    return digest.hexdigest()[:32]
 
 
 def chance_level(

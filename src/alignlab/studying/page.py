@@ -27,8 +27,9 @@ _NOTES = (
     "Over both: what a verdict on the training takes.",
     "Empty where nothing tells: one seed, or seeds that all gave the same number, or numbers without an error.",
     "Changes are since the beginning of each training. A difference from the baseline is of the same seed and the same "
-    "languages, whatever group they are in there. Answers are compared problem by problem; the error over documents of "
-    "other differences is as if the two had seen other documents, so too large rather than too small.",
+    "languages, whatever group they are in there. Answers are compared problem by problem; counts that "
+    "alignlab.analyze intervals=ends made, in the same resamples of the documents. The error over documents of other "
+    "differences is as if the two had seen other documents, so too large rather than too small.",
 )
 
 

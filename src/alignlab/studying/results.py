@@ -11,10 +11,11 @@ from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.answers import moved_answers
 from alignlab.studying.claims import findings_of, said_of
 from alignlab.studying.configs import Study
+from alignlab.studying.draws import draws_in, notes_of
 from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
 from alignlab.studying.same_languages import roles_of
-from alignlab.studying.summary import HEADER, Summary, collected, summarise
+from alignlab.studying.summary import HEADER, Ends, Summary, collected, summarise
 from alignlab.studying.table import write_rows, write_table
 
 _MOST_LINES = 60  # of a table on the terminal
@@ -32,11 +33,24 @@ def write_results(study: Study) -> list[Summary]:
         numbers = write_table(study, cells, folder.table)
         said = collected(numbers, lambda cell: moved_answers(folder.cell(cell) / TRAIN))
         roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in cells}
-        rows = summarise(study.grid, said, study.options.baseline, roles)
+        analysed = [step.name for step in study.steps if step.verb == "analyze"]
+        rows = summarise(
+            study.grid, said, study.options.baseline, roles, lambda cell: draws_in(folder.cell(cell), analysed)
+        )
+        told = {
+            one.source for of_levels in said.values() for one, ends in of_levels.items() if _has_error(ends.values())
+        }
+        notes = notes_of({cell.name: folder.cell(cell) for cell in cells}, [one for one in analysed if one in told])
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])
-        write_plain_page(folder.page, study.options.study.name, about_of(study), sections_of(study, rows))
+        write_plain_page(folder.page, study.options.study.name, [*about_of(study), *notes], sections_of(study, rows))
+    for note in notes:
+        console.note(f"note: {note}")
     return rows
+
+
+def _has_error(ends: Iterable[Ends]) -> bool:
+    return any(one.last.se is not None for one in ends)
 
 
 def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:

@@ -37,6 +37,7 @@ class Number:
     se: its standard error over documents; None where none was computed. From the deviation of resamples where a row has
         one, else half the width of its 95 % interval by 1.96, which is about that: of 40 independent documents up to
         2 % less, and of few clusters, or of shares near 0 or 1, more.
+    line: of its table, 0 below the header. It is not written.
     """
 
     source: str
@@ -59,13 +60,14 @@ class Number:
     denominator: int | None
     se: float | None
     status: str
+    line: int | None = None
 
     @classmethod
-    def of(cls, row: Row, source: str) -> Number:
+    def of(cls, row: Row, source: str, line: int | None = None) -> Number:
         """The number of a row."""
         same = {name: getattr(row, name) for name in COLUMNS if name not in ("source", "measure", "se", "since")}
         since = row.since or row.since_before
-        return cls(source=source, measure=measure_of(row), se=standard_error(row), since=since, **same)
+        return cls(source=source, measure=measure_of(row), se=standard_error(row), since=since, line=line, **same)
 
 
 def measure_of(row: Row) -> str:
@@ -107,8 +109,8 @@ def numbers_of(study: Study, cell: Cell) -> Iterator[Number]:
             source = step.name if step.name != TRAIN else (NEURONS if table.stem == "neurons" else CAPABILITY)
             if not table.is_file():
                 raise InputError.of(str(table), "there is no such file", "the table of a step that is done")
-            for row in read_csv(table):
-                yield Number.of(row, source)
+            for line, row in enumerate(read_csv(table)):
+                yield Number.of(row, source, line)
 
 
 def write_table(study: Study, cells: Sequence[Cell], path: Path) -> Iterator[tuple[Cell, list[Number]]]:
@@ -126,7 +128,7 @@ def write_table(study: Study, cells: Sequence[Cell], path: Path) -> Iterator[tup
                 console.complain(f"note: {cell.name} is left out of the table: {error.problems[0]}")
                 continue
             of_cell = [cell.name, *cell.levels, "" if cell.seed is None else cell.seed]
-            writer.writerows([*of_cell, *map(_cell, vars(number).values())] for number in numbers)
+            writer.writerows([*of_cell, *(_cell(getattr(number, name)) for name in COLUMNS)] for number in numbers)
             yield cell, numbers
 
 
