@@ -48,6 +48,20 @@ def test_all_is_text() -> None:
     assert "".join(hostile.text).count(HOSTILE) == "".join(calm.text).count("calm") > 6
 
 
+def test_a_long_page_begins_with_its_contents_and_folds_what_may_be() -> None:
+    some = [
+        Section(f"<i>{place}", header=["a"], lines=[["1"]], brief="of 8, <b>", folded=place == 2) for place in range(4)
+    ]
+    page = plain_page("x", [], some)
+    for place in range(4):
+        entry = f'<a href="#section-{place + 1}">&lt;i&gt;{place}</a>: of 8, &lt;b&gt;</li>'
+        assert entry in page
+        assert page.count(f'id="section-{place + 1}"') == 1
+    assert page.count("<details>") == page.count("</details>") == 1
+    assert page.index('id="section-3"') < page.index("<details>") < page.index('id="section-4"')
+    assert "<nav" not in plain_page("x", [], some[:3])
+
+
 def test_the_policy_knows_both_scripts_and_no_other() -> None:
     page = plain_page("title", [], sections("bars"))
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)

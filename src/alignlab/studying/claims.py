@@ -192,5 +192,6 @@ def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
     )  # fmt: skip
     figure.y(0, tickvals=list(range(len(drawn))), ticktext=names, range=[len(drawn) - 0.4, -0.8], showgrid=False)
     zero = {"zeroline": claim.what != "value", "zerolinecolor": LIGHT["muted"], "zerolinewidth": 1}
+    zero |= {} if claim.what == "value" else {"rangemode": "tozero"}
     figure.x(0, f"{_WHATS[claim.what]}, {found[0].row.question.unit}", **zero)
     return figure

@@ -113,9 +113,10 @@ def measure_section(study: Study, rows: Sequence[Summary], source: str, task: st
     said = [
         f"{_SOURCES.get(source, f'What {source} measured')}{f', in {unit}' if unit not in ('', 'neurons') else ''}.{at}"
     ]
-    title = f"{capital(measure)}{f' ({task})' if task else ''}"
+    told = ", ".join(filter(None, (task, source if source not in _SOURCES else "")))
+    title = f"{capital(measure)}{f' ({told})' if told else ''}"
     header, shown = without_empty(header, list(lines.values()))
-    return Section(title, said, _figure(study, asked, whats[-1], unit), header, shown, _NOTES)
+    return Section(title, said, _figure(study, asked, whats[-1], unit), header, shown, _NOTES, folded=True)
 
 
 def _figure(study: Study, rows: Sequence[Summary], what: What, unit: str) -> Panels | None:

@@ -24,6 +24,7 @@ class Section:
 
     said: sentences.  figure: drawn in the theme of the reader's system.  header, lines: of a table.
     notes: what the numbers mean.  brief: what was found, beside the title in the contents.
+    folded: the table is shown when it is asked for.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Section:
     lines: Sequence[Sequence[str]] = field(default=(), repr=False)
     notes: Sequence[str] = ()
     brief: str = ""
+    folded: bool = False
 
 
 def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
