@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -176,6 +176,7 @@ def collected(
 
 
 DrawsOf = Callable[[Cell], Mapping[str, Draws]]
+BySeed = Mapping[int | None, Ends]
 
 
 def summarise(
@@ -192,37 +193,39 @@ def summarise(
     draws_of: by source, what a cell's numbers are in each resample of the documents. Those of one combination and of
         its baseline are held at a time. Without it counts are not compared document by document.
     """
-    rows = []
     members = members or {}
     cells: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in grid.cells:
         cells[cell.levels].append(cell)
+    rows: list[Summary] = []
     for levels, (cell, *_) in cells.items():
-        other = grid.baseline_of(cell, baseline)
-        ours, compared = (
-            _resampled(said.get(some, {}), cells[some], draws_of) if some is not None else {}
-            for some in (levels, other)
-        )
-        for question, ends in ours.items():
-            steps = {one.step for one in ends.values()}
-            step = steps.pop() if len(steps) == 1 else None
-            rows.append(_over("value", levels, question, [one.last for one in ends.values()], step, ends))
-            changes = [one.change for one in ends.values() if one.change is not None]
-            if changes:
-                rows.append(_over("change", levels, question, changes, step, ends))
-            theirs = _theirs(
-                compared,
-                question,
-                members.get(levels, {}),
-                members.get(other, {}) if other is not None else {},
-            )
-            pairs = [_less(one.last, theirs[seed].last) for seed, one in ends.items() if seed in theirs]
-            if pairs:
-                rows.append(_over("difference", levels, question, pairs, step, ends))
+        of = [levels] if (other := grid.baseline_of(cell, baseline)) is None else [levels, other]
+        drawn = (_resampled(said.get(some, {}), cells[some], draws_of) for some in of)
+        rows += _of_levels(levels, *drawn, members=[members.get(some, {}) for some in of])
     return rows
 
 
-BySeed = Mapping[int | None, Ends]
+def _of_levels(
+    levels: tuple[str, ...],
+    ours: Mapping[Question, BySeed],
+    compared: Mapping[Question, BySeed] | None = None,
+    *,
+    members: Sequence[Members],
+) -> Iterator[Summary]:
+    """The numbers of a combination of levels. compared: what its baseline says.  members: of the one, and the other."""
+    for question, ends in ours.items():
+        steps = {one.step for one in ends.values()}
+        step = steps.pop() if len(steps) == 1 else None
+        yield _over("value", levels, question, [one.last for one in ends.values()], step, ends)
+        changes = [one.change for one in ends.values() if one.change is not None]
+        if changes:
+            yield _over("change", levels, question, changes, step, ends)
+        if compared is None:
+            continue
+        theirs = _theirs(compared, question, *members)
+        pairs = [_less(one.last, theirs[seed].last) for seed, one in ends.items() if seed in theirs]
+        if pairs:
+            yield _over("difference", levels, question, pairs, step, ends)
 
 
 def _resampled(
