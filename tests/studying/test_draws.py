@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shutil
 import statistics
@@ -21,12 +22,13 @@ from alignlab.analysis.inquiry import Inquiry
 from alignlab.analysis.noise import Resampling
 from alignlab.analysis.records import StoredCounts
 from alignlab.errors import InputError
+from alignlab.manifest import checksum
 from alignlab.neurons import ActivationCounts
 from alignlab.neurons.identifiers import TernaryConfig
 from alignlab.neurons.subset import subset
 from alignlab.neurons.table import csv_text, read_csv
 from alignlab.neurons.uncertainty import resamples_digest
-from alignlab.studying.draws import draws_in, notes_of
+from alignlab.studying.draws import Resampled, draws_in, notes_of
 from alignlab.studying.grid import Cell, Grid
 from alignlab.studying.summary import Question, Summary, collected, summarise
 from alignlab.studying.table import Number
@@ -208,6 +210,31 @@ def test_what_is_the_same_in_all_cells_cancels(tmp_path: Path) -> None:
     assert np.isnan([change.over_documents.low, difference.over_documents.low]).all()
 
 
+def test_the_resamples_of_a_combination_and_its_baseline_are_held_at_a_time(study: Path) -> None:
+    cells = [Cell(f"{level}+seed{seed}", (f"{level}",), seed) for level in range(8) for seed in SEEDS]
+    numbers = [
+        Number.of(row, "sure", line) for line, row in enumerate(read_csv(study / CELLS[0].name / "sure/table.csv"))
+    ]
+    calls = held = 0
+
+    def draws_of(_: Cell) -> dict[str, Draws]:
+        nonlocal calls, held
+        calls += 1
+        if calls == (8 + 7) * len(SEEDS):  # the last
+            held = sum(len(one.values) for one in gc.get_objects() if type(one) is Resampled)
+        return {"sure": Draws.load(study / CELLS[0].name / "sure/draws.safetensors")}
+
+    rows = summarise(
+        Grid(("aligned",), tuple(cells), 0),
+        collected((cell, numbers) for cell in cells),
+        {"aligned": "0"},
+        draws_of=draws_of,
+    )
+    of_one = len({row.question for row in rows}) * 2 * len(SEEDS) * RESAMPLES  # values and changes
+    assert calls == (8 + 7) * len(SEEDS)
+    assert 0 < held <= of_one
+
+
 def copied(study: Path, folder: Path) -> Path:
     for cell in CELLS:
         (folder / cell.name / "sure").mkdir(parents=True)
@@ -295,6 +322,29 @@ def test_the_command_leaves_these_files(study: Path, tmp_path: Path) -> None:
     assert analyze.main([*asked, f"resamples={RESAMPLES}"]) == 0
     for name in ("table.csv", "draws.safetensors"):
         assert (tmp_path / "sure" / name).read_bytes() == (study / CELLS[4].name / "sure" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"values": np.ones((2, 5), dtype=np.float32)}, r"\(2, 5\) at lines \(3,\)"),
+        ({"values": np.full((3, 5), np.nan, dtype=np.float32)}, "not finite"),
+        ({"values": np.ones((3, 1), dtype=np.float32)}, r"\(3, 1\).*two or more"),
+        ({"lines": np.array([0, 2, 1])}, "out of order"),
+        ({"lines": np.array([-1, 0, 1])}, "out of order"),
+        ({"shards": 1}, "1 shards"),
+    ],
+)
+def test_draws_that_are_none_are_refused(study: Path, tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    table = study / CELLS[0].name / "sure/table.csv"
+    (tmp_path / "table.csv").write_bytes(table.read_bytes())
+    given: dict[str, Any] = {"values": np.ones((3, 5), dtype=np.float32), "lines": np.array([0, 1, 2]), "shards": 6}
+    draws = Draws(documents="a", table=checksum(table), **given)
+    draws.save(tmp_path / "draws.safetensors")
+    assert Draws.load(tmp_path / "draws.safetensors").values.tolist() == given["values"].tolist()
+    replace(draws, **changed).save(tmp_path / "draws.safetensors")
+    with pytest.raises(InputError, match=said):
+        Draws.load(tmp_path / "draws.safetensors")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

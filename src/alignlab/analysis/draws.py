@@ -63,9 +63,13 @@ class Draws:
         with _FORMAT.opened(path) as (file, header):
             tensors = read_checked(path, file)
         values, lines = tensors["values"].numpy(), tensors["lines"].numpy()
-        if values.ndim != 2 or lines.shape != values.shape[:1] or not np.isfinite(values).all():
-            found = f"values of the shape {values.shape} at lines of the shape {lines.shape}, or some not finite"
-            raise InputError(Problem(str(path), found, "finite values of the shape (lines, resamples)"))
+        ordered = lines.ndim == 1 and lines.dtype == np.int64 and bool((np.diff(lines, prepend=-1) > 0).all())
+        shaped = values.ndim == 2 and lines.shape == values.shape[:1] and values.shape[1] > 1
+        if not (ordered and shaped and header["shards"] > 1 and np.isfinite(values).all()):
+            found = f"values {values.shape} at lines {lines.shape}, of {header['shards']} shards"
+            found += "; or some are not finite, or out of order"
+            expected = "two or more finite values for each of some rising lines, of two or more shards"
+            raise InputError(Problem(str(path), found, expected))
         table = path.with_name("table.csv")
         if not table.is_file() or checksum(table) != header["table"]:
             fix = "Restore the table from a copy, or ask the analysis again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -176,6 +176,7 @@ def collected(
 
 
 DrawsOf = Callable[[Cell], Mapping[str, Draws]]
+BySeed = Mapping[int | None, Ends]
 
 
 def summarise(
@@ -192,34 +193,34 @@ def summarise(
     draws_of: by source, what a cell's numbers are in each resample of the documents. Those of one combination and of
         its baseline are held at a time. Without it counts are not compared document by document.
     """
-    rows = []
     roles = roles or {}
     cells: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in grid.cells:
         cells[cell.levels].append(cell)
+    rows: list[Summary] = []
     for levels, (cell, *_) in cells.items():
-        other = grid.baseline_of(cell, baseline)
-        ours, theirs = (
-            Spoken(_resampled(said.get(some, {}), cells[some], draws_of), roles.get(some))
-            if some is not None
-            else Spoken({}, None)
-            for some in (levels, other)
+        of = [levels] if (other := grid.baseline_of(cell, baseline)) is None else [levels, other]
+        rows += _of_levels(
+            levels, *(Spoken(_resampled(said.get(some, {}), cells[some], draws_of), roles.get(some)) for some in of)
         )
-        for question, ends in ours.said.items():
-            steps = {one.step for one in ends.values()}
-            step = steps.pop() if len(steps) == 1 else None
-            rows.append(_over("value", levels, question, [one.last for one in ends.values()], step, ends))
-            changes = [one.change for one in ends.values() if one.change is not None]
-            if changes:
-                rows.append(_over("change", levels, question, changes, step, ends))
-            base = _theirs(question, ours, theirs)
-            pairs = [_less(one.last, base[seed].last) for seed, one in ends.items() if seed in base]
-            if pairs:
-                rows.append(_over("difference", levels, question, pairs, step, ends))
     return rows
 
 
-BySeed = Mapping[int | None, Ends]
+def _of_levels(levels: tuple[str, ...], ours: Spoken, theirs: Spoken | None = None) -> Iterator[Summary]:
+    """The numbers of a combination of levels. theirs: what its baseline says."""
+    for question, ends in ours.said.items():
+        steps = {one.step for one in ends.values()}
+        step = steps.pop() if len(steps) == 1 else None
+        yield _over("value", levels, question, [one.last for one in ends.values()], step, ends)
+        changes = [one.change for one in ends.values() if one.change is not None]
+        if changes:
+            yield _over("change", levels, question, changes, step, ends)
+        if theirs is None:
+            continue
+        base = _theirs(question, ours, theirs)
+        pairs = [_less(one.last, base[seed].last) for seed, one in ends.items() if seed in base]
+        if pairs:
+            yield _over("difference", levels, question, pairs, step, ends)
 
 
 def _resampled(
