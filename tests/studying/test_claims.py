@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 from alignlab.analysis.over_seeds import over_seeds
 from alignlab.studying.claim_checks import claim_problems
 from alignlab.studying.claims import claim_sections, findings_of, said_of
-from alignlab.studying.options import ClaimOptions, StudyOptions
+from alignlab.studying.options import ClaimOptions, StudyOptions, ThenOptions
 from alignlab.studying.summary import Question, Summary
 
 RANDOM = np.random.default_rng(0)
@@ -112,6 +113,54 @@ def test_layers_are_asked_apart(rows: list[Summary]) -> None:
     assert findings_of(claim(measure="kinds", groups=["all"]), ["aligned"], [*rows, *of_layers])[0] == []
 
 
+def test_no_difference_where_the_baseline_is_not_asked() -> None:
+    axes: dict[str, dict[str, dict[str, Any]]] = {"aligned": {"zh": {}, "sw": {}}, "rate": {"low": {}, "high": {}}}
+    claims = {"it": claim(source="off", what="difference")}
+    for levels, number in (({"aligned": ["sw"]}, 1), ({"aligned": ["sw", "zh"]}, 0), ({"rate": ["low"]}, 0), ({}, 0)):
+        then = {"off": ThenOptions(verb="intervene", levels=levels)}
+        options = StudyOptions(claims=claims, axes=axes, then=then, baseline={"aligned": "zh"})
+        known = {axis: [*some] for axis, some in axes.items()}
+        assert len(claim_problems(options, known, {"it": "claims.it"})) == number
+
+
+def test_only_a_languages_own_set_beside_its_control(rows: list[Summary]) -> None:
+    about: dict[str, Any] = {"source": "off", "measure": "nats over control", "group": "language"}
+    made = [
+        row("zh", language=one, set=of, control=control, values=[1.0, 2.0, 3.0], **about)
+        for one in ("en", "zh")
+        for of in ("en", "zh", "all")
+        for control in ("matched", "random")
+    ]
+    asked = claim(source="off", measure="nats over control", set=None, own=True, control="matched", groups=["en", "zh"])
+    found, _ = findings_of(asked, ["aligned"], [*rows, *made])
+    assert [(one.row.question.language, one.row.question.set, one.row.question.control) for one in found] == [
+        ("en", "en", "matched"), ("zh", "zh", "matched")
+    ]  # fmt: skip
+    everything = claim(**(asked.model_dump() | {"own": False}))
+    assert len(findings_of(everything, ["aligned"], made)[0]) == 6
+
+
+def test_several_measures_tell_of_one_claim_and_stand_before_and_after() -> None:
+    changes = {"neurons of degree 2, all": [1.0, 2.0, 4.0], "neurons of degree 3, all": [-1.0, 0.5, 1.0]}
+    rows = [row("zh", "all", values, measure=name, unit="neurons") for name, values in changes.items()]
+    rows += [
+        replace(row("zh", "all", np.add(values, 10), measure=name, unit="neurons"), what="value")
+        for name, values in changes.items()
+    ]
+    asked = claim(measure=list(changes), groups=["all"])
+    options = StudyOptions(claims={"bars": asked}, axes={"aligned": {"zh": {}}})
+    (section,) = claim_sections(options, ["aligned"], rows)
+    at = {name: section.header.index(name) for name in ("measure", "before", "after", "change", "p")}
+    assert [line[at["measure"]] for line in section.lines] == list(changes)
+    for line, values in zip(section.lines, changes.values(), strict=True):
+        mean = sum(values) / 3
+        assert [line[at["before"]], line[at["after"]]] == ["10.0", f"{10 + mean:.1f}"]
+        assert line[at["change"]] == f"{mean:+.1f}"
+    p = sorted(stats.ttest_1samp(values, 0).pvalue for values in changes.values())
+    assert len(p) == 2
+    assert min(float(line[at["p"]]) for line in section.lines) == pytest.approx(min(1.0, 2 * p[0]), abs=6e-4)
+
+
 def test_claims_of_which_no_cell_can_tell() -> None:
     axes: dict[str, dict[str, dict[str, Any]]] = {"aligned": {"zh": {}, "sw": {}}}
     claims = {
@@ -120,12 +169,22 @@ def test_claims_of_which_no_cell_can_tell() -> None:
         "axis": claim(levels={"algned": ["zh"]}),
         "level": claim(levels={"aligned": ["zw"]}),
         "groups": claim(groups=[]),
+        "no level": claim(levels={"aligned": []}),
+        "no measure": claim(measure=[]),
+        "unasked": claim(source="off", levels={"aligned": ["zh"]}),
+        "no baseline": claim(source="off", what="difference"),
+        "asked": claim(source="off", levels={"aligned": ["sw", "zh"]}),
         "good": claim(levels={"aligned": ["zh"]}),
     }
-    options = StudyOptions(claims=claims, axes=axes)
-    problems = claim_problems(options, ["aligned"], {name: f"claims.{name}" for name in claims})
+    then = {"off": ThenOptions(verb="intervene", levels={"aligned": ["sw"]})}
+    options = StudyOptions(claims=claims, axes=axes, then=then)
+    problems = claim_problems(options, {"aligned": ["zh", "sw"]}, {name: f"claims.{name}" for name in claims})
     assert [problem.where for problem in problems] == [
-        "claims.source", "claims.baseline", "claims.axis", "claims.level", "claims.groups"
+        "claims.source", "claims.baseline", "claims.axis", "claims.level", "claims.groups", "claims.no level",
+        "claims.no measure", "claims.unasked", "claims.no baseline",
     ]  # fmt: skip
     said = " ".join(map(str, problems))
-    assert all(part in said for part in ("'capability'", "Set baseline", "'aligned'", "one of: zh, sw"))
+    assert all(
+        part in said
+        for part in ("'capability'", "Set baseline", "'aligned'", "one of: zh, sw", "off is asked of aligned sw alone")
+    )

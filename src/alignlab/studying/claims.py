@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +20,12 @@ from alignlab.reporting.page.plain import Section
 from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import interval, number, signed
 from alignlab.studying.options import ClaimOptions, StudyOptions
-from alignlab.studying.summary import Summary
+from alignlab.studying.summary import Question, Summary
 
 Verdict = Literal["as claimed", "the opposite", "not told", "too few to tell"]
 _WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
 _MOST = 60  # lines of a figure
+Ends = Mapping[tuple[tuple[str, ...], Question], Summary]
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,18 @@ def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: fl
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
     asked = row.question
-    told = (asked.source, asked.measure, asked.control, row.what)
-    same = told == (claim.source, claim.measure, claim.control, claim.what)
+    told = (asked.source, asked.control, row.what)
+    same = asked.measure in measures_of(claim) and told == (claim.source, claim.control, claim.what)
+    same = same and not (claim.own and asked.set != asked.language)
     same = same and claim.task in (None, asked.task) and claim.set in (None, asked.set)
     here = (asked.language or asked.group) in claim.groups and (asked.layer is not None) == claim.by_layer
     levels = zip(axes, row.levels, strict=True)
     return same and here and all(level in claim.levels.get(axis, [level]) for axis, level in levels)
+
+
+def measures_of(claim: ClaimOptions) -> list[str]:
+    """The measures that tell of it."""
+    return [claim.measure] if isinstance(claim.measure, str) else claim.measure
 
 
 def claim_sections(options: StudyOptions, axes: Sequence[str], rows: Sequence[Summary]) -> list[Section]:
@@ -90,7 +97,7 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
     if not found:
         there = dict.fromkeys(row.question.measure for row in rows if row.question.source == claim.source)
         named = f"; measures of {claim.source} are: {some_of(list(there), 8)}" if there else ""
-        return f"Found: no number of {claim.measure} ({claim.what}) yet{named}."
+        return f"Found: no number of {some_of(measures_of(claim))} ({claim.what}) yet{named}."
     counts = Counter(one.verdict for one in found)
     if claim.expect == "nothing":
         told = f"{counts['the opposite']} tell of a change, {counts['not told']} do not, which shows no absence of one"
@@ -105,26 +112,42 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
 
 def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) -> Section:
     found, both = findings_of(claim, axes, rows)
-    header = [*axes, "of", *(["layer"] if claim.by_layer else []), "seeds", _WHATS[claim.what]]
+    asked = {(one.row.levels, one.row.question): one.row for one in found if claim.what == "change"}
+    ends = {
+        (row.levels, row.question): row
+        for row in rows
+        if row.what == "value" and (row.levels, row.question) in asked
+        and row.seeds == asked[row.levels, row.question].seeds
+    }  # fmt: skip
+    header = [*axes, "of", *(["measure"] if len(measures_of(claim)) > 1 else [])]
+    header += [*(["layer"] if claim.by_layer else []), "seeds", *(["before", "after"] if ends else [])]
+    header += [_WHATS[claim.what]]
     header += ["over seeds", "over both" if both else "", "p", "found"]
-    lines = [_line(claim, one, both) for one in found]
+    lines = [_line(claim, one, both, ends) for one in found]
     said = [claim.says, said_of(claim, found, both, rows)]
     notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
     return Section(claim.title, said, _figure(claim, found), header, lines, notes)
 
 
-def _line(claim: ClaimOptions, one: Finding, both: bool) -> list[str]:
+def _line(claim: ClaimOptions, one: Finding, both: bool, ends: Ends) -> list[str]:
+    """ends: by levels and question the numbers at the end, of changes."""
     row, over = one.row, one.row.over
     about = [*row.levels, row.question.language or row.question.group]
+    about += [row.question.measure] if len(measures_of(claim)) > 1 else []
     about += [str(row.question.layer)] if claim.by_layer else []
+    after = ends.get((row.levels, row.question))
     if over is None:
-        return [*about, str(row.seeds), "diverged", "", "", "", one.verdict]
+        return [*about, str(row.seeds), *([""] * 2 if ends else []), "diverged", "", "", "", one.verdict]
     places, sign = 1 if row.question.unit == "neurons" else 3, "" if claim.what == "value" else "+"
     value = number(over.value, places) if claim.what == "value" else signed(over.value, places)
-    ends = interval(over.over_both.low, over.over_both.high, places, sign) if both else ""
+    known = after.over if after is not None else None
+    levels = [] if not ends else ["", ""]
+    if known is not None:
+        levels = [number(known.value - over.value, places), number(known.value, places)]
+    of_both = interval(over.over_both.low, over.over_both.high, places, sign) if both else ""
     p = "" if math.isnan(one.p) else "< .001" if one.p < 0.001 else f"{one.p:.3f}"
     seeds = interval(over.over_seeds.low, over.over_seeds.high, places, sign)
-    return [*about, str(row.seeds), value, seeds, ends, p, one.verdict]
+    return [*about, str(row.seeds), *levels, value, seeds, of_both, p, one.verdict]
 
 
 def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
@@ -132,7 +155,8 @@ def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
     drawn = [one for one in found if one.row.over is not None][:_MOST]
     if not drawn:
         return None
-    figure = Panels([f"<b>{plain(claim.measure)}</b>"], 1, 22 * len(drawn) + 24)
+    several = len(measures_of(claim)) > 1
+    figure = Panels([f"<b>{plain(some_of(measures_of(claim), 1))}</b>"], 1, 22 * len(drawn) + 24)
     values = [one.row.over.value for one in drawn if one.row.over is not None]
     known = [one.interval if not math.isnan(one.interval.low) else None for one in drawn]
     above = [round(one.high - value, 6) if one is not None else 0 for one, value in zip(known, values, strict=True)]
@@ -141,6 +165,7 @@ def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:
     colours = [LIGHT["specific"] if one.verdict != "the opposite" else LIGHT["related"] for one in drawn]
     names = [
         plain(" ".join([*one.row.levels, one.row.question.language or one.row.question.group])
+              + (f", {one.row.question.measure}" if several else "")
               + (f", layer {one.row.question.layer}" if claim.by_layer else ""))
         for one in drawn
     ]  # fmt: skip

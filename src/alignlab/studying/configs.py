@@ -59,6 +59,10 @@ class Study:
     folder: StudyFolder
     before: tuple[Step, ...] = ()
 
+    def steps_of(self, cell: Cell) -> list[Step]:
+        """What is done for a cell."""
+        return [step for step in self.steps if step.is_of(cell)]
+
     @cached_property
     def combinations(self) -> list[tuple[str, ...]]:
         """The levels of all cells, each once."""

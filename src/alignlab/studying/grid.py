@@ -13,7 +13,7 @@ from typing import Any
 from alignlab.config import COMMAND_LINE
 from alignlab.errors import Problem, did_you_mean, refuse_any
 from alignlab.redaction import hide
-from alignlab.studying.claim_checks import claim_problems
+from alignlab.studying.claim_checks import claim_problems, level_problems
 from alignlab.studying.options import StudyOptions
 
 MOST_CELLS = 10_000
@@ -136,7 +136,11 @@ def grid_of(options: StudyOptions, origins: Origins) -> Grid:
     else:
         axes = tuple(options.axes)
         cells, skipped = _combined(options, origins, problems)
-    problems += claim_problems(options, axes, {name: _at(origins, f"claims.{name}") for name in options.claims})
+    known = {axis: [*levels] for axis, levels in options.axes.items()}
+    known |= {MODEL: [cell.name for cell in cells]} if options.models else {}
+    for name, one in options.then.items():
+        problems += level_problems(one.levels, known, _at(origins, f"then.{name}"))
+    problems += claim_problems(options, known, {name: _at(origins, f"claims.{name}") for name in options.claims})
     if not cells and not problems:
         problems.append(Problem(_at(origins, "skip"), "every cell is skipped", "one cell or more"))
     refuse_any(problems)

@@ -43,6 +43,7 @@ class ThenOptions(Options):
     verb: Verb = option(REQUIRED, "the command that asks it")
     config: str | None = option(None, "its shipped config or file; null takes its defaults")
     set: dict[str, Any] = option({}, "what is set over that config; keys may be nested or dotted")
+    levels: dict[str, list[str]] = option({}, "only of cells of these levels, by axis; {} asks all")
 
 
 class ClaimOptions(Options):
@@ -51,9 +52,12 @@ class ClaimOptions(Options):
     title: str = option(REQUIRED, "heading of its section")
     says: str = option(REQUIRED, "what is claimed, and where")
     source: str = option(REQUIRED, "of what the numbers are told: neurons, capability, or a name in `then`")
-    measure: str = option(REQUIRED, "column `measure` of study.csv, such as right or specific neurons")
+    measure: str | list[str] = option(
+        REQUIRED, "column `measure` of study.csv, such as right or specific neurons; several may tell of one claim"
+    )
     task: str | None = option(None, "column `task`; null takes any")
     set: str | None = option("", "column `set`: of which neurons; empty for numbers of none, null takes any")
+    own: bool = option(False, "only of a set that is called as the language is, such as each language's own neurons")
     control: str = option("", "column `control`: matched, random, or empty for the set itself")
     what: Literal["value", "change", "difference"] = option(
         "change", "value at the end; change since the beginning; difference from the baseline"
@@ -91,7 +95,9 @@ class StudyOptions(Options):
         "what is prepared once for all cells, in this order, by your own names; what NAME makes lies in "
         "${study.root}/${study.name}/before/NAME, which other keys may name so",
     )
-    then: dict[str, ThenOptions] = section({}, "what is asked of every finished cell, in this order, by your own names")
+    then: dict[str, ThenOptions] = section(
+        {}, "what is asked of every finished cell, or of some, in this order, by your own names"
+    )
     claims: dict[str, ClaimOptions] = section(
         {}, "sentences that the page sets beside what was found, a section each, by your own names"
     )

@@ -14,7 +14,7 @@ from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.claims import claim_sections
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import JOIN
-from alignlab.studying.summary import GROUPS, Summary, What
+from alignlab.studying.summary import GROUPS, Summary, What, is_of_degree
 
 # Measures of a training that come first, and of what is asked of it those that its command shows.
 _LEADS = (("neurons", "specific neurons"), ("neurons", "related neurons"), ("neurons", "general neurons"),
@@ -68,7 +68,7 @@ def about_of(study: Study) -> list[str]:
 def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
     """The claims; then a section for each measure, the leading ones, then all others; then the cells."""
     claims = claim_sections(study.options, study.grid.axes, rows)
-    rows = [row for row in rows if row.question.layer is None]
+    rows = [row for row in rows if row.question.layer is None and not is_of_degree(row.question.measure)]
     leads = leads_of(rows)
     rest = dict.fromkeys((row.question.source, row.question.task, row.question.measure) for row in rows)
     found = [measure_section(study, rows, *one) for one in [*leads, *(one for one in rest if one not in leads)]]

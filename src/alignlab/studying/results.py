@@ -13,7 +13,7 @@ from alignlab.studying.claims import findings_of, said_of
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
-from alignlab.studying.summary import HEADER, Summary, collected, summarise
+from alignlab.studying.summary import HEADER, Summary, collected, is_of_degree, summarise
 from alignlab.studying.table import write_rows, write_table
 
 _MOST_LINES = 60  # of a table on the terminal
@@ -46,7 +46,7 @@ def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell
         console.heading(claim.title)
         console.note(claim.says)
         console.note(said_of(claim, found, both, rows))
-    rows = [row for row in rows if row.question.layer is None]
+    rows = [row for row in rows if row.question.layer is None and not is_of_degree(row.question.measure)]
     for question in leads_of(rows):
         _show(study, rows, *question)
     folder = study.folder

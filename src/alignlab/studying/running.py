@@ -133,7 +133,7 @@ class Worker:
         return True
 
     def _next(self, cell: Cell) -> Step:
-        return next(step for step in self.study.steps if not self.study.folder.is_done(cell, step))
+        return next(step for step in self.study.steps_of(cell) if not self.study.folder.is_done(cell, step))
 
     def _start(self, cell: Cell, step: Step, device: str | None, held: ExitStack) -> None:
         folder = self.study.folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alignlab.config import as_override
-from alignlab.studying.grid import COUNTS, TRAIN, Cell, Setting
+from alignlab.studying.grid import COUNTS, MODEL, TRAIN, Cell, Setting
 from alignlab.studying.options import StudyOptions
 
 
@@ -19,7 +19,7 @@ class Step:
     """A command, whose results lie in a folder of that name in the cell's.
 
     settings: beside what names the cell.  key: of the study's config, at which it stands.
-    kind: of what is prepared.
+    kind: of what is prepared.  only: by axis, in the order of a cell's levels, which of these are asked; None for all.
     """
 
     name: str
@@ -28,6 +28,13 @@ class Step:
     settings: tuple[Setting, ...]
     key: str
     kind: str = ""
+    only: tuple[tuple[str, ...] | None, ...] = ()
+
+    def is_of(self, cell: Cell) -> bool:
+        """Whether it is done for a cell."""
+        # What is prepared is of no levels.
+        levels = zip(self.only, cell.levels, strict=False)
+        return all(some is None or level in some for some, level in levels)
 
     def asked(self, cell: Cell, folder: Path) -> list[str]:
         """The command's arguments for a cell in its folder."""
@@ -52,7 +59,7 @@ class Step:
 
     @property
     def digest(self) -> str:
-        """Changes with what is asked."""
+        """Changes with what is asked, whichever cells it is asked of."""
         asked: list[Any] = [
             self.verb,
             *filter(None, [self.kind]),
@@ -63,12 +70,20 @@ class Step:
 
 
 def steps_of(options: StudyOptions, cell: Sequence[Setting], then: Mapping[str, Sequence[Setting]]) -> list[Step]:
-    """The steps of every cell, in their order. cell, then: what is set over their configs."""
+    """The steps of cells, in their order. cell, then: what is set over their configs."""
     if options.models:
         first = Step(COUNTS, "analyze", options.cell.config, tuple(cell), "cell")
     else:
         first = Step(TRAIN, "train", options.cell.config, tuple(cell), "cell")
+    axes = [MODEL] if options.models else [*options.axes]
     return [
         first,
-        *(Step(name, one.verb, one.config, tuple(then[name]), f"then.{name}") for name, one in options.then.items()),
+        *(
+            Step(name, one.verb, one.config, tuple(then[name]), f"then.{name}", only=_only(one.levels, axes))
+            for name, one in options.then.items()
+        ),
     ]
+
+
+def _only(levels: Mapping[str, Sequence[str]], axes: Sequence[str]) -> tuple[tuple[str, ...] | None, ...]:
+    return tuple(tuple(levels[axis]) if axis in levels else None for axis in axes)

@@ -27,6 +27,7 @@ from alignlab.studying.grid import Origins
 from alignlab.studying.options import StudyOptions
 from alignlab.studying.results import show_results, write_results
 from alignlab.studying.running import Worker
+from alignlab.studying.steps import Step
 
 # How a study is worked on is no part of what it is.
 HOW: dict[str, Any] = {"dry_run": False, "jobs": None, "devices": [], "retry": "nothing"}
@@ -100,9 +101,8 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         if unknown:
             rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
     for step in study.steps[1:] if study.configs else study.steps:
-        rows.append(
-            (step.name, f"of every cell: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}")
-        )
+        command = f"alignlab.{step.verb}{f' config={step.config}' if step.config else ''}"
+        rows.append((step.name, f"{_whose(study, step)}: {command}"))
     if options.baseline:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
         rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
@@ -111,6 +111,16 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     given = f" on devices {', '.join(options.devices)}" if options.devices else ""
     rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
     console.table(rows)
+
+
+def _whose(study: Study, step: Step) -> str:
+    """Of which cells a step is asked."""
+    of = [cell for cell in study.grid.cells if step.is_of(cell)]
+    if len(of) == len(study.grid.cells):
+        return "of every cell"
+    limits = zip(study.grid.axes, step.only, strict=True)
+    told = "; ".join(f"{axis} {', '.join(levels)}" for axis, levels in limits if levels is not None)
+    return f"of {len(of):,} cell{'s' * (len(of) != 1)} ({told})"
 
 
 def _cost_rows(groups: list[Group]) -> list[tuple[str, str]]:

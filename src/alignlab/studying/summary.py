@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from alignlab.analysis.languages import LESS_OTHERS
 from alignlab.analysis.over_seeds import OverSeeds, over_seeds
 from alignlab.studying.answers import Moved, Place, mean_of
 from alignlab.studying.grid import Cell, Grid
@@ -22,7 +23,7 @@ HEADER = (
     "layer", "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low",
     "both_high", "p_both", "status",
 )  # fmt: skip
-_NOT_USUAL = (", reestimated", ", all", ", selection", "neurons of degree")  # parts of measures that the table has
+_NOT_USUAL = (", reestimated", ", all", ", selection")  # parts of measures that the table has
 
 
 Answers = Mapping[int, Mapping[Place, Moved]]
@@ -109,7 +110,15 @@ def _known(value: float) -> float | None:
 def is_summarised(number: Number) -> bool:
     """Whether a number is one of the summary: of all items, and of the usual way of counting."""
     here = not number.label and not number.other
-    return here and number.source != "" and not any(part in number.measure for part in _NOT_USUAL)
+    measure = number.measure
+    if is_of_degree(measure):  # there is no usual way of counting: of all neurons, and not layer by layer
+        here, measure = here and number.layer is None, measure.replace(", all", "")
+    return here and number.source != "" and not any(part in measure for part in _NOT_USUAL)
+
+
+def is_of_degree(measure: str) -> bool:
+    """Whether a measure is a bar of the histogram of how many languages share a neuron."""
+    return measure.startswith("neurons of degree")
 
 
 def ends_of(numbers: Iterable[Number], answers: Answers | None = None) -> dict[Question, Ends]:
@@ -235,4 +244,5 @@ def _bounds(what: What, question: Question) -> tuple[float, float] | None:
     """What a number is never outside of."""
     if question.unit == "share":
         return (0.0, 1.0) if what == "value" else (-1.0, 1.0)
-    return (0.0, math.inf) if what == "value" and question.unit in ("neurons", "tokens") else None
+    counted = question.unit in ("neurons", "tokens") and not question.measure.endswith(LESS_OTHERS)
+    return (0.0, math.inf) if what == "value" and counted else None

@@ -91,7 +91,9 @@ def measure_of(row: Row) -> str:
 
 
 def standard_error(row: Row) -> float | None:
-    """Over documents, as far as the row tells."""
+    """Over documents, as far as the row tells: what stands beside a mean of controls is how these differ."""
+    if row.control and row.low is None:
+        return None
     if row.sd is not None and math.isfinite(row.sd):
         return row.sd
     if row.low is None or row.high is None or not math.isfinite(row.high - row.low):
@@ -101,7 +103,7 @@ def standard_error(row: Row) -> float | None:
 
 def numbers_of(study: Study, cell: Cell) -> Iterator[Number]:
     """Every number that a finished cell has left. Raises InputError for a table that is damaged or missing."""
-    for step in study.steps:
+    for step in study.steps_of(cell):
         for table in study.folder.results(cell, step):
             source = step.name if step.name != TRAIN else (NEURONS if table.stem == "neurons" else CAPABILITY)
             if not table.is_file():
