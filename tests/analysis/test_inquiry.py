@@ -233,6 +233,9 @@ def test_english_beside_the_others(pair) -> None:
     assert pick(rows, measure="over the others", kind="related").value == pytest.approx(
         counts[0] / (sum(counts[1:]) / 3)
     )
+    less = pick(rows, measure="less the others", kind="related")
+    assert less.value == pytest.approx(counts[0] - sum(counts[1:]) / 3)
+    assert (less.unit, less.reference) == ("neurons", 0.0)
     assert pick(rows, group="unseen", kind="related").value == counts[3]
     assert pick(rows, group="reference", kind="related").value == counts[0]
     assert pick(rows, group="all languages", kind="related").value == sum(counts) / 4

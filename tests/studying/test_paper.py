@@ -18,6 +18,8 @@ TWO = [
     "before.answers.set.source.count=4", "cell.set={trainer.max_steps: 2, tracker.every_n_steps: null, "
     "evaluation.source.count: 4, evaluation.max_new_tokens: 64, probe.source.count: 8, wandb.mode: disabled}",
     "then.deactivated.set.max_documents=8", "then.neurons_sure.set.resamples=10",
+    "then.beside_controls.set.max_documents=4", "then.beside_controls.set.seeds=2",
+    "then.english_apart.set.resamples=10",
 ]  # fmt: skip
 
 

@@ -60,15 +60,15 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a config that is not there": ({"cell": {"config": "dmo"}}, "Did you mean 'demo'?"),
     "no config": ({"cell": {"set": {}}}, "a shipped config or file of alignlab.train"),
     "then a verb that there is not": ({"then": {"x": {"verb": "train"}}}, "then.x.verb"),
-    "then of a level that there is not": (
-        {"then": {"x": {"verb": "evaluate", "levels": {"aligned": ["zh-dee"]}}}}, "Did you mean 'zh-de'"
-    ),
-    "then of an axis that there is not": (
-        {"then": {"x": {"verb": "evaluate", "levels": {"algned": ["zh"]}}}}, "Did you mean 'aligned'"
-    ),
     "then named as the run": ({"then": {"run": {"verb": "evaluate"}}}, "neither run nor counts"),
     "then with a path for a name": ({"then": {"../x": {"verb": "evaluate"}}}, "'../x'"),
     "then a key that there is not": ({"then": {"x": {"verb": "evaluate", "set": {"task": 1}}}}, "task"),
+    "then of an axis that there is not": (
+        {"then": {"x": {"verb": "evaluate", "levels": {"alined": ["zh"]}}}}, "Did you mean 'aligned'?"),
+    "then of a level that there is not": (
+        {"then": {"x": {"verb": "evaluate", "levels": {"aligned": ["zw"]}}}}, "aligned has no level 'zw'"),
+    "then of no level": ({"then": {"x": {"verb": "evaluate", "levels": {"aligned": []}}}}, "no level of aligned"),
+    "then of levels that are no list": ({"then": {"x": {"verb": "evaluate", "levels": {"aligned": "zh"}}}}, "levels"),
     "models beside axes": ({"models": ["builtin:demo"]}, "set beside models"),
     "a model without a name": ({"axes": {}, "models": ["@main"]}, "'@main'"),
     "models that would share a folder": ({"axes": {}, "models": ["a/b", "a-b"]}, "would share a folder"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import signal
 import time
 import tracemalloc
@@ -259,6 +260,38 @@ def test_what_is_asked_then_is_in_the_table_under_its_name(tmp_path: Path, model
     status, said = small.finish(small.start(tmp_path))
     assert status == 2
     assert "then.likely was asked with other settings" in said
+
+
+def test_a_study_that_is_done_goes_on_with_what_is_asked_of_some_cells(
+    whole: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    done = tmp_path / "studies/small"
+    shutil.copytree(whole, done)
+    runs = [path for path in sorted(done.glob("cells/*/run/**/*")) if path.is_file()]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in runs}
+    config = small.small(model_folder, baseline={"aligned": "zh"})
+    asked = {"verb": "analyze", "set": {"analyses": ["kinds"]}, "levels": {"aligned": ["zh-de"]}}
+    small.write(tmp_path, config | {"then": {"again": asked}})
+    status, said = small.finish(small.start(tmp_path, "dry_run=true"))
+    assert status == 0, said
+    assert "of 2 cells (aligned zh-de)" in said
+    status, said = small.finish(small.start(tmp_path, "jobs=2"))
+    assert status == 0, said
+    assert sorted(line for line in said.splitlines() if line.endswith(" begins")) == [
+        f"zh-de+seed{seed}: again begins" for seed in (0, 1)
+    ]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in runs} == before
+    rows = rows_of(done / "study.csv")
+    assert {row["cell"] for row in rows if row["source"] == "again"} == {"zh-de+seed0", "zh-de+seed1"}
+    assert len({row["cell"] for row in rows}) == 4
+    # Asked of more, it is asked of those alone that have not been asked; what is asked stays as it was.
+    config["then"] = {"again": asked | {"levels": {}}}
+    small.write(tmp_path, config)
+    status, said = small.finish(small.start(tmp_path, "jobs=2"))
+    assert status == 0, said
+    assert sorted(line for line in said.splitlines() if line.endswith(" begins")) == [
+        f"zh+seed{seed}: again begins" for seed in (0, 1)
+    ]
 
 
 def test_a_suite_of_models_is_counted_and_asked(tmp_path: Path, model_folder: Path) -> None:

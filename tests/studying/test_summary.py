@@ -141,6 +141,8 @@ def test_the_standard_error_is_about_that_of_independent_documents(share: float)
 def test_of_resamples_the_standard_error_is_their_deviation() -> None:
     assert standard_error(Row(value=1.0, low=0.0, high=9.0, sd=0.25)) == 0.25
     assert standard_error(Row(value=1.0)) is None
+    # Of a mean of controls it is between their draws: it tells nothing of documents.
+    assert standard_error(Row(value=1.0, sd=0.25, control="matched", measure="change of nats")) is None
     assert standard_error(Row(value=1.0, low=math.nan, high=math.nan)) is None
 
 

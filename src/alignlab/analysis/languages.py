@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 
 from alignlab.analysis.snapshots import Snapshot
 from alignlab.analysis.view import View
@@ -15,12 +16,13 @@ from alignlab.neurons.table import Row
 
 # What pairs of languages share, beside chance that keeps every neuron's degree and every language's number.
 EXPECTED, EXPECTED_COMMON = "jaccard expected from the margins", "common expected from the margins"
+LESS_OTHERS = "less the others"
 EXCESS, Z = "jaccard beyond the margins", "z beyond the margins"
 PAIRS, FAMILIES = "pairs of languages", "within less between language families"
 
 
 def uniqueness(view: View) -> list[Row]:
-    """The reference (English) over the mean of all other languages, and the mean of each group."""
+    """The reference (English) over, and less, the mean of all other languages, and the mean of each group."""
     result = view.now.result
     if not view.now.reference:
         return []
@@ -37,6 +39,19 @@ def uniqueness(view: View) -> list[Row]:
             reference=1.0,
         )
         for kind, ratio in found.ratios.items()
+    ]
+    others = [counts for name, counts in found.counts.items() if name != reference]
+    rows += [
+        view.row(
+            count - fmean(counts[kind] for counts in others),
+            group="language",
+            language=reference,
+            kind=kind,
+            measure=LESS_OTHERS,
+            reference=0.0,
+        )
+        for kind, count in found.counts[reference].items()
+        if others
     ]
     for name, counts in found.counts.items():
         rows += [view.row(count, group="language", language=name, kind=kind) for kind, count in counts.items()]

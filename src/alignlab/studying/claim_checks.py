@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from alignlab.errors import Problem, did_you_mean
-from alignlab.studying.options import StudyOptions
+from alignlab.errors import Problem, did_you_mean, some_of
+from alignlab.studying.options import ClaimOptions, StudyOptions
 
 
 def claim_problems(
@@ -24,6 +24,7 @@ def claim_problems(
         if claim.what == "difference" and not options.baseline:
             problems.append(Problem(where[name], "what is difference", "a baseline of the study", "Set baseline."))
         problems += level_problems(axes, claim.levels, where[name])
+        problems += _unasked_problems(options, claim, where[name])
     return problems
 
 
@@ -38,9 +39,24 @@ def level_problems(
             problems.append(Problem(where, f"there is no axis {axis!r}", expected, did_you_mean(axis, list(axes))))
             continue
         known = list(axes[axis])
+        if not levels:
+            problems.append(Problem(where, f"no level of {axis}, which takes no cell", "one or more, or no such axis"))
         problems += [
             Problem(where, f"{axis} has no level {level!r}", f"one of: {', '.join(known)}", did_you_mean(level, known))
             for level in levels
             if level not in known
         ]
+    return problems
+
+
+def _unasked_problems(options: StudyOptions, claim: ClaimOptions, where: str) -> list[Problem]:
+    """A claim of cells of which its source is not asked."""
+    asked = options.then[claim.source].levels if claim.source in options.then else {}
+    problems = []
+    for axis, levels in asked.items():
+        there = f"then.{claim.source} is asked of {axis} {some_of([*levels])} alone"
+        if axis in claim.levels and not set(claim.levels[axis]) & set(levels):
+            problems.append(Problem(where, there, f"levels with one of: {', '.join(levels)}"))
+        elif claim.what == "difference" and options.baseline.get(axis, levels[0] if levels else "") not in levels:
+            problems.append(Problem(where, f"{there}, and so not of the baseline", "another what, or that level too"))
     return problems

@@ -145,24 +145,31 @@ def counted(claim: ClaimOptions, found: Sequence[Finding]) -> str:
 
 def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) -> Section:
     found, both = findings_of(claim, axes, rows)
-    header = [*_about_header(claim, axes), "seeds", _WHATS[claim.what], "over seeds", "over both", "p", "found"]
-    header, lines = without_empty(header, [_line(claim, one, both) for one in found])
+    header = [*_about_header(claim, axes), "seeds", "before", "after", _WHATS[claim.what]]
+    header += ["over seeds", "over both", "p", "found"]
+    ends = {(row.levels, row.question): row for row in rows if row.what == "value"} if claim.what == "change" else {}
+    lines = [_line(claim, one, both, ends.get((one.row.levels, one.row.question))) for one in found]
+    header, lines = without_empty(header, lines)
     said = [claim.says, said_of(claim, found, both, rows)]
     notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
     return Section(claim.title, said, _figure(claim, found), header, lines, notes, _brief(claim, found))
 
 
-def _line(claim: ClaimOptions, one: Finding, both: bool) -> list[str]:
+def _line(claim: ClaimOptions, one: Finding, both: bool, end: Summary | None) -> list[str]:
+    """end: of a change, the number after it."""
     row, over = one.row, one.row.over
     about = _about(claim, row)
     if over is None:
-        return [*about, str(row.seeds), "diverged", "", "", "", one.verdict]
+        return [*about, str(row.seeds), "", "", "diverged", "", "", "", one.verdict]
     places, sign = 1 if row.question.unit == "neurons" else 3, "" if claim.what == "value" else "+"
     value = number(over.value, places) if claim.what == "value" else signed(over.value, places)
     ends = interval(over.over_both.low, over.over_both.high, places, sign) if both else ""
     p = "" if math.isnan(one.p) else "< .001" if one.p < 0.001 else f"{one.p:.3f}"
     seeds = interval(over.over_seeds.low, over.over_seeds.high, places, sign)
-    return [*about, str(row.seeds), value, seeds, ends, p, one.verdict]
+    before = after = ""
+    if end is not None and end.over is not None and end.seeds == row.seeds:
+        before, after = number(end.over.value - over.value, places), number(end.over.value, places)
+    return [*about, str(row.seeds), before, after, value, seeds, ends, p, one.verdict]
 
 
 def _figure(claim: ClaimOptions, found: Sequence[Finding]) -> Panels | None:

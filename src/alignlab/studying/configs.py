@@ -64,6 +64,11 @@ class Study:
         """The levels of all cells, each once."""
         return list(dict.fromkeys(cell.levels for cell in self.grid.cells))
 
+    def levels(self, axis: str) -> list[str]:
+        """Those of an axis that cells have, in their order."""
+        place = self.grid.axes.index(axis)
+        return list(dict.fromkeys(cell.levels[place] for cell in self.grid.cells))
+
     def steps_of(self, cell: Cell) -> list[Step]:
         """What is done for a cell, in this order."""
         return [step for step in self.steps if step.is_of(cell)]

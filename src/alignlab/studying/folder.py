@@ -159,7 +159,8 @@ class StudyFolder:
     def asked_otherwise(self, cell: Cell, steps: Sequence[Step]) -> list[Step]:
         """Steps of a cell that were asked with other settings, but for its training."""
         asked = {name: one.get("asked") for name, one in self._state(cell).items()}
-        return [step for step in steps if step.verb != "train" and asked.get(step.name, step.digest) != step.digest]
+        own = [step for step in steps if step.verb != "train" and step.is_of(cell)]
+        return [step for step in own if asked.get(step.name, step.digest) != step.digest]
 
     def begin_cell(self, cell: Cell, document: str) -> None:
         """Write down its config, and that what has failed is begun again."""
@@ -169,7 +170,7 @@ class StudyFolder:
 
     def state(self, cell: Cell, steps: Sequence[Step]) -> State:
         """How far a cell is, whoever works on it."""
-        if all(self.is_done(cell, step) for step in steps):
+        if all(self.is_done(cell, step) for step in steps if step.is_of(cell)):
             return "finished"
         if self._failed_file(cell).is_file():
             return "failed"

@@ -27,6 +27,7 @@ from alignlab.studying.grid import Origins
 from alignlab.studying.options import StudyOptions
 from alignlab.studying.results import show_results, write_results
 from alignlab.studying.running import Worker
+from alignlab.studying.steps import Step
 
 # How a study is worked on is no part of what it is.
 HOW: dict[str, Any] = {"dry_run": False, "jobs": None, "devices": [], "retry": "nothing"}
@@ -101,16 +102,27 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
             rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
     for step in study.steps[1:] if study.configs else study.steps:
         asked = sum(map(step.is_of, grid.cells))
-        of = "every cell" if asked == number else f"{asked:,} cell{'s' * (asked != 1)}"
+        of = "every cell" if asked == number else f"{asked:,} cell{'s' * (asked != 1)}{_which(study, step)}"
         rows.append((step.name, f"of {of}: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}"))
     if options.baseline:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
         rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
     rows.append(("done", _done(study, states)))
+    if todo:
+        verbs = Counter(step.verb for cell in todo for step in study.steps_of(cell) if not folder.is_done(cell, step))
+        verbs.update(step.verb for step in study.before if not is_prepared(study))
+        rows.append(("to run", ", ".join(f"{number:,} alignlab.{verb}" for verb, number in verbs.items())))
     jobs = Worker(study).jobs
     given = f" on devices {', '.join(options.devices)}" if options.devices else ""
     rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
     console.table(rows)
+
+
+def _which(study: Study, step: Step) -> str:
+    """Of which levels a step is asked."""
+    limits = [(axis, of) for axis, of in zip(study.grid.axes, step.levels, strict=False) if of]
+    told = "; ".join(f"{axis} {', '.join(level for level in study.levels(axis) if level in of)}" for axis, of in limits)
+    return f" ({told})"
 
 
 def _cost_rows(groups: list[Group]) -> list[tuple[str, str]]:

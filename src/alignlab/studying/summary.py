@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from alignlab.analysis.draws import Draws
+from alignlab.analysis.languages import LESS_OTHERS
 from alignlab.analysis.over_seeds import Drawn, OverSeeds, over_seeds
 from alignlab.studying import draws
 from alignlab.studying.answers import Moved, Place, mean_of
@@ -26,7 +27,7 @@ HEADER = (
     "layer", "step", "seeds", "value", "sd", "seeds_low", "seeds_high", "documents_low", "documents_high", "both_low",
     "both_high", "p_both", "clusters", "status",
 )  # fmt: skip
-_NOT_USUAL = (", reestimated", ", all")  # parts of measures that the table has
+_NOT_USUAL = (", reestimated", ", selection")  # parts of measures that the table has
 
 
 Answers = Mapping[int, Mapping[Place, Moved]]
@@ -305,4 +306,6 @@ def _bounds(what: What, question: Question, among: Sequence[int]) -> tuple[float
     most = float(max(among)) if among else math.inf
     if what != "value":
         return (-most, most) if among else None
+    if question.measure.endswith(LESS_OTHERS):
+        return None
     return (0.0, most) if question.unit in ("neurons", "tokens") else None

@@ -94,7 +94,9 @@ def measure_of(row: Row) -> str:
 
 
 def standard_error(row: Row) -> float | None:
-    """Over documents, as far as the row tells."""
+    """Over documents, as far as the row tells: what stands beside a mean of controls is how these differ."""
+    if row.control and row.low is None:
+        return None
     if row.sd is not None and math.isfinite(row.sd):
         return row.sd
     if row.low is None or row.high is None or not math.isfinite(row.high - row.low):
