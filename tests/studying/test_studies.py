@@ -236,22 +236,14 @@ def test_a_cell_that_fails_is_kept_apart_told_and_retried(tmp_path: Path, model_
 
 def test_what_is_asked_then_is_in_the_table_under_its_name(tmp_path: Path, model_folder: Path) -> None:
     config = small.small(model_folder)
-    config["seeds"] = [3]
+    config["axes"], config["seeds"] = {}, [3]
     task = {"name": "perplexity", "source": {"name": "builtin:wordproblems", "split": "test", "count": 3,
                                              "languages": ["en", "de"]}}  # fmt: skip
+    config["then"] = {"likely": {"verb": "evaluate", "set": {"tasks.text": task}}}
     small.write(tmp_path, config)
     status, said = small.finish(small.start(tmp_path))
     assert status == 0, said
-    # It may come later, and be asked of some cells alone; what is done is not done again.
-    levels = {"aligned": ["zh-de"]}
-    config["then"] = {"likely": {"verb": "evaluate", "set": {"tasks.text": task}, "levels": levels}}
-    small.write(tmp_path, config)
-    status, said = small.finish(small.start(tmp_path))
-    assert status == 0, said
-    assert said.count(" begins") == said.count("zh-de+seed3: likely begins") == 1
-    assert "of 1 cell: alignlab.evaluate" in said
-    assert not (tmp_path / "studies/small/cells/zh+seed3/likely").exists()
-    cell = tmp_path / "studies/small/cells/zh-de+seed3"
+    cell = tmp_path / "studies/small/cells/seed3"
     asked = [row for row in rows_of(tmp_path / "studies/small/study.csv") if row["source"] == "likely"]
     assert [float(row["value"]) for row in asked] == [row.value for row in read_csv(cell / "likely/table.csv")]
     assert {row["task"] for row in asked} == {"text"}
