@@ -291,8 +291,8 @@ def test_without_the_same_resamples_the_errors_are_taken_and_it_is_said(
         assert str(file) in said.err.replace("\n", "")
     if how in ("missing", "unknown texts"):
         (note,) = notes
-        assert f"1 cells, such as {name}, lack resamples" in note
-        assert f"config={tmp_path / name / 'sure/config.yaml'}" in note
+        assert note.startswith(f"sure: 1 cell, such as {name}, without resamples")
+        assert f"config={tmp_path / name / 'sure/config.yaml'} folder={tmp_path / name / 'sure'} makes" in note
     if how == "other texts":
         assert "2 sets of texts" in notes[0]
 
@@ -320,6 +320,10 @@ def test_the_command_leaves_these_files(study: Path, tmp_path: Path) -> None:
     asked = [f"run={tmp_path / 'run'}", f"folder={tmp_path / 'sure'}", "intervals=ends", "analyses=[kinds]", "seed=3"]
     asked += [f"identifier.top_rate={RATE}", f"identifier.bar={BAR}", f"identifier.lambda_={LAMBDA}"]
     assert analyze.main([*asked, f"resamples={RESAMPLES}"]) == 0
+    (tmp_path / "sure/draws.safetensors").unlink()
+    (note,) = notes_of({"cell": tmp_path}, ["sure"])
+    command = note.split("python -m alignlab.analyze ")[1].split(" makes")[0]
+    assert analyze.main(command.split()) == 0
     for name in ("table.csv", "draws.safetensors"):
         assert (tmp_path / "sure" / name).read_bytes() == (study / CELLS[4].name / "sure" / name).read_bytes()
 
