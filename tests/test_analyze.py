@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from alignlab.analysis.analyses import ANALYSES
+from alignlab.analysis.draws import Draws
 from alignlab.analysis.options import MEANINGS
 from alignlab.analyze import main
 from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
@@ -184,6 +186,16 @@ def test_with_intervals_the_terminal_says_what_changed(command: Command, run: Pa
     (said,) = re.findall(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
     assert " ".join(said.split()) in " ".join(printed.split())
     assert re.search(r"specific \([+−]?\d+\)", said)
+    # Of every line that was resampled, what it is in each resample; of the first and the last record.
+    draws, table = Draws.load(tmp_path / "out/draws.safetensors"), rows(tmp_path / "out/table.csv")
+    of_line = dict(zip(draws.lines.tolist(), draws.values.tolist(), strict=True))
+    sure = {line: row for line, row in enumerate(table) if row["sd"] and not row["since_before"]}
+    assert len({row["analysis"] for row in sure.values()}) > 5
+    assert sure.keys() <= of_line.keys()
+    for line, row in sure.items():
+        assert np.std(of_line[line], ddof=1) == pytest.approx(float(row["sd"]), rel=1e-4, abs=1e-4)
+        expected = float(row["value"]) + float(row["noise_bias"])
+        assert np.mean(of_line[line]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_another_reference_is_another_group(command: Command, run: Path, tmp_path: Path) -> None:

@@ -90,18 +90,16 @@ def notes_of(folders: Mapping[str, Path], sources: Iterable[str]) -> list[str]:
         there = len({found for found in of_cells.values() if found})
         why = []
         if without:
-            some = (
-                "no cell has"
-                if len(without) == len(of_cells)
-                else f"{len(without):,} cells, such as {without[0]}, lack"
-            )
-            again = f"python -m alignlab.analyze config={folders[without[0]] / source / 'config.yaml'}"
-            why.append(f"{some} resamples on documents that are known (which {again} makes)")
+            many = "1 cell" if len(without) == 1 else f"{len(without):,} cells"
+            some = "no cell with" if len(without) == len(of_cells) else f"{many}, such as {without[0]}, without"
+            left = folders[without[0]] / source
+            again = f"python -m alignlab.analyze config={left / 'config.yaml'} folder={left}"
+            why.append(f"{some} resamples of documents that are known ({again} makes them)")
         if there > 1:
-            why.append(f"there are {there:,} sets of texts, or of resamples of them")
+            why.append(f"{there:,} sets of texts, or of resamples of them")
         if why:
             said.append(
-                f"Of {source}, {', and '.join(why)}: there, intervals over documents and over both are as if documents "
+                f"{source}: {', and '.join(why)}. There, intervals over documents and over both are as if documents "
                 "erred alike under all seeds, and too wide."
             )
     return said
