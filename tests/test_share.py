@@ -40,6 +40,13 @@ def test_the_neurons_of_the_last_snapshot_or_another(run: Path, capsys: pytest.C
     first = from_hub("first")
     assert first.counts is None
     assert all(torch.equal(first.sets[name], stored.classification(0).sets[name]) for name in ("en", "de"))
+    assert "| training | step 0: before training |" in first.card
+
+
+def test_sets_without_their_counts_are_told_to_be_of_a_trained_model(run: Path) -> None:
+    assert main([f"run={run}", "repo=ada/mine", "with_counts=false"]) == 0
+    assert not Path("shared/mine/counts.safetensors").exists()
+    assert "| training | step 20, in training: " in from_hub("shared/mine").card
 
 
 def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

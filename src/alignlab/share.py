@@ -42,8 +42,9 @@ def run(config: ShareOptions) -> None:
     folder = Path(config.folder).expanduser() if config.folder else Path("shared") / repo.split("/")[-1]
     check_replaceable(folder, KIND, "folder")
     check_writable(folder, "folder")
-    sets, counts, result = _chosen(config)
-    check_fits(sets, counts)
+    sets, found_by, result = _chosen(config)
+    check_fits(sets, found_by)
+    counts = found_by if config.run is None or config.with_counts else None
     console.heading("Plan of what is shared")
     layers, neurons = sets.shape
     sizes = ", ".join(f"{name} {size:,}" for name, size in sets.sizes().items())
@@ -74,6 +75,7 @@ def run(config: ShareOptions) -> None:
         sets,
         counts,
         result=result,
+        found_by=found_by,
         folder=folder,
         licence=config.licence,
         private=config.private,
@@ -108,7 +110,7 @@ def _check(config: ShareOptions) -> None:
 
 
 def _chosen(config: ShareOptions) -> tuple[NeuronSets, ActivationCounts | None, Classification | None]:
-    """The sets, with the counts and the classification that they are of, as far as there are any."""
+    """The sets, with the counts that they were found by and their classification, as far as there are any."""
     from alignlab.neurons.counts import ActivationCounts
     from alignlab.neurons.sets import NeuronSets
     from alignlab.stored_run import load_run
@@ -122,7 +124,7 @@ def _chosen(config: ShareOptions) -> tuple[NeuronSets, ActivationCounts | None, 
     step = run.steps[-1] if config.step is None else config.step
     counts = run.snapshots[step]
     result = run.classification(step)
-    return NeuronSets.of(result, counts=counts), counts if config.with_counts else None, result
+    return NeuronSets.of(result, counts=counts), counts, result
 
 
 def main(argv: Sequence[str] | None = None) -> int:

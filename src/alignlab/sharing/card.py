@@ -21,10 +21,12 @@ def card(
     counts: ActivationCounts | None = None,
     result: Classification | None = None,
     licence: str = "unknown",
+    found_by: ActivationCounts | None = None,
 ) -> str:
     """The text of README.md.
 
     repo: by which name it is loaded.  result: of `counts`, for the numbers by kind; of sets alone there are sizes.
+    found_by: the counts of the sets, where these are not shared: they know the training.
     """
     from huggingface_hub import DatasetCardData
 
@@ -32,11 +34,11 @@ def card(
     head = DatasetCardData(license=licence, tags=list(TAGS), language=codes or None).to_yaml()
     name = repo.split("/")[-1]
     layers, neurons = sets.shape
-    of_training = counts is not None and counts.step is not None
+    found_by = found_by or counts
     facts = [
         ("model", as_code(sets.model) or "unknown"),
         ("revision", as_code(sets.revision) or "unknown"),
-        ("training", _training(counts) if of_training and counts is not None else "none that the files tell of"),
+        ("training", _training(found_by)),
         ("neurons", f"{layers} layers x {neurons:,} at {as_code(sets.site)}, numbered from 0"),
         ("tokens counted", f"scope {as_code(sets.scope)}" if sets.scope else "unknown"),
         ("read from them", as_code(sets.statistic) or "unknown"),
@@ -87,7 +89,9 @@ def _quoted(text: str) -> str:
     return "".join(character for character in text if character.isprintable() and character not in '"\\`')
 
 
-def _training(counts: ActivationCounts) -> str:
+def _training(counts: ActivationCounts | None) -> str:
+    if counts is None or counts.step is None:
+        return "none that the files tell of"
     trained = ", ".join(as_code(code) for code in counts.trained_languages) or "no language told"
     return f"step {counts.step:,}, in training: {trained}" if counts.step else "step 0: before training"
 

@@ -46,6 +46,7 @@ def push_to_hub(
     counts: ActivationCounts | None = None,
     *,
     result: Classification | None = None,
+    found_by: ActivationCounts | None = None,
     folder: Path | str | None = None,
     licence: str = "unknown",
     private: bool = True,
@@ -54,7 +55,8 @@ def push_to_hub(
     """Make the folder of neurons to share, and put it on the Hub; the address there, or with dry_run the folder.
 
     repo: owner/name, a repository of the kind dataset, made where there is none.
-    result: the classification of `counts` that found the sets: the card then has numbers by kind.
+    result: the classification that found the sets: the card then has numbers by kind.
+    found_by: the counts of the sets where these are not shared: the card then says at which step of a training.
     folder: where it is made; ``shared/`` and the name in `repo` by default. One that was made before is replaced.
     private: a repository that is made is seen by its owner alone.
     dry_run: make the folder, upload nothing.
@@ -72,8 +74,9 @@ def push_to_hub(
     if (expected := check_repo(repo)) is not None:
         raise InputError(Problem("repo", repr(repo), expected))
     check_fits(sets, counts)
+    check_fits(sets, found_by)
     path = Path(folder).expanduser() if folder is not None else Path("shared") / repo.split("/")[-1]
-    text = card(repo, sets, counts, result, licence)
+    text = card(repo, sets, counts, result, licence, found_by)
     with whole_folder(path, KIND) as partial:
         sets.save(partial / SETS)
         if counts is not None:
