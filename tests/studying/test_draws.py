@@ -304,8 +304,9 @@ def test_without_the_same_resamples_the_errors_are_taken_and_it_is_said(
         assert "2 sets of texts" in notes[0]
 
 
-def test_cells_with_the_same_resamples_have_no_note(study: Path) -> None:
-    assert notes_of({cell.name: study / cell.name for cell in CELLS}, ["sure"]) == []
+def test_cells_with_the_same_resamples_have_no_note_nor_those_that_were_not_asked(study: Path, tmp_path: Path) -> None:
+    folders = {cell.name: study / cell.name for cell in CELLS}
+    assert notes_of({**folders, "not asked": tmp_path}, ["sure"]) == []
 
 
 def test_texts_shards_and_draws_decide_what_is_of_the_same_documents(study: Path) -> None:

@@ -81,11 +81,15 @@ def _complain(problem: str) -> None:
 def notes_of(folders: Mapping[str, Path], sources: Iterable[str]) -> list[str]:
     """What keeps the numbers of some cells from being resampled together, a sentence for each source.
 
-    folders: of the cells, by name.  sources: whose numbers have errors over documents.
+    folders: of the cells, by name; those that were not asked are passed over.  sources: with errors over documents.
     """
     said = []
     for source in sources:
-        of_cells = {name: _documents(folder / source / DRAWS_FILE) for name, folder in folders.items()}
+        of_cells = {
+            name: _documents(folder / source / DRAWS_FILE)
+            for name, folder in folders.items()
+            if (folder / source / "table.csv").is_file()
+        }
         without = [name for name, found in of_cells.items() if not found]
         there = len({found for found in of_cells.values() if found})
         why = []
