@@ -12,7 +12,7 @@ from scipy import stats
 
 from alignlab.analysis.over_seeds import over_seeds
 from alignlab.studying.claim_checks import claim_problems
-from alignlab.studying.claims import claim_sections, findings_of, said_of
+from alignlab.studying.claims import brief_of, claim_sections, findings_of, said_of
 from alignlab.studying.options import ClaimOptions, StudyOptions, ThenOptions
 from alignlab.studying.summary import Question, Summary
 
@@ -100,6 +100,11 @@ def test_a_section_says_the_claim_what_was_found_and_every_number(rows: list[Sum
         [level, group] for level in SHIFTS for group in ("trained", "unseen")
     ]
     assert all(len(line) == len(section.header) for line in section.lines)
+    assert section.brief == "as claimed in 2 of 6, the opposite 2, not told 2"
+    assert brief_of(claim(expect="nothing"), findings_of(claim(expect="nothing"), ["aligned"], rows)[0]) == (
+        "a change in 4 of 6, not told 2"
+    )
+    assert brief_of(claim(), []) == "no number yet"
     assert section.figure is not None
     (trace,) = section.figure.data
     assert trace["x"] == [round(one.row.over.value, 6) for one in findings_of(claim(), ["aligned"], rows)[0] if one.row.over]  # fmt: skip  # noqa: E501

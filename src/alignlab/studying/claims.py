@@ -110,6 +110,17 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
     return f"Found: of {len(found)} numbers {told}{too_few} (95 %, over {over}, by Holm over these)."
 
 
+def brief_of(claim: ClaimOptions, found: Sequence[Finding]) -> str:
+    """What was found, in a few words."""
+    counts: Counter[str] = Counter(one.verdict for one in found)
+    if not found:
+        return "no number yet"
+    first, *others = ("the opposite",) if claim.expect == "nothing" else ("as claimed", "the opposite")
+    said = f"{'a change' if claim.expect == 'nothing' else first} in {counts[first]} of {len(found)}"
+    rest = [*others, "not told", "too few to tell"]
+    return ", ".join([said, *(f"{one} {counts[one]}" for one in rest if counts[one])])
+
+
 def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) -> Section:
     found, both = findings_of(claim, axes, rows)
     asked = {(one.row.levels, one.row.question): one.row for one in found if claim.what == "change"}
@@ -126,7 +137,7 @@ def _section(claim: ClaimOptions, axes: Sequence[str], rows: Sequence[Summary]) 
     lines = [_line(claim, one, both, ends) for one in found]
     said = [claim.says, said_of(claim, found, both, rows)]
     notes = ["Means over seeds. p is two-sided, of 0, corrected by Holm over the numbers of this section."]
-    return Section(claim.title, said, _figure(claim, found), header, lines, notes)
+    return Section(claim.title, said, _figure(claim, found), header, lines, notes, brief_of(claim, found))
 
 
 def _line(claim: ClaimOptions, one: Finding, both: bool, ends: Ends) -> list[str]:

@@ -193,9 +193,9 @@ class StudyFolder:
         }
         write_text(self._state_file(cell), json.dumps(state, indent=2) + "\n")
 
-    def seconds(self, cell: Cell) -> float:
-        """What all steps of a cell have taken."""
-        return float(sum(one.get("seconds", 0.0) for one in self._state(cell).values()))
+    def taken(self, cell: Cell) -> dict[str, float]:
+        """Seconds that each step of a cell has taken so far, by its name."""
+        return {name: float(one.get("seconds", 0.0)) for name, one in self._state(cell).items()}
 
     def fail(self, cell: Cell, failure: Failure) -> None:
         """Set a cell apart."""

@@ -25,6 +25,7 @@ from alignlab.signals import Stopped, handled
 from alignlab.studying.configs import Study
 from alignlab.studying.folder import Failure
 from alignlab.studying.grid import Cell
+from alignlab.studying.remaining import remaining
 from alignlab.studying.steps import Step
 
 _BETWEEN_LOOKS = 0.1  # seconds
@@ -192,13 +193,11 @@ class Worker:
     def _left(self) -> str:
         """How many cells are done, and how long the others will take as far as these tell."""
         folder, cells = self.study.folder, self.study.grid.cells
-        states = [folder.state(cell, self.study.steps) for cell in cells]
-        taken = [folder.seconds(cell) for cell, state in zip(cells, states, strict=True) if state == "finished"]
-        todo = sum(state in ("open", "begun") for state in states)
-        if not todo:
-            return f"; {len(taken)} of {len(cells)} cells"
-        left = sum(taken) / len(taken) * todo / self.jobs
-        return f"; {len(taken)} of {len(cells)} cells, about {console.duration(left)} left"
+        states = {cell: folder.state(cell, self.study.steps) for cell in cells}
+        todo = [cell for cell, state in states.items() if state in ("open", "begun")]
+        done = f"; {sum(state == 'finished' for state in states.values())} of {len(cells)} cells"
+        says = remaining(folder, self.study.steps, cells, todo).says(self.jobs)
+        return f"{done}, {says} left" if says else done
 
     def _stop(self) -> None:
         """Ask all processes to stop and wait until they have; asked to stop again, end them at once."""

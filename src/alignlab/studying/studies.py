@@ -12,7 +12,7 @@ from typing import Any
 from alignlab import console
 from alignlab.callbacks.stopping import requeue
 from alignlab.config import to_plain, to_yaml
-from alignlab.console import duration, size
+from alignlab.console import size
 from alignlab.errors import InputError, Problem
 from alignlab.redaction import hide_all
 from alignlab.reporting.estimates import existing
@@ -25,6 +25,7 @@ from alignlab.studying.cost import Group, check_disk, costs_of
 from alignlab.studying.folder import State
 from alignlab.studying.grid import Origins
 from alignlab.studying.options import StudyOptions
+from alignlab.studying.remaining import remaining
 from alignlab.studying.results import show_results, write_results
 from alignlab.studying.running import Worker
 from alignlab.studying.steps import Step
@@ -107,6 +108,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
         rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
     rows.append(("done", _done(study, states)))
+    rows += _left_rows(study)
     jobs = Worker(study).jobs
     given = f" on devices {', '.join(options.devices)}" if options.devices else ""
     rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
@@ -150,18 +152,28 @@ def _flops(flops: float | None) -> str:
 
 
 def _done(study: Study, states: Mapping[State, int]) -> str:
-    """How far the cells are; of what is left, how long it takes as far as those that are done tell."""
+    """How far the cells are."""
     text = f"{states['finished']:,} of {len(study.grid.cells):,} cells"
     text += f", {states['begun']:,} begun" if states["begun"] else ""
     if states["failed"]:
         text += f", {states['failed']:,} failed"
         text += " (retry=failed begins them again)" if study.options.retry == "nothing" else ", which are begun again"
-    folder = study.folder
-    finished = [cell for cell in study.grid.cells if folder.state(cell, study.steps) == "finished"]
-    left = states["open"] + states["begun"] + (states["failed"] if study.options.retry == "failed" else 0)
-    if finished and left:
-        each = sum(map(folder.seconds, finished)) / len(finished)
-        text += f"; the rest takes about {duration(each * left / Worker(study).jobs)}, at {duration(each)} a cell"
-    elif left:
-        text += "; how long it takes is told once one is done"
     return text
+
+
+def _left_rows(study: Study) -> list[tuple[str, str]]:
+    """The processes that are left, and how long they take as far as those that are done tell."""
+    folder, cells = study.folder, study.grid.cells
+    states = {cell: folder.state(cell, study.steps) for cell in cells}
+    again = ("failed",) if study.options.retry == "failed" else ()
+    left = remaining(
+        folder, study.steps, cells, [cell for cell, state in states.items() if state in ("open", "begun", *again)]
+    )
+    before = 0 if is_prepared(study) else len(study.before)
+    processes = ", ".join(filter(None, [f"{before} alignlab.prepare" if before else "", left.processes]))
+    if not processes:
+        return []
+    says = left.says(Worker(study).jobs)
+    rows = [("to run", processes)]
+    unknown = "told once the first process of each kind is done; what is not training has no estimate before"
+    return [*rows, ("time", f"{says}, by those that are done" if says else unknown)]

@@ -23,7 +23,7 @@ class Section:
     """What stands under a heading, in this order; all of it is text, never markup.
 
     said: sentences.  figure: drawn in the theme of the reader's system.  header, lines: of a table.
-    notes: what the numbers mean.
+    notes: what the numbers mean.  brief: what it found, in a few words, for the contents at the top of the page.
     """
 
     title: str
@@ -32,6 +32,7 @@ class Section:
     header: Sequence[str] = ()
     lines: Sequence[Sequence[str]] = field(default=(), repr=False)
     notes: Sequence[str] = ()
+    brief: str = ""
 
 
 def plain_page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
@@ -47,6 +48,8 @@ def plain_page(title: str, about: Sequence[str], sections: Sequence[Section]) ->
         title=title,
         about=about,
         sections=sections,
+        told=[(place, section) for place, section in enumerate(sections) if section.brief],
+        others=[(place, section) for place, section in enumerate(sections) if not section.brief],
         version=alignlab.__version__,
         policy=policy(plotly, script),
         css=Markup(asset("page.css")),  # noqa: S704 (ours)
