@@ -128,21 +128,18 @@ def test_no_difference_where_the_baseline_is_not_asked() -> None:
         assert len(claim_problems(options, known, {"it": "claims.it"})) == number
 
 
-def test_only_a_languages_own_set_beside_its_control(rows: list[Summary]) -> None:
-    about: dict[str, Any] = {"source": "off", "measure": "nats over control", "group": "language"}
+def test_a_control_is_asked_by_its_name(rows: list[Summary]) -> None:
+    about: dict[str, Any] = {"source": "off", "measure": "nats over control"}
     made = [
-        row("zh", language=one, set=of, control=control, values=[1.0, 2.0, 3.0], **about)
+        row("zh", "pair", [1.0, 2.0, 3.0], language=one, set=one, control=control, **about)
         for one in ("en", "zh")
-        for of in ("en", "zh", "all")
         for control in ("matched", "random")
     ]
-    asked = claim(source="off", measure="nats over control", set=None, own=True, control="matched", groups=["en", "zh"])
+    asked = claim(source="off", measure="nats over control", set=None, control="matched", groups=["en", "zh"])
     found, _ = findings_of(asked, ["aligned"], [*rows, *made])
-    assert [(one.row.question.language, one.row.question.set, one.row.question.control) for one in found] == [
-        ("en", "en", "matched"), ("zh", "zh", "matched")
+    assert [(one.row.question.language, one.row.question.control) for one in found] == [
+        ("en", "matched"), ("zh", "matched")
     ]  # fmt: skip
-    everything = claim(**(asked.model_dump() | {"own": False}))
-    assert len(findings_of(everything, ["aligned"], made)[0]) == 6
 
 
 def test_several_measures_tell_of_one_claim_and_stand_before_and_after() -> None:

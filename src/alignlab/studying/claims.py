@@ -75,7 +75,6 @@ def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
     asked = row.question
     told = (asked.source, asked.control, row.what)
     same = asked.measure in measures_of(claim) and told == (claim.source, claim.control, claim.what)
-    same = same and not (claim.own and asked.set != asked.language)
     same = same and claim.task in (None, asked.task) and claim.set in (None, asked.set)
     here = (asked.language or asked.group) in claim.groups and (asked.layer is not None) == claim.by_layer
     levels = zip(axes, row.levels, strict=True)

@@ -57,7 +57,6 @@ class ClaimOptions(Options):
     )
     task: str | None = option(None, "column `task`; null takes any")
     set: str | None = option("", "column `set`: of which neurons; empty for numbers of none, null takes any")
-    own: bool = option(False, "only of a set that is called as the language is, such as each language's own neurons")
     control: str = option("", "column `control`: matched, random, or empty for the set itself")
     what: Literal["value", "change", "difference"] = option(
         "change", "value at the end; change since the beginning; difference from the baseline"

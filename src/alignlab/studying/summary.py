@@ -108,8 +108,11 @@ def _known(value: float) -> float | None:
 
 
 def is_summarised(number: Number) -> bool:
-    """Whether a number is one of the summary: of all items, and of the usual way of counting."""
-    here = not number.label and not number.other
+    """Whether a number is one of the summary: of all items, and of the usual way of counting.
+
+    Of a matrix of languages it is the diagonal: what a language's own neurons do to it.
+    """
+    here = not number.label and number.other in ("", number.language)
     measure = number.measure
     if is_of_degree(measure):  # there is no usual way of counting: of all neurons, and not layer by layer
         here, measure = here and number.layer is None, measure.replace(", all", "")
