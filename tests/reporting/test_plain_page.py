@@ -48,18 +48,11 @@ def test_all_is_text() -> None:
     assert "".join(hostile.text).count(HOSTILE) == "".join(calm.text).count("calm") > 6
 
 
-def test_a_long_page_begins_with_its_contents_and_folds_what_may_be() -> None:
-    some = [
-        Section(f"<i>{place}", header=["a"], lines=[["1"]], brief="of 8, <b>", folded=place == 2) for place in range(4)
-    ]
+def test_a_long_table_may_be_folded() -> None:
+    some = [Section(f"{place}", header=["a"], lines=[["1"]], folded=place == 1) for place in range(3)]
     page = plain_page("x", [], some)
-    for place in range(4):
-        entry = f'<a href="#section-{place + 1}">&lt;i&gt;{place}</a>: of 8, &lt;b&gt;</li>'
-        assert entry in page
-        assert page.count(f'id="section-{place + 1}"') == 1
     assert page.count("<details>") == page.count("</details>") == 1
-    assert page.index('id="section-3"') < page.index("<details>") < page.index('id="section-4"')
-    assert "<nav" not in plain_page("x", [], some[:3])
+    assert page.index('id="section-1"') < page.index("<details>") < page.index('id="section-2"')
 
 
 def test_the_policy_knows_both_scripts_and_no_other() -> None:
@@ -70,6 +63,35 @@ def test_the_policy_knows_both_scripts_and_no_other() -> None:
     assert policy is not None
     assert re.findall(r"sha256-([^&']*)", policy[1]) == digests
     assert len(digests) == 2
+
+
+def test_what_sections_found_stands_at_the_top_with_links_to_them() -> None:
+    page = plain_page(
+        "title", [], [Section("first", brief="found 3"), Section("second"), Section("third", brief="<b>")]
+    )
+    contents = page[page.index('class="contents"') : page.index("</ul>")]
+    links = re.findall(r'<a href="#([\w-]+)">(\w+)</a>: (.*?)</li>', contents)
+    assert [(title, brief) for _, title, brief in links] == [("first", "found 3"), ("third", "&lt;b&gt;")]
+    for name, title, _ in links:
+        assert re.search(rf'<section id="{name}">\s*<h2>{title}</h2>', page)
+    assert re.search(r'Then\s*<a href="#section-1">second</a>', page)
+    assert 'class="contents"' not in plain_page("title", [], sections("bars"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_on_a_narrow_screen_and_on_paper_contents_fit(open_page: Open, tmp_path: Path, media: str) -> None:
+    path = tmp_path / "page.html"
+    long = "5. Language-specific neurons become fewer, of trained and of unseen languages " * 2
+    write_plain_page(
+        path, "study", [], [Section(long, ["said"], brief="as claimed in 3 of 8, not told 5"), *sections("x")]
+    )
+    page = open_page(path, viewport={"width": 390, "height": 800})
+    page.emulate_media(media=media)
+    assert page.locator(".contents a").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".contents a").first.click()
+    assert page.evaluate("location.hash") == "#section-0"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from alignlab.analysis.languages import LESS_OTHERS
 from alignlab.evaluation.accuracy import accuracy, accuracy_change
 from alignlab.neurons.table import Row
 from alignlab.studying.grid import Cell, Grid
@@ -161,3 +162,35 @@ def test_rows_that_differ_are_told_apart_by_their_measure() -> None:
     ]
     assert len({measure_of(row) for row in rows}) == len(rows)
     assert measure_of(kinds) == "specific neurons"
+
+
+def test_of_a_matrix_the_diagonal_is_summarised_and_of_degrees_all_neurons() -> None:
+    pairs = [number(float(place), 10, group="pair", language=of, other=other, set=of, control="matched")
+             for place, (of, other) in enumerate([("en", "en"), ("en", "zh"), ("zh", "en"), ("zh", "zh")])]  # fmt: skip
+    said = {(one.language, one.set, one.control): ends.last.value for one, ends in ends_of(pairs).items()}
+    assert said == {("en", "en", "matched"): 0.0, ("zh", "zh", "matched"): 3.0}
+    bars = [
+        Number.of(Row(analysis="kinds", group="all", degree=2, layer=layer, convention=convention, thresholds=how,
+                      value=value, step=0), "neurons")
+        for value, layer, convention, how in (
+            (1.0, None, "all", "anchored"), (3.0, None, "selection", "anchored"),
+            (4.0, None, "all", "reestimated"),
+        )
+    ]  # fmt: skip
+    assert [(one.measure, ends.last.value) for one, ends in ends_of(bars).items()] == [
+        ("neurons of degree 2, all", 1.0)
+    ]
+
+
+def test_less_the_others_may_be_below_0() -> None:
+    row = Row(analysis="english_uniqueness", group="language", language="en", kind="specific", measure=LESS_OTHERS,
+              step=0, value=0.0)  # fmt: skip
+    cells = [Cell(f"x+seed{seed}", ("x",), seed) for seed in range(3)]
+    told = [
+        (cell, [Number.of(replace(row, value=value), "apart")])
+        for cell, value in zip(cells, (-3.0, -1.0, 1.0), strict=True)
+    ]
+    (summary,) = summarise(Grid(("set",), tuple(cells), 0), collected(told), {})
+    assert summary.over is not None
+    right = stats.t.interval(0.95, 2, -1.0, 2 / math.sqrt(3))
+    assert (summary.over.over_seeds.low, summary.over.over_seeds.high) == pytest.approx(right)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -76,20 +76,6 @@ class Study:
     def state(self, cell: Cell) -> State:
         """How far a cell is, whoever works on it."""
         return self.folder.state(cell, self.steps_of(cell))
-
-    def seconds_left(self, cells: Iterable[Cell]) -> float | None:
-        """What is left to do for some cells takes so long on one process, by what each step has taken in others.
-
-        None where a step has not been done anywhere yet.
-        """
-        taken: dict[str, list[float]] = defaultdict(list)
-        for cell in self.grid.cells:
-            for name, seconds in self.folder.seconds(cell).items():
-                taken[name].append(seconds)
-        todo = [step.name for cell in cells for step in self.steps_of(cell) if not self.folder.is_done(cell, step)]
-        if not all(taken[name] for name in todo):
-            return None
-        return sum(sum(taken[name]) / len(taken[name]) for name in todo)
 
     def document(self, cell: Cell) -> str:
         """The config of a cell's training as YAML, which loads back to it; empty in a suite."""

@@ -193,10 +193,10 @@ class StudyFolder:
         }
         write_text(self._state_file(cell), json.dumps(state, indent=2) + "\n")
 
-    def seconds(self, cell: Cell) -> dict[str, float]:
-        """What the steps of a cell that have ended well have taken, by name."""
-        done = {name: one.get("seconds") for name, one in self._state(cell).items() if one.get("done")}
-        return {name: float(seconds) for name, seconds in done.items() if isinstance(seconds, int | float)}
+    def taken(self, cell: Cell) -> dict[str, float]:
+        """Seconds that each step of a cell has taken so far, by its name."""
+        taken = {name: one.get("seconds") for name, one in self._state(cell).items()}
+        return {name: float(seconds) for name, seconds in taken.items() if isinstance(seconds, int | float)}
 
     def fail(self, cell: Cell, failure: Failure) -> None:
         """Set a cell apart."""

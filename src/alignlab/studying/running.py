@@ -25,6 +25,7 @@ from alignlab.signals import Stopped, handled
 from alignlab.studying.configs import Study
 from alignlab.studying.folder import Failure
 from alignlab.studying.grid import Cell
+from alignlab.studying.remaining import remaining
 from alignlab.studying.steps import Step
 
 _BETWEEN_LOOKS = 0.1  # seconds
@@ -195,8 +196,8 @@ class Worker:
         states = {cell: self.study.state(cell) for cell in cells}
         done = f"; {list(states.values()).count('finished')} of {len(cells)} cells"
         todo = [cell for cell, state in states.items() if state in ("open", "begun")]
-        left = self.study.seconds_left(todo) if todo else None
-        return done if left is None else f"{done}, about {console.duration(left / self.jobs)} left"
+        says = remaining(self.study.folder, self.study.steps, cells, todo).says(self.jobs)
+        return f"{done}, {says} left" if says else done
 
     def _stop(self) -> None:
         """Ask all processes to stop and wait until they have; asked to stop again, end them at once."""

@@ -12,7 +12,7 @@ from typing import Any
 from alignlab import console
 from alignlab.callbacks.stopping import requeue
 from alignlab.config import to_plain, to_yaml
-from alignlab.console import duration, size
+from alignlab.console import size
 from alignlab.errors import InputError, Problem
 from alignlab.redaction import hide_all
 from alignlab.reporting.estimates import existing
@@ -25,6 +25,7 @@ from alignlab.studying.cost import Group, check_disk, costs_of
 from alignlab.studying.folder import State
 from alignlab.studying.grid import Origins
 from alignlab.studying.options import StudyOptions
+from alignlab.studying.remaining import remaining
 from alignlab.studying.results import show_results, write_results
 from alignlab.studying.running import Worker
 from alignlab.studying.steps import Step
@@ -108,10 +109,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
         rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
     rows.append(("done", _done(study, states)))
-    if todo:
-        verbs = Counter(step.verb for cell in todo for step in study.steps_of(cell) if not folder.is_done(cell, step))
-        verbs.update(step.verb for step in study.before if not is_prepared(study))
-        rows.append(("to run", ", ".join(f"{number:,} alignlab.{verb}" for verb, number in verbs.items())))
+    rows += _left_rows(study)
     jobs = Worker(study).jobs
     given = f" on devices {', '.join(options.devices)}" if options.devices else ""
     rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
@@ -158,11 +156,18 @@ def _done(study: Study, states: Mapping[State, int]) -> str:
     if states["failed"]:
         text += f", {states['failed']:,} failed"
         text += " (retry=failed begins them again)" if study.options.retry == "nothing" else ", which are begun again"
-    asked = ("open", "begun", *(("failed",) if study.options.retry == "failed" else ()))
-    todo = [cell for cell in study.grid.cells if study.state(cell) in asked]
-    left = study.seconds_left(todo)
-    if left is None:
-        text += "; how long it takes is told once every step has been done for one"
-    elif todo:
-        text += f"; the rest takes about {duration(left / Worker(study).jobs)}"
     return text
+
+
+def _left_rows(study: Study) -> list[tuple[str, str]]:
+    """The processes that are left, and how long they take as far as those that are done tell."""
+    again = ("failed",) if study.options.retry == "failed" else ()
+    todo = [cell for cell in study.grid.cells if study.state(cell) in ("open", "begun", *again)]
+    left = remaining(study.folder, study.steps, study.grid.cells, todo)
+    before = 0 if is_prepared(study) else len(study.before)
+    processes = ", ".join(filter(None, [f"{before} alignlab.prepare" if before else "", left.processes]))
+    if not processes:
+        return []
+    says = left.says(Worker(study).jobs)
+    unknown = "told once the first process of each kind is done; what is not training has no estimate before"
+    return [("to run", processes), ("time", f"{says}, by those that are done" if says else unknown)]

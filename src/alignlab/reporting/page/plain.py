@@ -56,6 +56,8 @@ def plain_page(title: str, about: Sequence[str], sections: Sequence[Section]) ->
         title=title,
         about=about,
         sections=sections,
+        told=[(place, section) for place, section in enumerate(sections) if section.brief],
+        others=[(place, section) for place, section in enumerate(sections) if not section.brief],
         version=alignlab.__version__,
         policy=policy(plotly, script),
         css=Markup(asset("page.css")),  # noqa: S704 (ours)
