@@ -19,11 +19,12 @@ from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.plain import Section
 from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import interval, number, signed
-from alignlab.studying.options import ClaimOptions, StudyOptions
+from alignlab.studying.options import ClaimOptions, Expectation, StudyOptions
 from alignlab.studying.summary import Summary
 
 Verdict = Literal["as claimed", "the opposite", "not told", "too few to tell"]
 _WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
+_SIGNS: dict[Expectation, int] = {"rises": 1, "falls": -1, "nothing": 0}  # of the numbers that are as claimed
 _MOST = 60  # lines of a figure
 
 
@@ -59,15 +60,13 @@ def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary
     ], both
 
 
-def verdict_of(expect: Literal["rises", "falls", "nothing"], value: float, p: float) -> Verdict:
+def verdict_of(expect: Expectation, value: float, p: float) -> Verdict:
     """What a number says of a claim; p: corrected, of 0."""
     if math.isnan(p) or math.isnan(value):
         return "too few to tell"
     if p >= ALPHA:
         return "not told"
-    if expect == "nothing":
-        return "the opposite"
-    return "as claimed" if (value > 0) == (expect == "rises") else "the opposite"
+    return "as claimed" if value * _SIGNS[expect] > 0 else "the opposite"
 
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
