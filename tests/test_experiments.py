@@ -5,6 +5,7 @@ and holds the hyper-parameters that were published.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,22 @@ def test_every_document_is_tried_and_says_what_it_is() -> None:
             if "as in `mapo_dpo`" not in header:
                 wanted += ["Hardware:", "Look for:", "Not "]
             assert [one for one in wanted if one not in header] == [], name
+
+
+def test_every_document_has_its_place_in_the_table() -> None:
+    """A row gives names whole, and behind one of them endings, such as _zh-de, that stand in the place of its own."""
+    text = (Path(__file__).parents[1] / "docs/experiments.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`([^`]+)`", line.split("|")[1]) for line in text.splitlines() if line.startswith("| `")]
+    listed = {one for row in rows for one in row if one[0] not in "_-"}
+    names = {name.removeprefix("experiments/") for name in shipped_configs() if name.startswith("experiments/")}
+    short = {
+        name
+        for name in names - listed
+        for row in rows
+        for one in row
+        if one[0] in "_-" and name.endswith(one) and any(full.startswith(name.removesuffix(one)) for full in row)
+    }
+    assert names == listed | short
 
 
 def test_mapos_answers_and_pairs_dry_run_without_weights(

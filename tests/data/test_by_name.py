@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,13 +73,20 @@ def publish(folder: Path, tables: dict[str, list[dict[str, Any]]], split: str, l
 
 
 def test_every_name_is_one_source_with_codes_that_are_languages() -> None:
-    assert len(NAMES) == 11
+    assert NAMES
     for name in [*NAMES, *FILES]:
         found = source(name)
         assert all(map(is_code, found.languages or [])), name
         table = getattr(found, "hub", None) or found
         assert all(map(is_code, getattr(table, "spelled", {}))), name
         assert isinstance(table, HubTable) == (name.startswith("base/data/") and found.name != "parallel_text")
+
+
+def test_every_name_has_its_row_and_is_read_from_a_copy_of_its_schema() -> None:
+    names = [name.removeprefix("base/data/") for name in NAMES]
+    text = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == names
+    assert [name for name in names if f"test_{name}" not in globals()] == []
 
 
 def test_mgsm(tmp_path: Path) -> None:

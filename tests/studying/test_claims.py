@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from scipy import stats
 
 from alignlab.analysis.over_seeds import over_seeds
 from alignlab.studying.claim_checks import claim_problems
-from alignlab.studying.claims import claim_sections, findings_of, said_of
-from alignlab.studying.options import ClaimOptions, StudyOptions
+from alignlab.studying.claims import claim_sections, findings_of, said_of, verdict_of
+from alignlab.studying.options import ClaimOptions, Expectation, StudyOptions
 from alignlab.studying.summary import Question, Summary
 
 RANDOM = np.random.default_rng(0)
@@ -161,3 +161,13 @@ def test_claims_of_which_no_cell_can_tell() -> None:
     ]  # fmt: skip
     said = " ".join(map(str, problems))
     assert all(part in said for part in ("'capability'", "Set baseline", "'aligned'", "one of: zh, sw"))
+
+
+def test_every_expectation_has_a_verdict_of_its_own() -> None:
+    """Of numbers told from 0, one above and one below; no two expectations say the same of both."""
+    said = {one: tuple(verdict_of(one, value, 0.01) for value in (1.0, -1.0)) for one in get_args(Expectation)}
+    assert said == {
+        "rises": ("as claimed", "the opposite"),
+        "falls": ("the opposite", "as claimed"),
+        "nothing": ("the opposite", "the opposite"),
+    }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import alignlab.study
+from alignlab.studying.configs import _OPTIONS
+from alignlab.studying.options import Prepared, Verb
 
 from . import small
 
@@ -150,3 +152,7 @@ def test_a_folder_of_something_else_is_refused(
 def test_ranks_are_refused(refused: Any, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "2 ranks of one study" in refused(small.small(model_folder)).replace("small.yaml", "")
+
+
+def test_every_command_of_a_study_is_checked_by_its_own_options() -> None:
+    assert set(_OPTIONS) == {"train", *get_args(Verb), *get_args(Prepared)}

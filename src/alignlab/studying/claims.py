@@ -20,12 +20,13 @@ from alignlab.reporting.page.panels import Panels, plain
 from alignlab.reporting.page.plain import Section, without_empty
 from alignlab.reporting.page.theme import LIGHT
 from alignlab.reporting.wording import interval, number, signed
-from alignlab.studying.options import ClaimOptions, StudyOptions
+from alignlab.studying.options import ClaimOptions, Expectation, StudyOptions
 from alignlab.studying.summary import Summary
 
 Verdict = Literal["as claimed", "the opposite", "above 0", "below 0", "not told", "too few to tell", ""]
 _FIRM = ("as claimed", "the opposite", "above 0", "below 0")
 _WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
+_SIGNS: dict[Expectation, int] = {"rises": 1, "falls": -1, "nothing": 0}  # of the numbers that are as claimed
 _MOST = 60  # lines of a figure
 
 
@@ -64,7 +65,7 @@ def findings_of(claim: ClaimOptions, axes: Sequence[str], rows: Iterable[Summary
     ], both
 
 
-def verdict_of(expect: Literal["rises", "falls", "nothing"] | None, value: float, p: float) -> Verdict:
+def verdict_of(expect: Expectation | None, value: float, p: float) -> Verdict:
     """What a number says of a claim; p: corrected, of 0."""
     if math.isnan(p) or math.isnan(value):
         return "too few to tell"
@@ -72,9 +73,7 @@ def verdict_of(expect: Literal["rises", "falls", "nothing"] | None, value: float
         return "not told"
     if expect is None:
         return "above 0" if value > 0 else "below 0"
-    if expect == "nothing":
-        return "the opposite"
-    return "as claimed" if (value > 0) == (expect == "rises") else "the opposite"
+    return "as claimed" if value * _SIGNS[expect] > 0 else "the opposite"
 
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:

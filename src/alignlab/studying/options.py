@@ -9,6 +9,7 @@ from alignlab.options import check_folder, check_name
 
 Verb = Literal["analyze", "evaluate", "intervene"]
 Prepared = Literal["responses", "preferences"]
+Expectation = Literal["rises", "falls", "nothing"]
 
 
 class PlaceOptions(Options):
@@ -64,7 +65,7 @@ class ClaimOptions(Options):
     groups: list[str] = option(["trained", "unseen"], "groups, or codes of languages")
     levels: dict[str, list[str]] = option({}, "only cells of these levels, by axis; {} takes all")
     by_layer: bool = option(False, "of every layer apart, where the numbers have layers")
-    expect: Literal["rises", "falls", "nothing"] | None = option(
+    expect: Expectation | None = option(
         "rises",
         "the claim: above 0, below 0, or no more than noise, which can be refuted and never shown; null claims nothing "
         "and shows the numbers",
