@@ -12,15 +12,17 @@ import torch
 import yaml
 
 from alignlab.errors import InputError
-from alignlab.neurons import ActivationCounts, NeuronSets, ternary
+from alignlab.neurons import ActivationCounts, NeuronSets, lape, ternary
 from alignlab.neurons.classification import Classification
 from alignlab.sharing.hub_folder import from_hub, push_to_hub
 
 HOSTILE = "x`|<img src=x onerror=alert(1)>\n# heading [a](javascript:b)"
 
 
-def found(model: str = "ada/tiny", languages: tuple[str, ...] = ("en", "zh")) -> tuple[Any, ActivationCounts]:
-    random = torch.Generator().manual_seed(0)
+def found(
+    model: str = "ada/tiny", languages: tuple[str, ...] = ("en", "zh"), seed: int = 0
+) -> tuple[Any, ActivationCounts]:
+    random = torch.Generator().manual_seed(seed)
     firings = torch.randint(0, 90, (len(languages), 4, 3, 50), generator=random)
     tokens = torch.full((len(languages), 4), 100)
     counts = ActivationCounts(
@@ -103,6 +105,30 @@ def test_the_card_says_what_the_sets_are_of(tmp_path: Path) -> None:
         related = int((own & above[other]).sum())
         related = 0 if len(counts.languages) == 2 else related  # of two languages those of both are general
         assert f"| `{language}` | {int(own.sum())} | 400 | {specific} | {related} |" in text
+
+
+@pytest.mark.parametrize("identify", [ternary, lape])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_the_code_of_the_card_finds_the_shared_sets(tmp_path: Path, identify: Any, anchored: bool) -> None:
+    """Also where thresholds are those of another snapshot, which no `top_rate` of these counts gives."""
+    _, counts = found()
+    result = identify(counts, top_rate=0.2)
+    if anchored:
+        first = identify(found(seed=1)[1], top_rate=0.2)
+        held = {"lambda_": first.lambda_} if "lambda" in first.thresholds else {}
+        result = identify(counts, threshold=first.threshold, cut=first.cut, **held)
+    folder = push_to_hub(
+        "ada/sets", sets_of(result, counts), counts, result=result, folder=tmp_path / "made", dry_run=True
+    )
+    text = (Path(folder) / "README.md").read_text(encoding="utf-8")
+    assert f"| identifier | `{result.identifier}` |" in text
+    code = text.split("```python")[1].split("```")[0].replace("ada/sets", folder)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert sum(int(neurons.sum()) for neurons in names["again"].values()) > 0
+    for language in counts.languages:
+        assert torch.equal(names["again"][language], names["shared"].sets[language])
+    assert "---" not in repr(names["shared"])  # the card is read, not shown with the rest
 
 
 def test_text_of_the_data_is_no_markup(tmp_path: Path) -> None:

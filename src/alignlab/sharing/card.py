@@ -13,6 +13,9 @@ from alignlab.neurons.sets import NeuronSets
 from alignlab.redaction import hide
 
 TAGS = ("alignlab", "interpretability", "language-neurons")
+# Identifiers that are functions of counts alone, with the arguments that are thresholds of theirs: of these the card
+# says how the very sets follow from the counts.
+_FUNCTIONS = {"ternary": {"threshold": "tau", "lambda_": "lambda"}, "lape": {"threshold": "tau"}}
 
 
 def card(
@@ -42,6 +45,7 @@ def card(
         ("neurons", f"{layers} layers x {neurons:,} at {as_code(sets.site)}, numbered from 0"),
         ("tokens counted", f"scope {as_code(sets.scope)}" if sets.scope else "unknown"),
         ("read from them", as_code(sets.statistic) or "unknown"),
+        *([] if result is None else [("identifier", as_code(result.identifier))]),
         ("thresholds", ", ".join(f"{as_code(key)} {value:.6g}" for key, value in sets.thresholds.items()) or "none"),
         ("text", f"fingerprint {as_code(sets.data_fingerprint)}" if sets.data_fingerprint else "unknown"),
         ("alignlab", __version__),
@@ -68,7 +72,7 @@ def card(
         "",
         f'shared = from_hub("{repo}", model="{_quoted(sets.model)}")' if sets.model else f'shared = from_hub("{repo}")',
         "shared.sets  # by name, (layers, neurons) bool",
-        *(["shared.counts  # classify anew: alignlab.neurons.ternary(shared.counts)"] if counts is not None else []),
+        *([] if counts is None else _anew(result)),
         "```",
         "",
         "Only safetensors and this text are here: nothing that is loaded can execute code. A set says which neurons",
@@ -87,6 +91,26 @@ def as_code(text: str) -> str:
 def _quoted(text: str) -> str:
     """Within a Python string in a block of code: what could end either is left out."""
     return "".join(character for character in text if character.isprintable() and character not in '"\\`')
+
+
+def _anew(result: Classification | None) -> list[str]:
+    """Code that classifies the shared counts, where that can be said at the thresholds by which the sets were found."""
+    arguments = _FUNCTIONS.get(result.identifier) if result is not None else None
+    if result is None or result.cut is None or arguments is None:
+        return ["shared.counts  # to classify anew: other sets, unless identifier and thresholds are those above"]
+    given = {argument: repr(float(result.thresholds[name])) for argument, name in arguments.items()}
+    given["cut"] = f"Cut({float(result.cut.score)!r}, {int(result.cut.place)})"
+    return [
+        "",
+        "# the same sets from the counts; with other thresholds, or top_rate=0.01 in the place of them, others",
+        f"from alignlab.neurons import {result.identifier}",
+        "from alignlab.neurons.selection import Cut",
+        "",
+        f"again = {result.identifier}(",
+        "    shared.counts,",
+        *(f"    {argument}={value}," for argument, value in given.items()),
+        ").sets",
+    ]
 
 
 def _training(counts: ActivationCounts | None) -> str:

@@ -6,7 +6,7 @@ It holds ``sets.safetensors`` (:class:`NeuronSets`), ``counts.safetensors`` wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alignlab.atomic import whole_folder
@@ -37,7 +37,7 @@ class Shared:
     sets: NeuronSets
     counts: ActivationCounts | None
     folder: Path
-    card: str
+    card: str = field(repr=False)
 
 
 def push_to_hub(
