@@ -17,7 +17,7 @@ INTRO = (
 # What is shown where nothing is asked for.
 CALLS = {
     "config=study_demo": "a small study: two training sets, two seeds",
-    "config=paper": "the main paper's, in small: 90 minutes",
+    "config=paper": "the main paper's, in small: about an hour",
     "config=paper dry_run=true": "every cell checked, and the whole cost: nothing is trained or written",
     "config=paper jobs=4": "four cells side by side; devices=[0,1]: on two GPUs",
     "config=paper retry=failed": "what has failed, again",

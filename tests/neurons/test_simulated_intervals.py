@@ -82,12 +82,12 @@ def test_what_is_planted_is_mostly_found_and_nothing_seldom() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [simulation.MANY, simulation.FEW], ids=["many", "few"])
 def test_intervals_hold_what_is_expected_as_often_as_they_say(world: Any) -> None:
-    check_coverage(world, runs=200)
+    check_coverage(world, runs=70)
 
 
 @pytest.mark.slow
 def test_what_is_planted_is_found_and_nothing_is_not() -> None:
-    check_verdicts(simulation.MANY, runs=200, changed=0.5, share=0.8)
+    check_verdicts(simulation.MANY, runs=70, changed=0.5, share=0.8)
 
 
 def test_stable_neurons_keep_their_kind_in_new_text_and_alike_languages_are_seldom_told_apart() -> None:

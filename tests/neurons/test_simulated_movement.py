@@ -116,7 +116,7 @@ def test_a_change_of_three_in_ten_of_hundreds_is_mostly_found(cell: str, name: s
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", list(LARGE)[:4])
 def test_in_large_populations_too_movement_that_is_not_of_a_kind_is_seldom_found(cell: str) -> None:
-    runs = 100
+    runs = 40
     _, some = share_found("large", cell, "specific", runs)
     assert some <= binom.ppf(1 - CHANCE, runs, 0.05)
 
@@ -124,6 +124,6 @@ def test_in_large_populations_too_movement_that_is_not_of_a_kind_is_seldom_found
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "name"), PLANTED)
 def test_a_change_of_a_fifth_of_hundreds_is_mostly_found(cell: str, name: str) -> None:
-    runs = 60
+    runs = 30
     found, _ = share_found("large", f"20{cell}", name, runs)
     assert found >= binom.ppf(CHANCE, runs, 0.8)

@@ -152,12 +152,13 @@ def test_claims_of_which_no_cell_can_tell() -> None:
         "axis": claim(levels={"algned": ["zh"]}),
         "level": claim(levels={"aligned": ["zw"]}),
         "groups": claim(groups=[]),
+        "group": claim(groups=["traned", "xx"]),
         "good": claim(levels={"aligned": ["zh"]}),
     }
     options = StudyOptions(claims=claims, axes=axes)
     problems = claim_problems(options, axes, {name: f"claims.{name}" for name in claims})
     assert [problem.where for problem in problems] == [
-        "claims.source", "claims.baseline", "claims.axis", "claims.level", "claims.groups"
+        "claims.source", "claims.baseline", "claims.axis", "claims.level", "claims.groups", "claims.group"
     ]  # fmt: skip
     said = " ".join(map(str, problems))
     assert all(part in said for part in ("'capability'", "Set baseline", "'aligned'", "one of: zh, sw"))

@@ -25,6 +25,8 @@ _WORDS = {
     "number": ("a number", "a list of numbers, such as [0.1, 0.2]", "a mapping of names to numbers"),
     "string": ("text", "a list of texts, such as [a, b]", "a mapping of names to texts"),
     "boolean": ("true or false", "a list of true and false", "a mapping of names to true and false"),
+    "object": ("a mapping", "a list of mappings", "a mapping of names to mappings"),
+    "array": ("a list", "a list of lists", "a mapping of names to lists"),
     "": ("anything", "a list", "a mapping"),
 }
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from alignlab.errors import Problem, did_you_mean, some_of
+from alignlab.studying.groups import GROUPS
 from alignlab.studying.options import ClaimOptions, StudyOptions
 
 
@@ -21,6 +22,11 @@ def claim_problems(
             problems.append(Problem(where[name], found, expected, did_you_mean(claim.source, sources)))
         if not claim.groups:
             problems.append(Problem(where[name], "groups is empty", "groups or languages, such as [trained, unseen]"))
+        for group in claim.groups:
+            # Whatever else it is may be a language, or a label of the user's own.
+            if group not in GROUPS and (meant := did_you_mean(group, GROUPS)):
+                found, expected = f"there is no group {group!r}", f"{', '.join(GROUPS)}, or a language"
+                problems.append(Problem(where[name], found, expected, meant))
         if claim.what == "difference" and not options.baseline:
             problems.append(Problem(where[name], "what is difference", "a baseline of the study", "Set baseline."))
         problems += level_problems(axes, claim.levels, where[name])

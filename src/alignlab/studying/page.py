@@ -14,7 +14,8 @@ from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.claims import claim_sections
 from alignlab.studying.configs import Study
 from alignlab.studying.grid import JOIN
-from alignlab.studying.summary import GROUPS, Summary, What
+from alignlab.studying.groups import GROUPS
+from alignlab.studying.summary import Summary, What
 from alignlab.studying.table import DEGREE
 
 # Measures of a training that come first, and of what is asked of it those that its command shows.

@@ -20,7 +20,6 @@ from alignlab.studying.grid import Cell, Grid
 from alignlab.studying.same_languages import Roles, Spoken, compared
 from alignlab.studying.table import CAPABILITY, Number
 
-GROUPS = ("trained", "reference", "unseen", "all languages", "all")
 What = Literal["value", "change", "difference"]
 HEADER = (
     "what", "source", "group", "language", "measure", "task", "set", "operation", "strength", "control", "unit",
