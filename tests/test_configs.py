@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 import alignlab.train
-from alignlab.config import load
+from alignlab.config import Options, load
+from alignlab.config.files import configs_with
+from alignlab.config.schema import schema_of
+from alignlab.evaluating.options import EvaluateOptions
 from alignlab.options import TrainConfig
+from alignlab.sharing.options import ShareOptions
+from alignlab.studying.options import StudyOptions
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEMOS = sorted(path.stem for path in CONFIGS.glob("demo*.yaml"))
@@ -99,3 +104,23 @@ def test_problems_are_answered_that_no_recipe_trains_on() -> None:
         parts = getattr(options.data.train, "parts", None)
         sources = [part.source for part in parts.values()] if parts else [options.data.train]
         assert {getattr(source, "split", "train") for source in sources} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("root", "some", "others"),
+    [
+        (
+            TrainConfig,
+            {"demo", "demo_english", "experiments/mapo_dpo_zh"},
+            {"paper", "evaluate_demo", "experiments/lape"},
+        ),
+        (StudyOptions, {"paper", "study_demo"}, {"demo", "demo_english"}),
+        (EvaluateOptions, {"evaluate_demo"}, {"demo_english", "experiments/mapo_dpo_zh"}),
+        (ShareOptions, set(), {"demo", "paper"}),
+    ],
+)
+def test_help_lists_the_configs_that_the_command_takes(root: type[Options], some: set[str], others: set[str]) -> None:
+    listed = set(configs_with(schema_of(root).members))
+    assert some <= listed
+    assert not listed & others
+    assert not any(name.startswith("base/") for name in listed)

@@ -34,6 +34,7 @@ def files(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_real_files_are_gathered_counted_and_shuffled(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,8 @@ FEW = {
 }  # fmt: skip
 LITTLE = ["max_documents=2", "seeds=2"]
 SLOW = {
+    "python -m alignlab.intervene run=runs/demo config=interventions/amplification_sweep",
+    "python -m alignlab.analyze run=runs/demo recount=true probe.max_texts=50",
     "python -m alignlab.study config=study_demo",
     "python -m alignlab.report runs=[runs/demo,runs/other] file=both.html",
     "python -m alignlab.analyze run=runs/demo intervals=all",

@@ -29,6 +29,7 @@ def test_the_neurons_of_the_last_snapshot_or_another(run: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "shared/mine" in said
     assert "upload=true" in said
+    assert "20 of runs/mine" in said
     stored = load_run(run)
     shared = from_hub("shared/mine", model="ada/tiny")
     assert shared.counts is not None
@@ -41,6 +42,19 @@ def test_the_neurons_of_the_last_snapshot_or_another(run: Path, capsys: pytest.C
     assert first.counts is None
     assert all(torch.equal(first.sets[name], stored.classification(0).sets[name]) for name in ("en", "de"))
     assert "| training | step 0: before training |" in first.card
+
+
+def test_the_card_names_the_method_and_whose_thresholds_the_neurons_have(run: Path) -> None:
+    assert main([f"run={run}", "repo=ada/mine"]) == 0
+    assert main([f"run={run}", "repo=ada/mine", "step=0", "folder=first"]) == 0
+    stored = load_run(run)
+    at_the_first = stored.identifier.identify(stored.snapshots[0]).thresholds["tau"]
+    assert stored.identifier.identify(stored.snapshots[20]).thresholds["tau"] != at_the_first
+    cards = [from_hub(folder).card for folder in ("shared/mine", "first")]
+    for card in cards:
+        assert "| found by | `ternary` |" in card
+        assert f"`tau` {at_the_first:.6g}" in card
+    assert [": those of step 0, " in card for card in cards] == [True, False]
 
 
 def test_sets_without_their_counts_are_told_to_be_of_a_trained_model(run: Path) -> None:

@@ -42,7 +42,7 @@ def run(config: ShareOptions) -> None:
     folder = Path(config.folder).expanduser() if config.folder else Path("shared") / repo.split("/")[-1]
     check_replaceable(folder, KIND, "folder")
     check_writable(folder, "folder")
-    sets, found_by, result = _chosen(config)
+    sets, found_by, result, anchor = _chosen(config)
     check_fits(sets, found_by)
     counts = found_by if config.run is None or config.with_counts else None
     console.heading("Plan of what is shared")
@@ -51,9 +51,11 @@ def run(config: ShareOptions) -> None:
     kept = [] if counts is None else [counts.tensors()]
     number = sets.sets[sets.names[0]].numel() * len(sets.names)
     number += sum(tensor.nbytes for tensors in kept for tensor in tensors.values())
+    step = [("step", f"{found_by.step} of {config.run}")] if config.run is not None and found_by is not None else []
     console.table(
         [
             ("model", " at ".join(filter(None, [sets.model or "unknown", sets.revision]))),
+            *step,
             ("neurons", f"{layers} x {neurons:,} at {sets.site}"),
             ("sets", sizes),
             ("counts", "none" if counts is None else f"of {len(counts.languages)} languages"),
@@ -76,6 +78,7 @@ def run(config: ShareOptions) -> None:
         counts,
         result=result,
         found_by=found_by,
+        anchor=anchor,
         folder=folder,
         licence=config.licence,
         private=config.private,
@@ -109,8 +112,12 @@ def _check(config: ShareOptions) -> None:
     refuse_any(problems)
 
 
-def _chosen(config: ShareOptions) -> tuple[NeuronSets, ActivationCounts | None, Classification | None]:
-    """The sets, with the counts that they were found by and their classification, as far as there are any."""
+def _chosen(
+    config: ShareOptions,
+) -> tuple[NeuronSets, ActivationCounts | None, Classification | None, int | None]:
+    """The sets, with the counts that they were found by, their classification and the step whose thresholds it has
+    where that is another, as far as there are any.
+    """
     from alignlab.neurons.counts import ActivationCounts
     from alignlab.neurons.sets import NeuronSets
     from alignlab.stored_run import load_run
@@ -119,12 +126,13 @@ def _chosen(config: ShareOptions) -> tuple[NeuronSets, ActivationCounts | None, 
         assert config.sets is not None
         sets = NeuronSets.load(Path(config.sets).expanduser(), format="alignlab")
         counts = None if config.counts is None else ActivationCounts.load(Path(config.counts).expanduser())
-        return sets, counts, None
+        return sets, counts, None, None
     run = load_run(config.run)
     step = run.steps[-1] if config.step is None else config.step
     counts = run.snapshots[step]
     result = run.classification(step)
-    return NeuronSets.of(result, counts=counts), counts, result
+    anchor = run.steps[0] if step != run.steps[0] else None
+    return NeuronSets.of(result, counts=counts), counts, result, anchor
 
 
 def main(argv: Sequence[str] | None = None) -> int:

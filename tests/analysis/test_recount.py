@@ -129,6 +129,7 @@ def test_nothing_is_counted_twice_and_a_stopped_one_goes_on(run: Path, monkeypat
     assert models[7:] == [2]
 
 
+@pytest.mark.slow
 def test_another_site_is_counted_beside_the_first(run: Path, tmp_path: Path) -> None:
     argv = ["run=run", "recount=true", *PROBE, "intervals=ends", "resamples=5"]
     assert main([*argv, "folder=out"]) == 0
@@ -196,6 +197,7 @@ def test_an_adapter_names_its_base(run: Path, tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("responses", ["generated_once", "regenerated"])
 def test_models_answer_the_probe_themselves(responses: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = [f"probe.responses={responses}", "probe.max_new_tokens=6"]

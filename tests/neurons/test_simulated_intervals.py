@@ -75,6 +75,7 @@ def test_intervals_mostly_hold_what_is_expected() -> None:
     check_coverage(replace(simulation.FEW, resamples=60), runs=25)
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_mostly_found_and_nothing_seldom() -> None:
     check_verdicts(replace(simulation.MANY, resamples=40), runs=15, changed=0.5, share=0.8)
 

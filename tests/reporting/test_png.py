@@ -99,6 +99,7 @@ def test_every_card_has_its_figures(run: PageRun) -> None:
     assert set(figures_of([bare_run()])) == {"answer.anchored.png", "kinds.anchored.png"}
 
 
+@pytest.mark.slow
 def test_names_do_not_come_from_the_data(run: PageRun) -> None:
     runs = [replace(run, name=HOSTILE, step_names={0: HOSTILE, 200: HOSTILE}), replace(run, name="B/../x")]
     for shown in (runs, runs[:1]):

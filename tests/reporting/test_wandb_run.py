@@ -188,6 +188,7 @@ def test_a_killed_online_run_goes_on_as_the_same_without_steps_twice(
     assert_each_step_once(server, 8)
 
 
+@pytest.mark.slow
 def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(
     start: Start, tmp_path: Path, server: WandbServer
 ) -> None:
@@ -196,6 +197,7 @@ def test_what_a_killed_online_run_did_not_send_is_sent_by_the_next(
     assert_each_step_once(server, 8)
 
 
+@pytest.mark.slow
 def test_a_killed_offline_run_goes_on_in_one_folder_that_holds_every_step(
     start: Start, tmp_path: Path, server: WandbServer
 ) -> None:

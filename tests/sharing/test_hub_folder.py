@@ -121,7 +121,7 @@ def test_the_code_of_the_card_finds_the_shared_sets(tmp_path: Path, identify: An
         "ada/sets", sets_of(result, counts), counts, result=result, folder=tmp_path / "made", dry_run=True
     )
     text = (Path(folder) / "README.md").read_text(encoding="utf-8")
-    assert f"| identifier | `{result.identifier}` |" in text
+    assert f"| found by | `{result.identifier}` |" in text
     code = text.split("```python")[1].split("```")[0].replace("ada/sets", folder)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102

@@ -14,7 +14,7 @@ from alignlab.analysis.languages import LESS_OTHERS
 from alignlab.evaluation.accuracy import accuracy, accuracy_change
 from alignlab.neurons.table import Row
 from alignlab.studying.grid import Cell, Grid
-from alignlab.studying.page import leads_of
+from alignlab.studying.page import figure_of, leads_of
 from alignlab.studying.summary import Summary, collected, ends_of, summarise
 from alignlab.studying.table import Number, measure_of, standard_error
 
@@ -53,6 +53,18 @@ def study() -> tuple[Grid, dict[str, list[Number]]]:
 def rows_of(study: tuple[Grid, dict[str, list[Number]]], baseline: dict[str, str]) -> list[Summary]:
     grid, numbers = study
     return summarise(grid, collected((cell, numbers[cell.name]) for cell in grid.cells), baseline)
+
+
+def test_a_figure_of_differences_has_no_empty_lines_of_the_baseline(
+    study: tuple[Grid, dict[str, list[Number]]],
+) -> None:
+    rows = rows_of(study, {"method": "b"})
+    figure = figure_of(LEVELS, rows, "difference", "share")
+    assert figure is not None
+    assert figure.layout["yaxis"]["categoryarray"] == ["c+y", "c+x", "a+y", "a+x"]
+    figure = figure_of(LEVELS, rows, "value", "share")
+    assert figure is not None
+    assert len(figure.layout["yaxis"]["categoryarray"]) == 6
 
 
 def test_means_changes_and_differences_are_those_of_loops(study: tuple[Grid, dict[str, list[Number]]]) -> None:

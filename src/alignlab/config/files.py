@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -25,6 +26,26 @@ def shipped_configs() -> dict[str, Path]:
     """The configs in the package by name: `demo`, `base/tracker`, `experiments/...`."""
     folder = (Path(alignlab.__file__).parent / "configs").resolve()
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*" + _SUFFIX))}
+
+
+def configs_with(keys: Iterable[str]) -> list[str]:
+    """Names of the shipped configs that set none but these keys at the top: what a command with these keys can take.
+
+    Those in base/ are parts of configs, and are left out.
+    """
+    known = {"base", *keys}
+    return [name for name, path in shipped_configs().items() if not name.startswith("base/") and _keys(path) <= known]
+
+
+def _keys(path: Path) -> set[str]:
+    """The keys at the top of a shipped config and of its `base:` files."""
+    text = path.read_text(encoding="utf-8")
+    found = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+    for line in re.findall(r"^base:(.*)", text, re.MULTILINE):
+        for base in re.findall(r"[\w./-]+", line):
+            below = path.parent / (base.removesuffix(_SUFFIX) + _SUFFIX)
+            found |= _keys(below if below.is_file() else shipped_configs()[base])
+    return found
 
 
 @dataclass

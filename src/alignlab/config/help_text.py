@@ -11,7 +11,7 @@ from alignlab.errors import InputError, Problem
 
 from .declare import NAME, Options
 from .documents import COMMAND_LINE
-from .files import shipped_configs
+from .files import configs_with
 from .schema import ABSENT, Field, did_you_mean_key, one_of, schema_of, show
 
 _WIDTHS = 60, 100  # columns, whatever the terminal has
@@ -61,10 +61,10 @@ def help_text(
     if key:
         each = _field(f"{key}.NAME", field.each, "  ") if field.each is not None else ()
         return "\n".join([*_field(key, field, ""), *each]) + "\n"
-    shipped = ", ".join(shipped_configs())
+    shipped = ", ".join(configs_with(field.members))
     lines = [f"{prog} [config=FILE] [key=value ...]", "", _wrap(intro, "", ""), ""]
     lines += [_wrap(text, f"    {word:14}", " " * 18) for word, text in _USAGE.items()]
-    lines += [_wrap(f"Shipped configs: {shipped}.", " " * 18, " " * 18)] if shipped else []
+    lines += [_wrap(f"Shipped configs of this command: {shipped}.", " " * 18, " " * 18)] if shipped else []
     for name, member in sorted(field.members.items(), key=lambda item: bool(item[1].choices)):
         lines += ["", *_field(name, member, "")]
     for heading, meanings in (words or {}).items():

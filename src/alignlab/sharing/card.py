@@ -25,11 +25,13 @@ def card(
     result: Classification | None = None,
     licence: str = "unknown",
     found_by: ActivationCounts | None = None,
+    anchor: int | None = None,
 ) -> str:
     """The text of README.md.
 
     repo: by which name it is loaded.  result: of `counts`, for the numbers by kind; of sets alone there are sizes.
     found_by: the counts of the sets, where these are not shared: they know the training.
+    anchor: the step whose thresholds were taken, where that is another one.
     """
     from huggingface_hub import DatasetCardData
 
@@ -45,8 +47,8 @@ def card(
         ("neurons", f"{layers} layers x {neurons:,} at {as_code(sets.site)}, numbered from 0"),
         ("tokens counted", f"scope {as_code(sets.scope)}" if sets.scope else "unknown"),
         ("read from them", as_code(sets.statistic) or "unknown"),
-        *([] if result is None else [("identifier", as_code(result.identifier))]),
-        ("thresholds", ", ".join(f"{as_code(key)} {value:.6g}" for key, value in sets.thresholds.items()) or "none"),
+        ("found by", as_code(result.identifier) if result is not None else "unknown"),
+        ("thresholds", _thresholds(sets, anchor)),
         ("text", f"fingerprint {as_code(sets.data_fingerprint)}" if sets.data_fingerprint else "unknown"),
         ("alignlab", __version__),
     ]
@@ -118,6 +120,11 @@ def _training(counts: ActivationCounts | None) -> str:
         return "none that the files tell of"
     trained = ", ".join(as_code(code) for code in counts.trained_languages) or "no language told"
     return f"step {counts.step:,}, in training: {trained}" if counts.step else "step 0: before training"
+
+
+def _thresholds(sets: NeuronSets, anchor: int | None) -> str:
+    values = ", ".join(f"{as_code(key)} {value:.6g}" for key, value in sets.thresholds.items()) or "none"
+    return values if anchor is None else f"{values}: those of step {anchor:,}, by which steps are compared"
 
 
 def _numbers(sets: NeuronSets, result: Classification | None) -> list[str]:

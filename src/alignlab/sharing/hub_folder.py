@@ -47,6 +47,7 @@ def push_to_hub(
     *,
     result: Classification | None = None,
     found_by: ActivationCounts | None = None,
+    anchor: int | None = None,
     folder: Path | str | None = None,
     licence: str = "unknown",
     private: bool = True,
@@ -57,6 +58,7 @@ def push_to_hub(
     repo: owner/name, a repository of the kind dataset, made where there is none.
     result: the classification that found the sets: the card then has numbers by kind.
     found_by: the counts of the sets where these are not shared: the card then says at which step of a training.
+    anchor: the step of the training whose thresholds the sets have, where that is another one: the card says so.
     folder: where it is made; ``shared/`` and the name in `repo` by default. One that was made before is replaced.
     private: a repository that is made is seen by its owner alone.
     dry_run: make the folder, upload nothing.
@@ -76,7 +78,7 @@ def push_to_hub(
     check_fits(sets, counts)
     check_fits(sets, found_by)
     path = Path(folder).expanduser() if folder is not None else Path("shared") / repo.split("/")[-1]
-    text = card(repo, sets, counts, result, licence, found_by)
+    text = card(repo, sets, counts, result, licence, found_by, anchor)
     with whole_folder(path, KIND) as partial:
         sets.save(partial / SETS)
         if counts is not None:

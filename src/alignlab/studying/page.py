@@ -117,18 +117,21 @@ def measure_section(study: Study, rows: Sequence[Summary], source: str, task: st
     told = ", ".join(filter(None, (task, source if source not in _SOURCES else "")))
     title = f"{capital(measure)}{f' ({told})' if told else ''}"
     header, shown = without_empty(header, list(lines.values()))
-    return Section(title, said, _figure(study, asked, whats[-1], unit), header, shown, _NOTES, folded=True)
+    return Section(
+        title, said, figure_of(study.combinations, asked, whats[-1], unit), header, shown, _NOTES, folded=True
+    )
 
 
-def _figure(study: Study, rows: Sequence[Summary], what: What, unit: str) -> Panels | None:
+def figure_of(combinations: Sequence[tuple[str, ...]], rows: Sequence[Summary], what: What, unit: str) -> Panels | None:
     """A panel for each group of languages: of each combination of levels the change, or the difference, with the widest
     of its intervals that is known; None where there is one combination.
     """
     drawn = [row for row in rows if row.what == what and row.over is not None and not row.question.set]
     groups = [group for group in GROUPS if any(row.question.group == group for row in drawn)]
-    names = [JOIN.join(levels) for levels in study.combinations]
-    if len(names) < 2 or not groups:
+    if len(combinations) < 2 or not groups:
         return None
+    known = {JOIN.join(row.levels) for row in drawn if row.question.group in groups}  # none of a baseline's differences
+    names = [name for levels in combinations if (name := JOIN.join(levels)) in known]
     figure = Panels([f"<b>{plain(group)}</b>" for group in groups], 3, 26 * len(names) + 24)
     for panel, group in enumerate(groups):
         of_group = {JOIN.join(row.levels): row.over for row in drawn if row.question.group == group and row.over}

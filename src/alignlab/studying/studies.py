@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +21,7 @@ from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
 from alignlab.studying.before import check_before, is_prepared, prepare
 from alignlab.studying.configs import Study, study_of
-from alignlab.studying.cost import Group, check_disk, costs_of
+from alignlab.studying.cost import Cost, Group, check_disk, costs_of
 from alignlab.studying.folder import State
 from alignlab.studying.grid import Origins
 from alignlab.studying.options import StudyOptions
@@ -97,7 +97,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     if study.configs and todo:
         groups = costs_of(grid.cells, study.configs, later=not is_prepared(study))
         check_disk(groups, set(todo), shutil.disk_usage(existing(folder.path)).free)
-        rows += _cost_rows(groups) if groups else []
+        rows += cost_rows(groups) if groups else []
         unknown = number - sum(len(group.cells) for group in groups)
         if unknown:
             rows.append(("not counted", f"{unknown:,} cells, until {study.before[-1].name} is prepared"))
@@ -123,13 +123,16 @@ def _which(study: Study, step: Step) -> str:
     return f" ({told})"
 
 
-def _cost_rows(groups: list[Group]) -> list[tuple[str, str]]:
-    """What one cell of each model and method costs, and all together."""
+def cost_rows(groups: list[Group]) -> list[tuple[str, str]]:
+    """What one cell of each model and method costs, those that cost the same in one line, and all together."""
     rows = []
+    alike: dict[Cost, list[Group]] = defaultdict(list)  # such as two learning rates
     for group in groups:
-        cost, name = group.cost, group.planned.name
+        alike[group.cost].append(group)
+    for cost, of_cost in alike.items():
+        number, name = sum(len(group.cells) for group in of_cost), of_cost[0].planned.name
         what = f"{cost.steps:,} steps, about {_many(cost.tokens)} tokens{_flops(cost.flops)}, {size(cost.disk)} of disk"
-        like = f"{len(group.cells):,} cells like {name}" if len(group.cells) > 1 else f"the cell {name}"
+        like = f"{number:,} cells like {name}" if number > 1 else f"the cell {name}"
         rows.append(("each", f"{what}, {size(cost.memory)} of memory ({like})"))
     totals = [(len(group.cells), group.cost) for group in groups]
     flops = [number * cost.flops for number, cost in totals if cost.flops is not None]
