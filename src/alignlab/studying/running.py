@@ -203,7 +203,9 @@ class Worker:
         """Ask all processes to stop and wait until they have; asked to stop again, end them at once."""
         if not self._running:
             return
-        console.complain(f"\nStopping {len(self._running)} cells, with a checkpoint each (again: at once).")
+        number = len(self._running)
+        told = "1 cell, with a checkpoint" if number == 1 else f"{number} cells, with a checkpoint each"
+        console.complain(f"\nStopping {told} (again: at once).")
         asked = self._times_asked
         _send(self._running, signal.SIGTERM)
         while any(one.process.poll() is None for one in self._running):

@@ -89,7 +89,9 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     if options.models:
         parts = [f"models {', '.join(cell.name for cell in grid.cells)}"]
     else:
-        parts.append(f"{len(options.seeds)} seeds ({', '.join(map(str, options.seeds))})")
+        parts.append(
+            f"{len(options.seeds)} seed{'s' * (len(options.seeds) != 1)} ({', '.join(map(str, options.seeds))})"
+        )
     skipped = f", less {grid.skipped} skipped" if grid.skipped else ""
     rows = [("cells", f"{number:,}: {' x '.join(parts)}{skipped}")]
     todo = [cell for cell in grid.cells if study.state(cell) != "finished"]
@@ -112,7 +114,10 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     rows += _left_rows(study)
     jobs = Worker(study).jobs
     given = f" on devices {', '.join(options.devices)}" if options.devices else ""
-    rows += [("processes", f"{jobs} side by side{given}"), ("folder", str(folder.path))]
+    rows += [
+        ("processes", f"{'one after another' if jobs == 1 else f'{jobs} side by side'}{given}"),
+        ("folder", str(folder.path)),
+    ]
     console.table(rows)
 
 
