@@ -113,7 +113,7 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
     if not found:
         there = dict.fromkeys(row.question.measure for row in rows if row.question.source == claim.source)
         named = f"; measures of {claim.source} are: {some_of(list(there), 8)}" if there else ""
-        return f"Found: no number of {claim.measure} ({claim.what}) yet{named}."
+        return f"Found: no number of {claim.measure} ({claim.what}){named}."
     over = "seeds and documents" if both else "seeds, on these very documents"
     if claim.expect is None and claim.what == "value":
         return f"Found: {len(found)} numbers, with their intervals over {over}."
@@ -122,7 +122,7 @@ def said_of(claim: ClaimOptions, found: Sequence[Finding], both: bool, rows: Ite
 
 def _brief(claim: ClaimOptions, found: Sequence[Finding]) -> str:
     told = counted(claim, found)
-    return f"of {len(found)}, {told}" if found and told else "" if found else "no number yet"
+    return f"of {len(found)}, {told}" if found and told else "" if found else "no number"
 
 
 def counted(claim: ClaimOptions, found: Sequence[Finding]) -> str:
