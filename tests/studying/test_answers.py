@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from scipy import stats
 from alignlab.neurons.table import Row
 from alignlab.recording.effects import BASELINE, Effects, Item
 from alignlab.studying.answers import moved_answers
+from alignlab.studying.folder import StudyFolder
 from alignlab.studying.grid import Cell, Grid
+from alignlab.studying.results import _answers
 from alignlab.studying.same_languages import Roles
 from alignlab.studying.summary import collected, summarise
 from alignlab.studying.table import CAPABILITY, Number
@@ -161,3 +164,16 @@ def test_a_group_is_compared_with_the_same_languages_of_the_baseline(tmp_path: P
         assert over is not None
         assert over.value == pytest.approx(np.mean(by_hand[:3]) - np.mean(by_hand[3:]))
         assert over.clusters == CLUSTERS  # paired problem by problem
+
+
+def test_a_damaged_record_is_told_of_and_answers_are_then_not_compared_problem_by_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study: Any = SimpleNamespace(folder=StudyFolder(tmp_path))
+    record = tmp_path / "cells/zh+seed0/run/evaluation/step-000000.safetensors"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"no record")
+    assert _answers(study, Cell("zh+seed0", ("zh",), 0)) == {}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "zh+seed0: its answers are not compared problem by problem" in said
+    assert record.name in said.replace(" ", "")

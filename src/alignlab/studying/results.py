@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from alignlab import console
+from alignlab.errors import InputError
 from alignlab.reporting.page.plain import write_plain_page
 from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.answers import moved_answers
@@ -15,7 +16,7 @@ from alignlab.studying.draws import draws_in, notes_of
 from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
 from alignlab.studying.same_languages import roles_of
-from alignlab.studying.summary import HEADER, Ends, Summary, collected, summarise
+from alignlab.studying.summary import HEADER, Answers, Ends, Summary, collected, summarise
 from alignlab.studying.table import write_rows, write_table
 
 _MOST_LINES = 60  # of a table on the terminal
@@ -31,7 +32,7 @@ def write_results(study: Study) -> list[Summary]:
     with folder.locked():
         cells = [cell for cell in study.grid.cells if study.state(cell) == "finished"]
         numbers = write_table(study, cells, folder.table)
-        said = collected(numbers, lambda cell: moved_answers(folder.cell(cell) / TRAIN))
+        said = collected(numbers, lambda cell: _answers(study, cell))
         roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in cells}
         analysed = [step.name for step in study.steps if step.verb == "analyze"]
         rows = summarise(
@@ -51,6 +52,16 @@ def write_results(study: Study) -> list[Summary]:
 
 def _has_error(ends: Iterable[Ends]) -> bool:
     return any(one.last.se is not None for one in ends)
+
+
+def _answers(study: Study, cell: Cell) -> Answers:
+    """What problems move a cell's answers by; nothing where its records are damaged, which is told."""
+    try:
+        return moved_answers(study.folder.cell(cell) / TRAIN)
+    except InputError as error:
+        told = "its answers are not compared problem by problem"
+        console.complain(f"note: {cell.name}: {told}: {error.problems[0]}")
+        return {}
 
 
 def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:
