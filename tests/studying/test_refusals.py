@@ -122,12 +122,13 @@ def test_all_mistakes_in_the_cells_configs_are_told_at_once(refused: Any, model_
     config = small.small(model_folder)
     config["axes"]["method"] = {"one": {"method.nam": "causal"}, "two": {"trainer.max_steps": "x"}}
     config["axes"]["aligned"]["zh"] = {"data.train.languages": 3}
+    config["claims"] = {"rise": {"title": "T", "says": "S", "source": "nurons", "measure": "m"}}
     said = refused(config)
     lines = (tmp_path / "small.yaml").read_text(encoding="utf-8").splitlines()
-    for part in ("method.nam", "trainer.max_steps: x", "data.train.languages: 3"):
+    for part in ("method.nam", "trainer.max_steps: x", "data.train.languages: 3", "rise:"):
         number = next(at for at, line in enumerate(lines, start=1) if part in line)
         assert f"small.yaml:{number}: " in said, (part, said)
-    assert len(said.strip().splitlines()) == 3  # each once, though several cells have it
+    assert len(said.strip().splitlines()) == 4  # each once, though several cells have it
 
 
 def test_a_secret_is_written_nowhere(refused: Any, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from alignlab import console
 from alignlab.command import with_origin
 from alignlab.config import Options, load_over, to_plain, to_yaml
 from alignlab.errors import MOST, InputError, Problem, refuse_any, some_of
@@ -24,7 +25,17 @@ from alignlab.runs import IGNORED
 from alignlab.secret_settings import hidden_problems
 from alignlab.stages import check_stages
 from alignlab.studying.folder import State, StudyFolder
-from alignlab.studying.grid import TRAIN, Cell, Grid, Origins, Setting, grid_of, own_key_problems, settings_of
+from alignlab.studying.grid import (
+    TRAIN,
+    Cell,
+    Grid,
+    Origins,
+    Setting,
+    asked_problems,
+    grid_of,
+    own_key_problems,
+    settings_of,
+)
 from alignlab.studying.options import StudyOptions
 from alignlab.studying.steps import Step, steps_of
 
@@ -101,6 +112,7 @@ def study_of(options: StudyOptions, origins: Origins) -> Study:
         problems += _named_problems(step.key, step.settings, own=("folder",))
     for name, settings in then.items():
         problems += own_key_problems(settings, but=("seed",)) + _named_problems(f"then.{name}", settings)
+    problems += asked_problems(options, origins)
     if suite:
         problems += _named_problems("cell", cell)
     elif options.cell.config is None:
@@ -194,13 +206,15 @@ def _make_configs(
     by_levels = defaultdict(list)
     for cell in grid.cells:
         by_levels[cell.levels].append(cell)
-    for cells in by_levels.values():
-        try:
-            for cell, config in _of_seeds(options, cells, base, folder):
-                configs[cell.name] = config
-        except InputError as error:
-            where = _where(origins, "cell.config")
-            problems += [_named(problem, where) for problem in error.problems]
+    with console.progress("Checking cells", len(grid.cells)) as advance:
+        for cells in by_levels.values():
+            try:
+                for cell, config in _of_seeds(options, cells, base, folder):
+                    configs[cell.name] = config
+            except InputError as error:
+                where = _where(origins, "cell.config")
+                problems += [_named(problem, where) for problem in error.problems]
+            advance(len(cells))
     if not problems:
         problems += _equal_problems(grid, configs, origins)
     return problems

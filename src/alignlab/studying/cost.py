@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from alignlab import console
 from alignlab.building import check_trainer
 from alignlab.config import to_plain
 from alignlab.console import size
@@ -53,13 +54,16 @@ def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig], *, later: b
     for cell in cells:
         groups[_alike(configs[cell.name])].append(cell)
     found, problems = [], []
-    for members in groups.values():
-        first = members[0]
-        try:
-            found.append(Group(first, tuple(members), _cost(configs[first.name])))
-        except InputError as error:
-            problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in error.problems if not later]
-        gc.collect()  # the plan of one at a time
+    with console.progress("Planning cells", len(groups)) as advance:
+        for members in groups.values():
+            first = members[0]
+            try:
+                found.append(Group(first, tuple(members), _cost(configs[first.name])))
+            except InputError as error:
+                if not later:
+                    problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in error.problems]
+            gc.collect()  # the plan of one at a time
+            advance()
     refuse_any(list(dict.fromkeys(problems)))
     return found
 

@@ -136,14 +136,19 @@ def grid_of(options: StudyOptions, origins: Origins) -> Grid:
     else:
         axes = tuple(options.axes)
         cells, skipped = _combined(options, origins, problems)
-    known = {MODEL: [cell.name for cell in cells]} if options.models else options.axes
-    for name, asked in options.then.items():
-        problems += level_problems(known, asked.levels, _at(origins, f"then.{name}.levels"))
-    problems += claim_problems(options, known, {name: _at(origins, f"claims.{name}") for name in options.claims})
     if not cells and not problems:
         problems.append(Problem(_at(origins, "skip"), "every cell is skipped", "one cell or more"))
     refuse_any(problems)
     return Grid(axes, tuple(cells), skipped)
+
+
+def asked_problems(options: StudyOptions, origins: Origins) -> list[Problem]:
+    """What entries of `then` and claims ask of axes, levels and sources that are not there."""
+    axes = {MODEL: [cell.name for cell in _suite(options.models, origins, [])]} if options.models else options.axes
+    problems = []
+    for name, asked in options.then.items():
+        problems += level_problems(axes, asked.levels, _at(origins, f"then.{name}.levels"))
+    return problems + claim_problems(options, axes, {name: _at(origins, f"claims.{name}") for name in options.claims})
 
 
 def _at(origins: Origins, key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from alignlab import console
 from alignlab.errors import InputError
@@ -17,23 +17,25 @@ from alignlab.studying.grid import TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
 from alignlab.studying.same_languages import roles_of
 from alignlab.studying.summary import HEADER, Answers, Ends, Summary, collected, summarise
-from alignlab.studying.table import write_rows, write_table
+from alignlab.studying.table import Number, write_rows, write_table
 
 _MOST_LINES = 60  # of a table on the terminal
 _OVER = {"over_both": "over both", "over_seeds": "over seeds", "over_documents": "over documents"}
 
 
-def write_results(study: Study) -> list[Summary]:
-    """Write `study.csv`, `summary.csv` and `study.html` of all cells that are finished by now.
+def write_results(study: Study) -> tuple[list[Summary], list[Cell]]:
+    """Write `study.csv`, `summary.csv` and `study.html` of all cells that are finished by now; the numbers over seeds,
+    and the cells of which they are: not those whose results are damaged, which is told.
 
     One process at a time: the one that comes last has seen all that others have finished.
     """
     folder = study.folder
     with folder.locked():
         cells = [cell for cell in study.grid.cells if study.state(cell) == "finished"]
-        numbers = write_table(study, cells, folder.table)
+        taken: list[Cell] = []
+        numbers = _noted(write_table(study, cells, folder.table), taken)
         said = collected(numbers, lambda cell: _answers(study, cell))
-        roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in cells}
+        roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in taken}
         analysed = [step.name for step in study.steps if step.verb == "analyze"]
         rows = summarise(
             study.grid, said, study.options.baseline, roles, lambda cell: draws_in(folder.cell(cell), analysed)
@@ -41,13 +43,19 @@ def write_results(study: Study) -> list[Summary]:
         told = {
             one.source for of_levels in said.values() for one, ends in of_levels.items() if _has_error(ends.values())
         }
-        notes = notes_of({cell.name: folder.cell(cell) for cell in cells}, [one for one in analysed if one in told])
+        notes = notes_of({cell.name: folder.cell(cell) for cell in taken}, [one for one in analysed if one in told])
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])
         write_plain_page(folder.page, study.options.study.name, [*about_of(study), *notes], sections_of(study, rows))
     for note in notes:
         console.note(f"note: {note}")
-    return rows
+    return rows, taken
+
+
+def _noted(numbers: Iterable[tuple[Cell, list[Number]]], taken: list[Cell]) -> Iterator[tuple[Cell, list[Number]]]:
+    for cell, of_cell in numbers:
+        taken.append(cell)
+        yield cell, of_cell
 
 
 def _has_error(ends: Iterable[Ends]) -> bool:
@@ -64,8 +72,13 @@ def _answers(study: Study, cell: Cell) -> Answers:
         return {}
 
 
-def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:
-    """Print a table of each leading measure, the cells that are not done, the paths and the next command."""
+def show_results(
+    study: Study, rows: Sequence[Summary], taken: Sequence[Cell], elsewhere: Sequence[Cell], stopped: Sequence[Cell]
+) -> None:
+    """Print a table of each leading measure, the cells that are not done, the paths and the next command.
+
+    rows, taken: as `write_results` gives them.
+    """
     for claim in study.options.claims.values():
         found, both = findings_of(claim, study.grid.axes, rows)
         console.say()
@@ -91,7 +104,7 @@ def show_results(study: Study, rows: Sequence[Summary], elsewhere: Sequence[Cell
     finished = sum(state == "finished" for state in states.values())
     console.table(
         [
-            ("numbers", f"{folder.table} (every number of {finished:,} of {len(states):,} cells)"),
+            ("numbers", f"{folder.table} (every number of {len(taken):,} of {len(states):,} cells)"),
             ("over seeds", f"{folder.summary} (intervals over seeds, documents, and both)"),
             ("page", str(folder.page)),
             ("cells", str(folder.cells)),

@@ -67,8 +67,8 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
         raise Stopped(
             stopped.signal, "; ".join(filter(None, (f"with {stopped.done}" if stopped.done else "", queued)))
         ) from None
-    rows = write_results(study)
-    show_results(study, rows, worker.elsewhere, worker.stopped)
+    rows, taken = write_results(study)
+    show_results(study, rows, taken, worker.elsewhere, worker.stopped)
     return [cell.name for cell in study.grid.cells if study.state(cell) == "failed"]
 
 
