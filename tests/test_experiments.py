@@ -17,6 +17,7 @@ from tests.data.test_by_name import publish
 
 import alignlab.analyze
 import alignlab.prepare
+import alignlab.study
 import alignlab.train
 from alignlab.config import load, shipped_configs
 from alignlab.evaluating.options import EvaluateOptions
@@ -27,6 +28,8 @@ from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 from alignlab.reporting.estimates import checkpoint_bytes, memory
 from alignlab.run_plan import RunPlan
+from alignlab.studying.configs import study_of
+from alignlab.studying.options import StudyOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from made_responses import make_responses
@@ -99,6 +102,7 @@ ASKED = [
     "lape",
     "mapo_preferences",
     "mapo_responses",
+    "mapo_study",
     "plnd",
 ]
 
@@ -344,6 +348,33 @@ def test_mapos_preferences_dry_run_without_weights(
     assert sorted(path.name for path in (tmp_path / "prepared/mapo").iterdir()) == [
         "config.yaml", "environment.json", "manifest.json", "responses.jsonl", "table.csv"
     ]  # fmt: skip
+
+
+def test_the_main_papers_study_dry_runs_without_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_nllb(tmp_path / "nllb")
+    (tmp_path / "nllb/model.safetensors").unlink()
+    arguments = ["config=experiments/mapo_study", "dry_run=true", "before.pairs.set.rule.model.source=nllb"]
+    assert alignlab.study.main(arguments) == 2
+    told = capsys.readouterr().err
+    for key in ("before.answers.set.source.path", "cell.set.data.root"):
+        assert f"Set it with {key}=VALUE." in told
+    mistral = folder / "mistral"
+    arguments += [f"before.answers.set.source.path={folder}/numglue", f"before.answers.set.model.source={mistral}"]
+    arguments += [f"cell.set.data.root={folder}", f"cell.set.model.source={mistral}"]
+    status, captured = alignlab.study.main(arguments), capsys.readouterr()
+    assert (status, captured.err) == (0, "")
+    said = " ".join(captured.out.split())
+    assert "30: 6 aligned (placebo, zh, zh-de, sw-th, zh-es-ru, nine) x 5 seeds" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["nllb"]
+    options, origins = load(StudyOptions, arguments)
+    configs = study_of(options, origins).configs
+    sets = [configs[f"{name}+seed4"].data for name in ("zh", "zh-de", "sw-th", "zh-es-ru", "nine")]
+    assert [[*data.train.languages] for data in sets] == [*SETS]  # type: ignore[union-attr]
+    assert [data.validation.source.languages or NINE for data in sets] == [*SETS]  # type: ignore[union-attr]
+    assert {data.train.path for data in sets} == {"studies/mapo/before/pairs/train.jsonl"}  # type: ignore[union-attr]
 
 
 def options(name: str, *overrides: str) -> dict[str, Any]:

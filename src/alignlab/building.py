@@ -67,12 +67,17 @@ def check_trainer(plan: RunPlan) -> None:
         except InputError as error:
             problems += error.problems
     refuse_any(problems)
+    check_arguments(plan)
+
+
+def check_arguments(plan: RunPlan) -> None:
+    """Refuse arguments that `lightning.Trainer` does not take. No text is read for it."""
     elsewhere: dict[str, Any] = {}
     if plan.config.dry_run and plan.wants_gpu and not torch.cuda.is_available():
         console.complain("note: there is no GPU here; the plan is for a machine that has what trainer asks for")
         elsewhere = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
     try:
-        for stage in plan.stages:
+        for stage in plan.made_stages:
             _trainer(plan, stage, 1, logger=False, callbacks=[], **elsewhere)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(Problem("trainer", str(error).strip(), "arguments that lightning.Trainer takes")) from error

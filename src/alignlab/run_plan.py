@@ -61,22 +61,26 @@ class RunPlan:
         return self.model.build_tokenizer()
 
     @cached_property
-    def stages(self) -> tuple[StagePlan, ...]:
-        """The stages in their order; the run itself where it has none. Raises InputError for all mistakes in them."""
+    def made_stages(self) -> tuple[StagePlan, ...]:
+        """The stages in their order, the run itself where it has none: nothing of them has been looked at."""
         carries = [stage.adapter == "carry" for stage in self.config.stages.values()] or [False]
-        stages = tuple(
+        return tuple(
             StagePlan(config, self.model, self.tokenizer, name, carried, self.config.seed, self.evaluated)
             for (name, config), carried in zip(stage_configs(self.config).items(), carries, strict=True)
         )
+
+    @cached_property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """The same. Raises InputError for all mistakes in them."""
         problems: dict[Problem, None] = {}
-        for stage in stages:
+        for stage in self.made_stages:
             try:
                 with in_stage(self.config, stage.name):
                     stage.check()
             except InputError as error:
                 problems |= dict.fromkeys(error.problems)
         refuse_any(list(problems))
-        return stages
+        return self.made_stages
 
     @cached_property
     def probe(self) -> Probe | PromptProbe:

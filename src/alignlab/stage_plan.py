@@ -61,18 +61,24 @@ class StagePlan:
         return tuple(dict.fromkeys(text.language for text in self.training.documents))
 
     @cached_property
-    def outline(self) -> nn.Module:
-        """The prepared model on the meta device: all its shapes, no weights."""
+    def shapes(self) -> nn.Module:
+        """The prepared model on the meta device: all its shapes, no weights, whatever the text is."""
         if self.config.model.four_bit and self.config.method.trainable != "lora":
             found = f"{self.config.method.trainable}, and model.four_bit is true"
             fix = "Weights of 4 bits cannot be trained."
             raise InputError(Problem("method.trainable", found, "lora, or model.four_bit=false", fix))
         model = self.model.build_meta()
-        check_vocabulary([*self.training.documents, *self.training.validation_documents], embedding_rows(model))
         check_padding(self.tokenizer.pad_token_id, embedding_rows(model))
         with torch.device("meta"):
             prepared: nn.Module = self.method.prepare(model)
         return prepared
+
+    @cached_property
+    def outline(self) -> nn.Module:
+        """The same, of a model that knows all tokens of the text."""
+        documents = [*self.training.documents, *self.training.validation_documents]
+        check_vocabulary(documents, embedding_rows(self.shapes))
+        return self.shapes
 
     @property
     def accumulation(self) -> int:

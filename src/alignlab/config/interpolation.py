@@ -73,7 +73,7 @@ def refuse_unresolved(settings: Settings, faults: Faults) -> None:
         if "variable" in reason:
             reason, fix = f"the environment has no {cause}", "Set the variable."
         elif known:
-            reason, fix = f"{cause!r} has no value", f"Set it with {cause}=VALUE."
+            reason, fix = f"{cause!r} has no value", f"Set it with {settings.given_as(cause)}=VALUE."
         elif cause:
             reason, fix = f"there is no key {cause!r}", did_you_mean_key(settings.schema, cause)
         elif "ecursi" in reason:

@@ -38,16 +38,21 @@ def load(root: type[T], argv: Sequence[str], base_of: BaseOf = lambda settings: 
     return _loaded(root, _read(argv), base_of)
 
 
-def load_over(root: type[T], argv: Sequence[str], *over: Sequence[tuple[str, Any, str]]) -> tuple[T, dict[str, str]]:
-    """As `load`, with layers over what `argv` asks for: of each setting its dotted key, value, and where it was set."""
+def load_over(
+    root: type[T], argv: Sequence[str], *over: Sequence[tuple[str, Any, str]], under: str = ""
+) -> tuple[T, dict[str, str]]:
+    """As `load`, with layers over what `argv` asks for: of each setting its dotted key, value, and where it was set.
+
+    under: the key of another config at which the user sets keys of this one; problems name them so.
+    """
     layers = [[Node.under(key.split("."), value, where) for key, value, where in layer] for layer in over]
-    return _loaded(root, [*_read(argv), *layers])
+    return _loaded(root, [*_read(argv), *layers], under=under)
 
 
 def _loaded(
-    root: type[T], layers: list[list[Node]], base_of: BaseOf = lambda settings: None
+    root: type[T], layers: list[list[Node]], base_of: BaseOf = lambda settings: None, under: str = ""
 ) -> tuple[T, dict[str, str]]:
-    settings = Settings(schema_of(root))
+    settings = Settings(schema_of(root), under=under)
     base = base_of(reduce(merged, chain(*layers), settings.root).plain())
     if base is not None:
         file, keys = base
@@ -118,7 +123,8 @@ def _refuse(settings: Settings, values: Any, fault: ErrorDetails) -> None:
     section, key, where = reduce(getitem, path[:-1], values), dotted(path), settings.trail(path)[-1].where
     if path and path[-1] not in section:
         expected = ": ".join(filter(None, (field.expected(path), field.meaning)))
-        settings.refuse(path, "not set", expected, f"Set it with {key}=VALUE.", where=key)
+        given = settings.given_as(key)
+        settings.refuse(path, "not set", expected, f"Set it with {given}=VALUE.", where=given)
     elif fault["type"] == "extra_forbidden":
         around = reduce(lambda field, part: field.below(str(part)) or field, path[:-1], settings.schema)
         owner = next(name for name, fields in around.choices.items() if path[-1] in fields)

@@ -17,12 +17,20 @@ from .schema import ABSENT, Field, Path, did_you_mean_key, dotted, one_of, show
 
 @dataclass
 class Settings:
-    """All layers as one, and what is wrong with them. refused: the keys about which that is."""
+    """All layers as one, and what is wrong with them.
+
+    refused: the keys about which that is.  under: the key of the user's own config in which these keys are set.
+    """
 
     schema: Field
     root: Node = field(default_factory=lambda: Node({}))
     problems: list[Problem] = field(default_factory=list)
     refused: set[Path] = field(default_factory=set)
+    under: str = ""
+
+    def given_as(self, key: str) -> str:
+        """A dotted key as the user sets it."""
+        return f"{self.under}.{key}" if self.under else key
 
     def trail(self, path: Path) -> list[Node]:
         """The nodes from the root to a key, or to what is set of it: to the text `${data}`, or to nothing."""

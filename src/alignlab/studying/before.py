@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alignlab import console
-from alignlab.errors import InputError, Problem
+from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.folder_lock import is_held
-from alignlab.studying.configs import Study
-from alignlab.studying.folder import StudyFolder
+from alignlab.studying.configs import Study, options_of
+from alignlab.studying.early import models_told_early
+from alignlab.studying.folder import PREPARED, StudyFolder
 from alignlab.studying.grid import Cell, Grid
 from alignlab.studying.running import Worker
 
 _BETWEEN_LOOKS = 0.5  # seconds
-_CELL = Cell("before", (), None, ())
+_CELL = Cell(PREPARED, (), None, ())
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,19 @@ def is_prepared(study: Study) -> bool:
     return before is None or before.state(_CELL) == "finished"
 
 
+def not_there_yet(study: Study) -> str:
+    """How paths end of the folder of what is prepared; empty where all is there."""
+    return "" if is_prepared(study) else f"{study.options.study.name}/{_CELL.name}/"
+
+
 def check_before(study: Study) -> None:
-    """Refuse what was prepared with other settings. Raises InputError."""
+    """Refuse what was prepared with other settings, and models that cannot be read. Raises InputError."""
     before = before_of(study)
     if before is None:
         return
+    if before.state(_CELL) != "finished":
+        steps = [(step.key, options_of(step, _CELL, before.folder)) for step in before.steps]
+        refuse_any(models_told_early(steps, weights=not study.options.dry_run))
     changed = before.folder.asked_otherwise(_CELL, before.steps)
     if changed:
         fix = "Give the study another name, or write what was."

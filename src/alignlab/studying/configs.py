@@ -148,7 +148,7 @@ def _problems_of_levels(options: StudyOptions, base: Sequence[Setting], origins:
             [(one.key, one.value, one.where) for one in some if all(one.key.split("."))] for some in (base, settings)
         ]
         try:
-            load_over(TrainConfig, [f"config={options.cell.config}"], *layers)
+            load_over(TrainConfig, [f"config={options.cell.config}"], *layers, under="cell.set")
         except InputError as error:
             problems += [_named(problem, _where(origins, "cell.config")) for problem in error.problems]
     return problems
@@ -171,14 +171,18 @@ def _named_problems(key: str, settings: Sequence[Setting], own: Sequence[str] = 
     ]
 
 
-def _step_problems(step: Step, cell: Cell, folder: StudyFolder, origins: Origins) -> list[Problem]:
-    """What is wrong with a command that is asked of every cell, as far as can be told before a cell is there."""
+def options_of(step: Step, cell: Cell, folder: StudyFolder) -> Options:
+    """The options of a command that is asked of a cell. Raises InputError for what is wrong with them."""
     bare = replace(step, settings=(), config=None, kind="").asked(cell, folder.cell(cell))
     argv = [*([f"config={step.config}"] if step.config is not None else []), *filter(None, bare)]
+    settings = [(one.key, one.value, one.where) for one in step.settings]
+    return load_over(_OPTIONS[step.kind or step.verb], argv, settings, under=f"{step.key}.set")[0]
+
+
+def _step_problems(step: Step, cell: Cell, folder: StudyFolder, origins: Origins) -> list[Problem]:
+    """What is wrong with a command that is asked of every cell, as far as can be told before a cell is there."""
     try:
-        config, _ = load_over(
-            _OPTIONS[step.kind or step.verb], argv, [(one.key, one.value, one.where) for one in step.settings]
-        )
+        config = options_of(step, cell, folder)
     except InputError as error:
         where = _where(origins, f"{step.key}.config")
         return [_named(problem, where) for problem in error.problems]
@@ -244,7 +248,7 @@ def _load(options: StudyOptions, cell: Cell, base: Sequence[Setting], folder: St
     own = {"seed": cell.seed, "run.name": cell.name, "run.folder": str(folder.cell(cell) / TRAIN)}
     layers = [[(one.key, one.value, one.where) for one in some] for some in (base, cell.settings)]
     layers.append([(key, value, f"cell {cell.name}") for key, value in own.items()])
-    config, origins = load_over(TrainConfig, [f"config={options.cell.config}"], *layers)
+    config, origins = load_over(TrainConfig, [f"config={options.cell.config}"], *layers, under="cell.set")
     problems: list[Problem] = hidden_problems(to_plain(config))
     if not problems and hide(text := json.dumps(to_plain(config))) != text:
         secret = next(key for key, value in _flat(to_plain(config)) if hide_all(value) != value)

@@ -17,6 +17,7 @@ from alignlab.options import TrainConfig
 from alignlab.reporting.estimates import PlannedStage, checkpoint_bytes, memory, merged_bytes, snapshot_bytes
 from alignlab.reporting.plan import plan_rows
 from alignlab.run_plan import RunPlan
+from alignlab.studying.early import told_early
 from alignlab.studying.grid import Cell
 
 _LOOKED_AT = 16  # steps of a stage whose texts are counted, for all of them
@@ -44,10 +45,10 @@ class Group:
     cost: Cost
 
 
-def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig], *, later: bool = False) -> list[Group]:
+def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig], *, later: str = "") -> list[Group]:
     """What the cells cost, planned with one of each model and method.
 
-    later: leave out what cannot be planned yet, since its data are prepared first.
+    later: leave out what cannot be planned yet, since its data are made first, in a folder whose path ends so.
     Raises InputError for what is wrong with a plan, by its cell.
     """
     groups: dict[str, list[Cell]] = defaultdict(list)
@@ -60,8 +61,8 @@ def costs_of(cells: Sequence[Cell], configs: dict[str, TrainConfig], *, later: b
             try:
                 found.append(Group(first, tuple(members), _cost(configs[first.name])))
             except InputError as error:
-                if not later:
-                    problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in error.problems]
+                told = told_early(configs[first.name], later) if later else error.problems
+                problems += [replace(one, where=f"cell {first.name}: {one.where}") for one in told]
             gc.collect()  # the plan of one at a time
             advance()
     refuse_any(list(dict.fromkeys(problems)))

@@ -25,6 +25,7 @@ from alignlab.studying.options import StudyOptions
 from alignlab.studying.steps import Step
 
 KIND = "study"
+PREPARED = "before"  # the folder of what is prepared first, in the study's
 State = Literal["open", "begun", "failed", "finished"]
 _LOCK_KEY = "study.name"
 
@@ -90,7 +91,8 @@ class StudyFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError.of(f"study.name ({self.path})", "it is a file", "a folder", "Name another.")
         entries = list(self.path.iterdir()) if self.path.exists() else []
-        if all(entry.name == LOCK or name_being_written(entry) is not None for entry in entries):
+        # What is prepared first may have been there first, by a command on more machines than a study gives it.
+        if all(entry.name in (LOCK, PREPARED) or name_being_written(entry) is not None for entry in entries):
             return
         kind = kind_of(self.path) if (self.path / NAME).is_file() else None
         if kind != KIND:

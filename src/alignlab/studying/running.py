@@ -193,6 +193,8 @@ class Worker:
     def _left(self) -> str:
         """How many cells are done, and how long the others will take as far as these tell."""
         cells = self.study.grid.cells
+        if len(cells) == 1:
+            return ""
         states = {cell: self.study.state(cell) for cell in cells}
         done = f"; {list(states.values()).count('finished')} of {len(cells)} cells"
         todo = [cell for cell, state in states.items() if state in ("open", "begun")]

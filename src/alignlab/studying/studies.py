@@ -19,7 +19,7 @@ from alignlab.reporting.estimates import existing
 from alignlab.runs import check_writable
 from alignlab.secret_settings import check_settings
 from alignlab.signals import Stopped
-from alignlab.studying.before import check_before, is_prepared, prepare
+from alignlab.studying.before import check_before, is_prepared, not_there_yet, prepare
 from alignlab.studying.configs import Study, study_of
 from alignlab.studying.cost import Cost, Group, check_disk, costs_of
 from alignlab.studying.folder import State
@@ -83,7 +83,6 @@ def _check_alone() -> None:
 def show_plan(study: Study, states: Mapping[State, int]) -> None:
     """Print what the study will do, what that costs, and what of it is done."""
     options, grid, folder = study.options, study.grid, study.folder
-    console.heading(f"Plan of {options.study.name}")
     number = len(grid.cells)
     parts = [f"{len(levels)} {axis} ({', '.join(levels)})" for axis, levels in options.axes.items()]
     if options.models:
@@ -97,7 +96,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
     todo = [cell for cell in grid.cells if study.state(cell) != "finished"]
     rows += [(step.name, f"first, once for all cells: alignlab.prepare {step.kind}") for step in study.before]
     if study.configs and todo:
-        groups = costs_of(grid.cells, study.configs, later=not is_prepared(study))
+        groups = costs_of(grid.cells, study.configs, later=not_there_yet(study))
         check_disk(groups, set(todo), shutil.disk_usage(existing(folder.path)).free)
         rows += cost_rows(groups) if groups else []
         unknown = number - sum(len(group.cells) for group in groups)
@@ -118,6 +117,7 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         ("processes", f"{'one after another' if jobs == 1 else f'{jobs} side by side'}{given}"),
         ("folder", str(folder.path)),
     ]
+    console.heading(f"Plan of {options.study.name}")
     console.table(rows)
 
 
