@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def test_on_a_narrow_screen_and_on_paper_contents_fit(open_page: Open, tmp_path:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator(".contents a").first.click()
     assert page.evaluate("location.hash") == "#section-0"
+
+
+@pytest.mark.slow
+def test_a_closed_section_is_opened_by_a_link_to_it_and_draws_its_figure_then(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    shut = replace(sections("shut")[0], closed=True)
+    write_plain_page(path, "study", [], [*sections("x"), shut, *sections("y")])
+    page = open_page(path, viewport={"width": 1000, "height": 800})
+    figure, drawn = page.locator('[data-figure="2"]'), page.locator('[data-figure="2"] .main-svg').first
+    assert not figure.is_visible()
+    assert page.locator(".main-svg").count() > 0  # the others are drawn
+    page.locator('nav a[href="#section-2"]').click()
+    drawn.wait_for(state="visible")
+    widths = [page.locator(f'[data-figure="{place}"] .main-svg').first.bounding_box() for place in (0, 2)]
+    assert widths[0] is not None
+    assert widths[1] is not None
+    assert widths[1]["width"] == widths[0]["width"]
+    page.locator("details.closed > summary").click()
+    assert not figure.is_visible()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alignlab.analysis.over_seeds import OverSeeds
 from alignlab.redaction import hide
@@ -69,7 +70,7 @@ def about_of(study: Study) -> list[str]:
 
 
 def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
-    """The claims; then a section for each measure, the leading ones, then all others; then the cells."""
+    """The claims; then a section for each measure, the leading ones, then all others, closed; then the cells."""
     claims = claim_sections(study.options, study.grid.axes, rows)
     rows = [row for row in rows if row.question.layer is None]
     leads = leads_of(rows)
@@ -78,8 +79,9 @@ def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
         for row in rows
         if not row.question.measure.startswith(DEGREE)  # a dozen, which a claim shows together
     )
-    found = [measure_section(study, rows, *one) for one in [*leads, *(one for one in rest if one not in leads)]]
-    return [*claims, *found, _cells(study)]
+    shown = [measure_section(study, rows, *one) for one in leads]
+    others = [replace(measure_section(study, rows, *one), closed=True) for one in rest if one not in leads]
+    return [*claims, *shown, *others, _cells(study)]
 
 
 def measure_section(study: Study, rows: Sequence[Summary], source: str, task: str, measure: str) -> Section:

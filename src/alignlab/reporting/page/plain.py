@@ -24,7 +24,7 @@ class Section:
 
     said: sentences.  figure: drawn in the theme of the reader's system.  header, lines: of a table.
     notes: what the numbers mean.  brief: what was found, beside the title in the contents.
-    folded: the table is shown when it is asked for.
+    folded: the table is shown when it is asked for.  closed: all but the title is.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Section:
     notes: Sequence[str] = ()
     brief: str = ""
     folded: bool = False
+    closed: bool = False
 
 
 def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
