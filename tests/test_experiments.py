@@ -374,6 +374,12 @@ def test_the_main_papers_study_dry_runs_without_weights(
     sets = [configs[f"{name}+seed4"].data for name in ("zh", "zh-de", "sw-th", "zh-es-ru", "nine")]
     assert [[*data.train.languages] for data in sets] == [*SETS]  # type: ignore[union-attr]
     assert [data.validation.source.languages or NINE for data in sets] == [*SETS]  # type: ignore[union-attr]
+    # Of what the claims are, the study in small has numbers.
+    small, _ = load(StudyOptions, ["config=paper"])
+    asked = [
+        {(one.measure, one.what, one.control, one.set) for one in study.claims.values()} for study in (options, small)
+    ]
+    assert asked[0] <= asked[1]
     assert {data.train.path for data in sets} == {"studies/mapo/before/pairs/train.jsonl"}  # type: ignore[union-attr]
 
 
