@@ -27,7 +27,7 @@ START = start_text("python -m alignlab.study config=FILE [key=value ...]", INTRO
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 1 where cells have failed."""
+    """The command; returns its exit status: 1 where cells have failed, or their results are damaged."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
         sys.stdout.write(START)

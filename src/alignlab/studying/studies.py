@@ -36,7 +36,7 @@ _NAMES = ("study.name", "study.root", "models", "cell.config")
 
 
 def run(options: StudyOptions, origins: Origins) -> list[str]:
-    """Check all, plan, work on the cells, and say what was found; the cells that have failed.
+    """Check all, plan, work on the cells, and say what was found; the cells that have failed, or are damaged.
 
     origins: where each key was set, as `alignlab.config.load` gives it.
     Raises InputError before the first cell is begun for all that is wrong with any, and Stopped where it was asked to.
@@ -67,9 +67,10 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
         raise Stopped(
             stopped.signal, "; ".join(filter(None, (f"with {stopped.done}" if stopped.done else "", queued)))
         ) from None
-    rows = write_results(study)
-    show_results(study, rows, worker.elsewhere, worker.stopped)
-    return [cell.name for cell in study.grid.cells if study.state(cell) == "failed"]
+    results = write_results(study)
+    show_results(study, results, worker.elsewhere, worker.stopped)
+    failed = [cell for cell in study.grid.cells if study.state(cell) == "failed"]
+    return [cell.name for cell in (*failed, *results.left_out)]
 
 
 def _check_alone() -> None:
