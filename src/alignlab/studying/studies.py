@@ -24,6 +24,7 @@ from alignlab.studying.configs import Study, study_of
 from alignlab.studying.cost import Cost, Group, check_disk, costs_of
 from alignlab.studying.folder import State
 from alignlab.studying.grid import Origins
+from alignlab.studying.launched import check_devices
 from alignlab.studying.options import StudyOptions
 from alignlab.studying.remaining import remaining
 from alignlab.studying.results import show_results, write_results
@@ -43,6 +44,7 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
     """
     check_settings(to_plain(options), _NAMES)
     _check_alone()
+    _check_devices(options)
     study = study_of(options, origins)
     folder = study.folder
     check_writable(folder.path, "study.name")
@@ -79,6 +81,16 @@ def _check_alone() -> None:
     if ranks != "1":
         fix = "Start it without a launcher; cells have ranks by trainer.devices in cell.set."
         raise InputError(Problem("WORLD_SIZE", f"{ranks} ranks of one study", "processes that know of no others", fix))
+
+
+def _check_devices(options: StudyOptions) -> None:
+    """A dry run may be given elsewhere than the study itself: there it is told."""
+    try:
+        check_devices(options.devices)
+    except InputError as error:
+        if not options.dry_run:
+            raise
+        console.complain(f"note: {error.problems[0]}")
 
 
 def show_plan(study: Study, states: Mapping[State, int]) -> None:
