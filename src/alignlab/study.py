@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from alignlab.command import end, run_command
 from alignlab.config import load, start_text
+from alignlab.studying.launched import as_one_process
 from alignlab.studying.options import StudyOptions
 
 INTRO = (
@@ -27,7 +28,7 @@ START = start_text("python -m alignlab.study config=FILE [key=value ...]", INTRO
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 1 where cells have failed."""
+    """The command; returns its exit status: 1 where cells have failed, or their results are damaged."""
     given = sys.argv[1:] if argv is None else argv
     if not given:
         sys.stdout.write(START)
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         failed.extend(studies.run(options, load(StudyOptions, given)[1]))
 
-    status = run_command(StudyOptions, run, command="study", intro=INTRO, argv=given)
+    with as_one_process():
+        status = run_command(StudyOptions, run, command="study", intro=INTRO, argv=given)
     return status or int(bool(failed))
 
 

@@ -75,6 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a model without a name": ({"axes": {}, "models": ["@main"]}, "'@main'"),
     "models that would share a folder": ({"axes": {}, "models": ["a/b", "a-b"]}, "would share a folder"),
     "devices twice": ({"devices": ["0", "0"]}, "each once"),
+    "a device of two processes": ({"devices": ["0", "0,1"]}, "each once"),
     "no jobs": ({"jobs": 0}, "at least 1"),
     "more cells than anyone has": ({"seeds": list(range(20_000))}, "at most 10,000"),
     "a name that is a path": ({"study": {"name": "../x"}}, "study.name"),

@@ -114,5 +114,6 @@ def test_of_numbers_of_groups_alone_those_of_other_languages_are_not_compared() 
     assert {row.question.group for row in found if row.what == "difference"} == {"all languages"}
 
 
-def test_a_run_without_snapshots_trains_nothing(tmp_path: Path) -> None:
-    assert roles_of(tmp_path) == Roles()
+def test_without_a_run_nothing_is_trained_and_without_its_snapshots_nobody_knows(tmp_path: Path) -> None:
+    assert roles_of(tmp_path / "run") == Roles()
+    assert roles_of(tmp_path) is None

@@ -104,7 +104,7 @@ class StudyFolder:
         with self.locked():
             if not (self.path / NAME).is_file():
                 write_text(self.path / NAME, json.dumps({"kind": KIND, "files": {}}, indent=2) + "\n")
-            if not self.config.is_file() or self.config.read_text(encoding="utf-8") != document:
+            if not self.config.is_file() or self.config.read_bytes() != document.encode():
                 write_text(self.config, document)
 
     @contextmanager
@@ -215,12 +215,20 @@ class StudyFolder:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return Failure("", 1, f"{self._failed_file(cell)} is damaged")
 
-    def results(self, cell: Cell, step: Step) -> list[Path]:
-        """The tables that a step has left."""
+    def results(self, cell: Cell, step: Step, *, answers: bool) -> list[Path]:
+        """The tables that a step has left, or should have. answers: whether a training asks problems."""
         folder = self.cell(cell) / step.name
         if step.verb != "train":
             return [folder / "table.csv"]
-        return [table for table in RunFolder(folder).tables if table.is_file()]
+        run = RunFolder(folder)
+        return [run.table, *([run.evaluation_table] if answers or run.evaluation_table.exists() else [])]
+
+    def made_anew(self, cell: Cell, step: Step) -> str:
+        """What to do where results of a step are damaged or gone."""
+        cause = f"{self.cell(cell)}"
+        if step.verb != "train":
+            cause = f"{self.cell(cell) / step.name} and {self._state_file(cell)}"
+        return f"Restore it from a copy, or remove {cause}: the same command makes it anew."
 
     def _state(self, cell: Cell) -> dict[str, Any]:
         """By step what is known of it; nothing where no step has ended, or nobody can tell: it is then done again."""

@@ -121,5 +121,6 @@ def _seeds(seeds: list[int]) -> str | None:
 
 
 def _devices(names: list[str]) -> str | None:
-    good = all(name and all(part and "=" not in part for part in name.split(",")) for name in names)
-    return None if good and len(set(names)) == len(names) else "numbers of GPUs, such as [0, 1], each once"
+    parts = [part.strip() for name in names for part in name.split(",")]
+    good = all(part and "=" not in part for part in parts) and len(set(parts)) == len(parts)
+    return None if good else "numbers of GPUs, such as [0, 1], each once"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from alignlab.analysis.over_seeds import OverSeeds
@@ -59,18 +59,22 @@ def places_of(rows: Sequence[Summary]) -> list[tuple[str, str]]:
     return groups + sorted(one for one in there if one[1])
 
 
-def about_of(study: Study) -> list[str]:
-    """What the page is of, in sentences."""
+def about_of(study: Study, left_out: Mapping[str, str]) -> list[str]:
+    """What the page is of, in sentences. left_out: cells that are done, and what is wrong with their files."""
     cells = study.grid.cells
     states = [study.state(cell) for cell in cells]
     said = [f"{states.count('finished'):,} of {len(cells):,} cells are done, {states.count('failed'):,} have failed."]
+    said += [f"Of {len(left_out):,} that are done the files are damaged; they are left out."] if left_out else []
     said += [f"{capital(axis)}: {', '.join(levels)}." for axis, levels in study.options.axes.items()]
     said += [] if study.options.models else [f"Seeds: {', '.join(map(str, study.options.seeds))}."]
     return [" ".join(said)]
 
 
-def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
-    """The claims; then a section for each measure, the leading ones, then all others, closed; then the cells."""
+def sections_of(study: Study, rows: Sequence[Summary], left_out: Mapping[str, str]) -> list[Section]:
+    """The claims; then a section for each measure, the leading ones, then all others, closed; then the cells.
+
+    left_out: see `about_of`.
+    """
     claims = claim_sections(study.options, study.grid.axes, rows)
     rows = [row for row in rows if row.question.layer is None]
     leads = leads_of(rows)
@@ -81,7 +85,7 @@ def sections_of(study: Study, rows: Sequence[Summary]) -> list[Section]:
     )
     shown = [measure_section(study, rows, *one) for one in leads]
     others = [replace(measure_section(study, rows, *one), closed=True) for one in rest if one not in leads]
-    return [*claims, *shown, *others, _cells(study)]
+    return [*claims, *shown, *others, _cells(study, left_out)]
 
 
 def measure_section(study: Study, rows: Sequence[Summary], source: str, task: str, measure: str) -> Section:
@@ -171,12 +175,13 @@ def _cells_of(row: Summary | None) -> list[str]:
     return [value, *(interval(one.low, one.high, places, sign) for one in ends)]
 
 
-def _cells(study: Study) -> Section:
+def _cells(study: Study, left_out: Mapping[str, str]) -> Section:
     folder, lines = study.folder, []
     for cell in study.grid.cells:
         failure = folder.failure(cell)
         state = study.state(cell)
-        lines.append(
-            [cell.name, state, "" if failure is None or state != "failed" else hide(f"{failure.step}: {failure.says}")]
-        )
+        why = f"{failure.step}: {failure.says}" if failure is not None and state == "failed" else ""
+        if cell.name in left_out:
+            why = f"left out: {left_out[cell.name]}"
+        lines.append([cell.name, state, hide(why)])
     return Section("Cells", [], None, ["cell", "state", "why"], lines)

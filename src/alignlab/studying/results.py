@@ -3,39 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from alignlab import console
-from alignlab.errors import InputError
+from alignlab.errors import InputError, some_of
 from alignlab.reporting.page.plain import write_plain_page
 from alignlab.reporting.wording import capital, interval, number, signed
 from alignlab.studying.answers import moved_answers
 from alignlab.studying.claims import findings_of, said_of
 from alignlab.studying.configs import Study
 from alignlab.studying.draws import draws_in, notes_of
-from alignlab.studying.grid import TRAIN, Cell
+from alignlab.studying.grid import JOIN, TRAIN, Cell
 from alignlab.studying.page import about_of, leads_of, places_of, sections_of
-from alignlab.studying.same_languages import roles_of
+from alignlab.studying.same_languages import Roles, roles_of
 from alignlab.studying.summary import HEADER, Answers, Ends, Summary, collected, summarise
-from alignlab.studying.table import Number, write_rows, write_table
+from alignlab.studying.table import write_rows, write_table
 
 _MOST_LINES = 60  # of a table on the terminal
 _OVER = {"over_both": "over both", "over_seeds": "over seeds", "over_documents": "over documents"}
 
 
-def write_results(study: Study) -> tuple[list[Summary], list[Cell]]:
-    """Write `study.csv`, `summary.csv` and `study.html` of all cells that are finished by now; the numbers over seeds,
-    and the cells of which they are: not those whose results are damaged, which is told.
+@dataclass
+class Results:
+    """What was written: the rows over seeds, and the cells that they are of.
+
+    left_out: finished cells whose files are damaged or gone, and what is wrong with them.
+    """
+
+    rows: list[Summary] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    left_out: dict[Cell, str] = field(default_factory=dict)
+
+    def leave_out(self, cell: Cell, error: InputError) -> None:
+        """Do without a cell; it is told of at the end."""
+        self.left_out[cell] = str(error.problems[0])
+        self.cells.remove(cell)
+
+
+def write_results(study: Study) -> Results:
+    """Write `study.csv`, `summary.csv` and `study.html` of all cells that are finished by now.
 
     One process at a time: the one that comes last has seen all that others have finished.
     """
     folder = study.folder
     with folder.locked():
-        cells = [cell for cell in study.grid.cells if study.state(cell) == "finished"]
-        taken: list[Cell] = []
-        numbers = _noted(write_table(study, cells, folder.table), taken)
+        results = Results(cells=[cell for cell in study.grid.cells if study.state(cell) == "finished"])
+        roles = _roles(study, results)
+        numbers = write_table(study, [*results.cells], folder.table, results.leave_out)
         said = collected(numbers, lambda cell: _answers(study, cell))
-        roles = {cell.levels: roles_of(folder.cell(cell) / TRAIN) for cell in taken}
+        cells = results.cells
         analysed = [step.name for step in study.steps if step.verb == "analyze"]
         rows = summarise(
             study.grid, said, study.options.baseline, roles, lambda cell: draws_in(folder.cell(cell), analysed)
@@ -43,19 +60,41 @@ def write_results(study: Study) -> tuple[list[Summary], list[Cell]]:
         told = {
             one.source for of_levels in said.values() for one, ends in of_levels.items() if _has_error(ends.values())
         }
-        notes = notes_of({cell.name: folder.cell(cell) for cell in taken}, [one for one in analysed if one in told])
+        notes = notes_of({cell.name: folder.cell(cell) for cell in cells}, [one for one in analysed if one in told])
+        notes += _unknown_roles(study, roles)
         header = [*study.grid.axes, *HEADER]
         write_rows(folder.summary, header, [row.columns(study.grid.axes) for row in rows])
-        write_plain_page(folder.page, study.options.study.name, [*about_of(study), *notes], sections_of(study, rows))
+        left_out = {cell.name: why for cell, why in results.left_out.items()}
+        about = [*about_of(study, left_out), *notes]
+        write_plain_page(folder.page, study.options.study.name, about, sections_of(study, rows, left_out))
     for note in notes:
         console.note(f"note: {note}")
-    return rows, taken
+    return replace(results, rows=rows)
 
 
-def _noted(numbers: Iterable[tuple[Cell, list[Number]]], taken: list[Cell]) -> Iterator[tuple[Cell, list[Number]]]:
-    for cell, of_cell in numbers:
-        taken.append(cell)
-        yield cell, of_cell
+def _roles(study: Study, results: Results) -> dict[tuple[str, ...], Roles | None]:
+    """The languages in training by levels, as any seed's cell tells; cells with damaged snapshots are left out."""
+    found: dict[tuple[str, ...], Roles | None] = {}
+    for cell in [*results.cells]:
+        try:
+            roles = roles_of(study.folder.cell(cell) / TRAIN)
+        except InputError as error:
+            fix = study.folder.made_anew(cell, study.steps[0])
+            results.leave_out(cell, InputError(replace(error.problems[0], fix=fix)))
+            continue
+        found[cell.levels] = found.get(cell.levels) or roles
+    return found
+
+
+def _unknown_roles(study: Study, roles: Mapping[tuple[str, ...], Roles | None]) -> list[str]:
+    """That the groups of some cells are compared with nothing."""
+    unknown = [JOIN.join(levels) for levels, one in roles.items() if one is None]
+    if not study.options.baseline or not unknown:
+        return []
+    return [
+        f"{some_of(unknown)}: the snapshots are gone (run/neurons/step-*.safetensors), which tell what is trained; "
+        "trained, reference and unseen languages are not compared with the baseline."
+    ]
 
 
 def _has_error(ends: Iterable[Ends]) -> bool:
@@ -72,13 +111,9 @@ def _answers(study: Study, cell: Cell) -> Answers:
         return {}
 
 
-def show_results(
-    study: Study, rows: Sequence[Summary], taken: Sequence[Cell], elsewhere: Sequence[Cell], stopped: Sequence[Cell]
-) -> None:
-    """Print a table of each leading measure, the cells that are not done, the paths and the next command.
-
-    rows, taken: as `write_results` gives them.
-    """
+def show_results(study: Study, results: Results, elsewhere: Sequence[Cell], stopped: Sequence[Cell]) -> None:
+    """Print a table of each leading measure, the cells that are not done, the paths and the next command."""
+    rows = results.rows
     for claim in study.options.claims.values():
         found, both = findings_of(claim, study.grid.axes, rows)
         console.say()
@@ -100,11 +135,13 @@ def show_results(
         console.say(f"{many} worked on by other processes; whoever ends last has them in the table.")
     for cell in stopped:
         console.say(f"{cell.name} was stopped before its end.")
+    for cell, why in results.left_out.items():
+        console.complain(f"{cell.name} is done, and left out of the tables: {why}")
     console.heading("Written")
-    finished = sum(state == "finished" for state in states.values())
+    finished = len(results.cells)
     console.table(
         [
-            ("numbers", f"{folder.table} (every number of {len(taken):,} of {len(states):,} cells)"),
+            ("numbers", f"{folder.table} (every number of {finished:,} of {len(states):,} cells)"),
             ("over seeds", f"{folder.summary} (intervals over seeds, documents, and both)"),
             ("page", str(folder.page)),
             ("cells", str(folder.cells)),

@@ -25,13 +25,12 @@ from alignlab.signals import Stopped, handled
 from alignlab.studying.configs import Study
 from alignlab.studying.folder import Failure
 from alignlab.studying.grid import Cell
+from alignlab.studying.launched import of_cells
 from alignlab.studying.remaining import remaining
 from alignlab.studying.steps import Step
 
 _BETWEEN_LOOKS = 0.1  # seconds
 _TAIL = 1 << 16  # bytes of a log in which its last line is
-# What a process of a cell is not to take over: the study answers to SLURM and to launchers, not its cells.
-_NOT_ITS = ("SLURM_", "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_", "TORCHELASTIC_")
 
 
 @dataclass
@@ -152,7 +151,7 @@ class Worker:
         console.say(f"{cell.name}: {step.name} begins{at}")
 
     def _environment(self, device: str | None) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS)}
+        own = of_cells(os.environ)
         own.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.jobs)))
         return own | ({"CUDA_VISIBLE_DEVICES": device} if device is not None else {})
 

@@ -30,20 +30,26 @@ class Roles:
     reference: str | None = None
 
 
-def roles_of(run: Path) -> Roles:
-    """Of a run, as its last snapshot says; nothing is trained where there is none."""
+def roles_of(run: Path) -> Roles | None:
+    """Of a run, as its last snapshot says; None where it has none any more. Without a run nothing is trained.
+
+    Raises InputError for a snapshot that is damaged.
+    """
     files = sorted(snapshot_files(RunFolder(run).neurons, "safetensors"), key=step_of)
     if not files:
-        return Roles()
+        return None if run.is_dir() else Roles()
     header = read_header(files[-1])
     return Roles(tuple(header.trained_languages), header.reference or None)
 
 
 class Spoken:
-    """What the cells of one combination of levels say, with the languages of its groups."""
+    """What the cells of one combination of levels say, with the languages of its groups.
+
+    roles: None where they are not known.
+    """
 
     def __init__(self, said: Mapping[Question, Mapping[int | None, Ends]], roles: Roles | None) -> None:
-        self.said, self.roles = said, roles or Roles()
+        self.said, self.roles = said, roles
         self._there: dict[Question, list[str]] = {}
         for question in said:
             if question.group == "language":
@@ -52,9 +58,8 @@ class Spoken:
     def languages(self, question: Question) -> tuple[str, ...]:
         """Those that the number of a group is of; none where no language has a number of that measure."""
         there = sorted(self._there.get(question._replace(group="language"), ()))
-        found = {
-            str(group): of for group, of in group_languages(there, self.roles.trained, self.roles.reference).items()
-        }
+        roles = self.roles or Roles()
+        found = {str(group): of for group, of in group_languages(there, roles.trained, roles.reference).items()}
         return found.get(question.group, ())
 
     def of_language(self, question: Question, language: str) -> Mapping[int | None, Ends]:
@@ -86,6 +91,8 @@ def compared(question: Question, ours: Spoken, theirs: Spoken) -> tuple[str, ...
     """
     if question.language or question.group not in _GROUPS:
         return ()
+    if question.group != "all languages" and (ours.roles is None or theirs.roles is None):
+        return None
     languages = ours.languages(question)
     if not languages:  # of numbers of groups alone nothing tells of which languages they are
         return () if question.group == "all languages" or ours.roles == theirs.roles else None

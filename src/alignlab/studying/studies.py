@@ -24,6 +24,7 @@ from alignlab.studying.configs import Study, study_of
 from alignlab.studying.cost import Cost, Group, check_disk, costs_of
 from alignlab.studying.folder import State
 from alignlab.studying.grid import Origins
+from alignlab.studying.launched import check_devices
 from alignlab.studying.options import StudyOptions
 from alignlab.studying.remaining import remaining
 from alignlab.studying.results import show_results, write_results
@@ -36,13 +37,14 @@ _NAMES = ("study.name", "study.root", "models", "cell.config")
 
 
 def run(options: StudyOptions, origins: Origins) -> list[str]:
-    """Check all, plan, work on the cells, and say what was found; the cells that have failed.
+    """Check all, plan, work on the cells, and say what was found; the cells that have failed, or are damaged.
 
     origins: where each key was set, as `alignlab.config.load` gives it.
     Raises InputError before the first cell is begun for all that is wrong with any, and Stopped where it was asked to.
     """
     check_settings(to_plain(options), _NAMES)
     _check_alone()
+    _check_devices(options)
     study = study_of(options, origins)
     folder = study.folder
     check_writable(folder.path, "study.name")
@@ -67,9 +69,10 @@ def run(options: StudyOptions, origins: Origins) -> list[str]:
         raise Stopped(
             stopped.signal, "; ".join(filter(None, (f"with {stopped.done}" if stopped.done else "", queued)))
         ) from None
-    rows, taken = write_results(study)
-    show_results(study, rows, taken, worker.elsewhere, worker.stopped)
-    return [cell.name for cell in study.grid.cells if study.state(cell) == "failed"]
+    results = write_results(study)
+    show_results(study, results, worker.elsewhere, worker.stopped)
+    failed = [cell for cell in study.grid.cells if study.state(cell) == "failed"]
+    return [cell.name for cell in (*failed, *results.left_out)]
 
 
 def _check_alone() -> None:
@@ -78,6 +81,16 @@ def _check_alone() -> None:
     if ranks != "1":
         fix = "Start it without a launcher; cells have ranks by trainer.devices in cell.set."
         raise InputError(Problem("WORLD_SIZE", f"{ranks} ranks of one study", "processes that know of no others", fix))
+
+
+def _check_devices(options: StudyOptions) -> None:
+    """A dry run may be given elsewhere than the study itself: there it is told."""
+    try:
+        check_devices(options.devices)
+    except InputError as error:
+        if not options.dry_run:
+            raise
+        console.complain(f"note: {error.problems[0]}")
 
 
 def show_plan(study: Study, states: Mapping[State, int]) -> None:

@@ -183,13 +183,14 @@ def summarise(
     grid: Grid,
     said: Collected,
     baseline: Mapping[str, str],
-    roles: Mapping[tuple[str, ...], Roles] | None = None,
+    roles: Mapping[tuple[str, ...], Roles | None] | None = None,
     draws_of: DrawsOf | None = None,
 ) -> list[Summary]:
     """All numbers over seeds, by combination of levels, in the order of the grid.
 
-    roles: by levels, the languages in training and the reference. What is trained and unseen differs from cell to
-        cell: a group is compared with the same languages of the baseline, whatever group these are in there.
+    roles: by levels, the languages in training and the reference; None where they are not known. What is trained and
+        unseen differs from cell to cell: a group is compared with the same languages of the baseline, whatever group
+        these are in there.
     draws_of: by source, what a cell's numbers are in each resample of the documents. Those of one combination and of
         its baseline are held at a time. Without it counts are not compared document by document.
     """
@@ -201,7 +202,8 @@ def summarise(
     for levels, (cell, *_) in cells.items():
         of = [levels] if (other := grid.baseline_of(cell, baseline)) is None else [levels, other]
         rows += _of_levels(
-            levels, *(Spoken(_resampled(said.get(some, {}), cells[some], draws_of), roles.get(some)) for some in of)
+            levels,
+            *(Spoken(_resampled(said.get(some, {}), cells[some], draws_of), roles.get(some, Roles())) for some in of),
         )
     return rows
 

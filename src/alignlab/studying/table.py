@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alignlab import console
 from alignlab.atomic import whole_file
 from alignlab.errors import InputError
 from alignlab.neurons.table import ANCHORED, Row, guarded, read_csv
@@ -106,19 +105,32 @@ def standard_error(row: Row) -> float | None:
 
 def numbers_of(study: Study, cell: Cell) -> Iterator[Number]:
     """Every number that a finished cell has left. Raises InputError for a table that is damaged or missing."""
+    config = study.configs.get(cell.name)
+    answers = config is not None and config.evaluation is not None
     for step in study.steps_of(cell):
-        for table in study.folder.results(cell, step):
+        for table in study.folder.results(cell, step, answers=answers):
             source = step.name if step.name != TRAIN else (NEURONS if table.stem == "neurons" else CAPABILITY)
-            if not table.is_file():
-                raise InputError.of(str(table), "there is no such file", "the table of a step that is done")
-            for line, row in enumerate(read_csv(table)):
+            for line, row in enumerate(_rows(table, study.folder.made_anew(cell, step))):
                 yield Number.of(row, source, line)
 
 
-def write_table(study: Study, cells: Sequence[Cell], path: Path) -> Iterator[tuple[Cell, list[Number]]]:
+def _rows(table: Path, fix: str) -> list[Row]:
+    if not table.is_file():
+        raise InputError.of(str(table), "there is no such file", "the table of a step that is done", fix)
+    try:
+        return read_csv(table)
+    except InputError as error:
+        # What the command of the step advises is for a run that goes on.
+        raise InputError(*(replace(problem, fix=fix) for problem in error.problems)) from error
+
+
+def write_table(
+    study: Study, cells: Sequence[Cell], path: Path, leave_out: Callable[[Cell, InputError], None]
+) -> Iterator[tuple[Cell, list[Number]]]:
     """Write the table cell by cell, and give the numbers of each: memory is that of one.
 
-    Cells whose results are damaged are told of and left out. The file is there, whole, once all were taken.
+    leave_out: told of the cells whose results are damaged or missing; the table has nothing of them.
+    The file is there, whole, once all were taken.
     """
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -127,7 +139,7 @@ def write_table(study: Study, cells: Sequence[Cell], path: Path) -> Iterator[tup
             try:
                 numbers = list(numbers_of(study, cell))
             except InputError as error:
-                console.complain(f"note: {cell.name} is left out of the table: {error.problems[0]}")
+                leave_out(cell, error)
                 continue
             of_cell = [cell.name, *cell.levels, "" if cell.seed is None else cell.seed]
             writer.writerows([*of_cell, *(_cell(getattr(number, name)) for name in COLUMNS)] for number in numbers)
