@@ -12,12 +12,14 @@ from alignlab.analysis.options import MEANINGS
 from alignlab.command import end, run_command
 from alignlab.config import start_text
 from alignlab.options import AnalyzeOptions
+from alignlab.quick_start import quick_imports
 from alignlab.runs import RunFolder
 
 INTRO = (
     "Classify stored counts with any identifier, thresholds, languages and shards (no model is loaded), "
     "or count models and checkpoints again, and compare them."
 )
+
 # What is shown where nothing is asked for.
 USAGE = "python -m alignlab.analyze run=FOLDER|models=[A,B]|counts=FOLDER [key=value ...]"
 CALLS = {
@@ -32,10 +34,10 @@ INHERITED = ("identifier", "labels", "model", "probe", "wandb")
 
 def run(options: AnalyzeOptions) -> None:
     """Plan, count what has to be counted, classify and compare, then say what was written."""
-    # torch and all: once the config is known to be right
-    from alignlab.models.distributed import is_first, join
-    from alignlab.question import AnalyzeConfig
-    from alignlab.results import check_results, show_results, write_results
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.models.distributed import is_first, join
+        from alignlab.question import AnalyzeConfig
+        from alignlab.results import check_results, show_results, write_results
 
     config = AnalyzeConfig.of(options)
     recount = config.recounting()

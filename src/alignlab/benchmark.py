@@ -13,19 +13,22 @@ from alignlab.benchmarking.options import IdentifiersOptions
 from alignlab.command import end, run_command
 from alignlab.config import BaseOf, Options, asks_for_help, start_text
 from alignlab.errors import Problem, did_you_mean
+from alignlab.quick_start import quick_imports
 from alignlab.runs import RunFolder
 
 INHERITED = ("identifier", "labels", "model", "probe", "reference")
 
 
 def _identifiers(options: IdentifiersOptions) -> None:
-    from alignlab.benchmarking import identifiers  # torch and all: once the config is known to be right
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.benchmarking import identifiers
 
     identifiers.run(options)
 
 
 def _agreement(options: AgreementOptions) -> None:
-    from alignlab.benchmarking import agreement_command
+    with quick_imports():
+        from alignlab.benchmarking import agreement_command
 
     agreement_command.run(options)
 

@@ -20,6 +20,7 @@ from alignlab.config import BaseOf, Options, asks_for_help, help_text, load
 from alignlab.console import BACKGROUND
 from alignlab.errors import InputError, Problem
 from alignlab.labels import labels_of
+from alignlab.quick_start import end_quickly, quick_imports
 from alignlab.redaction import guard_tracebacks
 from alignlab.signals import Stopped, handled, ignore_ctrl_c, stop
 
@@ -83,7 +84,8 @@ def run_command(
                 return 0
             _check_working_directory()
             config, origins = load(root, argv, base_of)
-            _quieten()  # imports what takes seconds: once the config is known to be right
+            with quick_imports():  # takes seconds: once the config is known to be right
+                _quieten()
             with labels_of(config):
                 run(config)
             _leave()
@@ -152,6 +154,7 @@ def end(status: int) -> NoReturn:
     whatever C++ it is in, which aborts the process. By then all is written: so it ends at once.
     """
     ignore_ctrl_c()
+    end_quickly(status)
     if any(thread.name == BACKGROUND for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

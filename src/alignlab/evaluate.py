@@ -10,12 +10,14 @@ from typing import Any
 from alignlab.command import end, run_command
 from alignlab.config import start_text
 from alignlab.evaluating.options import EvaluateOptions
+from alignlab.quick_start import quick_imports
 from alignlab.runs import RunFolder
 
 INTRO = (
     "Ask the checkpoints of a run, or any models, tasks in every language, and compare them pair by pair; the same "
     "command goes on where it was stopped, and what was measured is never measured again."
 )
+
 # What is shown where nothing is asked for.
 USAGE = "python -m alignlab.evaluate run=FOLDER|models=[A,B] tasks.NAME.name=KIND [config=FILE] [key=value ...]"
 CALLS = {
@@ -31,7 +33,8 @@ INHERITED = ("identifier", "labels", "model", "probe")
 
 def run(options: EvaluateOptions) -> None:
     """Plan, measure what is not measured yet, and say what was found."""
-    from alignlab.evaluating import evaluations  # torch and all: once the config is known to be right
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.evaluating import evaluations
 
     evaluations.run(options)
 

@@ -10,12 +10,14 @@ from typing import Any
 from alignlab.command import end, run_command
 from alignlab.config import start_text
 from alignlab.intervening.options import InterveneOptions
+from alignlab.quick_start import quick_imports
 from alignlab.runs import RunFolder
 
 INTRO = (
     "Change neurons of a model while it reads text, and measure what that does to every language, beside controls; "
     "the same command goes on where it was stopped, and shows what is measured already."
 )
+
 # What is shown where nothing is asked for.
 USAGE = "python -m alignlab.intervene run=FOLDER|model.source=MODEL [config=FILE] [key=value ...]"
 CALLS = {
@@ -29,7 +31,8 @@ INHERITED = ("identifier", "labels", "model", "probe")
 
 def run(options: InterveneOptions) -> None:
     """Plan, measure, keep, and say what was found."""
-    from alignlab.intervening import grids  # torch and all: once the config is known to be right
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.intervening import grids
 
     grids.run(options)
 

@@ -11,16 +11,19 @@ from alignlab.command import end, run_command
 from alignlab.config import Options, asks_for_help, start_text
 from alignlab.errors import Problem, did_you_mean
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
+from alignlab.quick_start import quick_imports
 
 
 def _responses(options: ResponsesOptions) -> None:
-    from alignlab.preparation import responses  # torch and all: once the config is known to be right
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.preparation import responses
 
     responses.run(options)
 
 
 def _preferences(options: PreferencesOptions) -> None:
-    from alignlab.preparation import preferences
+    with quick_imports():
+        from alignlab.preparation import preferences
 
     preferences.run(options)
 

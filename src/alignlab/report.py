@@ -15,6 +15,7 @@ from alignlab.config import load, start_text
 from alignlab.errors import InputError, Problem
 from alignlab.labels import labels_of
 from alignlab.options import AnalyzeOptions, ReportConfig
+from alignlab.quick_start import quick_imports
 from alignlab.runs import RunFolder
 from alignlab.secret_settings import check_settings
 
@@ -34,14 +35,14 @@ CALLS = {
 
 def run(config: ReportConfig) -> None:
     """Plan, ask the snapshots of each run, write the page and say where it is."""
-    # torch and all: once the config is known to be right
-    from alignlab.analysis.records import snapshots_of
-    from alignlab.neurons.identifiers import identifier_of, require_tau
-    from alignlab.reporting.page import check_page, write_page
-    from alignlab.reporting.page_run import SHOWN
-    from alignlab.reporting.png import check_png, figures_of, write_png
-    from alignlab.reporting.wandb_media import log_evaluations, log_interventions
-    from alignlab.results import page_of
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.analysis.records import snapshots_of
+        from alignlab.neurons.identifiers import identifier_of, require_tau
+        from alignlab.reporting.page import check_page, write_page
+        from alignlab.reporting.page_run import SHOWN
+        from alignlab.reporting.png import check_png, figures_of, write_png
+        from alignlab.reporting.wandb_media import log_evaluations, log_interventions
+        from alignlab.results import page_of
 
     target = Path(config.file or Path(config.folders[0]) / "report.html").expanduser()
     images = None if config.png is None else Path(config.png).expanduser()

@@ -11,6 +11,7 @@ from alignlab import console
 from alignlab.command import end, run_command
 from alignlab.config import start_text
 from alignlab.errors import Problem, refuse_any
+from alignlab.quick_start import quick_imports
 from alignlab.sharing.options import ShareOptions
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ START = start_text("python -m alignlab.share run=FOLDER repo=OWNER/NAME [key=val
 def run(config: ShareOptions) -> None:
     """Plan, make the folder, upload it where that is asked for, and say how others load it."""
     _check(config)
-    # torch and all: once the config is known to be right
-    from alignlab.manifest import check_replaceable
-    from alignlab.runs import check_writable
-    from alignlab.sharing.hub_folder import KIND, check_fits, push_to_hub
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab.manifest import check_replaceable
+        from alignlab.runs import check_writable
+        from alignlab.sharing.hub_folder import KIND, check_fits, push_to_hub
 
     repo = config.repo
     assert repo is not None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from alignlab.command import end, run_command
 from alignlab.config import load, start_text
+from alignlab.quick_start import quick_imports
 from alignlab.studying.launched import as_one_process
 from alignlab.studying.options import StudyOptions
 
@@ -15,6 +16,7 @@ INTRO = (
     "models, and put all numbers into one table and one page, over seeds. Each cell is a process of its own; the same "
     "command goes on where it was stopped, in as many terminals or SLURM array tasks as there are."
 )
+
 # What is shown where nothing is asked for.
 CALLS = {
     "config=study_demo": "a small study: two training sets, two seeds",
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed: list[str] = []
 
     def run(options: StudyOptions) -> None:
-        from alignlab.studying import studies  # torch and all: once the config is known to be right
+        with quick_imports():  # torch and all: once the config is known to be right
+            from alignlab.studying import studies
 
         failed.extend(studies.run(options, load(StudyOptions, given)[1]))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alignlab.command import end, run_command
 from alignlab.config import start_text
 from alignlab.options import TrainConfig
+from alignlab.quick_start import quick_imports
 
 INTRO = "Fine-tune a language model across languages and watch its neurons change."
 # What is shown where nothing is asked for.
@@ -22,7 +23,8 @@ CALLS = {
 
 def run(config: TrainConfig) -> None:
     """Plan, then train and track, then say what was written."""
-    from alignlab import training_run  # torch and all: once the config is known to be right
+    with quick_imports():  # torch and all: once the config is known to be right
+        from alignlab import training_run
 
     training_run.run(config)
 
