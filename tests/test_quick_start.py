@@ -15,18 +15,19 @@ from alignlab.quick_start import quick_imports
 ENDING = """
 import sys
 from alignlab.quick_start import end_quickly
-import atexit, logging, tempfile, threading, time, weakref
+import atexit, logging, os, tempfile, threading, time, types, weakref
 
 class Thing:
     def __del__(self):
-        print("taken apart")
+        os.write(1, b"taken apart\\n")
 
 class Late(logging.Handler):
     def close(self):
         print("logged")
         super().close()
 
-thing = Thing()
+sys.modules["other"] = types.ModuleType("other")
+sys.modules["other"].thing = Thing()
 logging.getLogger().addHandler(Late())
 atexit.register(print, "registered")
 weakref.finalize(sys, print, "finalised")
