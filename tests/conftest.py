@@ -21,7 +21,20 @@ SENTENCES = (
 
 
 # Files whose tests take longest. They are begun first, so that at the end no process is left alone with one.
-LONGEST = ("test_killed_runs.py", "test_two_ranks.py", "test_stages.py", "test_stopping.py")
+LONGEST = (
+    "test_killed_runs.py",
+    "test_two_ranks.py",
+    "test_studies.py",
+    "test_stages.py",
+    "test_sharded_ranks.py",
+    "test_fuzz.py",
+    "test_stopping.py",
+    "test_page.py",
+    "test_paper.py",
+    "test_census.py",
+    "test_before.py",
+    "test_simulated_intervals.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -137,7 +137,7 @@ def stop_and_continue(folder: Path, verb: str, *options: str) -> list[dict[str, 
 @pytest.mark.parametrize(
     ("verb", "ranks", "most"),
     [
-        ("train", 1, 12),
+        ("train", 1, 8),
         ("train", 2, 4),
         ("analyze", 1, 5),
         ("analyze", 2, 2),
@@ -161,11 +161,11 @@ def test_a_killed_verb_continues_to_the_same_result(tmp_path: Path, verb: str, r
 @pytest.mark.parametrize(
     ("verb", "ranks", "most", "name"),
     [
-        ("train", 1, 5, "INT"),
-        ("train", 1, 5, "TERM"),
-        ("train", 1, 5, "USR1"),
-        ("train", 2, 3, "INT"),
-        ("train", 2, 3, "USR1"),
+        ("train", 1, 4, "INT"),
+        ("train", 1, 2, "TERM"),
+        ("train", 1, 2, "USR1"),
+        ("train", 2, 2, "INT"),
+        ("train", 2, 1, "USR1"),
         ("analyze", 1, 3, "TERM"),
         ("prepare", 1, 3, "INT"),
     ],
@@ -201,9 +201,9 @@ def test_a_killed_training_of_some_neurons_continues_to_the_same_result(tmp_path
 @pytest.mark.parametrize(
     ("adapter", "ranks", "most", "more"),
     [
-        ("merge", 1, 4, ["--boundary"]),
+        ("merge", 1, 3, ["--boundary"]),
         ("carry", 1, 2, ["--boundary"]),
-        ("merge", 1, 3, []),
+        ("merge", 1, 2, []),
         ("merge", 2, 2, ["--boundary"]),
         ("merge", 1, 2, ["--boundary", "--signal", "TERM"]),
     ],
@@ -240,4 +240,4 @@ def test_a_training_that_is_killed_while_it_takes_its_reference_continues_to_the
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["KILL", "TERM"])
 def test_stopped_at_random_moments(tmp_path: Path, name: str) -> None:
-    stop_and_continue(tmp_path / "random", "train", "--random", "4", "--signal", name)
+    stop_and_continue(tmp_path / "random", "train", "--random", "2", "--signal", name)
