@@ -161,8 +161,8 @@ def _named_problems(key: str, settings: Sequence[Setting], own: Sequence[str] = 
 
 def _step_problems(step: Step, cell: Cell, folder: StudyFolder, origins: Origins) -> list[Problem]:
     """What is wrong with a command that is asked of every cell, as far as can be told before a cell is there."""
-    bare = replace(step, settings=(), config=None, kind="").asked(cell, folder.cell(cell))
-    argv = [*([f"config={step.config}"] if step.config is not None else []), *filter(None, bare)]
+    bare = replace(step, settings=(), config=None).asked(cell, folder.cell(cell))
+    argv = [*([f"config={step.config}"] if step.config is not None else []), *bare]
     try:
         config, _ = load_over(
             _OPTIONS[step.kind or step.verb], argv, [(one.key, one.value, one.where) for one in step.settings]
