@@ -19,11 +19,11 @@ import alignlab.analyze
 import alignlab.prepare
 import alignlab.study
 import alignlab.train
-from alignlab.config import load, shipped_configs
+from alignlab.config import Options, load, shipped_configs
 from alignlab.evaluating.options import EvaluateOptions
 from alignlab.intervening.options import InterveneOptions
 from alignlab.models.load import DEMO_FOLDER
-from alignlab.options import TrainConfig
+from alignlab.options import AnalyzeOptions, TrainConfig
 from alignlab.preparation.answers import Answer, Question
 from alignlab.preparation.options import PreferencesOptions, ResponsesOptions
 from alignlab.reporting.estimates import checkpoint_bytes, memory
@@ -94,17 +94,17 @@ OTHERS: dict[str, tuple[Any, int, str]] = {
         "16 x 65,536 sites",
     ),
 }
-# Those of other verbs.
-ASKED = [
-    "amplification",
-    "label_free_tasks",
-    "language_arithmetic",
-    "lape",
-    "mapo_preferences",
-    "mapo_responses",
-    "mapo_study",
-    "plnd",
-]
+# Those of other verbs: the options that each is of, and what else it takes.
+ASKED: dict[str, tuple[type[Options], list[str]]] = {
+    "amplification": (InterveneOptions, ["run=x"]),
+    "label_free_tasks": (EvaluateOptions, ["run=x"]),
+    "language_arithmetic": (InterveneOptions, ["run=x"]),
+    "lape": (AnalyzeOptions, []),
+    "mapo_preferences": (PreferencesOptions, []),
+    "mapo_responses": (ResponsesOptions, ["source.path=numglue"]),
+    "mapo_study": (StudyOptions, []),
+    "plnd": (AnalyzeOptions, []),
+}
 
 
 @pytest.fixture(scope="session")
@@ -222,7 +222,7 @@ def test_a_base_of_gpus_lies_under_the_trainer(
     assert ("sharded " in captured.out) == devices.endswith("sharded")
 
 
-@pytest.mark.parametrize("name", ["lape", "plnd"])
+@pytest.mark.parametrize("name", [name for name, (kind, _) in ASKED.items() if kind is AnalyzeOptions])
 def test_an_analysis_is_planned(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,14 +285,12 @@ def test_the_bytes_of_tensors_are_those_of_a_small_model_of_the_same_structure(
 
 
 def test_every_document_is_tried_and_says_what_it_is() -> None:
-    """Two of intervene and one of evaluate take a run, so that they are only loaded here."""
+    """Those of intervene and evaluate take a run, so that they are only loaded."""
     names = {name.removeprefix("experiments/") for name in shipped_configs() if name.startswith("experiments/")}
-    assert names == {*ASKED, *OTHERS, *(name.removeprefix("experiments/") for name in TRAINED)}
-    assert load(EvaluateOptions, ["config=experiments/label_free_tasks", "run=x"])
-    assert all(
-        load(InterveneOptions, [f"config=experiments/{name}", "run=x"])
-        for name in ("amplification", "language_arithmetic")
-    )
+    tried = {*ASKED, *OTHERS, *(name.removeprefix("experiments/") for name in TRAINED)}
+    assert names == tried, f"not in configs/experiments, or not in TRAINED, OTHERS or ASKED: {sorted(names ^ tried)}"
+    for name, (kind, given) in ASKED.items():
+        assert load(kind, [f"config=experiments/{name}", *given])
     for name, path in shipped_configs().items():
         if name.startswith("experiments/"):
             text = path.read_text(encoding="utf-8")
@@ -316,7 +314,9 @@ def test_every_document_has_its_place_in_the_table() -> None:
         for one in row
         if one[0] in "_-" and name.endswith(one) and any(full.startswith(name.removesuffix(one)) for full in row)
     }
-    assert names == listed | short
+    assert names == listed | short, (
+        f"docs/experiments.md has no row of, or too many: {sorted(names ^ (listed | short))}"
+    )
 
 
 def test_mapos_answers_and_pairs_dry_run_without_weights(

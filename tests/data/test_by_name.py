@@ -7,9 +7,10 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
 
 from alignlab.config import Options, load, section, shipped_configs
 from alignlab.data.choices import Choice
@@ -33,7 +34,7 @@ class OfChoices(Options):
     source: ChoiceSource = section(ChoiceFiles, "questions")
 
 
-CHOICES = ("xcopa", "xwinograd", "paws_x", "xnli")
+QUESTIONS = {get_args(one.model_fields["name"].annotation)[0] for one in get_args(get_args(ChoiceSource)[0])}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +52,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterable[None]:
 
 def source(name: str, *overrides: str) -> Any:
     """The source of a shipped file, with overrides over it, as a user would write them."""
-    root = OfChoices if name.rpartition("/")[2] in CHOICES else OfText
+    kind = yaml.safe_load(shipped_configs()[name].read_text(encoding="utf-8"))["name"]
+    root = OfChoices if kind in QUESTIONS else OfText
     return load(root, [f"source.base={name}", *(f"source.{one}" for one in overrides)])[0].source
 
 
@@ -85,8 +87,10 @@ def test_every_name_is_one_source_with_codes_that_are_languages() -> None:
 def test_every_name_has_its_row_and_is_read_from_a_copy_of_its_schema() -> None:
     names = [name.removeprefix("base/data/") for name in NAMES]
     text = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == names
-    assert [name for name in names if f"test_{name}" not in globals()] == []
+    rows = sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert rows == names, f"docs/data.md: its table and configs/base/data differ in {sorted({*rows} ^ {*names})}"
+    without = [name for name in names if f"test_{name}" not in globals()]
+    assert without == [], f"no test_NAME here, which reads a copy of its schema, of: {without}"
 
 
 def test_mgsm(tmp_path: Path) -> None:

@@ -143,6 +143,28 @@ def test_gaps_templates_by_language_and_tables(tmp_path: Path) -> None:
     assert found[1].contexts[0] == "Wahr: The cup fell, since the cup"
 
 
+def test_questions_that_several_columns_name_are_the_same_in_any_order(tmp_path: Path) -> None:
+    """As Belebele's, by passage and number: another language may have the rows in another order."""
+    options = {"x": "1", "y": "2", "label": 0}
+    rows = [{"link": link, "number": n, "prompt": f"{link} {n}", **options} for link in ("a", "b") for n in (1, 2)]
+    write(tmp_path / "en.jsonl", rows)
+    write(tmp_path / "de.jsonl", rows[::-1])
+    about: dict[str, Any] = {"path": f"{tmp_path}/{{language}}.jsonl", "options": ["x", "y"], "id": ["link", "number"]}
+    found = ChoiceFiles(languages=["en", "de"], cluster="link", **about).load()
+    assert [(one.id, one.cluster) for one in found[:4]] == [("a 1", "a"), ("a 2", "a"), ("b 1", "b"), ("b 2", "b")]
+    for code in ("en", "de"):
+        assert {one.id: one.contexts[0] for one in found if one.language == code} == {
+            f"{row['link']} {row['number']}": row["prompt"] for row in rows
+        }
+    with pytest.raises(InputError, match="there is no column 'lnk'"):
+        ChoiceFiles(languages=["en"], **(about | {"id": ["lnk", "number"]})).load()
+    with pytest.raises(InputError, match="id: a list of no columns; expected one or more"):
+        ChoiceFiles(languages=["en"], **(about | {"id": []})).load()
+    write(tmp_path / "en.jsonl", [rows[0], rows[0]])
+    with pytest.raises(InputError, match="a 1"):
+        ChoiceFiles(languages=["en"], **about).load()
+
+
 def test_what_is_wrong_in_files_of_any_form_is_told_at_once(tmp_path: Path) -> None:
     row = {"prompt": "a _", "x": "1", "y": "2", "label": 0}
     rows = [row, {**row, "label": 3}, {**row, "prompt": "a"}, {**row, "y": None}]

@@ -47,4 +47,5 @@ def test_one_that_is_told_its_size_takes_no_more_than_there_are(name: str) -> No
 @pytest.mark.parametrize("name", IDENTIFIERS)
 def test_each_has_a_line_in_the_docs(name: str) -> None:
     lines = DOCS.read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith(f"| `{name}` (") for line in lines) == 1
+    rows = [line for line in lines if line.startswith(f"| `{name}` (")]
+    assert len(rows) == 1, f"docs/identifiers.md: {len(rows)} rows begin with | `{name}` (, its table has one of each"

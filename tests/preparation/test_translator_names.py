@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import transformers
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
-from alignlab.errors import InputError
+from alignlab.errors import InputError, UnsupportedModelError
 from alignlab.languages import LANGUAGES
 from alignlab.preparation.translator_names import names_of
 
@@ -80,6 +81,18 @@ def test_a_tokenizer_that_does_not_put_the_token_into_texts_is_refused(nllb: Any
     tokenizer.add_tokens(["__xy__"], special_tokens=True)
     with pytest.raises(InputError, match="NllbTokenizer puts no token of xy into a source text"):
         names_of(tokenizer, ["de"], {"de": "xy"}, "rule.codes")
+
+
+@pytest.mark.parametrize("given", [{}, {"de": "<2de>"}])
+@pytest.mark.parametrize("word", [">>deu<<", "<2de>", "<2zh_Latn>"])
+def test_a_tokenizer_that_wants_the_language_as_a_word_is_refused(
+    word: str, given: dict[str, str], tokenizer: Any
+) -> None:
+    """Marian's of several languages, and MADLAD-400's: without the word they translate into any language."""
+    other = copy.deepcopy(tokenizer)
+    other.add_tokens([word])
+    with pytest.raises(UnsupportedModelError, match=f"as a word in the text, such as {word}"):
+        names_of(other, ["de", "en"], given, "rule.codes")
 
 
 def test_a_tokenizer_without_names_needs_none(tokenizer: Any) -> None:

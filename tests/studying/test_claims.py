@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -167,6 +168,11 @@ def test_claims_of_which_no_cell_can_tell() -> None:
 def test_every_expectation_has_a_verdict_of_its_own() -> None:
     """Of numbers told from 0, one above and one below; no two expectations say the same of both."""
     said = {one: tuple(verdict_of(one, value, 0.01) for value in (1.0, -1.0)) for one in get_args(Expectation)}
+    docs = (Path(__file__).parents[2] / "docs/study.md").read_text(encoding="utf-8")
+    (line,) = [one for one in docs.splitlines() if one.strip().startswith("expect:")]
+    for one in get_args(Expectation):
+        assert one in line, f"docs/study.md: {one} is not beside `expect`"
+    assert len(set(said.values())) == len(said), f"two expectations say the same: {said}"
     assert said == {
         "rises": ("as claimed", "the opposite"),
         "falls": ("the opposite", "as claimed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ import pytest
 import alignlab.study
 from alignlab.studying.configs import _OPTIONS
 from alignlab.studying.options import Prepared, Verb
+from alignlab.studying.steps import Step
 
 from . import small
 
@@ -157,4 +159,16 @@ def test_ranks_are_refused(refused: Any, model_folder: Path, monkeypatch: pytest
 
 
 def test_every_command_of_a_study_is_checked_by_its_own_options() -> None:
-    assert set(_OPTIONS) == {"train", *get_args(Verb), *get_args(Prepared)}
+    asked = {"train", *get_args(Verb), *get_args(Prepared)}
+    assert set(_OPTIONS) == asked, f"_OPTIONS of studying/configs.py: {sorted(set(_OPTIONS) ^ asked)}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("train", ""), *((one, "") for one in get_args(Verb)), *(("prepare", one) for one in get_args(Prepared))],
+)
+def test_the_command_of_every_verb_is_there(verb: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is not, a cell fails once it has been trained."""
+    module, *before = Step("asked", verb, None, (), "then.asked", kind).command
+    assert importlib.import_module(f"alignlab.{module}").main([*before, "--help"]) == 0
+    assert " ".join([f"alignlab.{module}", *before]) in capsys.readouterr().out

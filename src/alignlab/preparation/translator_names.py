@@ -16,6 +16,8 @@ from alignlab.errors import InputError, Problem, UnsupportedModelError, refuse_a
 
 Tokens = npt.NDArray[np.int32]
 _CHUNK = 1000  # texts handed to the tokenizer at once
+# The language to translate into, as a word in the text: >>fra<< of Marian's models of several, <2fr> of MADLAD-400.
+_IN_TEXT = re.compile(r">>\w+<<|<2\w+>")
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,11 @@ def _try_out(names: Names, tokens: Mapping[str, int], key: str) -> None:
 
 
 def _without_names(tokenizer: Any, given: Mapping[str, str], key: str) -> Names:
-    if given:
-        found = f"names of languages, but {type(tokenizer).__name__} has none"
-        raise InputError.of(key, found, "none, for a model of one direction")
-    written = sorted(token for token in tokenizer.get_vocab() if re.fullmatch(r">>\w+<<", token))
+    written = sorted(token for token in tokenizer.get_vocab() if _IN_TEXT.fullmatch(token))
     if written:
         found = f"its tokenizer wants the language to translate into as a word in the text, such as {written[0]}"
         raise UnsupportedModelError.of("model.source", found, "a model of one direction, or one with language tokens")
+    if given:
+        found = f"names of languages, but {type(tokenizer).__name__} has none"
+        raise InputError.of(key, found, "none, for a model of one direction")
     return Names(tokenizer, {})

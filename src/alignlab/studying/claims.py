@@ -26,7 +26,21 @@ from alignlab.studying.summary import Summary
 Verdict = Literal["as claimed", "the opposite", "above 0", "below 0", "not told", "too few to tell", ""]
 _FIRM = ("as claimed", "the opposite", "above 0", "below 0")
 _WHATS = {"value": "at the end", "change": "change", "difference": "from baseline"}
-_SIGNS: dict[Expectation, int] = {"rises": 1, "falls": -1, "nothing": 0}  # of the numbers that are as claimed
+# What a number says that is told from 0: above it, and below.
+_VERDICTS: dict[Expectation | None, tuple[Verdict, Verdict]] = {
+    "rises": ("as claimed", "the opposite"),
+    "falls": ("the opposite", "as claimed"),
+    "nothing": ("the opposite", "the opposite"),
+    None: ("above 0", "below 0"),
+}
+_DIRECTED = "{as claimed} as claimed, {the opposite} the opposite, {not told} not told"
+# How many numbers have which verdict, in words.
+_COUNTED: dict[Expectation | None, str] = {
+    "rises": _DIRECTED,
+    "falls": _DIRECTED,
+    "nothing": "{the opposite} tell of a change, {not told} do not, which shows no absence of one",
+    None: "{above 0} above 0, {below 0} below, {not told} not told",
+}
 _MOST = 60  # lines of a figure
 
 
@@ -71,9 +85,8 @@ def verdict_of(expect: Expectation | None, value: float, p: float) -> Verdict:
         return "too few to tell"
     if p >= ALPHA:
         return "not told"
-    if expect is None:
-        return "above 0" if value > 0 else "below 0"
-    return "as claimed" if value * _SIGNS[expect] > 0 else "the opposite"
+    above, below = _VERDICTS[expect]
+    return above if value > 0 else below
 
 
 def _is_of(claim: ClaimOptions, axes: Sequence[str], row: Summary) -> bool:
@@ -127,17 +140,10 @@ def _brief(claim: ClaimOptions, found: Sequence[Finding]) -> str:
 
 def counted(claim: ClaimOptions, found: Sequence[Finding]) -> str:
     """How many numbers have which verdict, in words."""
-    counts = Counter(one.verdict for one in found)
+    counts: Counter[str] = Counter(one.verdict for one in found)
     if claim.expect is None and claim.what == "value":
         return ""
-    if claim.expect is None:
-        told = f"{counts['above 0']} above 0, {counts['below 0']} below, {counts['not told']} not told"
-    elif claim.expect == "nothing":
-        told = f"{counts['the opposite']} tell of a change, {counts['not told']} do not, which shows no absence of one"
-    else:
-        told = (
-            f"{counts['as claimed']} as claimed, {counts['the opposite']} the opposite, {counts['not told']} not told"
-        )
+    told = _COUNTED[claim.expect].format_map(counts)
     too_few = f", {counts['too few to tell']} too few to tell" if counts["too few to tell"] else ""
     return told + too_few
 

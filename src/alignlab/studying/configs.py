@@ -173,8 +173,8 @@ def _named_problems(key: str, settings: Sequence[Setting], own: Sequence[str] = 
 
 def options_of(step: Step, cell: Cell, folder: StudyFolder) -> Options:
     """The options of a command that is asked of a cell. Raises InputError for what is wrong with them."""
-    bare = replace(step, settings=(), config=None, kind="").asked(cell, folder.cell(cell))
-    argv = [*([f"config={step.config}"] if step.config is not None else []), *filter(None, bare)]
+    bare = replace(step, settings=(), config=None).asked(cell, folder.cell(cell))
+    argv = [*([f"config={step.config}"] if step.config is not None else []), *bare]
     settings = [(one.key, one.value, one.where) for one in step.settings]
     return load_over(_OPTIONS[step.kind or step.verb], argv, settings, under=f"{step.key}.set")[0]
 

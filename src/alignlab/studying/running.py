@@ -137,7 +137,8 @@ class Worker:
 
     def _start(self, cell: Cell, step: Step, device: str | None, held: ExitStack) -> None:
         folder = self.study.folder
-        command = [sys.executable, "-m", f"alignlab.{step.verb}", *step.asked(cell, folder.cell(cell))]
+        module, *before = step.command
+        command = [sys.executable, "-m", f"alignlab.{module}", *before, *step.asked(cell, folder.cell(cell))]
         with folder.log(cell).open("ab") as log:
             log.write(hide(f"\n$ {' '.join(command)}\n").encode(errors="backslashreplace"))
             log.flush()

@@ -34,13 +34,18 @@ class Step:
         """Whether it is asked of a cell."""
         return all(not asked or level in asked for asked, level in zip(self.levels, cell.levels, strict=False))
 
+    @property
+    def command(self) -> list[str]:
+        """The module of alignlab that is run, and what it takes before its keys."""
+        return [self.verb, *([self.kind] if self.kind else [])]
+
     def asked(self, cell: Cell, folder: Path) -> list[str]:
-        """The command's arguments for a cell in its folder."""
+        """The command's keys for a cell in its folder."""
         results = folder / self.name
         if self.verb == "prepare":
             given = [] if self.config is None else [f"config={self.config}"]
             given += [as_override(one.key, one.value) for one in self.settings]
-            return [self.kind, *given, as_override("folder", str(results))]
+            return [*given, as_override("folder", str(results))]
         if self.verb == "train":
             return [f"config={folder / 'config.yaml'}", as_override("run.folder", str(results))]
         given = [] if self.config is None else [f"config={self.config}"]

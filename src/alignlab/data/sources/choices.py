@@ -135,7 +135,9 @@ class ChoiceFiles(Options):
         "what stands in the text for the option, such as _ in Winograd sentences: the option is put there, and the "
         "text after it is scored; null scores the options, after the text",
     )
-    id: str | int | None = option(None, "column of the question's id; null numbers the lines")
+    id: str | int | list[str | int] | None = option(
+        None, "column of the question's id, or columns that make it together; null numbers the lines"
+    )
     cluster: str | int | None = option(
         None, "column of what questions come from that are not independent; null takes each on its own"
     )
@@ -170,6 +172,8 @@ class ChoiceFiles(Options):
             for code in values
             if not is_code(code)
         ]
+        if self.id == []:
+            problems.append(Problem("id", "a list of no columns", "one or more, or null, which numbers the lines"))
         if (self.options is None) != bool(self.written):
             found = "both are set" if self.written else "neither is set"
             problems.append(Problem("options and written", found, "columns of the options, or the options written out"))
@@ -183,7 +187,8 @@ class ChoiceFiles(Options):
         return problems
 
     def _choice(self, row: TextRow, language: str, ids: Ids) -> Choice:
-        name = str(row.number) if self.id is None else row.text(self.id)
+        columns = self.id if isinstance(self.id, list) else [] if self.id is None else [self.id]
+        name = " ".join(map(row.text, columns)) if columns else str(row.number)
         ids.add(language, name, row.where)
         apart = "" if self.parallel else f"{language}:"
         options = self._options(row, language)
