@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import threading
@@ -384,3 +385,18 @@ def test_files_have_the_permissions_of_any_new_file(tmp_path: Path, umask: str, 
     for name in ("one.safetensors", "folder/two.safetensors"):
         assert (tmp_path / name).stat().st_mode & 0o777 == expected, name
     assert (tmp_path / "folder/run.sh").stat().st_mode & 0o777 == expected | 0o100
+
+
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    """An open file bears no name in what the system says of it."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_text(tmp_path / "a.txt", "before")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as refused:
+            write_text(tmp_path / "a.txt", "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.value.filename == str(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert names(tmp_path) == ["a.txt"]

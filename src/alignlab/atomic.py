@@ -20,6 +20,8 @@ from pathlib import Path
 from alignlab.manifest import check_replaceable, write_manifest
 
 PARTIAL = ".partial"
+# What is said of writing alone, and of a file that is open without its name.
+_NO_ROOM = frozenset((errno.EDQUOT, errno.EFBIG, errno.ENOSPC))
 _ATTEMPTS = 100
 # It can only be asked for by setting it.
 _UMASK = os.umask(0o077)
@@ -43,6 +45,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         _settle(partial)
         partial.replace(path)
         _sync(path.parent)  # the new name is on disk only once the folder is
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(path)  # so that people are told which file it was
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ from alignlab.preparation.rewards_folder import RewardsFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_responses import make_responses
-from tiny_translators import make_nllb, save
+from tiny_translators import SIZES, make_nllb, save
 
 Command = Callable[..., tuple[int, str, str]]
 CODES = {"de": "deu_Latn", "en": "eng_Latn", "ja": "jpn_Jpan", "zh": "zho_Hans"}
@@ -469,6 +469,69 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(command: Command, n
     weights = Path("model/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "rule.model.source: the weights of model are damaged" in refused(command, "rule.model.source=model")
+    assert not Path("made/rewards").exists()
+
+
+def test_languages_are_not_scored_by_two_models(command: Command, nllb: Path, scored: list[int]) -> None:
+    """The path is the same; what lies there is not."""
+    make_responses(Path("made"), make_questions(4))
+    shutil.copytree(nllb, "model")
+    assert command("rule.model.source=model", "languages=[de]")[0] == 0
+    shutil.rmtree("model")
+    make_nllb(Path("model"), seed=1)
+    scored.clear()
+    complaint = refused(command, "rule.model.source=model")
+    assert "rule.folder (made/rewards/de): it holds rewards by other weights of the translation model" in complaint
+    assert scored == []
+    assert not Path("made/rewards/ja").exists()
+    shutil.rmtree("model")
+    shutil.copytree(nllb, "model")
+    assert command("rule.model.source=model")[0] == 0
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(command: Command, nllb: Path, scored: list[int]) -> None:
+    """transformers makes one of it to which all is unknown: all rewards would be the same."""
+    make_responses(Path("made"), make_questions(2))
+    shutil.copytree(nllb, "model")
+    Path("model/tokenizer.json").unlink()
+    complaint = refused(command, "rule.model.source=model")
+    assert "rule.model.source: the tokenizer of model knows nothing of the texts in de: all is unknown" in complaint
+    assert scored == []
+
+
+LENGTHS = {"max_encoder_position_embeddings": 128, "max_decoder_position_embeddings": 32, "attention_window": 8}
+OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "a start that there is not": (
+        transformers.MarianConfig, {"decoder_start_token_id": 9999}, "has decoder_start_token_id 9999, the model",
+    ),
+    "padding of -1": (transformers.M2M100Config, {"pad_token_id": -1}, "has pad_token_id -1, the model"),
+    "lengths of each side": (transformers.LEDConfig, LENGTHS, "rule.max_tokens: 40, for a model of 32 positions"),
+    "a decoder that wants its own input": (
+        transformers.FSMTConfig, {"langs": ["en", "de"]}, "FSMTForConditionalGeneration takes no encoded text",
+    ),
+    "experts": (
+        transformers.NllbMoeConfig, {"num_experts": 2, "encoder_sparse_step": 1, "decoder_sparse_step": 1},
+        "is a mixture of experts",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_models_that_cannot_be_asked_are_refused_before_their_weights_are_read(
+    command: Command, tokenizer: Any, scored: list[int], name: str
+) -> None:
+    make_responses(Path("made"), make_questions(2, ("de", "en")))
+    kind, settings, says = OTHERS[name]
+    ids = {"pad_token_id": tokenizer.pad_token_id, "decoder_start_token_id": 2, "eos_token_id": 2}
+    vocabulary = {"src_vocab_size": len(tokenizer), "tgt_vocab_size": len(tokenizer)}
+    own = SIZES | ids | (vocabulary if kind is transformers.FSMTConfig else {"vocab_size": len(tokenizer)}) | settings
+    if "max_encoder_position_embeddings" in own:
+        del own["max_position_embeddings"]
+    kind(**own).save_pretrained("model")
+    tokenizer.save_pretrained("model")
+    Path("model/model.safetensors").write_bytes(b"never read")
+    assert says in refused(command, "rule.model.source=model", "languages=[de]")
+    assert scored == []
     assert not Path("made/rewards").exists()
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +235,97 @@ def test_what_is_not_there_damaged_or_pickled(cache: Path, tmp_path: Path) -> No
     (pickled / "mask.pth").unlink()
     with pytest.raises(InputError, match=r"but nothing"):
         from_hub(str(pickled))
+
+
+STRANGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a pipe as counts": ("counts.safetensors", os.mkfifo, "counts.safetensors: it is no file"),
+    "a folder as counts": ("counts.safetensors", Path.mkdir, "counts.safetensors: it is no file"),
+    "a pipe as sets": ("sets.safetensors", os.mkfifo, "sets.safetensors: it is no file"),
+    "a pipe as card": ("README.md", os.mkfifo, "README.md: it cannot be read"),
+    "a card that leads nowhere": ("README.md", lambda path: path.symlink_to("nowhere"), "README.md: it cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", list(STRANGE))
+def test_what_bears_the_name_of_a_file_and_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    """Above all counts: without a word they would be none."""
+    result, counts = found()
+    folder = Path(push_to_hub("ada/sets", sets_of(result, counts), counts, folder=tmp_path / "made", dry_run=True))
+    file, put, says = STRANGE[name]
+    (folder / file).unlink()
+    put(folder / file)
+    with pytest.raises(InputError, match=says):
+        from_hub(str(folder))
+
+
+def test_of_a_card_without_end_the_beginning_is_read(tmp_path: Path) -> None:
+    result, counts = found()
+    folder = Path(push_to_hub("ada/sets", sets_of(result, counts), folder=tmp_path / "made", dry_run=True))
+    with (folder / "README.md").open("ab") as file:
+        file.truncate(1 << 33)  # 8 GB, of which the disk holds none
+    assert len(from_hub(str(folder)).card) == 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("~nobody-of-that-name/x", "no folder, and no name on the Hub"),
+        ("a" * 5000, "no folder, and no name on the Hub"),
+        ("made/sets.safetensors", "it is a file; expected a folder"),
+    ],
+)
+def test_places_that_are_none(tmp_path: Path, place: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result, counts = found()
+    push_to_hub("ada/sets", sets_of(result, counts), folder="made", dry_run=True)
+    with pytest.raises(InputError, match=says):
+        from_hub(place)
+
+
+def test_a_cache_that_holds_a_file_in_the_place_of_a_commit(cache: Path, tmp_path: Path) -> None:
+    result, counts = found()
+    in_cache(
+        cache,
+        "ada/sets",
+        Path(push_to_hub("ada/sets", sets_of(result, counts), folder=tmp_path / "made", dry_run=True)),
+    )
+    snapshot = cache / "datasets--ada--sets/snapshots" / ("a" * 40)
+    shutil.rmtree(snapshot)
+    snapshot.write_text("")
+    with pytest.raises(InputError, match="it is no folder"):
+        from_hub("ada/sets")
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in\xff", b"{}", b"[]"])
+def test_what_answers_in_the_place_of_the_hub_is_told(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """Such as the page on which a hotel's network wants a login: it answers everything, with status 200."""
+
+    class Portal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if self.command != "HEAD" else b"")
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Portal)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    result, counts = found()
+    try:
+        with pytest.raises(InputError, match="something else, such as the login page"):
+            push_to_hub("ada/sets", sets_of(result, counts), folder=tmp_path / "made")
+        assert from_hub(str(tmp_path / "made")).sets.names == ("en", "zh")
+        with pytest.raises(InputError, match="something else, such as the login page"):
+            from_hub("ada/sets")
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -144,7 +144,7 @@ def alive(folder: Path) -> list[psutil.Process]:
 def test_killed_at_random_moments_it_ends_with_the_same_table(whole: Path, tmp_path: Path, model_folder: Path) -> None:
     small.write(tmp_path, small.small(model_folder, baseline={"aligned": "zh"}))
     draw = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         process = small.start(tmp_path, "jobs=2")
         time.sleep(draw.uniform(5, 30))
         for child in psutil.Process(process.pid).children(recursive=True):

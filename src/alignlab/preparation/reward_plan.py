@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +18,7 @@ from alignlab.config import to_yaml
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.models.distributed import local_rank
 from alignlab.models.load import embedding_rows
-from alignlab.models.translators import TranslatorConfig, translation_flops
+from alignlab.models.translators import TranslatorConfig, positions_of, translation_flops
 from alignlab.preparation.options import TranslationReward
 from alignlab.preparation.responses_folder import ResponsesFolder
 from alignlab.preparation.reward_texts import Scored, Work, fingerprint, pivots_of, scored_of, work_of
@@ -115,6 +114,13 @@ class RewardPlan:
         if any(not len(text) for text in (*work.answers, *work.pivots)):
             found = f"the tokenizer of {self.config.source} makes no token of a text in {language}"
             raise InputError.of("rule.model.source", found, "one or more")
+        for code, tokens in ((language, work.answers), (self.rule.pivot, work.pivots)):
+            if not self.names.knows(tokens):
+                found = (
+                    f"the tokenizer of {self.config.source} knows nothing of the texts in {code}: all is unknown to it"
+                )
+                fix = "Is its tokenizer.json or vocabulary there? Else leave the language out, or name another model."
+                raise InputError.of("rule.model.source", found, "a model that has the language", fix)
         rows = embedding_rows(self.outline)
         if work.highest >= rows:
             found = f"the tokenizer gives token id {work.highest}, the model has {rows} embeddings"
@@ -126,12 +132,12 @@ class RewardPlan:
         """Refuse what cannot be scored. Raises InputError. Nothing of the model is read where all is there."""
         if not self.missing:
             return
-        outline: Any = self.outline
+        outline = self.outline
         if not self.names.spelled and len(self.languages) > 1:
             found = f"{len(self.languages)} languages ({', '.join(self.languages)}), and the model has no names for any"
             fix = "Score one at a time: set languages=[CODE], and the model that translates it."
             raise InputError.of("languages", found, "one, for a model of one direction", fix)
-        positions = getattr(outline.config, "max_position_embeddings", None)
+        positions = positions_of(outline)
         if positions is not None and self.rule.max_tokens > positions:
             fix = f"Set rule.max_tokens={positions}."
             found = f"{self.rule.max_tokens}, for a model of {positions} positions"
@@ -154,9 +160,10 @@ class RewardPlan:
         read, scored = work.tokens
         texts = len({text for text, _ in work.pairs})
         try:
-            encoding, decoding = translation_flops(
-                self.outline, max(1, round(read / texts)), max(1, round(scored / len(work.pairs)))
-            )
+            with of_the_rule():
+                encoding, decoding = translation_flops(
+                    self.outline, max(1, round(read / texts)), max(1, round(scored / len(work.pairs)))
+                )
         except RuntimeError:
             return None
         return encoding * texts + decoding * len(work.pairs)

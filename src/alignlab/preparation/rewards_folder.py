@@ -16,6 +16,7 @@ from alignlab.parts import lines
 from alignlab.regular_files import read_regular
 
 ANSWERS = "answers_fingerprint"
+MODEL = "model_fingerprint"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RewardsFolder(BegunFolder):
     made_from: ClassVar[Mapping[str, tuple[str, str]]] = {
         ANSWERS: ("responses", "the answers"),
         "tokens_fingerprint": ("rule.model.source", "the answers, as tokenised for the translation model,"),
-        "model_fingerprint": ("rule.model.source", "the weights of the translation model"),
+        MODEL: ("rule.model.source", "the weights of the translation model"),
     }
 
     @property
@@ -71,6 +72,16 @@ class RewardsFolder(BegunFolder):
             found = f"it holds rewards of other answers ({stored} then, {fingerprint} now)"
             fix = f"Restore the answers, or set {self.key} to another folder."
             raise InputError(Problem(self._where, found, "rewards of the answers that pairs are made of", fix))
+
+    def check_model(self, fingerprint: str) -> None:
+        """Refuse rewards of other weights than these. Raises InputError."""
+        stored = json.loads(read_regular(self.environment)).get(MODEL)
+        if stored not in (None, fingerprint):
+            found = f"it holds rewards by other weights of the translation model ({stored} then, {fingerprint} now)"
+            fix = (
+                f"Restore the weights, or set {self.key} to another folder: all languages are then scored by one model."
+            )
+            raise InputError(Problem(self._where, found, "rewards of all languages by one model", fix))
 
     def done(self, pieces: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
         """The pieces that are there, and those that are but damaged. pieces: the numbers of the pairs of each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -22,7 +22,7 @@ from alignlab.preparation.pairs import Sides, translation_reward
 from alignlab.preparation.responses_folder import ResponsesFolder
 from alignlab.preparation.reward_plan import RewardPlan, of_the_rule
 from alignlab.preparation.reward_texts import Scored, Work, fingerprint
-from alignlab.preparation.rewards_folder import ANSWERS, QuestionRewards, RewardsFolder
+from alignlab.preparation.rewards_folder import ANSWERS, MODEL, QuestionRewards, RewardsFolder
 from alignlab.preparation.rules import Rule
 from alignlab.recording.translation_losses import translation_losses
 from alignlab.redaction import hide_all
@@ -184,13 +184,23 @@ class _Scorer:
         if not self._fingerprint:
             with of_the_rule():
                 self._fingerprint = self.plan.config.fingerprint()
+            refuse_any(list(self._of_other_weights()))
         fingerprints = {
             ANSWERS: fingerprint(texts),
             "tokens_fingerprint": work.fingerprint,
-            "model_fingerprint": self._fingerprint,
+            MODEL: self._fingerprint,
         }
         hidden: dict[str, Any] = hide_all({**environment(), **fingerprints})
         return hidden
+
+    def _of_other_weights(self) -> Iterator[Problem]:
+        """Languages that are there by another model, whose rewards would stand beside those of this one."""
+        for code in self.plan.languages:
+            if code not in self.plan.missing:
+                try:
+                    self.plan.folder(code).check_model(self._fingerprint)
+                except InputError as error:
+                    yield from error.problems
 
     def _score(
         self,

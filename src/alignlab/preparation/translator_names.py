@@ -48,6 +48,11 @@ class Names:
             found += [np.array(tokens, dtype=np.int32) for tokens in ids]
         return found, cut
 
+    def knows(self, texts: Iterable[Tokens]) -> bool:
+        """Whether any token of these texts is more than a special one, as the unknown token and those of languages."""
+        special = np.array(sorted(special_token_ids(self.tokenizer)), dtype=np.int32)
+        return any(not np.isin(tokens, special).all() for tokens in texts)
+
     def _ids(self, texts: list[str], target: bool, **options: Any) -> list[list[int]]:
         given = {"text_target" if target else "text": texts}
         found = self.tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]

@@ -7,6 +7,7 @@ It holds ``sets.safetensors`` (:class:`NeuronSets`), ``counts.safetensors`` wher
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
 
 from alignlab.atomic import whole_folder
@@ -15,6 +16,7 @@ from alignlab.hub import hub_answers
 from alignlab.neurons.classification import Classification
 from alignlab.neurons.counts import ActivationCounts
 from alignlab.neurons.sets import NeuronSets
+from alignlab.regular_files import open_regular
 from alignlab.sharing.card import card
 from alignlab.sharing.options import check_repo
 
@@ -24,6 +26,7 @@ _TYPE = "dataset"
 _ON_HUB = "hub:"
 # Files that published masks come in, which may execute code when they are loaded.
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".npy", ".npz", ".joblib"}
+_LONGEST_CARD = 1 << 20  # bytes that are read of one
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,6 @@ def check_fits(sets: NeuronSets, counts: ActivationCounts | None) -> None:
 
 def _upload(repo: str, folder: Path, private: bool) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
 
     if not hub_answers():
         found = "the Hub does not answer, or HF_HUB_OFFLINE=1"
@@ -128,12 +130,27 @@ def _upload(repo: str, folder: Path, private: bool) -> str:
     try:
         hub.create_repo(repo, repo_type=_TYPE, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repo, repo_type=_TYPE, folder_path=folder, commit_message="Neurons and their card")
-    except (HTTPError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except _refusals() as error:
         fix = f"Log in with: hf auth login. The folder {folder} is complete."
-        found = f"the Hub refuses ({first})"
+        found = _said(error)
         raise InputError(Problem(f"repo {repo}", found, "a repository to write to", fix)) from error
     return f"https://huggingface.co/datasets/{repo}"
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises where the Hub refuses, and where something else answers in its place, as the login
+    page of a network does.
+    """
+    from huggingface_hub.errors import HTTPError
+
+    return HTTPError, OSError, ValueError, KeyError, TypeError
+
+
+def _said(error: Exception, at: str = "") -> str:
+    if isinstance(error, KeyError | TypeError | UnicodeDecodeError | JSONDecodeError):
+        return f"what answers in the Hub's place{at} is something else, such as the login page of a network"
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"the Hub refuses{at} ({first})"
 
 
 def from_hub(repo: str, revision: str | None = None, *, model: str | None = None) -> Shared:
@@ -154,14 +171,14 @@ def from_hub(repo: str, revision: str | None = None, *, model: str | None = None
     {'en': 3}
     """
     folder = _folder_of(repo, revision)
-    if not (folder / SETS).is_file():
-        others = sorted(path.name for path in folder.iterdir())
+    others = sorted(path.name for path in folder.iterdir())
+    if SETS not in others:
         fix = "Neurons of others that are pickled are read by alignlab.neurons.formats, which executes nothing."
         fix = fix if any(Path(name).suffix in _PICKLES for name in others) else ""
         found = f"no {SETS}, but {', '.join(others[:5]) or 'nothing'}"
         raise InputError(Problem(repo, found, "a folder that alignlab.share has made", fix))
     sets = NeuronSets.load(folder / SETS, format="alignlab")
-    counts = ActivationCounts.load(folder / COUNTS) if (folder / COUNTS).is_file() else None
+    counts = ActivationCounts.load(folder / COUNTS) if COUNTS in others else None
     check_fits(sets, counts)
     if model is not None:
         name, _, of = model.partition("@")
@@ -173,8 +190,16 @@ def from_hub(repo: str, revision: str | None = None, *, model: str | None = None
                 if wanted != has
             ]
         )
-    text = (folder / CARD).read_text(encoding="utf-8", errors="replace") if (folder / CARD).is_file() else ""
-    return Shared(sets, counts, folder, text)
+    return Shared(sets, counts, folder, _card_in(folder) if CARD in others else "")
+
+
+def _card_in(folder: Path) -> str:
+    try:
+        with open_regular(folder / CARD) as file:
+            return file.read(_LONGEST_CARD).decode("utf-8", errors="replace")
+    except OSError as error:
+        found = f"it cannot be read ({error.strerror})"
+        raise InputError.of(f"{folder / CARD}", found, "a text file", "Restore it, or remove it.") from error
 
 
 def load_sets(place: str) -> NeuronSets:
@@ -191,27 +216,36 @@ def load_sets(place: str) -> NeuronSets:
 
 
 def _folder_of(repo: str, revision: str | None) -> Path:
-    folder = Path(repo).expanduser()
-    if folder.is_dir():
+    kind = _kind_of(repo)
+    if kind == "folder":
         if revision is not None:
             raise InputError(Problem("revision", repr(revision), f"none: {repo} is a folder"))
-        return folder
+        return Path(repo).expanduser()
+    if kind == "file":
+        raise InputError(Problem(repo, "it is a file", "a folder", f"Name the folder that {SETS} lies in."))
     if (expected := check_repo(repo)) is not None:
         raise InputError(Problem(repr(repo), "no folder, and no name on the Hub", f"a folder, or {expected}"))
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
 
     offline = not hub_answers()
     try:
         found = snapshot_download(
             repo, repo_type=_TYPE, revision=revision, allow_patterns=[SETS, COUNTS, CARD], local_files_only=offline
         )
-    except (HTTPError, OSError, ValueError) as error:
+    except _refusals() as error:
         at = f" at revision {revision}" if revision else ""
-        if offline:
-            said = f"it is not in the cache{at}, and the Hub does not answer"
-        else:
-            said = f"the Hub refuses{at} ({str(error).strip().splitlines()[0]})"
+        said = f"it is not in the cache{at}, and the Hub does not answer" if offline else _said(error, at)
         fix = "A private one needs: hf auth login. Or pass the folder that holds its files."
         raise InputError(Problem(repo, said, "a repository of the kind dataset that you may read", fix)) from error
+    if not Path(found).is_dir():
+        raise InputError(Problem(found, "it is no folder", "what the Hub's cache holds of a commit", "Remove it."))
     return Path(found)
+
+
+def _kind_of(repo: str) -> str | None:
+    """Whether it is a `folder` or a `file` here; None for what is none, or cannot be a path."""
+    try:
+        path = Path(repo).expanduser()
+        return "folder" if path.is_dir() else "file" if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, the home of nobody, a NUL
+        return None
