@@ -93,7 +93,7 @@ def _git_revision(folder: Path = Path(__file__).parent) -> str | None:
     try:
         revision, changes = (
             subprocess.run(
-                # Nothing is written there: what is killed meanwhile, or finds a full disk, would leave git's lock behind.
+                # Nothing is written there: killed meanwhile, or on a full disk, it would leave a lock behind.
                 ["git", "--no-optional-locks", "-C", str(folder), *command],
                 capture_output=True,
                 text=True,
