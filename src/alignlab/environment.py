@@ -88,13 +88,16 @@ def differing_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     ]
 
 
-def _git_revision() -> str | None:
+def _git_revision(folder: Path = Path(__file__).parent) -> str | None:
     """The commit of the checkout that alignlab runs from, with `+changes` if it was changed; else None."""
-    folder = Path(__file__).parent
     try:
         revision, changes = (
             subprocess.run(
-                ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
+                # Nothing is written there: killed meanwhile, or on a full disk, it would leave a lock behind.
+                ["git", "--no-optional-locks", "-C", str(folder), *command],
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(folder)])
         )
