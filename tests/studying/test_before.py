@@ -103,6 +103,7 @@ def test_what_cannot_be_prepared_is_refused(
         ("before.answers.set.model.source", "nowhere", "before.answers.set.model.source: nowhere"),
         ("before.pairs.set.rule", {"name": "translation_reward", "model": {"source": "nowhere"}},
          "before.pairs.set.rule.model.source: nowhere"),
+        ("before.answers.set.languages", ["th"], "before.answers: languages: the source has none in th"),
         ("cell.set.model.source", "nowhere", "cell seed0: model.source: nowhere"),
         ("cell.set.probe.source.languages", ["xx"], "xx"),
         ("cell.set.trainer.strategy", "dp5", "dp5"),
@@ -128,6 +129,7 @@ def test_what_is_wrong_is_told_before_hours_of_preparation(
     told = " ".join(capsys.readouterr().err.split())
     assert said in told
     assert "before/pairs" not in told  # which is not there yet, and is no mistake
+    assert not (tmp_path / "studies/small/before").exists()  # nothing has begun
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 
 

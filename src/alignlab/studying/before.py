@@ -10,7 +10,7 @@ from alignlab import console
 from alignlab.errors import InputError, Problem, refuse_any
 from alignlab.folder_lock import is_held
 from alignlab.studying.configs import Study, options_of
-from alignlab.studying.early import models_told_early
+from alignlab.studying.early import models_told_early, questions_told_early
 from alignlab.studying.folder import PREPARED, StudyFolder
 from alignlab.studying.grid import Cell, Grid
 from alignlab.studying.running import Worker
@@ -47,13 +47,14 @@ def not_there_yet(study: Study) -> str:
 
 
 def check_before(study: Study) -> None:
-    """Refuse what was prepared with other settings, and models that cannot be read. Raises InputError."""
+    """Refuse what was prepared with other settings, and models or questions that cannot be read. Raises InputError."""
     before = before_of(study)
     if before is None:
         return
     if before.state(_CELL) != "finished":
         steps = [(step.key, options_of(step, _CELL, before.folder)) for step in before.steps]
         refuse_any(models_told_early(steps, weights=not study.options.dry_run))
+        refuse_any(questions_told_early(steps, not_there_yet(study)))
     changed = before.folder.asked_otherwise(_CELL, before.steps)
     if changed:
         fix = "Give the study another name, or write what was."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alignlab.building import check_arguments
@@ -10,6 +11,8 @@ from alignlab.config import Options
 from alignlab.errors import InputError, Problem
 from alignlab.models.load import ModelConfig
 from alignlab.options import ModelOptions, TrainConfig
+from alignlab.preparation.options import ResponsesOptions
+from alignlab.preparation.responses_plan import ResponsesPlan
 from alignlab.run_plan import RunPlan
 
 
@@ -40,6 +43,17 @@ def models_told_early(steps: Sequence[tuple[str, Options]], *, weights: bool) ->
             problems += [Problem(at if one.where == "model.source" else one.where, one.found, one.expected, one.fix)
                          for one in told]  # fmt: skip
     return list(dict.fromkeys(problems))
+
+
+def questions_told_early(steps: Sequence[tuple[str, Options]], prepared: str) -> list[Problem]:
+    """What is wrong with the questions of which answers are prepared, but for files that are themselves prepared."""
+    return [
+        replace(one, where=f"{key}: {one.where}")
+        for key, options in steps
+        if isinstance(options, ResponsesOptions)
+        for one in _raised(ResponsesPlan(options).check)
+        if prepared not in one.where and prepared not in one.found
+    ]
 
 
 def _models_in(options: Options, above: str) -> Iterator[tuple[str, ModelOptions]]:

@@ -121,7 +121,10 @@ def show_plan(study: Study, states: Mapping[State, int]) -> None:
         rows.append((step.name, f"of {of}: alignlab.{step.verb}{f' config={step.config}' if step.config else ''}"))
     if options.baseline:
         told = ", ".join(f"{axis} {level}" for axis, level in options.baseline.items())
-        rows.append(("baseline", f"{told}; others are compared with it seed by seed"))
+        there = {cell.levels for cell in grid.cells}
+        compared = any(grid.baseline_of(cell, options.baseline) in there for cell in grid.cells)
+        how = "others are compared with it seed by seed" if compared else "skipped, so nothing is compared with it"
+        rows.append(("baseline", f"{told}; {how}"))
     rows.append(("done", _done(study, states)))
     rows += _left_rows(study)
     jobs = Worker(study).jobs
