@@ -134,6 +134,12 @@ def test_all_mistakes_in_the_cells_configs_are_told_at_once(refused: Any, model_
     assert len(said.strip().splitlines()) == 4  # each once, though several cells have it
 
 
+@pytest.mark.parametrize("given", ["cell.set.trainer.max_step=3", "cell.set.method.nam=causal", "cell.set.seed=3"])
+def test_what_was_typed_is_named_by_the_key_that_was_typed(given: str, refused: Any, model_folder: Path) -> None:
+    said = refused(small.small(model_folder), given)
+    assert said.strip().startswith(f"command line: {given.partition('=')[0]}: "), said
+
+
 def test_a_secret_is_written_nowhere(refused: Any, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
     said = refused(with_cell(model_folder, **{"wandb.tags": ["${oc.env:HF_TOKEN}"]}))

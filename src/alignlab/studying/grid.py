@@ -91,7 +91,8 @@ def settings_of(given: Mapping[str, Any], key: str, origins: Origins, problems: 
             problems.append(Problem(told, f"{clashes[0]} is set here too", "each key once"))
         else:
             found = {one: setting for one, setting in found.items() if one not in clashes}
-            found[path] = Setting(path, value, where)
+            # The key says more of where than that somebody has typed it.
+            found[path] = Setting(path, value, where if where != COMMAND_LINE else f"{key}.{path}")
     return list(found.values())
 
 
